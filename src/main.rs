@@ -1,1 +1,5 @@
-fn main() {}
+//! The `checkvalve` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    checkvalve::cli::main()
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! `connectors-ci`, the second name under which connector teams have the program in their scripts.
+
+fn main() -> std::process::ExitCode {
+    checkvalve::cli::main()
+}

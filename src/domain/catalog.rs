@@ -1,0 +1,1 @@
+//! The connectors of a repository at one commit.

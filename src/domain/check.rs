@@ -1,0 +1,87 @@
+//! A check run as it should stand on GitHub. GitHub's is a view of ours: desired state is computed
+//! purely and compared with what GitHub acknowledged.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::names::Sha;
+use super::time::Timestamp;
+
+/// The conclusions that an App may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckConclusion {
+    Success,
+    Failure,
+    Neutral,
+    Cancelled,
+    TimedOut,
+    ActionRequired,
+    Skipped,
+}
+
+impl CheckConclusion {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Neutral => "neutral",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::ActionRequired => "action_required",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum CheckStatus {
+    Queued,
+    InProgress {
+        started_at: Timestamp,
+    },
+    Completed {
+        conclusion: CheckConclusion,
+        started_at: Option<Timestamp>,
+        completed_at: Timestamp,
+    },
+}
+
+/// A button on a completed check run: at most three; 20, 40 and 20 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckAction {
+    pub label: String,
+    pub description: String,
+    pub identifier: String,
+}
+
+/// One check run as it should stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredCheck {
+    pub name: String,
+    pub head_sha: Sha,
+    /// Why this check run exists (a run's id): a completed check run can't reliably go back to
+    /// running, so a new occasion is a new check run of the same name.
+    pub occasion: String,
+    #[serde(flatten)]
+    pub status: CheckStatus,
+    pub details_url: String,
+    pub title: String,
+    /// Markdown of at most 65,535 bytes.
+    pub summary: String,
+    /// Markdown of at most 65,535 bytes.
+    pub text: Option<String>,
+    pub actions: Vec<CheckAction>,
+}
+
+impl DesiredCheck {
+    pub fn is_completed(&self) -> bool {
+        matches!(self.status, CheckStatus::Completed { .. })
+    }
+
+    /// Equal for equal check runs: what is compared with the acknowledged one.
+    pub fn digest(&self) -> String {
+        hex::encode(Sha256::digest(serde_json::to_vec(self).unwrap_or_default()))
+    }
+}

@@ -1,0 +1,103 @@
+//! What GitHub tells us, in our words. `github::webhook` makes these from payloads.
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{RepoName, Sha};
+use super::run::Repository;
+
+/// A delivery, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// GitHub greets a new hook.
+    Ping,
+    /// The App was installed, removed, suspended, or its repositories changed.
+    Installation {
+        action: String,
+        installation: u64,
+        repositories: Vec<RepoName>,
+    },
+    PullRequest {
+        action: PullAction,
+        repository: Repository,
+        pull: PullFacts,
+        sender: Actor,
+    },
+    /// A new comment on a pull request (edits and comments on issues become [`Event::Ignored`]).
+    Comment {
+        repository: Repository,
+        pull: u64,
+        comment: u64,
+        author: Actor,
+        body: String,
+    },
+    /// "Re-run" on one check run of ours, or one of our buttons on it.
+    CheckRun {
+        repository: Repository,
+        check: CheckFacts,
+        button: Button,
+        sender: Actor,
+    },
+    /// "Re-run all checks".
+    CheckSuite {
+        repository: Repository,
+        suite: u64,
+        head_sha: Sha,
+        sender: Actor,
+    },
+    /// Not for us; kept and acknowledged.
+    Ignored {
+        because: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Button {
+    Rerun,
+    /// `requested_action.identifier`.
+    Action(String),
+}
+
+/// The check run that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFacts {
+    pub id: u64,
+    pub name: String,
+    pub external_id: String,
+    pub head_sha: Sha,
+    /// Whose it is; other Apps' are not ours to run again.
+    pub app_id: u64,
+}
+
+/// A GitHub account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    pub login: String,
+    pub bot: bool,
+}
+
+/// The actions of `pull_request` that we act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullAction {
+    Opened,
+    Synchronize,
+    Reopened,
+    ReadyForReview,
+    Closed,
+}
+
+/// A pull request as an event or the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullFacts {
+    pub number: u64,
+    pub title: String,
+    pub author: Actor,
+    pub open: bool,
+    pub draft: bool,
+    pub head_sha: Sha,
+    pub head_ref: String,
+    /// `None` when the fork was deleted.
+    pub head_repo: Option<RepoName>,
+    pub base_sha: Sha,
+    pub base_ref: String,
+}

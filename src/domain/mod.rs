@@ -1,0 +1,24 @@
+//! The product's words and rules, PURE: no I/O, no clock, no async, nothing of ours imported.
+//!
+//! Every decision — what is affected, what runs next, what the verdict is — is a function here.
+
+pub mod catalog;
+pub mod change;
+pub mod check;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod ids;
+pub mod impact;
+pub mod links;
+pub mod names;
+pub mod objects;
+pub mod pipeline;
+pub mod plan;
+pub mod policy;
+pub mod rules;
+pub mod run;
+pub mod state;
+pub mod time;
+pub mod trigger;
+pub mod verdict;

@@ -1,0 +1,71 @@
+//! Steps as people declare them, after the file's shorthands are resolved.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::StepId;
+
+/// A step's access to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    None,
+    Bridge,
+}
+
+/// What a step may use of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// CPU cores.
+    pub cpus: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// The default of a step's `timeout`.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// One declared step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepSpec {
+    pub id: StepId,
+    /// The image of the step's container; the host executor needs none.
+    pub image: String,
+    /// Commands in order, each for `sh -e -c`.
+    pub run: Vec<String>,
+    #[serde(default)]
+    pub needs: Vec<StepId>,
+    /// Runs once its needs are settled, however they ended.
+    #[serde(default)]
+    pub always: bool,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Milliseconds.
+    pub timeout_ms: u64,
+    /// How often a *failed* step is tried again; errors of ours are retried apart from this.
+    #[serde(default)]
+    pub retries: u32,
+    pub network: Network,
+    #[serde(default)]
+    pub resources: Option<Resources>,
+    /// Globs under `$CHECKVALVE_OUT` that are kept.
+    #[serde(default)]
+    pub artifacts: Vec<String>,
+    /// A JUnit file under `$CHECKVALVE_OUT`.
+    #[serde(default)]
+    pub junit: Option<String>,
+    /// A failure is shown and does not count.
+    #[serde(default)]
+    pub allow_failure: bool,
+    /// May run before a foreign change is approved.
+    #[serde(default)]
+    pub untrusted: bool,
+}
+
+impl StepSpec {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}

@@ -1,0 +1,162 @@
+//! A pipeline resolved for one connector at one commit. A [`Plan`] is acyclic by type: nothing
+//! but [`Plan::new`] makes one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use sha2::{Digest, Sha256};
+
+use super::names::{ConnectorName, StepId};
+use super::pipeline::StepSpec;
+
+/// Why steps are not a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("two steps are called `{0}`; give each its own id")]
+    Duplicate(StepId),
+    #[error("step `{step}` needs `{needs}`, which does not exist{}", closest(.suggestion.as_ref()))]
+    UnknownNeed { step: StepId, needs: StepId, suggestion: Option<StepId> },
+    #[error("steps need each other in a circle: {}", circle(.0))]
+    Cycle(Vec<StepId>),
+    #[error("the pipeline has no steps")]
+    Empty,
+}
+
+fn closest(suggestion: Option<&StepId>) -> String {
+    suggestion.map_or_else(String::new, |step| format!("; did you mean `{step}`?"))
+}
+
+fn circle(steps: &[StepId]) -> String {
+    let mut names: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+    names.extend(names.first().cloned());
+    names.join(" → ")
+}
+
+/// Which part of the source tree a job's containers receive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Folders and files, whole.
+    pub paths: Vec<String>,
+    /// Globs over the tree's paths.
+    pub globs: Vec<String>,
+}
+
+/// The steps of one connector in an order in which each comes after what it needs; ties keep the
+/// order of declaration.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    connector: ConnectorName,
+    /// The connector's folder (or file), `/`-separated, relative to the tree.
+    root: String,
+    inputs: Inputs,
+    steps: Vec<StepSpec>,
+}
+
+impl Plan {
+    pub fn new(
+        connector: ConnectorName,
+        root: String,
+        inputs: Inputs,
+        steps: Vec<StepSpec>,
+    ) -> Result<Self, PlanError> {
+        Ok(Self { connector, root, inputs, steps: in_order(steps)? })
+    }
+
+    pub fn connector(&self) -> &ConnectorName {
+        &self.connector
+    }
+
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    pub fn steps(&self) -> &[StepSpec] {
+        &self.steps
+    }
+
+    pub fn step(&self, id: &StepId) -> Option<&StepSpec> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+
+    /// A digest of everything that the plan says: equal plans, equal digests, on every machine.
+    pub fn digest(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        hex::encode(Sha256::digest(json))
+    }
+}
+
+impl<'de> Deserialize<'de> for Plan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Stored {
+            connector: ConnectorName,
+            root: String,
+            inputs: Inputs,
+            steps: Vec<StepSpec>,
+        }
+        let stored = Stored::deserialize(deserializer)?;
+        Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
+            .map_err(de::Error::custom)
+    }
+}
+
+fn in_order(steps: Vec<StepSpec>) -> Result<Vec<StepSpec>, PlanError> {
+    if steps.is_empty() {
+        return Err(PlanError::Empty);
+    }
+    check_names(&steps)?;
+    let mut waiting = steps;
+    let mut placed = BTreeSet::new();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let next = waiting.iter().position(|step| step.needs.iter().all(|id| placed.contains(id)));
+        let Some(next) = next else { return Err(PlanError::Cycle(find_cycle(&waiting))) };
+        let step = waiting.remove(next);
+        placed.insert(step.id.clone());
+        ordered.push(step);
+    }
+    Ok(ordered)
+}
+
+fn check_names(steps: &[StepSpec]) -> Result<(), PlanError> {
+    let mut ids = BTreeSet::new();
+    for step in steps {
+        if !ids.insert(&step.id) {
+            return Err(PlanError::Duplicate(step.id.clone()));
+        }
+    }
+    for step in steps {
+        for needs in &step.needs {
+            if !ids.contains(needs) {
+                let suggestion = ids
+                    .iter()
+                    .map(|id| (strsim::damerau_levenshtein(id.as_str(), needs.as_str()), *id))
+                    .filter(|(distance, _)| *distance <= 3)
+                    .min()
+                    .map(|(_, id)| id.clone());
+                let (step, needs) = (step.id.clone(), needs.clone());
+                return Err(PlanError::UnknownNeed { step, needs, suggestion });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One circle among steps of which each waits for another of them.
+fn find_cycle(waiting: &[StepSpec]) -> Vec<StepId> {
+    let by_id: BTreeMap<&StepId, &StepSpec> = waiting.iter().map(|s| (&s.id, s)).collect();
+    let mut path: Vec<&StepId> = Vec::new();
+    let mut at = waiting.first().map(|step| &step.id);
+    while let Some(id) = at {
+        if let Some(start) = path.iter().position(|seen| *seen == id) {
+            return path[start..].iter().map(|id| (*id).clone()).collect();
+        }
+        path.push(id);
+        at = by_id.get(id).and_then(|s| s.needs.iter().find(|need| by_id.contains_key(need)));
+    }
+    Vec::new()
+}

@@ -1,0 +1,1 @@
+//! A repository's configuration after parsing: connector rules, impact rules, pipelines.

@@ -1,0 +1,244 @@
+//! A run as it is read: what GitHub, the pages, the API and the reports are views of.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{JobId, RunId};
+use super::impact::{ChangeKind, Reason};
+use super::names::{ConnectorName, RepoName, Sha, StepId};
+use super::plan::Plan;
+use super::state::{Conclusion, Outcome, RunState, StepState};
+use super::time::Timestamp;
+use super::trigger::{Scope, Trigger};
+
+/// The repository that a run belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    /// GitHub's id, which survives renames.
+    pub id: u64,
+    pub name: RepoName,
+    pub installation: u64,
+    pub private: bool,
+}
+
+/// Why a run ended without running steps, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub kind: ProblemKind,
+    /// One line, as a check's title.
+    pub title: String,
+    /// Markdown: the place, what is wrong there, the mend.
+    pub text: String,
+    /// The file and its line (1-based) that is at fault, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<(String, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// The repository file is wrong.
+    Configuration,
+    /// Ours: a fetch failed, a disk is full.
+    Infrastructure,
+    /// The author may not write: the change is not run.
+    NotTrusted,
+}
+
+/// What planning found, fixed when the run is planned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// False when the change set could not be known; then every connector is selected.
+    pub complete: bool,
+    /// Why it is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// How many files the change touches.
+    pub files: usize,
+    pub ignored: usize,
+    pub unclaimed: Vec<String>,
+    /// Deleted connectors: named, and not run.
+    pub removed: Vec<String>,
+    /// Affected connectors without a pipeline.
+    pub without_pipeline: Vec<String>,
+    /// Where the configuration came from, in words: `.github/checkvalve.yml at 1a2b3c` or
+    /// `preset airbyte`.
+    pub origin: String,
+    /// Further remarks for the check: what was widened and why.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// A stored log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRef {
+    /// The object's key.
+    pub key: String,
+    pub bytes: u64,
+    pub lines: u64,
+    /// Bytes that the cap cut off.
+    #[serde(default)]
+    pub cut: u64,
+}
+
+/// One test that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestFailure {
+    pub name: String,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
+/// What a step's test report says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tests {
+    pub passed: u32,
+    pub failed: u32,
+    pub skipped: u32,
+    pub failures: Vec<TestFailure>,
+}
+
+/// A kept file of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Relative to `$CHECKVALVE_OUT`.
+    pub path: String,
+    pub key: String,
+    pub bytes: u64,
+}
+
+/// A part of a step's time: pulling, creating, running, collecting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    pub name: String,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+}
+
+/// What is known of a step besides its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFacts {
+    /// Why it ended as it did, in words; for skipped steps the skip's reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
+    #[serde(default)]
+    pub artifacts: Vec<Artifact>,
+    #[serde(default)]
+    pub segments: Vec<Segment>,
+    /// The telling end of the log, kept beside the state so that a check's text needs no object.
+    #[serde(default)]
+    pub excerpt: String,
+}
+
+/// A step of a job, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    pub id: StepId,
+    pub state: StepState,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// When its needs were settled, or the job was made.
+    pub queued_at: Timestamp,
+    pub facts: StepFacts,
+}
+
+/// One connector's plan within a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: JobId,
+    pub connector: ConnectorName,
+    pub change: ChangeKind,
+    pub reasons: Vec<Reason>,
+    pub plan: Plan,
+    pub state: RunState,
+    pub conclusion: Option<Conclusion>,
+    /// How often it was claimed.
+    pub attempt: u32,
+    /// The accepted holder's number; objects of a concluded job stand under it.
+    pub epoch: i64,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub concluded_at: Option<Timestamp>,
+    /// Why its end was asked for.
+    pub cancel: Option<String>,
+    /// In the plan's order.
+    pub steps: Vec<StepRecord>,
+}
+
+impl Job {
+    pub fn step(&self, id: &StepId) -> Option<&StepRecord> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}
+
+/// One carrying-out of all plans for one head commit and trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub repository: Repository,
+    pub pull: Option<u64>,
+    /// The pull request's title, or the branch.
+    pub title: String,
+    pub head_ref: String,
+    pub base_ref: String,
+    pub head_sha: Sha,
+    pub base_sha: Sha,
+    pub merge_base: Option<Sha>,
+    pub trigger: Trigger,
+    pub cause: String,
+    /// Who caused it.
+    pub actor: String,
+    pub scope: Scope,
+    pub state: RunState,
+    pub conclusion: Option<Conclusion>,
+    pub problem: Option<Problem>,
+    /// Absent until planned.
+    pub selection: Option<Selection>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub concluded_at: Option<Timestamp>,
+    pub superseded_by: Option<RunId>,
+    /// Why its end was asked for.
+    pub cancel: Option<String>,
+    /// Raised by every change of anything in the run; events resume from it.
+    pub revision: i64,
+    /// By connector name.
+    pub jobs: Vec<Job>,
+}
+
+/// The verdict on a job whose steps are all settled: failures that count, ours or theirs, make it
+/// a failure; a job in which nothing succeeded is never green.
+pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
+    let mut conclusion = Conclusion::Failure;
+    for record in steps {
+        let counts = plan.step(&record.id).is_none_or(|spec| !spec.allow_failure);
+        match record.state.outcome() {
+            Some(Outcome::Cancelled) => return Conclusion::Cancelled,
+            Some(Outcome::Failed | Outcome::TimedOut) if !counts => {
+                conclusion = Conclusion::Success
+            }
+            Some(Outcome::Failed | Outcome::TimedOut | Outcome::Errored) => {
+                return steps_cancelled(steps).unwrap_or(Conclusion::Failure);
+            }
+            Some(Outcome::Succeeded) => conclusion = Conclusion::Success,
+            None => {}
+        }
+    }
+    conclusion
+}
+
+fn steps_cancelled(steps: &[StepRecord]) -> Option<Conclusion> {
+    let cancelled = |step: &StepRecord| step.state.outcome() == Some(Outcome::Cancelled);
+    steps.iter().any(cancelled).then_some(Conclusion::Cancelled)
+}

@@ -1,0 +1,1 @@
+//! Carries out a plan: decide → start → record. Sees neither GitHub, the database nor the web.
