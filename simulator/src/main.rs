@@ -1,1 +1,2 @@
-fn main(){}
+//! The simulator as a program.
+fn main() {}
