@@ -29,6 +29,10 @@ pub enum PayloadError {
 /// Reads the payload of `event` (the `X-GitHub-Event` header). Events and actions that we do not
 /// know, or do not act on, are [`Event::Ignored`]: GitHub adds new ones at any time.
 pub fn parse(event: &str, body: &[u8]) -> Result<Understood, PayloadError> {
+    // serde looks at the text of the fields alone that it keeps.
+    if let Err(error) = std::str::from_utf8(body) {
+        return Err(PayloadError::NotJson(error.to_string()));
+    }
     // serde would read a JSON array as a struct's fields in order.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(PayloadError::NotJson("it does not begin with `{`".to_owned()));
