@@ -22,7 +22,7 @@ const LARGEST_PAYLOAD: usize = 25 * 1024 * 1024;
 /// How long GitHub remembers a delivery.
 pub(crate) const LOG_WINDOW: TimeDelta = TimeDelta::days(3);
 /// A receiver that takes longer than this no longer holds up the deliveries behind it.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The App's webhook settings.
 #[derive(Debug, Clone, Default)]

@@ -97,7 +97,7 @@ async fn api(inner: &Arc<Inner>, parts: &Parts, path: &str, body: Bytes) -> Answ
     if answer.status == 401 {
         inner.limits.bad_credentials(inner.clock.now());
     }
-    inner.contract.check(inner, parts, trace.operation, path, &body, &answer);
+    inner.contract.check(inner, parts, trace.operation, &body, &answer);
     breaking_changes(parts, &mut answer);
     conditional(parts, &mut answer);
     finish(inner, &mut answer, &caller, trace.counts);
