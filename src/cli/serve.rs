@@ -332,17 +332,17 @@ async fn serve(
     for _ in 0..4 {
         let (intake, planner, publisher) = (intake.clone(), planner.clone(), publisher.clone());
         let each = |name| Rhythm { name, period: Duration::from_secs(2) };
-        let nudge = store.nudge(Topic::Deliveries);
+        let nudge = Some(store.nudge(Topic::Deliveries));
         tasks.spawn(drive(each("intake"), nudge, stop.clone(), move || {
             let intake = intake.clone();
             async move { intake.pass().await }
         }));
-        let nudge = store.nudge(Topic::Planning);
+        let nudge = Some(store.nudge(Topic::Planning));
         tasks.spawn(drive(each("planner"), nudge, stop.clone(), move || {
             let planner = planner.clone();
             async move { planner.pass().await }
         }));
-        let nudge = store.nudge(Topic::Heads);
+        let nudge = Some(store.nudge(Topic::Heads));
         tasks.spawn(drive(each("publisher"), nudge, stop.clone(), move || {
             let publisher = publisher.clone();
             async move { publisher.pass().await }
@@ -377,7 +377,7 @@ fn work(
     for _ in 0..workers {
         let (worker, ending) = (worker.clone(), stop.clone());
         let rhythm = Rhythm { name: "worker", period: Duration::from_secs(2) };
-        let nudge = common.store.nudge(Topic::Jobs);
+        let nudge = Some(common.store.nudge(Topic::Jobs));
         tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
             let (worker, ending) = (worker.clone(), ending.clone());
             async move { worker.pass(&ending).await }
@@ -398,20 +398,20 @@ fn clear(spool: &Path) -> anyhow::Result<()> {
 fn clean(common: &Common, janitor: &Janitor, tasks: &TaskTracker, stop: &CancellationToken) {
     let archivist = common.archivist.clone();
     let rhythm = Rhythm { name: "archive", period: Duration::from_secs(5) };
-    let nudge = common.store.nudge(Topic::Runs);
+    let nudge = Some(common.store.nudge(Topic::Runs));
     tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
         let archivist = archivist.clone();
         async move { archivist.pass().await }
     }));
     let reaping = janitor.clone();
     let rhythm = Rhythm { name: "reaper", period: Duration::from_secs(30) };
-    tasks.spawn(drive(rhythm, common.store.nudge(Topic::Never), stop.clone(), move || {
+    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
         let janitor = reaping.clone();
         async move { janitor.reap().await }
     }));
     let tidying = janitor.clone();
     let rhythm = Rhythm { name: "janitor", period: Duration::from_secs(5) };
-    tasks.spawn(drive(rhythm, common.store.nudge(Topic::Never), stop.clone(), move || {
+    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
         let janitor = tidying.clone();
         async move { janitor.tidy().await }
     }));
