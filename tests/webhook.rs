@@ -1,5 +1,6 @@
 //! Deliveries: whose they are and what they say. Recorded payloads and published signature vectors
 //! are read from `CHECKVALVE_GITHUB_CONTRACT`; what stands here is our own.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -128,10 +129,8 @@ fn pull() -> Value {
 }
 
 fn because(event: &Event) -> &str {
-    match event {
-        Event::Ignored { because } => because,
-        other => panic!("not ignored: {other:?}"),
-    }
+    let Event::Ignored { because } = event else { panic!("not ignored: {event:?}") };
+    because
 }
 
 #[test]
@@ -338,16 +337,15 @@ proptest! {
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn contract() -> Option<PathBuf> {
-    let folder = std::env::var("CHECKVALVE_GITHUB_CONTRACT").ok();
-    if folder.is_none() {
-        println!("not checked: CHECKVALVE_GITHUB_CONTRACT names no folder of GitHub's contract");
-    }
-    folder.map(PathBuf::from)
+    std::env::var("CHECKVALVE_GITHUB_CONTRACT").ok().map(PathBuf::from)
 }
 
 #[test]
 fn every_recorded_payload_is_understood() {
-    let Some(folder) = contract() else { return };
+    let Some(folder) = contract() else {
+        println!("not checked: CHECKVALVE_GITHUB_CONTRACT names no folder of GitHub's contract");
+        return;
+    };
     let folder = folder.join("webhooks");
     let index: Value =
         serde_json::from_slice(&std::fs::read(folder.join("INDEX.json")).unwrap()).unwrap();
@@ -380,7 +378,10 @@ fn every_recorded_payload_is_understood() {
 
 #[test]
 fn published_signatures_are_judged_as_published() {
-    let Some(folder) = contract() else { return };
+    let Some(folder) = contract() else {
+        println!("not checked: CHECKVALVE_GITHUB_CONTRACT names no folder of GitHub's contract");
+        return;
+    };
     let text = std::fs::read_to_string(folder.join("signature-vectors.jsonl")).unwrap();
     let mut checked = 0;
     for line in text.lines() {

@@ -14,6 +14,9 @@ pub const EVENT_HEADER: &str = "x-github-event";
 pub const DELIVERY_HEADER: &str = "x-github-delivery";
 /// HMAC-SHA-256 of the raw body; absent when the hook has no secret.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
+/// The events that we act on and that an App subscribes to. `installation*` and `ping` come to
+/// every App, `check_run` and `check_suite` to every App with `checks: write`.
+pub const EVENTS: [&str; 4] = ["check_run", "check_suite", "issue_comment", "pull_request"];
 /// The largest payload that GitHub delivers; larger events are not delivered at all.
 pub const PAYLOAD_MAX_BYTES: usize = 25 * 1024 * 1024;
 
