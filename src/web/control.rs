@@ -113,7 +113,7 @@ pub(crate) async fn retest(
     }
     let targets = targets(&again);
     let new = new_run(&run, targets.clone());
-    let Created::Fresh(made) | Created::Exists(made) = web.store.create_run(new).await?;
+    let (Created::Fresh(made) | Created::Exists(made)) = web.store.create_run(new).await?;
     tracing::info!(run = %made, of = %id, "retest through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())

@@ -1,11 +1,11 @@
 //! What a visitor is told when a request can't be answered, in the shape that the route speaks:
 //! JSON under `/api/`, a page elsewhere. What went wrong inside is logged here, once, and never sent.
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -19,11 +19,14 @@ pub(crate) struct WebError {
     pub(crate) status: StatusCode,
     /// For programs: `not_found`, `bad_range`, …
     pub(crate) code: &'static str,
-    /// One sentence for people: what is the matter, and where.
-    pub(crate) message: String,
-    /// One sentence: what to do about it.
-    pub(crate) mend: String,
-    /// For our own log only.
+    // Boxed, since it travels in every `Result` here.
+    words: Box<Words>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Words {
+    message: String,
+    mend: String,
     cause: Option<String>,
     header: Option<(HeaderName, HeaderValue)>,
 }
@@ -38,7 +41,7 @@ impl WebError {
         mend: impl Into<String>,
     ) -> Self {
         let (message, mend) = (message.into(), mend.into());
-        Self { status, code, message, mend, cause: None, header: None }
+        Self { status, code, words: Box::new(Words { message, mend, ..Words::default() }) }
     }
 
     /// The same words for "is not there" and "is not for you", so that nothing can be told apart.
@@ -63,40 +66,50 @@ impl WebError {
     pub(crate) fn unavailable(what: &str, cause: impl Into<String>) -> Self {
         let message = format!("The {what} does not answer.");
         let mend = "Try again in a moment; the server's operator finds the cause in its log.";
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, mend);
-        Self { cause: Some(cause.into()), ..error }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, mend).because(cause)
     }
 
     pub(crate) fn internal(cause: impl Into<String>) -> Self {
         let message = "The server made a mistake.";
         let mend = "The server's operator finds the cause in its log.";
-        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, mend);
-        Self { cause: Some(cause.into()), ..error }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, mend).because(cause)
     }
 
     /// Adds what only our log should say.
-    pub(crate) fn because(self, cause: impl Into<String>) -> Self {
-        Self { cause: Some(cause.into()), ..self }
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.words.cause = Some(cause.into());
+        self
     }
 
-    pub(crate) fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self { header: Some((name, value)), ..self }
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.words.header = Some((name, value));
+        self
+    }
+
+    /// One sentence for people: what is the matter, and where.
+    pub(crate) fn message(&self) -> &str {
+        &self.words.message
+    }
+
+    /// One sentence: what to do about it.
+    pub(crate) fn mend(&self) -> &str {
+        &self.words.mend
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
-        json!({"error": {"code": self.code, "message": self.message, "mend": self.mend}})
+        json!({"error": {"code": self.code, "message": self.message(), "mend": self.mend()}})
     }
 }
 
+/// Nothing that a visitor asks for can be at fault here, so it is all ours; what is not a broken
+/// record passes.
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Database(cause) => Self::unavailable("database", cause.to_string()),
-            other @ (StoreError::LeaseLost
-            | StoreError::Inconsistent(_)
-            | StoreError::Url(_)
-            | StoreError::Migrate(_)) => Self::internal(other.to_string()),
+        let cause = error.to_string();
+        if matches!(error, StoreError::Inconsistent(_)) {
+            return Self::internal(cause);
         }
+        Self::unavailable("database", cause)
     }
 }
 
@@ -128,7 +141,7 @@ pub(crate) async fn render(State(web): State<Arc<Web>>, request: Request, next: 
     let mut response = next.run(request).await;
     let Some(error) = response.extensions_mut().remove::<WebError>() else { return response };
     if error.status.is_server_error() {
-        let cause = error.cause.as_deref().unwrap_or("none given");
+        let cause = error.words.cause.as_deref().unwrap_or("none given");
         tracing::error!(%path, status = error.status.as_u16(), cause, "request failed");
     }
     let mut rendered = if speaks_json(&path) {
@@ -136,7 +149,7 @@ pub(crate) async fn render(State(web): State<Arc<Web>>, request: Request, next: 
     } else {
         (error.status, pages::error_page(&web, &error)).into_response()
     };
-    if let Some((name, value)) = error.header {
+    if let Some((name, value)) = error.words.header {
         rendered.headers_mut().insert(name, value);
     }
     // What is missing now may be there in a moment.

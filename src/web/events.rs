@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,8 @@ impl FromStr for Cursor {
         let mut logs = BTreeMap::new();
         for part in parts {
             let mut numbers = part.split('.');
-            let mut next = || numbers.next().and_then(|number| number.parse::<u64>().ok()).ok_or(());
+            let mut next =
+                || numbers.next().and_then(|number| number.parse::<u64>().ok()).ok_or(());
             let (job, step, attempt, offset) = (next()?, next()?, next()?, next()?);
             let index = |number: u64| usize::try_from(number).map_err(|_| ());
             let attempt = u32::try_from(attempt).map_err(|_| ())?;
@@ -110,20 +111,22 @@ pub(crate) async fn show(
     let run = visible_run(&web, visitor, id).await?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let cursor = last.map(str::to_owned).or(query.after);
-    let cursor: Cursor = cursor.map_or(Ok(Cursor::default()), |text| text.parse()).map_err(|()| {
-        WebError::bad_request(
-            "bad_cursor",
-            "The event id is none of ours.",
-            "Send the `id` of the last event as `Last-Event-ID`, or nothing.",
-        )
-    })?;
+    let cursor: Cursor =
+        cursor.map_or(Ok(Cursor::default()), |text| text.parse()).map_err(|()| {
+            WebError::bad_request(
+                "bad_cursor",
+                "The event id is none of ours.",
+                "Send the `id` of the last event as `Last-Event-ID`, or nothing.",
+            )
+        })?;
     if run.state == RunState::Concluded && cursor.revision >= run.revision {
         // Tells an `EventSource` to stop asking: there will be nothing more.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let open = web.metrics.stream();
-    let live = Live { web, run, cursor, ready: VecDeque::new(), ended: false, looked: None, _open: open };
+    let live =
+        Live { web, run, cursor, ready: VecDeque::new(), ended: false, looked: None, _open: open };
     let events = stream::unfold(live, |mut live| async move {
         let event = live.next().await?;
         Some((Ok::<_, axum::Error>(event), live))
@@ -179,17 +182,22 @@ impl Live {
     async fn look(&mut self) -> Result<(), WebError> {
         self.looked = Some(Instant::now());
         let since = self.cursor.revision;
-        let changes = self.web.store.run_since(self.run.id, since).await?;
-        let Some((run, jobs, steps)) = changes else {
-            return self.logs().await;
+        let Some((run, jobs, steps)) = self.web.store.run_since(self.run.id, since).await? else {
+            // Retention took it away.
+            self.ended = true;
+            return Ok(());
         };
         self.run = run;
+        if self.run.revision <= since {
+            return self.logs().await;
+        }
         // The logs' last bytes come before the news that their steps ended.
         self.logs().await?;
         let views = Views::of(&self.web, &self.run).await?;
         let before = self.cursor.clone();
         for job in &self.run.jobs {
-            let changed = |step: &&StepRecord| steps.iter().any(|(j, s)| *j == job.id && *s == step.id);
+            let changed =
+                |step: &&StepRecord| steps.iter().any(|(j, s)| *j == job.id && *s == step.id);
             for step in job.steps.iter().filter(changed) {
                 self.ready.push_back(event("step", &before, &views.step_event(job, step))?);
             }
@@ -200,7 +208,7 @@ impl Live {
         // The run comes last and alone carries the new id: who is cut off before it gets the rest
         // of this look again.
         self.cursor.revision = self.run.revision;
-        self.ready.push_back(event("run", &self.cursor, &views.run())?);
+        self.ready.push_back(event("run", &self.cursor, &views.summary())?);
         self.ended = self.run.state == RunState::Concluded;
         Ok(())
     }

@@ -31,12 +31,11 @@ const FOREIGN: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 /// How a stored file is served.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
-    content_type: &'static str,
-    policy: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) policy: &'static str,
 }
 
-pub(crate) const LOG: Kind =
-    Kind { content_type: "text/plain; charset=utf-8", policy: FOREIGN };
+pub(crate) const LOG: Kind = Kind { content_type: "text/plain; charset=utf-8", policy: FOREIGN };
 
 /// The files of a job's report, by name.
 const REPORT_FILES: [(&str, Kind); 6] = [
@@ -54,11 +53,7 @@ pub(crate) fn report_files() -> impl Iterator<Item = &'static str> {
 }
 
 /// A run that the visitor may see, or 404.
-pub(crate) async fn visible_run(
-    web: &Web,
-    visitor: Visitor,
-    id: RunId,
-) -> Result<Run, WebError> {
+pub(crate) async fn visible_run(web: &Web, visitor: Visitor, id: RunId) -> Result<Run, WebError> {
     let run = web.store.run(id).await?.filter(|run| visitor.may_see(&run.repository));
     run.ok_or_else(|| WebError::not_found(format!("There is no run `{id}`.")))
 }
@@ -115,10 +110,8 @@ pub(crate) async fn artifact(
     let kind = Kind { content_type: "application/octet-stream", policy: FOREIGN };
     let mut response = serve(&web, &headers, stored.ok_or_else(missing)?, kind)?;
     let name = path.rsplit('/').next().unwrap_or_default();
-    let disposition = format!(
-        "attachment; filename*=UTF-8''{}",
-        utf8_percent_encode(name, NON_ALPHANUMERIC)
-    );
+    let disposition =
+        format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }

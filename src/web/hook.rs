@@ -132,7 +132,8 @@ async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let mut size = 0;
     let mut frames = body.into_data_stream();
     while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|_| malformed("The body ended early.", "Send the whole body."))?;
+        let frame =
+            frame.map_err(|_| malformed("The body ended early.", "Send the whole body."))?;
         size += frame.len();
         if size <= LIMIT {
             kept.extend_from_slice(&frame);
@@ -178,7 +179,7 @@ fn delivery(
     let body = match kind {
         ContentType::Json => raw,
         ContentType::Form => form_payload(&raw)
-            .map(Bytes::from)
+            .map(|payload| Bytes::from(payload.into_owned()))
             .ok_or_else(|| malformed("The form has no `payload`.", "Send what GitHub sends."))?,
     };
     let head: Head = serde_json::from_slice(&body).map_err(|error| {

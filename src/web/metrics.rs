@@ -165,14 +165,25 @@ fn queue_families(queue: &Queue) -> Vec<Family> {
     vec![
         gauge("checkvalve_queue_queued", "Jobs and runs that wait.", queue.queued),
         gauge("checkvalve_queue_running", "Jobs that run.", queue.running),
-        gauge("checkvalve_queue_oldest_seconds", "Age of the oldest that waits.", queue.oldest_seconds),
-        gauge("checkvalve_deliveries_pending", "Deliveries not handled yet.", queue.deliveries_pending),
+        gauge(
+            "checkvalve_queue_oldest_seconds",
+            "Age of the oldest that waits.",
+            queue.oldest_seconds,
+        ),
+        gauge(
+            "checkvalve_deliveries_pending",
+            "Deliveries not handled yet.",
+            queue.deliveries_pending,
+        ),
         gauge("checkvalve_checks_pending", "Heads with unpublished checks.", queue.checks_pending),
     ]
 }
 
+/// Name, labels and value, as `Store::counts` gives them.
+type Count = (String, Vec<(String, String)>, i64);
+
 /// What the store counts, grouped into one family per name, as the format demands.
-fn stored_families(counts: Vec<(String, Vec<(String, String)>, i64)>) -> Vec<Family> {
+fn stored_families(counts: Vec<Count>) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
     for (name, labels, value) in counts {
         let sample = Sample { labels, value };

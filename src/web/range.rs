@@ -5,7 +5,10 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Whole,
-    Part { first: u64, length: u64 },
+    Part {
+        first: u64,
+        length: u64,
+    },
     /// 416: nothing of it exists.
     Unsatisfiable,
 }

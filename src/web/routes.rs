@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::handler::Handler;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -17,12 +16,15 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 
 use super::error::WebError;
-use super::{Web, api, assets, control, error, events, files, headers, health, hook, metrics, pages};
+use super::{
+    Web, api, assets, control, error, events, files, headers, health, hook, metrics, pages,
+};
 
 type Routes = Router<Arc<Web>>;
 
 pub(crate) fn router(web: Arc<Web>) -> Router {
-    let compressed = CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_compress));
+    let compressed =
+        CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_compress));
     let read = Routes::new()
         .merge(page_routes())
         .merge(api_routes())
@@ -106,6 +108,7 @@ fn span(request: &Request) -> Span {
     tracing::info_span!("request", method = %request.method(), path)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives the payload away")]
 fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
     let text = payload
         .downcast_ref::<String>()

@@ -4,10 +4,10 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::render::log::Ansi;
+use crate::store::LogTail;
 use crate::web::Web;
 use crate::web::error::WebError;
 use crate::web::logs::{self, Log, Stored};
-use crate::store::LogTail;
 
 /// Lines on one page.
 const LINES: u64 = 2_000;
@@ -101,7 +101,8 @@ fn last_lines(bytes: &[u8], whole: bool, total: Option<u64>) -> Excerpt {
     }
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let total = if whole { Some(count(lines.len())) } else { total };
-    let shown = lines.split_off(lines.len().saturating_sub(usize::try_from(LINES).unwrap_or(2_000)));
+    let shown =
+        lines.split_off(lines.len().saturating_sub(usize::try_from(LINES).unwrap_or(2_000)));
     let first = total.and_then(|total| total.checked_sub(count(shown.len()))).map(|n| n + 1);
     let cut = |line: &[u8]| line.get(..LINE).unwrap_or(line).to_vec();
     Excerpt { first, lines: shown.into_iter().map(cut).collect(), more: false }
@@ -203,12 +204,9 @@ fn page_number(line: u64) -> u64 {
 }
 
 fn href(asked: &Asked<'_>, page: Option<u64>, line: Option<u64>) -> String {
-    let mut href = format!("?attempt={}", asked.attempt);
-    if let Some(page) = page {
-        href.push_str(&format!("&log={page}"));
-    }
-    href.push_str(&line.map_or_else(|| "#log".to_owned(), |line| format!("#L{line}")));
-    href
+    let page = page.map(|page| format!("&log={page}")).unwrap_or_default();
+    let place = line.map_or_else(|| "log".to_owned(), |line| format!("L{line}"));
+    format!("?attempt={}{page}#{place}", asked.attempt)
 }
 
 fn pager(excerpt: &Excerpt, asked: &Asked<'_>) -> Markup {

@@ -18,7 +18,7 @@ use super::error::WebError;
 pub(super) use home::show as home;
 pub(super) use job::show as job;
 pub(super) use pull::show as pull;
-pub(super) use repository::show as repository;
+pub(super) use repository::{show as repository, visible as visible_repository};
 pub(super) use run::show as run;
 pub(super) use step::show as step;
 
@@ -31,8 +31,8 @@ pub(super) fn error_page(web: &Web, error: &WebError) -> Markup {
     let body = html! {
         h1 { (title) }
         div class="notice is-action" role="alert" {
-            p { strong { (error.message) } }
-            p { (error.mend) }
+            p { strong { (error.message()) } }
+            p { (error.mend()) }
         }
         p { a href="/" { "All repositories and recent runs" } }
     };

@@ -2,12 +2,13 @@
 
 use maud::{Markup, html};
 
+use crate::domain::links::Links;
 use crate::domain::names::Sha;
-use crate::domain::run::{Repository, Run};
+use crate::domain::run::{Job, Repository, Run};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::render::html::{duration, state_badge, time};
-use crate::render::look::{self, Look};
+use crate::render::look::{self, Look, rule_words};
 use crate::web::Web;
 
 pub(super) type Crumbs = Vec<(String, Option<String>)>;
@@ -172,4 +173,24 @@ pub(super) fn what_to_write(web: &Web, run: &Run) -> Markup {
 /// A time of day with its label, for `dl.facts`.
 pub(super) fn fact_time(label: &str, at: Option<Timestamp>) -> Markup {
     html! { @if let Some(at) = at { dt { (label) } dd { (time(at)) } } }
+}
+
+/// The first reason for a job, for one line.
+pub(super) fn first_reason(job: &Job) -> Markup {
+    html! {
+        @if let Some(reason) = job.reasons.first() {
+            (reason.path) " " (rule_words(reason.rule))
+            @if job.reasons.len() > 1 { " (and " (job.reasons.len() - 1) " more)" }
+        }
+    }
+}
+
+pub(super) fn job_graph(_run: &Run, _job: &Job, _links: &Links) -> Markup {
+    html! {}
+}
+pub(super) fn job_timeline(_run: &Run, _job: &Job, _now: Timestamp, _links: &Links) -> Markup {
+    html! {}
+}
+pub(super) fn run_timeline(_run: &Run, _now: Timestamp, _links: &Links) -> Markup {
+    html! {}
 }

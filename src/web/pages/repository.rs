@@ -25,7 +25,7 @@ const RUNS: u32 = 30;
 const PULLS: u32 = 30;
 
 /// The repository, if the visitor may see it.
-pub(super) async fn visible(
+pub(crate) async fn visible(
     web: &Web,
     visitor: Visitor,
     (owner, repo): (String, String),
@@ -42,11 +42,8 @@ pub(crate) async fn show(
     Named(name): Named<(String, String)>,
 ) -> Answer {
     let repository = visible(&web, visitor, name).await?;
-    let query = RunQuery {
-        repository: Some(repository.name.clone()),
-        limit: RUNS,
-        ..RunQuery::default()
-    };
+    let query =
+        RunQuery { repository: Some(repository.name.clone()), limit: RUNS, ..RunQuery::default() };
     let runs = web.store.runs(&query).await?;
     let mut pulls = Vec::new();
     for pull in web.store.pulls(repository.id, PULLS).await? {

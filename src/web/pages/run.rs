@@ -88,7 +88,7 @@ fn connectors(web: &Web, run: &Run, now: Timestamp) -> Markup {
             h2 { "Connectors" }
             (steps_grid(run, &web.links))
             h2 { "Timeline" }
-            (super::parts::run_timeline(run, now, &web.links))
+            (parts::run_timeline(run, now, &web.links))
             h2 { "Why, and how it hangs together" }
             @for job in &run.jobs { (connector(web, run, job)) }
         } @else if planned && run.problem.is_none() {

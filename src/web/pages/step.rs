@@ -18,7 +18,7 @@ use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::objects::segment;
 use crate::domain::pipeline::{Network, StepSpec};
 use crate::domain::run::{Artifact, Job, Run, Segment, StepRecord};
-use crate::domain::time::{Timestamp, human};
+use crate::domain::time::human;
 use crate::render::html::{big_state_badge, duration, tests};
 use crate::render::look::{self, Look};
 use crate::web::Web;
