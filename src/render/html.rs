@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::domain::impact::{Reason, Rule};
+use crate::domain::impact::Reason;
 use crate::domain::links::Links;
 use crate::domain::run::{Problem, ProblemKind, Run, Selection, TestFailure, Tests};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::verdict::Standing;
 
 use super::grid::{Cell, Grid, Row};
-use super::look::Look;
+use super::look::{Look, rule_words};
 use super::style::CSS;
 
 /// A whole document that needs nothing else: style inside, no script, and a policy that forbids
@@ -78,18 +78,6 @@ pub fn time(at: Timestamp) -> Markup {
     let (day, clock) = exact.split_once('T').unwrap_or((&exact, ""));
     html! {
         time.num datetime=(exact) title=(exact) { (day) " " (clock.get(..8).unwrap_or(clock)) " UTC" }
-    }
-}
-
-/// How a rule reads between the changed path and the connector.
-pub fn rule_words(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Root => "lies in its folder",
-        Rule::Owns => "is one of its own files elsewhere",
-        Rule::Impact => "reaches it by an impact rule",
-        Rule::Depends => "is a dependency of it",
-        Rule::Unclaimed => "is claimed by nothing, so everything is tested",
-        Rule::Everything => "everything is tested",
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::domain::impact::Rule;
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
 use crate::domain::time::Timestamp;
@@ -147,6 +148,18 @@ impl Look {
     }
 }
 
+/// How a rule reads between the changed path and the connector.
+pub fn rule_words(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Root => "lies in its folder",
+        Rule::Owns => "is one of its own files elsewhere",
+        Rule::Impact => "reaches it by an impact rule",
+        Rule::Depends => "is a dependency of it",
+        Rule::Unclaimed => "is claimed by nothing, so everything is tested",
+        Rule::Everything => "everything is tested",
+    }
+}
+
 /// When a step began to run; `None` if it never did.
 pub fn started_at(step: &StepRecord) -> Option<Timestamp> {
     match step.state {
@@ -182,4 +195,13 @@ pub fn job_took(job: &Job) -> Option<Duration> {
 /// How long a concluded run took from its making.
 pub fn run_took(run: &Run) -> Option<Duration> {
     Some(run.concluded_at?.since(run.created_at))
+}
+
+/// Why a step ended as it did, in words: the record's, else the skip's.
+pub fn reason(step: &StepRecord) -> Option<String> {
+    let recorded = step.facts.reason.clone().filter(|reason| !reason.trim().is_empty());
+    recorded.or_else(|| match &step.state {
+        StepState::Skipped { reason, .. } => Some(reason.to_string()),
+        StepState::Waiting | StepState::Running { .. } | StepState::Finished { .. } => None,
+    })
 }
