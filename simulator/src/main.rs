@@ -1,1 +1,2 @@
+//! The simulator as a program.
 fn main() {}
