@@ -8,9 +8,9 @@ pub mod plan;
 pub mod select;
 pub mod serve;
 pub mod signals;
-pub mod terminal;
-pub mod test;
-pub mod testing;
+
+
+// pub mod testing;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -23,7 +23,7 @@ use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::Engine;
 use crate::exec::Executors;
-use crate::exec::docker::{self, Docker, Reaper};
+use crate::exec::docker::{Docker, DockerOptions, Reaper};
 use crate::exec::host::Host;
 use crate::git::GitCache;
 use crate::github::webhook::WebhookSecrets;
@@ -37,7 +37,7 @@ use crate::service::source::Sources;
 use crate::service::ticking::{Rhythm, drive};
 use crate::service::worker::Worker;
 use crate::store::{Store, Topic};
-use crate::web::{self, Health, Web};
+use crate::web::{self, EngineAnswer, Health, NoEngine, Web};
 
 /// The state folder, and this process's place in it: several processes may share the folder, each
 /// under a number of its own.
@@ -204,7 +204,8 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
         false
     });
     if let Some(listener) = listener {
-        serve(settings, &state, &common, listener, (&tasks, &stop)).await?;
+        let loops = (&tasks, &stop);
+        serve(settings, &state, &common, executors.as_ref().as_ref(), listener, loops)?;
     }
     if parts.workers > 0 {
         work(settings, &state, &common, executors, (&tasks, &stop), parts.workers)?;
@@ -246,7 +247,7 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
     })?;
     let sources = Sources {
         github: github.clone(),
-        cache: GitCache::new(state.folder("git")?, settings.ca_file()),
+        cache: GitCache::new(state.folder("git")?).with_ca_file(settings.ca_file()),
         github_url: links.github.clone(),
     };
     let archivist =
@@ -262,7 +263,7 @@ async fn executors(
     match settings.executor()? {
         ExecutorKind::Host => Ok(Some(Executors::Host(Host::default()))),
         ExecutorKind::Docker => {
-            let options = docker::Options::new(state.instance.clone());
+            let options = DockerOptions::new(state.instance.clone());
             match Docker::connect(settings.text("DOCKER_HOST"), options).await {
                 Ok(docker) => Ok(Some(Executors::Docker(docker))),
                 Err(error) if parts.workers == 0 => {
@@ -291,10 +292,11 @@ fn janitor(
 
 type Loops<'a> = (&'a TaskTracker, &'a CancellationToken);
 
-async fn serve(
+fn serve(
     settings: &Settings,
     state: &StateDir,
     common: &Common,
+    executors: Option<&Executors>,
     listener: TcpListener,
     (tasks, stop): Loops<'_>,
 ) -> anyhow::Result<()> {
@@ -309,15 +311,13 @@ async fn serve(
         links: common.links.clone(),
         worker: common.worker,
     };
-    let secrets = WebhookSecrets {
-        current: settings.webhook_secret()?,
-        next: settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT"),
+    let next = settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT");
+    let secrets = WebhookSecrets::new(settings.webhook_secret()?, next);
+    let health: Arc<dyn Health> = match executors {
+        Some(Executors::Docker(docker)) => Arc::new(EngineHealth { docker: docker.clone() }),
+        Some(Executors::Host(_)) | None => Arc::new(NoEngine),
     };
-    let health: Arc<dyn Health> = Arc::new(EngineHealth {
-        host: settings.text("DOCKER_HOST").map(str::to_owned),
-        kind: settings.executor()?,
-    });
-    let web = Web::new(web::Parts {
+    let web = Web {
         store: store.clone(),
         blobs: common.blobs.clone(),
         links: common.links.clone(),
@@ -325,7 +325,9 @@ async fn serve(
         api_token: settings.secret("CHECKVALVE_API_TOKEN"),
         key: Arc::new(state.key(settings)?),
         health,
-    });
+        metrics: Arc::default(),
+        stop: stop.clone(),
+    };
     let address = listener.local_addr()?;
     tasks.spawn(web::serve(listener, web::router(web), stop.clone()));
     // Several at once, so that one slow repository does not hold up the others.
@@ -420,20 +422,12 @@ fn clean(common: &Common, janitor: &Janitor, tasks: &TaskTracker, stop: &Cancell
 /// Whether steps can run, for `/readyz`.
 #[derive(Debug)]
 struct EngineHealth {
-    host: Option<String>,
-    kind: ExecutorKind,
+    docker: Docker,
 }
 
 impl Health for EngineHealth {
-    fn engine(&self) -> futures_util::future::BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move {
-            match self.kind {
-                ExecutorKind::Host => Ok(()),
-                ExecutorKind::Docker => docker::ping(self.host.as_deref())
-                    .await
-                    .map_err(|error| error.to_string()),
-            }
-        })
+    fn engine(&self) -> EngineAnswer<'_> {
+        Box::pin(async move { self.docker.ping().await.map_err(|error| error.to_string()) })
     }
 }
 

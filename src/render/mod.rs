@@ -12,6 +12,7 @@ pub mod log;
 pub mod look;
 pub mod markdown;
 pub mod path;
+pub mod replies;
 pub mod report;
 pub mod style;
 mod svg;

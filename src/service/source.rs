@@ -28,14 +28,14 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The repository with these commits in it; fetched only if one is missing.
+    /// The repository with these commits in it. A token is asked for only if one is missing.
     pub async fn with_commits(
         &self,
         repository: &Repository,
         commits: &[Sha],
     ) -> Result<BareRepo, SourceError> {
         let url = format!("{}/{}.git", self.github_url, repository.name);
-        let repo = self.cache.repository(&repository.id.to_string(), &url).await?;
+        let repo = self.cache.repository(repository.id, &url);
         if !repo.has(commits).await? {
             let token = self.github.token(repository.installation).await?;
             repo.fetch(Some(&token), commits).await?;
@@ -54,6 +54,6 @@ impl Sources {
         let repo = self.with_commits(repository, std::slice::from_ref(commit)).await?;
         let tar: PathBuf = folder.join("source.tar");
         repo.export(commit, inputs, &tar).await?;
-        Ok(SourceArchive { tar })
+        Ok(SourceArchive::new(tar))
     }
 }

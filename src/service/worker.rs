@@ -121,7 +121,7 @@ impl Worker {
         stop: &Stop,
     ) -> Result<Vec<StepRecord>, JobFailure> {
         if let Some(why) = &job.cancel {
-            stop.cancel(why);
+            stop.stop(why);
         }
         tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
         let (commit, inputs) = (&run.head_sha, job.plan.inputs());
@@ -186,7 +186,7 @@ impl Worker {
                 Ok(Ok(beat)) => {
                     good = sent;
                     if let Some(why) = beat.cancel {
-                        stop.cancel(&why);
+                        stop.stop(why);
                     }
                 }
                 Ok(Err(StoreError::LeaseLost)) => return,
