@@ -84,7 +84,7 @@ statements! {
         "update runs set cancel = coalesce(cancel, $2),
             superseded_by = coalesce(superseded_by, $3)
          where id = $1 and state <> 'concluded'
-         returning case when planned_at is null then 1 else 0 end"
+         returning planned_at"
     );
     END_UNPLANNED = sql!(
         "update runs set state = 'concluded', conclusion = 'cancelled', concluded_at = ", now!(), "
@@ -227,10 +227,10 @@ async fn cancel_whole(
     superseded_by: Option<RunId>,
 ) -> Result<(u64, Option<Head>), StoreError> {
     let mut asked = tx.all::<(String,)>(ASK_JOBS, args![run, why]).await?.len() as u64;
-    let state: Option<(i64,)> = tx.one(ASK_RUN, args![run, why, superseded_by]).await?;
-    match state {
+    let open: Option<(Option<i64>,)> = tx.one(ASK_RUN, args![run, why, superseded_by]).await?;
+    match open {
         None => return Ok((0, None)),
-        Some((1,)) => asked += tx.execute(END_UNPLANNED, args![run]).await?,
+        Some((None,)) => asked += tx.execute(END_UNPLANNED, args![run]).await?,
         // Planned between our two looks: now its jobs are there.
         Some(_) if asked == 0 => {
             asked = tx.all::<(String,)>(ASK_JOBS, args![run, why]).await?.len() as u64;
