@@ -1,6 +1,5 @@
 //! The JSON API's reading routes. The shapes are `render::api`'s; here they are looked up.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -23,7 +22,7 @@ use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::StepState;
 use crate::domain::trigger::Trigger;
-use crate::render::api as shape;
+use crate::render::api::{self as shape, CheckRunIds, ConnectorJson, RunJson, StepJson};
 use crate::render::look::Look;
 use crate::store::{LogTail, RunQuery};
 
@@ -35,7 +34,15 @@ pub(crate) struct Views<'a> {
     web: &'a Web,
     run: &'a Run,
     /// GitHub's ids by check run name.
-    checks: BTreeMap<String, u64>,
+    checks: CheckRunIds,
+}
+
+/// A `step` event: a step does not name its connector, so the event does.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepEvent {
+    connector: ConnectorName,
+    #[serde(flatten)]
+    step: StepJson,
 }
 
 impl<'a> Views<'a> {
@@ -45,28 +52,21 @@ impl<'a> Views<'a> {
     }
 
     /// Without its connectors, as in the list.
-    pub(crate) fn summary(&self) -> impl Serialize {
-        shape::run_summary(self.run, &self.web.links)
+    pub(crate) fn listed(&self) -> RunJson {
+        shape::listed(self.run, &self.web.links)
     }
 
-    fn whole(&self) -> impl Serialize {
+    fn whole(&self) -> RunJson {
         shape::run(self.run, &self.web.links, &self.checks)
     }
 
-    pub(crate) fn connector(&self, job: &Job) -> impl Serialize {
+    pub(crate) fn connector(&self, job: &Job) -> ConnectorJson {
         shape::connector(self.run, job, &self.web.links, &self.checks)
     }
 
-    /// A step does not name its connector, so an event does.
-    pub(crate) fn step_event(&self, job: &Job, step: &StepRecord) -> impl Serialize {
-        #[derive(Serialize)]
-        struct StepEvent<'a, T> {
-            connector: &'a ConnectorName,
-            #[serde(flatten)]
-            step: T,
-        }
+    pub(crate) fn step_event(&self, job: &Job, step: &StepRecord) -> StepEvent {
         let step = shape::step(self.run, job, step, &self.web.links, &self.checks);
-        StepEvent { connector: &job.connector, step }
+        StepEvent { connector: job.connector.clone(), step }
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn runs(
     };
     let runs = web.store.runs(&query).await?;
     let visible = runs.iter().filter(|run| visitor.may_see(&run.repository));
-    let runs: Vec<_> = visible.map(|run| shape::run_summary(run, &web.links)).collect();
+    let runs: Vec<_> = visible.map(|run| shape::listed(run, &web.links)).collect();
     Ok(Json(runs).into_response())
 }
 

@@ -6,11 +6,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use std::sync::Arc;
 
 use super::{Web, pages};
 use crate::blobs::BlobError;
+use crate::render::api::ErrorJson;
 use crate::store::StoreError;
 
 /// An answer that is none.
@@ -96,8 +96,8 @@ impl WebError {
         &self.words.mend
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
-        json!({"error": {"code": self.code, "message": self.message(), "mend": self.mend()}})
+    pub(crate) fn json(&self) -> ErrorJson {
+        ErrorJson::new(self.code, self.message(), self.mend())
     }
 }
 

@@ -208,7 +208,7 @@ impl Live {
         // The run comes last and alone carries the new id: who is cut off before it gets the rest
         // of this look again.
         self.cursor.revision = self.run.revision;
-        self.ready.push_back(event("run", &self.cursor, &views.summary())?);
+        self.ready.push_back(event("run", &self.cursor, &views.listed())?);
         self.ended = self.run.state == RunState::Concluded;
         Ok(())
     }

@@ -173,11 +173,8 @@ async fn a_retest_runs_what_did_not_succeed() {
         let mut steps: Vec<_> =
             job.steps.iter().map(|s| finished(s.id.as_str(), Outcome::Succeeded)).collect();
         steps[2] = finished("unit", outcome);
-        let conclusion = if outcome == Outcome::Failed {
-            Conclusion::Failure
-        } else {
-            Conclusion::Success
-        };
+        let conclusion =
+            if outcome == Outcome::Failed { Conclusion::Failure } else { Conclusion::Success };
         house.store.settle_job(lease, &steps, conclusion).await.unwrap();
     }
     let failed = house.run(id).await.jobs.into_iter();
@@ -205,8 +202,7 @@ async fn an_old_head_is_not_retested() {
     let house = House::open().await;
     let old = house.planned(&Tale::default()).await;
     house.planned(&Tale { sha: "d", ..Tale::default() }).await;
-    let (code, body) =
-        post(&house, &format!("/api/v1/runs/{old}/retest"), Some(TOKEN), "").await;
+    let (code, body) = post(&house, &format!("/api/v1/runs/{old}/retest"), Some(TOKEN), "").await;
     assert_eq!((code, &body["error"]["code"]), (409, &json!("stale")));
     assert!(body["error"]["message"].as_str().unwrap().contains("dddddddddddd"));
 }

@@ -159,7 +159,10 @@ async fn unknown_events_are_kept_and_echoes_of_checks_are_counted() {
         let claimed = house.store.claim_delivery().await.unwrap().unwrap();
         assert_eq!(claimed.guid, guid);
         let kept = claimed.body == body;
-        assert_eq!(kept, !String::from_utf8_lossy(body).contains("check_") || expected == "accepted");
+        assert_eq!(
+            kept,
+            !String::from_utf8_lossy(body).contains("check_") || expected == "accepted"
+        );
         assert!(serde_json::from_slice::<serde_json::Value>(&claimed.body).is_ok());
     }
 }

@@ -197,8 +197,7 @@ pub struct Tale {
     /// One hex digit; the head commit is forty of it.
     pub sha: &'static str,
     pub connectors: Vec<&'static str>,
-    pub problem:
-        Option<(checkvalve::domain::state::Conclusion, checkvalve::domain::run::Problem)>,
+    pub problem: Option<(checkvalve::domain::state::Conclusion, checkvalve::domain::run::Problem)>,
 }
 
 impl Default for Tale {

@@ -67,7 +67,8 @@ async fn pages_show_a_run_from_its_making_to_its_end() {
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     assert!(page.contains(&format!("data-events=\"/api/v1/runs/{id}/events?after=")));
 
-    let lease = house.store.claim_planning(house.worker, super::house::TERM).await.unwrap().unwrap();
+    let lease =
+        house.store.claim_planning(house.worker, super::house::TERM).await.unwrap().unwrap();
     house.store.settle_planning(lease, tale.planned()).await.unwrap();
     let page = house.page(&format!("/runs/{id}")).await;
     assert_tame(&page);
@@ -132,12 +133,7 @@ fn ended_steps(
     let skipped =
         StepState::Skipped { at: ago(1), reason: SkipReason::Needs { step: step_id("unit") } };
     let publish = StepRecord { state: skipped, ..running("publish <i>") };
-    vec![
-        finished("install", Outcome::Succeeded),
-        finished("lint", Outcome::Errored),
-        unit,
-        publish,
-    ]
+    vec![finished("install", Outcome::Succeeded), finished("lint", Outcome::Errored), unit, publish]
 }
 
 #[tokio::test]
@@ -275,8 +271,7 @@ async fn assets_are_named_by_content_and_kept_for_ever() {
     let house = House::open().await;
     let id = house.planned(&Tale::default()).await;
     let page = house.page(&format!("/runs/{id}")).await;
-    let names: Vec<&str> =
-        page.split('"').filter(|part| part.starts_with("/assets/")).collect();
+    let names: Vec<&str> = page.split('"').filter(|part| part.starts_with("/assets/")).collect();
     assert_eq!(names.len(), 2, "{page}");
     for name in names {
         let request = house.request(reqwest::Method::GET, name).header("accept-encoding", "gzip");

@@ -49,9 +49,9 @@ pub(crate) async fn show(
         }
         (steps(&web, &run, job, now))
         h2 { "Graph" }
-        div.panel { div.pad.scroll { (parts::job_graph(&run, job, &web.links)) } }
+        div.panel { div.pad { (parts::job_graph(job)) } }
         h2 { "Timeline" }
-        div.panel { div.pad.scroll { (parts::job_timeline(&run, job, now, &web.links)) } }
+        div.panel { div.pad { (parts::job_timeline(job)) } }
         h2 { "Why it was selected" }
         (reasons(&job.reasons, REASONS))
         (files(&web, &run, job))

@@ -1,14 +1,14 @@
 //! Parts that several pages share.
 
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
-use crate::domain::links::Links;
 use crate::domain::names::Sha;
 use crate::domain::run::{Job, Repository, Run};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::render::html::{duration, state_badge, time};
 use crate::render::look::{self, Look, rule_words};
+use crate::render::{graph, timeline};
 use crate::web::Web;
 
 pub(super) type Crumbs = Vec<(String, Option<String>)>;
@@ -185,12 +185,12 @@ pub(super) fn first_reason(job: &Job) -> Markup {
     }
 }
 
-pub(super) fn job_graph(_run: &Run, _job: &Job, _links: &Links) -> Markup {
-    html! {}
+/// The job's steps as a graph.
+pub(super) fn job_graph(job: &Job) -> Markup {
+    html! { div.scroll { (PreEscaped(graph::job_inline(job))) } }
 }
-pub(super) fn job_timeline(_run: &Run, _job: &Job, _now: Timestamp, _links: &Links) -> Markup {
-    html! {}
-}
-pub(super) fn run_timeline(_run: &Run, _now: Timestamp, _links: &Links) -> Markup {
-    html! {}
+
+/// The job's steps over time.
+pub(super) fn job_timeline(job: &Job) -> Markup {
+    html! { div.scroll { (PreEscaped(timeline::job_inline(job))) } }
 }

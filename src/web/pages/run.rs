@@ -37,7 +37,7 @@ pub(crate) async fn show(
         h1 { (run.title) @if let Some(number) = run.pull { " " span.muted { "#" (number) } } }
         (lead(&web, &run, look, now))
         (notices(&web, &run))
-        (connectors(&web, &run, now))
+        (connectors(&web, &run))
         h2 { "What was tested" }
         (facts(&web, &run))
         (what_to_write(&web, &run))
@@ -81,14 +81,12 @@ pub(super) fn notices(web: &Web, run: &Run) -> Markup {
     }
 }
 
-fn connectors(web: &Web, run: &Run, now: Timestamp) -> Markup {
+fn connectors(web: &Web, run: &Run) -> Markup {
     let planned = run.selection.is_some();
     html! {
         @if !run.jobs.is_empty() {
             h2 { "Connectors" }
             (steps_grid(run, &web.links))
-            h2 { "Timeline" }
-            (parts::run_timeline(run, now, &web.links))
             h2 { "Why, and how it hangs together" }
             @for job in &run.jobs { (connector(web, run, job)) }
         } @else if planned && run.problem.is_none() {
@@ -114,7 +112,7 @@ fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
                 span.grow { (parts::first_reason(job)) }
             }
             div.pad {
-                @if few { div.scroll { (parts::job_graph(run, job, &web.links)) } }
+                @if few { (parts::job_graph(job)) (parts::job_timeline(job)) }
                 (reasons(&job.reasons, REASONS))
                 p { a href=(web.links.job(run.id, &job.connector)) { "Steps, times and report of " (job.connector) } }
             }
