@@ -31,6 +31,7 @@ mod queue;
 mod read;
 mod runs;
 mod settle;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -88,6 +89,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     read::STATEMENTS,
     runs::STATEMENTS,
     settle::STATEMENTS,
+    takeover::STATEMENTS,
 ];
 
 impl Store {
