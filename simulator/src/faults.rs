@@ -101,13 +101,22 @@ impl Default for Faults {
     }
 }
 
+/// Whether a delivery is kept back to be sent after those behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batch {
+    No,
+    Kept,
+    /// Sends this one and then what was kept, last first.
+    Last,
+}
+
 /// What happens to a new delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Send {
         copies: u32,
         delay: Duration,
-        reverse: bool,
+        batch: Batch,
     },
     /// Logged as failed, never sent.
     Dropped,
@@ -234,12 +243,12 @@ impl Faults {
         }
         let twice = take(&mut state.duplicate) || state.everything_twice;
         let delay = if take(&mut state.delay.0) { state.delay.1 } else { Duration::ZERO };
-        Fate::Send { copies: 1 + u32::from(twice), delay, reverse: take(&mut state.reverse) }
-    }
-
-    /// How many more deliveries [`Self::reverse_deliveries`] waits for.
-    pub(crate) fn still_to_reverse(&self) -> u32 {
-        self.state().reverse
+        let batch = match (take(&mut state.reverse), state.reverse) {
+            (false, _) => Batch::No,
+            (true, 0) => Batch::Last,
+            (true, _) => Batch::Kept,
+        };
+        Fate::Send { copies: 1 + u32::from(twice), delay, batch }
     }
 
     pub(crate) fn receiver_time(&self) -> Duration {

@@ -27,7 +27,7 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
-fn failure(arguments: &[&str], message: impl ToString) -> Error {
+fn failure(arguments: &[&str], message: &impl ToString) -> Error {
     let command = arguments.first().copied().unwrap_or_default().to_owned();
     Error::Git { command, message: message.to_string().trim().to_owned() }
 }
@@ -35,7 +35,7 @@ fn failure(arguments: &[&str], message: impl ToString) -> Error {
 /// Runs git with something on its standard input; what it printed.
 async fn run_with(folder: &Path, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, Error> {
     let mut child =
-        command(folder).args(arguments).spawn().map_err(|error| failure(arguments, error))?;
+        command(folder).args(arguments).spawn().map_err(|error| failure(arguments, &error))?;
     let mut stdin = child.stdin.take();
     let feed = async {
         if let Some(stdin) = &mut stdin {
@@ -45,11 +45,11 @@ async fn run_with(folder: &Path, arguments: &[&str], input: Vec<u8>) -> Result<V
         drop(stdin.take());
     };
     let (output, ()) = tokio::join!(child.wait_with_output(), feed);
-    let output = output.map_err(|error| failure(arguments, error))?;
+    let output = output.map_err(|error| failure(arguments, &error))?;
     if output.status.success() {
         Ok(output.stdout)
     } else {
-        Err(failure(arguments, String::from_utf8_lossy(&output.stderr)))
+        Err(failure(arguments, &String::from_utf8_lossy(&output.stderr)))
     }
 }
 

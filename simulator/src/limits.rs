@@ -111,7 +111,7 @@ impl Limits {
     }
 
     /// 403 when the primary budget is gone.
-    pub(crate) fn primary(&self, caller: &Caller, budget: &Budget) -> Result<(), Answer> {
+    pub(crate) fn primary(caller: &Caller, budget: &Budget) -> Result<(), Answer> {
         if budget.remaining() > 0 {
             return Ok(());
         }

@@ -97,7 +97,7 @@ async fn api(inner: &Arc<Inner>, parts: &Parts, path: &str, body: Bytes) -> Answ
     if answer.status == 401 {
         inner.limits.bad_credentials(inner.clock.now());
     }
-    inner.contract.check(inner, parts, trace.operation, &body, &answer);
+    inner.contract.check(inner, (parts, &body), trace.operation, &answer);
     breaking_changes(parts, &mut answer);
     conditional(parts, &mut answer);
     finish(inner, &mut answer, &caller, trace.counts);
@@ -141,9 +141,8 @@ async fn decide(
         let repository = match (params.get("owner"), params.get("repo")) {
             (Some(owner), Some(repo)) => {
                 let name = format!("{owner}/{repo}");
-                let found = match world.repository(&name) {
-                    Some(found) => found,
-                    None => return Err(moved(&world, &name, &path, parts)),
+                let Some(found) = world.repository(&name) else {
+                    return Err(moved(&world, &name, &path, parts));
                 };
                 auth::admit_to_repository(&world, operation, &credentials, found)?;
                 Some(found.id)
@@ -236,7 +235,7 @@ fn limits(
     }
     let caller = credentials.caller();
     let budget = inner.limits.budget(&caller, repositories_of(world, &caller), now);
-    inner.limits.primary(&caller, &budget)
+    crate::limits::Limits::primary(&caller, &budget)
 }
 
 pub(crate) fn repositories_of(world: &crate::world::World, caller: &Caller) -> usize {

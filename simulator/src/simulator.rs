@@ -82,14 +82,10 @@ impl Simulator {
         let address = listener.local_addr().map_err(bind)?;
         let entropy = Entropy::default();
         let clock = Clock::default();
-        let (folder, temporary) = match &config.folder {
-            Some(folder) => (folder.clone(), None),
-            None => {
-                let name = format!("github-simulator-{}", &entropy.hex()[..16]);
-                let folder = std::env::temp_dir().join(name);
-                (folder.clone(), Some(folder))
-            }
-        };
+        let temporary = config.folder.is_none().then(|| {
+            std::env::temp_dir().join(format!("github-simulator-{}", &entropy.hex()[..16]))
+        });
+        let folder = config.folder.clone().or_else(|| temporary.clone()).unwrap_or_default();
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let app = App {
             id: APP_ID,
@@ -124,6 +120,12 @@ impl Simulator {
         Ok(Self { inner, _life: Arc::new(Life { stop, temporary }) })
     }
 
+    /// A handle that does not keep the simulator alive: for its own server.
+    pub(crate) fn guest(inner: Arc<Inner>) -> Self {
+        let stop = CancellationToken::new();
+        Self { inner, _life: Arc::new(Life { stop, temporary: None }) }
+    }
+
     /// `http://127.0.0.1:PORT`: pages at `<url>/<owner>/<repo>/pull/<n>`, git at
     /// `<url>/<owner>/<repo>.git`.
     pub fn url(&self) -> String {
@@ -156,7 +158,7 @@ impl Simulator {
     pub fn webhook_secret(&self, secret: Option<&str>) {
         let mut world = self.inner.world();
         world.hook.secret = secret.map(str::to_owned);
-        world.app.webhook_secret = secret.unwrap_or_default().to_owned();
+        secret.unwrap_or_default().clone_into(&mut world.app.webhook_secret);
     }
 
     /// All check runs on a commit, oldest first, of all Apps. Empty for unknown commits.
@@ -272,6 +274,7 @@ impl Simulator {
     }
 
     /// Sends an event again, as the App's settings page does.
+    #[expect(clippy::unused_async, reason = "like everything else that acts")]
     pub async fn redeliver(&self, guid: &str) -> Result<(), Error> {
         self.inner
             .redeliver(|row| row.guid == guid)

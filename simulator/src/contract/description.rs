@@ -1,4 +1,4 @@
-//! The OpenAPI description, turned into JSON Schema piece by piece as operations are called.
+//! The `OpenAPI` description, turned into JSON Schema piece by piece as operations are called.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ impl Description {
         }
         match serde_json::from_slice::<Value>(body) {
             Ok(value) => {
-                self.validate(&format!("request of {}", operation.id), schema, &value, found)
+                self.validate(&format!("request of {}", operation.id), schema, &value, found);
             }
             Err(error) => found.push(format!("{}: the body is no JSON: {error}", operation.id)),
         }
@@ -220,7 +220,7 @@ fn collect(schema: &Value, document: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// OpenAPI 3.0's dialect to JSON Schema: `nullable` also admits null beside an `enum`.
+/// `OpenAPI` 3.0's dialect to JSON Schema: `nullable` also admits null beside an `enum`.
 fn convert(schema: &Value) -> Value {
     let Some(object) = schema.as_object() else { return schema.clone() };
     if let Some(reference) = object.get("$ref").and_then(Value::as_str) {

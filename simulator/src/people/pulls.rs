@@ -1,10 +1,13 @@
 //! Opening, closing and changing pull requests.
 
+#![expect(clippy::unused_async, reason = "everything that acts is async, as what pushes must be")]
+
 use serde_json::json;
 
 use super::{home, no_repository};
 use crate::api::OpenPull;
 use crate::error::Error;
+use crate::events::Deed;
 use crate::git;
 use crate::simulator::Simulator;
 use crate::world::{Merge, Pull, PullSize};
@@ -18,7 +21,12 @@ impl Simulator {
         let size = git::size(&folder, &pull.base_sha, &pull.head_sha).await;
         let mut world = self.inner.world();
         home(&mut world, base)?.pulls.insert(number, Pull { size, ..pull });
-        self.inner.emit_pull(&mut world, "opened", base, number, &open.author, json!({}));
+        self.inner.emit_pull(
+            &mut world,
+            Deed::new("opened", base, &open.author),
+            number,
+            json!({}),
+        );
         Ok(number)
     }
 
@@ -82,7 +90,7 @@ impl Simulator {
         user: &str,
     ) -> Result<(), Error> {
         let now = self.inner.clock.now();
-        self.change_pull(repository, number, user, "closed", |pull| {
+        self.change_pull((repository, number), user, "closed", |pull| {
             pull.open = false;
             pull.closed_at = Some(now);
         })
@@ -95,7 +103,7 @@ impl Simulator {
         number: u64,
         user: &str,
     ) -> Result<(), Error> {
-        self.change_pull(repository, number, user, "reopened", |pull| {
+        self.change_pull((repository, number), user, "reopened", |pull| {
             pull.open = true;
             pull.closed_at = None;
         })
@@ -108,7 +116,7 @@ impl Simulator {
         number: u64,
         user: &str,
     ) -> Result<(), Error> {
-        self.change_pull(repository, number, user, "ready_for_review", |pull| pull.draft = false)
+        self.change_pull((repository, number), user, "ready_for_review", |pull| pull.draft = false)
     }
 
     /// Makes a draft again: `pull_request.converted_to_draft`.
@@ -118,7 +126,7 @@ impl Simulator {
         number: u64,
         user: &str,
     ) -> Result<(), Error> {
-        self.change_pull(repository, number, user, "converted_to_draft", |pull| pull.draft = true)
+        self.change_pull((repository, number), user, "converted_to_draft", |pull| pull.draft = true)
     }
 
     /// Locks the conversation: only writers may comment.
@@ -137,8 +145,7 @@ impl Simulator {
 
     fn change_pull(
         &self,
-        repository: &str,
-        number: u64,
+        (repository, number): (&str, u64),
         user: &str,
         action: &str,
         change: impl FnOnce(&mut Pull),
@@ -151,7 +158,7 @@ impl Simulator {
         let pull = found.pulls.get_mut(&number).ok_or_else(|| no_pull(repository, number))?;
         change(pull);
         pull.updated_at = now;
-        self.inner.emit_pull(&mut world, action, id, number, user, json!({}));
+        self.inner.emit_pull(&mut world, Deed::new(action, id, user), number, json!({}));
         Ok(())
     }
 }

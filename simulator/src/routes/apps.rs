@@ -236,7 +236,7 @@ fn wanted_repositories(
     }
     let count = names.map_or(0, Vec::len) + ids.map_or(0, Vec::len);
     let refused = |message: &str| {
-        Err(validation_failed(vec![complaint(
+        Err(validation_failed(&[complaint(
             "IntegrationInstallation",
             "invalid",
             "repositories",

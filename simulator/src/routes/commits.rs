@@ -238,8 +238,8 @@ async fn content(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcom
 
 /// GitHub breaks base64 after 60 characters.
 fn lines_of_60(text: &str) -> String {
-    let chunks = text.as_bytes().chunks(60).map(String::from_utf8_lossy);
-    chunks.map(|line| format!("{line}\n")).collect()
+    let lines: Vec<_> = text.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
+    lines.join("\n") + "\n"
 }
 
 struct Links {

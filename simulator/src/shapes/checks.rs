@@ -36,7 +36,7 @@ impl World {
 
     /// A check run as REST answers it: its suite is a mere number.
     pub(crate) fn run_json(&self, repository: &Repository, run: &Run) -> Value {
-        self.run_shape(repository, run, json!({ "id": run.suite_id }))
+        self.run_shape(repository, run, &json!({ "id": run.suite_id }))
     }
 
     /// A check run as webhooks carry it: with the suite, and the buttons.
@@ -47,10 +47,10 @@ impl World {
             shape.insert("updated_at".to_owned(), stamp(suite.updated_at).into());
             shape.into()
         });
-        self.run_shape(repository, run, suite)
+        self.run_shape(repository, run, &suite)
     }
 
-    fn run_shape(&self, repository: &Repository, run: &Run, suite: Value) -> Value {
+    fn run_shape(&self, repository: &Repository, run: &Run, suite: &Value) -> Value {
         let url = format!("{}/check-runs/{}", self.repository_url(repository), run.id);
         let pulls = repository
             .suites
