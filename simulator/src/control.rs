@@ -50,7 +50,7 @@ fn look(github: &Simulator, rest: &str, query: impl Fn(&str) -> String) -> Resul
         }),
         "/check-runs" => json!(github.check_runs(&repository, &query("sha"))),
         "/comments" => json!(github.comments(&repository, number()?)),
-        "/pull-request" => json!(github.pull_request(&repository, number()?)?),
+        "/pull-request" => json!(github.find_pull_request(&repository, number()?)),
         "/deliveries" => json!(github.deliveries()),
         "/calls" => json!(github.calls()),
         "/violations" => json!(github.violations()),
@@ -273,6 +273,10 @@ async fn press(github: &Simulator, rest: &str, press: Press) -> Result<Value, Er
         }
         "/edit-comment" => github.edit_comment(repository, press.id, user, &press.body).await?,
         "/close" => github.close_pull_request(repository, press.number, user).await?,
+        "/merge" => {
+            let sha = github.merge_pull_request(repository, press.number, user).await?;
+            return Ok(json!({ "sha": sha }));
+        }
         "/reopen" => github.reopen_pull_request(repository, press.number, user).await?,
         "/ready-for-review" => github.ready_for_review(repository, press.number, user).await?,
         "/rerequest-check-run" => github.rerequest_check_run(repository, press.id, user).await?,
@@ -303,6 +307,7 @@ struct FaultSettings {
     token_format: Option<TokenFormat>,
     rerun_button: Option<RerunButton>,
     secondary_limit: Option<SecondaryLimit>,
+    enforce_secondary_limits: Option<bool>,
     primary_limit: Option<u64>,
 }
 
@@ -336,6 +341,10 @@ fn faults(github: &Simulator, body: &Bytes) -> Result<Value, Error> {
     settings.token_format.into_iter().for_each(|format| faults.token_format(format));
     settings.rerun_button.into_iter().for_each(|button| faults.rerun_button(button));
     settings.secondary_limit.into_iter().for_each(|limit| faults.secondary_limit(limit));
+    settings
+        .enforce_secondary_limits
+        .into_iter()
+        .for_each(|on| faults.enforce_secondary_limits(on));
     match settings.pause_deliveries {
         Some(true) => faults.pause_deliveries(),
         Some(false) => faults.resume_deliveries(),

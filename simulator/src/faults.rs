@@ -58,6 +58,14 @@ pub struct SecondaryLimit {
     pub remaining_zero: bool,
 }
 
+impl SecondaryLimit {
+    /// What GitHub sends when its published numbers are exceeded.
+    pub(crate) fn githubs() -> Self {
+        let lasts = Duration::from_mins(1);
+        Self { status: 403, lasts, retry_after: true, remaining_zero: false }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Failure {
     method: String,
@@ -76,6 +84,7 @@ struct State {
     delay: (u32, Duration),
     reverse: u32,
     everything_twice: bool,
+    secondary_by_count: bool,
     delivery_timeout: Option<Duration>,
     unknown_fresh_tokens: u32,
     completed_patch: CompletedPatch,
@@ -211,6 +220,16 @@ impl Faults {
     /// A secondary rate limit begins with the next call.
     pub fn secondary_limit(&self, limit: SecondaryLimit) {
         *self.secondary.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit);
+    }
+
+    /// Counts as GitHub publishes it: 900 points a minute for one endpoint (reading 1, writing
+    /// 5), 80 new contents a minute and 500 an hour. Off at start.
+    pub fn enforce_secondary_limits(&self, on: bool) {
+        self.state().secondary_by_count = on;
+    }
+
+    pub(crate) fn enforces_secondary_limits(&self) -> bool {
+        self.state().secondary_by_count
     }
 
     pub(crate) fn take_secondary_limit(&self) -> Option<SecondaryLimit> {

@@ -87,7 +87,9 @@ fn admit(
         },
     };
     let caller = token.as_ref().map_or(Caller::Nobody, |t| Caller::Installation(t.installation_id));
-    let known = world.repository(repository);
+    // Git follows a renamed repository.
+    let renamed = || world.repositories.get(&world.renamed(repository)?);
+    let known = world.repository(repository).or_else(renamed);
     let Some(found) = known else {
         // GitHub does not tell whether a repository exists: without a token it asks for one.
         let refusal =

@@ -85,8 +85,23 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
         "repositories": repositories,
     });
     println!("{started:#}");
-    // Without a signal handler there is nothing to wait for but the end of the process.
-    let _ = tokio::signal::ctrl_c().await;
+    interrupted().await;
     github.stop().await;
     Ok(())
+}
+
+/// Waits for Ctrl-C or a polite end from outside.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let ctrl_c = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = ctrl_c => {}
+            _ = terminate.recv() => {}
+        },
+        // Without a handler, the default one ends the process.
+        Err(_) => {
+            let _ = ctrl_c.await;
+        }
+    }
 }

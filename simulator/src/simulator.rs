@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     /// Pushes happen one after the other.
     pub(crate) pushing: tokio::sync::Mutex<()>,
     pub(crate) stop: CancellationToken,
+    /// The listener is closed.
+    pub(crate) stopped: CancellationToken,
 }
 
 impl Inner {
@@ -114,6 +116,7 @@ impl Simulator {
             folder,
             pushing: tokio::sync::Mutex::default(),
             stop: stop.clone(),
+            stopped: CancellationToken::new(),
         });
         tokio::spawn(deliveries::run(Arc::clone(&inner), jobs));
         tokio::spawn(server::run(Arc::clone(&inner), listener));
@@ -217,14 +220,24 @@ impl Simulator {
     }
 
     /// A pull request.
-    pub fn pull_request(&self, repository: &str, number: u64) -> Result<PullRequest, Error> {
+    ///
+    /// # Panics
+    ///
+    /// When there is none: a test that asks for it is wrong. See [`Self::find_pull_request`].
+    #[track_caller]
+    pub fn pull_request(&self, repository: &str, number: u64) -> PullRequest {
+        match self.find_pull_request(repository, number) {
+            Some(pull) => pull,
+            None => panic!("there is no pull request {repository}#{number}"),
+        }
+    }
+
+    /// A pull request, if there is one.
+    pub fn find_pull_request(&self, repository: &str, number: u64) -> Option<PullRequest> {
         let world = self.inner.world();
-        let found = world.repository(repository);
-        let pull = found
-            .and_then(|repository| repository.pulls.get(&number))
-            .ok_or_else(|| Error::NotFound(format!("pull request {repository}#{number}")))?;
+        let pull = world.repository(repository)?.pulls.get(&number)?;
         let head = pull.head_repository.and_then(|id| world.repositories.get(&id));
-        Ok(PullRequest {
+        Some(PullRequest {
             id: pull.id,
             number,
             title: pull.title.clone(),
@@ -354,10 +367,9 @@ impl Simulator {
         self.inner.quiet().await;
     }
 
-    /// Stops listening and delivering.
+    /// Stops listening and delivering; the port is free when this returns.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
-        // Lets the server's task see it and close its listener.
-        tokio::task::yield_now().await;
+        self.inner.stopped.cancelled().await;
     }
 }

@@ -96,6 +96,40 @@ impl Simulator {
         })
     }
 
+    /// Merges with a merge commit: moves the base branch, sends `push` and
+    /// `pull_request.closed` with `merged: true`. Answers the merge commit.
+    pub async fn merge_pull_request(
+        &self,
+        repository: &str,
+        number: u64,
+        user: &str,
+    ) -> Result<String, Error> {
+        let (id, folder, pull, tip) = {
+            let world = self.inner.world();
+            let found = world.repository(repository).ok_or_else(|| no_repository(repository))?;
+            let pull = found.pulls.get(&number).filter(|pull| pull.open);
+            let pull = pull.ok_or_else(|| no_pull(repository, number))?.clone();
+            let tip = found.branches.get(&pull.base_branch).cloned().unwrap_or_default();
+            (found.id, found.folder.clone(), pull, tip)
+        };
+        let merged = git::test_merge(&folder, &tip, &pull.head_sha).await;
+        let sha =
+            merged.ok_or_else(|| Error::Refused("the pull request has conflicts".to_owned()))?;
+        let reference = format!("refs/heads/{}", pull.base_branch);
+        git::text(&folder, &["update-ref", &reference, &sha]).await?;
+        let message = format!("Merge pull request #{number}");
+        let push = crate::api::Commit::new(&message, user, Vec::new());
+        self.pushed((id, &pull.base_branch), Some(&tip), &sha, &push).await?;
+        let now = self.inner.clock.now();
+        self.change_pull((repository, number), user, "closed", |pull| {
+            pull.open = false;
+            pull.merged = true;
+            pull.closed_at = Some(now);
+            pull.merge = Merge::Clean(sha.clone());
+        })?;
+        Ok(sha)
+    }
+
     /// Reopens: `pull_request.reopened`.
     pub async fn reopen_pull_request(
         &self,

@@ -74,7 +74,7 @@ impl Simulator {
         Ok(())
     }
 
-    async fn pushed(
+    pub(crate) async fn pushed(
         &self,
         (id, branch): (u64, &str),
         before: Option<&str>,

@@ -175,7 +175,6 @@ fn mint(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     }
     let permissions = wanted_permissions(installation, asked)?;
     let repositories = wanted_repositories(&world, installation, asked)?;
-    let selection = if repositories.is_some() { "selected" } else { "all" };
     let shown: Option<Vec<Value>> = repositories.as_ref().map(|ids| {
         let found = ids.iter().filter_map(|id| world.repositories.get(id));
         found.map(|repository| world.repository_json(repository)).collect()
@@ -186,7 +185,7 @@ fn mint(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         "token": token,
         "expires_at": stamp(expires_at),
         "permissions": permissions,
-        "repository_selection": selection,
+        "repository_selection": "selected",
     });
     if let Some(shown) = shown {
         body["repositories"] = shown.into();

@@ -236,7 +236,7 @@ async fn events_need_their_permission_and_subscription() {
     let open = github_simulator::OpenPull::new("topic", "main", "ada", "t");
     let number = github.open_pull_request(REPO, open).await.unwrap();
     github.comment(REPO, number, "ada", "not ticked").await.unwrap();
-    let sha = github.pull_request(REPO, number).unwrap().head_sha;
+    let sha = github.pull_request(REPO, number).head_sha;
     github.other_apps_check_run(REPO, &sha, "x", "success").await.unwrap();
     github.quiet().await;
     // check_run comes unticked, with `checks: read`; suites are requested with `write` only.

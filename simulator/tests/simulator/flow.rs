@@ -59,7 +59,7 @@ async fn a_push_sends_the_suite_and_synchronizes() {
     assert_eq!(event["after"], sha);
     assert_eq!(event["pull_request"]["head"]["sha"], sha);
     assert_eq!(event["installation"]["id"], scene.installation);
-    let pull = scene.github.pull_request(REPO, scene.number).unwrap();
+    let pull = scene.github.pull_request(REPO, scene.number);
     assert_eq!(pull.head_sha, sha);
 }
 

@@ -156,6 +156,40 @@ async fn contents_are_files_and_folders() {
 }
 
 #[tokio::test]
+async fn large_pull_requests_are_cut_without_a_flag() {
+    let scene = Scene::new().await;
+    let files: Vec<_> = (0..310).map(|n| write(&format!("many/{n}"), &format!("{n}\n"))).collect();
+    scene.github.commit(REPO, "topic", Commit::new("Many", "ada", files)).await.unwrap();
+    let path = scene.path(&format!("/pulls/{}", scene.number));
+    assert_eq!(scene.client.get(&path).await.expect(200).json()["changed_files"], 312);
+    let compared = scene.client.get(&scene.path("/compare/main...topic")).await.expect(200).json();
+    assert_eq!(compared["files"].as_array().unwrap().len(), 300);
+    let page = scene.client.get(&format!("{path}/files?per_page=100&page=4")).await.expect(200);
+    assert_eq!(page.json().as_array().unwrap().len(), 12);
+    scene.no_violations();
+    let http = reqwest::Client::new().get(format!("{}{path}", scene.github.api_url()));
+    let http = http.header("user-agent", "t").header("accept", "application/vnd.github.diff");
+    let reply = http.send().await.unwrap();
+    assert_eq!(reply.status(), 406);
+    assert!(reply.text().await.unwrap().contains("too_large"));
+}
+
+#[tokio::test]
+async fn a_merge_moves_the_base_branch() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    scene.github.install_webhook(&receiver.url);
+    let sha = scene.github.merge_pull_request(REPO, scene.number, "ada").await.unwrap();
+    scene.github.quiet().await;
+    assert_eq!(receiver.last("pull_request.closed").json()["pull_request"]["merged"], true);
+    let main = scene.client.get(&scene.path("/commits/main")).await.expect(200).json();
+    assert_eq!(main["sha"], sha);
+    assert_eq!(main["parents"].as_array().unwrap().len(), 2);
+    assert!(scene.github.merge_pull_request(REPO, scene.number, "ada").await.is_err());
+    scene.no_violations();
+}
+
+#[tokio::test]
 async fn an_empty_repository_has_no_git() {
     let scene = Scene::new().await;
     let options = github_simulator::RepositoryOptions::default();

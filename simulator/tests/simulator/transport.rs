@@ -180,6 +180,22 @@ async fn calling_during_a_secondary_limit_is_a_violation() {
 }
 
 #[tokio::test]
+async fn creating_too_much_in_a_minute_is_too_much() {
+    let scene = Scene::new().await;
+    scene.github.faults().enforce_secondary_limits(true);
+    let post = async |n: u32| {
+        scene.check(json!({ "name": format!("n{n}"), "head_sha": scene.head })).await.status
+    };
+    for n in 0..80 {
+        assert_eq!(post(n).await, 201);
+    }
+    assert_eq!(post(80).await, 403);
+    assert_eq!(scene.github.violations().len(), 0);
+    scene.github.advance(Duration::from_mins(2));
+    assert_eq!(post(81).await, 201);
+}
+
+#[tokio::test]
 async fn faults_make_calls_slow_or_fail() {
     let scene = Scene::new().await;
     let path = scene.path(&format!("/pulls/{}", scene.number));
