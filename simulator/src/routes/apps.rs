@@ -105,6 +105,11 @@ fn delivery_item(row: &DeliveryRow) -> Value {
     })
 }
 
+/// What happened before there was a webhook address was never a delivery.
+fn is_listed(row: &DeliveryRow) -> bool {
+    !row.url.is_empty()
+}
+
 /// Newest first; `cursor` is the number of the last delivery of the page before.
 fn list_deliveries(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let now = inner.clock.now();
@@ -128,7 +133,12 @@ fn list_deliveries(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         .deliveries
         .iter()
         .rev()
-        .filter(|row| row.id < before && now - row.delivered_at <= LOG_WINDOW && code_fits(row))
+        .filter(|row| {
+            is_listed(row)
+                && row.id < before
+                && now - row.delivered_at <= LOG_WINDOW
+                && code_fits(row)
+        })
         .collect();
     // A redelivery's number is higher than that of what came after the original.
     rows.sort_by_key(|row| std::cmp::Reverse(row.id));
@@ -155,7 +165,7 @@ fn delivery(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let row = world
         .deliveries
         .iter()
-        .find(|row| row.id == id && now - row.delivered_at <= LOG_WINDOW)
+        .find(|row| is_listed(row) && row.id == id && now - row.delivered_at <= LOG_WINDOW)
         .ok_or_else(not_found)?;
     let mut shape = delivery_item(row);
     shape["url"] = row.url.as_str().into();

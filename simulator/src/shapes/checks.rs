@@ -134,7 +134,7 @@ pub(crate) fn annotation_json(
     let path = sent["path"].as_str().unwrap_or_default();
     json!({
         "path": path,
-        "blob_href": format!("{}/{}/blob/{sha}/{path}", world.url, repository.full_name()),
+        "blob_href": format!("{}/{}/blob/{sha}/{}", world.url, repository.full_name(), super::url_path(path)),
         "start_line": sent["start_line"],
         "start_column": sent["start_column"],
         "end_line": sent["end_line"],

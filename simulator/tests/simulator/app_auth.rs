@@ -143,6 +143,7 @@ async fn minting_refuses_what_the_installation_lacks() {
     scene.github.suspend(REPO).unwrap();
     let reply = mint(json!({})).await.expect(403);
     assert_eq!(reply.message(), "This installation has been suspended");
+    scene.client.get(&scene.path("")).await.expect(403);
     let listed = scene.as_app.get("/app/installations").await.expect(200).json();
     assert_ne!(listed[0]["suspended_at"], json!(null));
     scene.github.unsuspend(REPO).unwrap();

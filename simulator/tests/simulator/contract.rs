@@ -64,13 +64,13 @@ mod checked {
         scene.client.get(&scene.path("/pulls?colour=red")).await.expect(200);
         scene.client.get("/nowhere").await.expect(404);
         let found = scene.github.violations();
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 4, "{found:?}");
         assert!(
             found[0].contains("checks/create") && found[0].contains("/conclusion"),
             "{found:?}"
         );
-        assert!(found[1].contains("colour"), "{found:?}");
-        assert!(found[2].contains("/nowhere"), "{found:?}");
+        assert!(found[2].contains("colour"), "{found:?}");
+        assert!(found[3].contains("/nowhere"), "{found:?}");
     }
 
     /// Everything that can happen, once.
@@ -133,7 +133,7 @@ mod checked {
             let problems = problems(&document, &name, &received.json());
             assert!(problems.is_empty(), "{kind}: {problems:#?}");
         }
-        assert_eq!(seen.len(), 23, "{seen:#?}");
+        assert_eq!(seen.len(), 24, "{seen:#?}");
     }
 
     fn problems(document: &Value, name: &str, payload: &Value) -> Vec<String> {
