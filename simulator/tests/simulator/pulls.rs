@@ -151,6 +151,7 @@ async fn contents_are_files_and_folders() {
     assert_eq!(folder[0]["path"], "source-a/main.py");
     let root = scene.client.get(&scene.path("/contents/")).await.expect(200).json();
     assert_eq!(root.as_array().unwrap().len(), 2);
+    scene.no_violations();
     scene.client.get(&scene.path("/contents/nowhere")).await.expect(404);
     scene.client.get(&scene.path("/contents/README.md?ref=nowhere")).await.expect(404);
 }
