@@ -188,6 +188,10 @@ pub(crate) fn admit_to_repository(
             Ok(())
         }
         Credentials::Installation(token) => {
+            let installation = world.installations.get(&token.installation_id);
+            if installation.is_some_and(|installation| installation.suspended_at.is_some()) {
+                return Err(refuse(403, "This installation has been suspended"));
+            }
             if !selects(world, token, repository.id) {
                 return match (repository.private, operation.writes()) {
                     (true, _) => Err(not_found()),

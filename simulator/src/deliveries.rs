@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Delivery;
-use crate::faults::Fate;
+use crate::faults::{Batch, Fate};
 use crate::simulator::Inner;
 use crate::world::World;
 
@@ -90,7 +90,7 @@ struct UnderWay {
 pub(crate) struct Job {
     row: u64,
     delay: Duration,
-    reverse: bool,
+    batch: Batch,
 }
 
 impl Outbox {
@@ -156,7 +156,7 @@ impl Inner {
             world.deliveries.push(row);
             return;
         }
-        let Fate::Send { copies, delay, reverse } = fate else {
+        let Fate::Send { copies, delay, batch } = fate else {
             "failed to connect to host".clone_into(&mut row.status);
             world.deliveries.push(row);
             return;
@@ -166,7 +166,7 @@ impl Inner {
             if copy > 0 {
                 row.id = world.id();
             }
-            self.outbox.enqueue(Job { row: row.id, delay, reverse });
+            self.outbox.enqueue(Job { row: row.id, delay, batch });
             world.deliveries.push(row);
         }
     }
@@ -187,7 +187,7 @@ impl Inner {
         row.status_code = None;
         "pending".clone_into(&mut row.status);
         let id = row.id;
-        let fate = Fate::Send { copies: 1, delay: Duration::ZERO, reverse: false };
+        let fate = Fate::Send { copies: 1, delay: Duration::ZERO, batch: Batch::No };
         self.dispatch(&mut world, row, fate);
         Some(id)
     }
@@ -204,7 +204,7 @@ impl Inner {
 
 /// Sends what the outbox holds, until the simulator stops.
 pub(crate) async fn run(inner: Arc<Inner>, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let mut reversed = Vec::new();
+    let mut kept = Vec::new();
     loop {
         let job = tokio::select! {
             job = jobs.recv() => job,
@@ -215,16 +215,15 @@ pub(crate) async fn run(inner: Arc<Inner>, mut jobs: mpsc::UnboundedReceiver<Job
             () = inner.faults.until_resumed() => {}
             () = inner.stop.cancelled() => return,
         }
-        if job.reverse {
-            reversed.push(job);
-            if inner.faults.still_to_reverse() > 0 {
-                continue;
-            }
-            for job in reversed.drain(..).rev() {
+        match job.batch {
+            Batch::No => start(&inner, job).await,
+            Batch::Kept => kept.push(job),
+            Batch::Last => {
                 start(&inner, job).await;
+                for job in kept.drain(..).rev() {
+                    start(&inner, job).await;
+                }
             }
-        } else {
-            start(&inner, job).await;
         }
     }
 }

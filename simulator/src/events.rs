@@ -23,6 +23,25 @@ fn requirement(event: &str, action: Option<&str>) -> Option<(&'static str, bool)
     })
 }
 
+/// Something that somebody did in a repository.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deed<'a> {
+    action: Option<&'a str>,
+    repository: u64,
+    sender: &'a str,
+}
+
+impl<'a> Deed<'a> {
+    pub(crate) fn new(action: &'a str, repository: u64, sender: &'a str) -> Self {
+        Self { action: Some(action), repository, sender }
+    }
+
+    /// For events that have no `action`, as `push`.
+    pub(crate) fn without_action(repository: u64, sender: &'a str) -> Self {
+        Self { action: None, repository, sender }
+    }
+}
+
 fn subscribed(
     world: &World,
     installation: &Installation,
@@ -43,11 +62,11 @@ impl Inner {
     pub(crate) fn emit(
         &self,
         world: &mut World,
-        (event, action): (&str, Option<&str>),
-        repository: u64,
-        sender: &str,
+        event: &str,
+        deed: Deed<'_>,
         what: Value,
     ) -> Option<String> {
+        let Deed { action, repository, sender } = deed;
         let installation = world.installation_of(repository)?;
         if installation.suspended_at.is_some() || !subscribed(world, installation, event, action) {
             return None;
@@ -73,19 +92,17 @@ impl Inner {
         self.post(world, event, (Some(installation), Some(repository)), &payload.into())
     }
 
-    /// `check_run.<action>`. The rerequested and requested_action ones go to the owner App only.
+    /// `check_run.<action>`. The re-requests and button presses go to the owner App only.
     pub(crate) fn emit_run(
         &self,
         world: &mut World,
-        action: &str,
-        repository: u64,
+        deed: Deed<'_>,
         run: u64,
-        sender: &str,
         identifier: Option<&str>,
     ) {
-        let Some(home) = world.repositories.get(&repository) else { return };
+        let Some(home) = world.repositories.get(&deed.repository) else { return };
         let Some(row) = home.runs.get(&run) else { return };
-        let private = matches!(action, "rerequested" | "requested_action");
+        let private = matches!(deed.action, Some("rerequested" | "requested_action"));
         if private && row.app_id != world.app.id {
             return;
         }
@@ -93,60 +110,49 @@ impl Inner {
         if let Some(identifier) = identifier {
             what["requested_action"] = json!({ "identifier": identifier });
         }
-        self.emit(world, ("check_run", Some(action)), repository, sender, what);
+        self.emit(world, "check_run", deed, what);
     }
 
     /// `check_suite.<action>`.
-    pub(crate) fn emit_suite(
-        &self,
-        world: &mut World,
-        action: &str,
-        repository: u64,
-        suite: u64,
-        sender: &str,
-    ) {
-        let Some(home) = world.repositories.get(&repository) else { return };
+    pub(crate) fn emit_suite(&self, world: &mut World, deed: Deed<'_>, suite: u64) {
+        let Some(home) = world.repositories.get(&deed.repository) else { return };
         let Some(row) = home.suites.get(&suite) else { return };
-        if action != "completed" && row.app_id != world.app.id {
+        if deed.action != Some("completed") && row.app_id != world.app.id {
             return;
         }
         let what = json!({ "check_suite": world.suite_event_json(home, row) });
-        self.emit(world, ("check_suite", Some(action)), repository, sender, what);
+        self.emit(world, "check_suite", deed, what);
     }
 
     /// `pull_request.<action>` with more fields.
     pub(crate) fn emit_pull(
         &self,
         world: &mut World,
-        action: &str,
-        repository: u64,
+        deed: Deed<'_>,
         number: u64,
-        sender: &str,
         mut what: Value,
     ) {
-        let Some(home) = world.repositories.get(&repository) else { return };
+        let Some(home) = world.repositories.get(&deed.repository) else { return };
         let Some(pull) = home.pulls.get(&number) else { return };
         what["number"] = number.into();
         what["pull_request"] = world.pull_json(home, pull);
-        self.emit(world, ("pull_request", Some(action)), repository, sender, what);
+        self.emit(world, "pull_request", deed, what);
     }
 
     /// `issue_comment.<action>` with more fields.
     pub(crate) fn emit_comment(
         &self,
         world: &mut World,
-        action: &str,
-        repository: u64,
+        deed: Deed<'_>,
         comment: u64,
-        sender: &str,
         mut what: Value,
     ) {
-        let Some(home) = world.repositories.get(&repository) else { return };
+        let Some(home) = world.repositories.get(&deed.repository) else { return };
         let Some(row) = home.comments.get(&comment) else { return };
         let Some(pull) = home.pulls.get(&row.number) else { return };
         what["issue"] = world.issue_json(home, pull);
         what["comment"] = world.comment_json(home, row);
-        self.emit(world, ("issue_comment", Some(action)), repository, sender, what);
+        self.emit(world, "issue_comment", deed, what);
     }
 
     /// `installation.<action>`, with the repositories; always delivered.

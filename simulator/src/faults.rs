@@ -58,6 +58,14 @@ pub struct SecondaryLimit {
     pub remaining_zero: bool,
 }
 
+impl SecondaryLimit {
+    /// What GitHub sends when its published numbers are exceeded.
+    pub(crate) fn githubs() -> Self {
+        let lasts = Duration::from_mins(1);
+        Self { status: 403, lasts, retry_after: true, remaining_zero: false }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Failure {
     method: String,
@@ -76,6 +84,7 @@ struct State {
     delay: (u32, Duration),
     reverse: u32,
     everything_twice: bool,
+    secondary_by_count: bool,
     delivery_timeout: Option<Duration>,
     unknown_fresh_tokens: u32,
     completed_patch: CompletedPatch,
@@ -101,13 +110,22 @@ impl Default for Faults {
     }
 }
 
+/// Whether a delivery is kept back to be sent after those behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batch {
+    No,
+    Kept,
+    /// Sends this one and then what was kept, last first.
+    Last,
+}
+
 /// What happens to a new delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Send {
         copies: u32,
         delay: Duration,
-        reverse: bool,
+        batch: Batch,
     },
     /// Logged as failed, never sent.
     Dropped,
@@ -204,6 +222,16 @@ impl Faults {
         *self.secondary.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit);
     }
 
+    /// Counts as GitHub publishes it: 900 points a minute for one endpoint (reading 1, writing
+    /// 5), 80 new contents a minute and 500 an hour. Off at start.
+    pub fn enforce_secondary_limits(&self, on: bool) {
+        self.state().secondary_by_count = on;
+    }
+
+    pub(crate) fn enforces_secondary_limits(&self) -> bool {
+        self.state().secondary_by_count
+    }
+
     pub(crate) fn take_secondary_limit(&self) -> Option<SecondaryLimit> {
         self.secondary.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -234,12 +262,12 @@ impl Faults {
         }
         let twice = take(&mut state.duplicate) || state.everything_twice;
         let delay = if take(&mut state.delay.0) { state.delay.1 } else { Duration::ZERO };
-        Fate::Send { copies: 1 + u32::from(twice), delay, reverse: take(&mut state.reverse) }
-    }
-
-    /// How many more deliveries [`Self::reverse_deliveries`] waits for.
-    pub(crate) fn still_to_reverse(&self) -> u32 {
-        self.state().reverse
+        let batch = match (take(&mut state.reverse), state.reverse) {
+            (false, _) => Batch::No,
+            (true, 0) => Batch::Last,
+            (true, _) => Batch::Kept,
+        };
+        Fate::Send { copies: 1 + u32::from(twice), delay, batch }
     }
 
     pub(crate) fn receiver_time(&self) -> Duration {

@@ -27,7 +27,7 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
-fn failure(arguments: &[&str], message: impl ToString) -> Error {
+fn failure(arguments: &[&str], message: &impl ToString) -> Error {
     let command = arguments.first().copied().unwrap_or_default().to_owned();
     Error::Git { command, message: message.to_string().trim().to_owned() }
 }
@@ -35,7 +35,7 @@ fn failure(arguments: &[&str], message: impl ToString) -> Error {
 /// Runs git with something on its standard input; what it printed.
 async fn run_with(folder: &Path, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>, Error> {
     let mut child =
-        command(folder).args(arguments).spawn().map_err(|error| failure(arguments, error))?;
+        command(folder).args(arguments).spawn().map_err(|error| failure(arguments, &error))?;
     let mut stdin = child.stdin.take();
     let feed = async {
         if let Some(stdin) = &mut stdin {
@@ -45,11 +45,11 @@ async fn run_with(folder: &Path, arguments: &[&str], input: Vec<u8>) -> Result<V
         drop(stdin.take());
     };
     let (output, ()) = tokio::join!(child.wait_with_output(), feed);
-    let output = output.map_err(|error| failure(arguments, error))?;
+    let output = output.map_err(|error| failure(arguments, &error))?;
     if output.status.success() {
         Ok(output.stdout)
     } else {
-        Err(failure(arguments, String::from_utf8_lossy(&output.stderr)))
+        Err(failure(arguments, &String::from_utf8_lossy(&output.stderr)))
     }
 }
 
@@ -68,20 +68,19 @@ pub(crate) async fn text(folder: &Path, arguments: &[&str]) -> Result<String, Er
 /// SHA, hidden pull request refs included, with partial-clone filters.
 pub(crate) async fn create(folder: &Path, default_branch: &str) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    text(folder, &["init", "--quiet", "--bare", "--initial-branch", default_branch, "."]).await?;
-    let settings = [
-        ("uploadpack.allowAnySHA1InWant", "true"),
-        ("uploadpack.allowFilter", "true"),
-        ("gc.auto", "0"),
-        ("receive.autogc", "false"),
-        ("core.logAllRefUpdates", "false"),
-        ("merge.renames", "true"),
-        ("user.name", "GitHub"),
-        ("user.email", "noreply@github.invalid"),
-    ];
-    for (name, value) in settings {
-        text(folder, &["config", name, value]).await?;
-    }
+    text(
+        folder,
+        &["init", "--quiet", "--bare", "--template=", "--initial-branch", default_branch, "."],
+    )
+    .await?;
+    // Written at once: a `git config` for each would take a process each.
+    let settings = "[uploadpack]\n\tallowAnySHA1InWant = true\n\tallowFilter = true\n\
+                    [gc]\n\tauto = 0\n\
+                    [user]\n\tname = GitHub\n\temail = noreply@github.invalid\n";
+    let path = folder.join("config");
+    let mut config = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    config.push_str(settings);
+    std::fs::write(&path, config).map_err(Error::io(&path))?;
     Ok(())
 }
 

@@ -39,9 +39,9 @@ pub(crate) async fn serve(
     let (response, caller) = match inner.faults.take_failure("GIT", uri.path()) {
         Some(status) => (plain(status, "Injected failure\n"), Caller::Nobody),
         None => match admit(&inner, &repository, rest, &uri, &headers) {
-            Err((refusal, caller)) => (refusal, caller),
+            Err(refused) => *refused,
             Ok((folder, caller)) => {
-                (backend(&folder, rest, &method, &uri, &headers, body).await, caller)
+                (backend((&folder, rest), &method, &uri, &headers, body).await, caller)
             }
         },
     };
@@ -58,7 +58,8 @@ pub(crate) async fn serve(
     response
 }
 
-type Refused = (Response<Body>, Caller);
+/// A refusal, and who got it.
+type Refused = Box<(Response<Body>, Caller)>;
 
 fn admit(
     inner: &Inner,
@@ -70,7 +71,10 @@ fn admit(
     let pushes = rest == "git-receive-pack"
         || uri.query().is_some_and(|query| query.contains("git-receive-pack"));
     if pushes {
-        return Err((plain(403, "Write access to repository not granted.\n"), Caller::Nobody));
+        return Err(Box::new((
+            plain(403, "Write access to repository not granted.\n"),
+            Caller::Nobody,
+        )));
     }
     let token = basic_password(headers);
     let now = inner.clock.now();
@@ -79,24 +83,26 @@ fn admit(
         None => None,
         Some(token) => match auth::installation_token(&mut world, &token, now) {
             Some(token) => Some(token),
-            None => return Err((challenge(), Caller::Nobody)),
+            None => return Err(Box::new((challenge(), Caller::Nobody))),
         },
     };
     let caller = token.as_ref().map_or(Caller::Nobody, |t| Caller::Installation(t.installation_id));
-    let known = world.repository(repository);
+    // Git follows a renamed repository.
+    let renamed = || world.repositories.get(&world.renamed(repository)?);
+    let known = world.repository(repository).or_else(renamed);
     let Some(found) = known else {
         // GitHub does not tell whether a repository exists: without a token it asks for one.
         let refusal =
             if token.is_some() { plain(404, "Repository not found.\n") } else { challenge() };
-        return Err((refusal, caller));
+        return Err(Box::new((refusal, caller)));
     };
     if found.private {
-        let Some(token) = token else { return Err((challenge(), caller)) };
+        let Some(token) = token else { return Err(Box::new((challenge(), caller))) };
         if !auth::selects(&world, &token, found.id) {
-            return Err((plain(404, "Repository not found.\n"), caller));
+            return Err(Box::new((plain(404, "Repository not found.\n"), caller)));
         }
         if !auth::grants(&token.permissions, "contents=read") {
-            return Err((plain(403, "Resource not accessible by integration\n"), caller));
+            return Err(Box::new((plain(403, "Resource not accessible by integration\n"), caller)));
         }
     }
     Ok((found.folder.clone(), caller))
@@ -129,8 +135,7 @@ fn challenge() -> Response<Body> {
 }
 
 async fn backend(
-    folder: &std::path::Path,
-    rest: &str,
+    (folder, rest): (&std::path::Path, &str),
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,

@@ -7,12 +7,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::Caller;
 use crate::faults::SecondaryLimit;
+use crate::operations::Operation;
 use crate::refusals::{Answer, refuse};
 
 /// So many wrong credentials within [`BAD_WINDOW`] block everybody from there for as long.
 const BAD_CREDENTIALS: usize = 10;
 const BAD_WINDOW: TimeDelta = TimeDelta::seconds(60);
 const HOUR: TimeDelta = TimeDelta::hours(1);
+const MINUTE: TimeDelta = TimeDelta::minutes(1);
+/// Of one endpoint in a minute.
+const POINTS: u32 = 900;
+const CONTENTS_A_MINUTE: usize = 80;
+const CONTENTS_AN_HOUR: usize = 500;
 const UNAUTHENTICATED: u64 = 60;
 const FULL: u64 = 5_000;
 
@@ -22,6 +28,9 @@ pub(crate) struct Limits {
     state: Mutex<State>,
 }
 
+/// When, and how many.
+type Points = VecDeque<(DateTime<Utc>, u32)>;
+
 #[derive(Debug, Default)]
 struct State {
     budgets: BTreeMap<String, Budget>,
@@ -29,6 +38,10 @@ struct State {
     limit: Option<u64>,
     block: Option<(SecondaryLimit, DateTime<Utc>)>,
     bad: VecDeque<DateTime<Utc>>,
+    /// Points of the last minute, by caller and endpoint.
+    points: BTreeMap<(String, &'static str), Points>,
+    /// New contents of the last hour, by caller.
+    contents: BTreeMap<String, VecDeque<DateTime<Utc>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +124,7 @@ impl Limits {
     }
 
     /// 403 when the primary budget is gone.
-    pub(crate) fn primary(&self, caller: &Caller, budget: &Budget) -> Result<(), Answer> {
+    pub(crate) fn primary(caller: &Caller, budget: &Budget) -> Result<(), Answer> {
         if budget.remaining() > 0 {
             return Ok(());
         }
@@ -158,6 +171,32 @@ impl Limits {
                 .with("x-ratelimit-reset", until.timestamp().to_string());
         }
         Err((answer, repeated))
+    }
+
+    /// Counts a call for the secondary limits; true when it is one too many.
+    pub(crate) fn beyond_secondary(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let mut state = self.state();
+        let points = state.points.entry((key(caller), operation.id)).or_default();
+        points.push_back((now, if operation.writes() { 5 } else { 1 }));
+        while points.front().is_some_and(|(at, _)| now - *at > MINUTE) {
+            points.pop_front();
+        }
+        let too_many_points = points.iter().map(|(_, points)| points).sum::<u32>() > POINTS;
+        if operation.method != "POST" || !operation.template.starts_with("/repos/") {
+            return too_many_points;
+        }
+        let contents = state.contents.entry(key(caller)).or_default();
+        contents.push_back(now);
+        while contents.front().is_some_and(|at| now - *at > HOUR) {
+            contents.pop_front();
+        }
+        let of_this_minute = contents.iter().filter(|at| now - **at <= MINUTE).count();
+        too_many_points || of_this_minute > CONTENTS_A_MINUTE || contents.len() > CONTENTS_AN_HOUR
     }
 
     /// Counts wrong credentials.

@@ -21,9 +21,9 @@ pub enum Auth {
 pub struct Operation {
     /// `GET`, …
     pub method: &'static str,
-    /// OpenAPI path template.
+    /// `OpenAPI` path template.
     pub template: &'static str,
-    /// OpenAPI `operationId`.
+    /// The description's `operationId`.
     pub id: &'static str,
     /// Credentials.
     pub auth: Auth,

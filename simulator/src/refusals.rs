@@ -83,7 +83,7 @@ pub(crate) fn complaint(resource: &str, code: &str, field: &str, message: Option
 }
 
 /// 422, second layer: the description is met, the model refuses.
-pub(crate) fn validation_failed(errors: Vec<Value>) -> Answer {
+pub(crate) fn validation_failed(errors: &[Value]) -> Answer {
     let body = json!({
         "message": "Validation Failed",
         "errors": errors,

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use crate::api::{Call, Caller};
+use crate::faults::SecondaryLimit;
 use crate::operations::{Operation, Params};
 use crate::refusals::{Answer, Outcome, Payload, not_found, refuse};
 use crate::simulator::Inner;
@@ -26,7 +27,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(10);
 
 /// Serves until the simulator stops.
 pub(crate) async fn run(inner: Arc<Inner>, listener: TcpListener) {
-    let stop = inner.stop.clone();
+    let (stop, stopped) = (inner.stop.clone(), inner.stopped.clone().drop_guard());
     let router = Router::new().fallback(handle).with_state(inner);
     let serving = axum::serve(listener, router).with_graceful_shutdown({
         let stop = stop.clone();
@@ -37,6 +38,7 @@ pub(crate) async fn run(inner: Arc<Inner>, listener: TcpListener) {
         // Connections that stay open must not keep a stopped simulator alive.
         () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(1)).await } => {}
     }
+    drop(stopped);
 }
 
 async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response<Body> {
@@ -97,7 +99,7 @@ async fn api(inner: &Arc<Inner>, parts: &Parts, path: &str, body: Bytes) -> Answ
     if answer.status == 401 {
         inner.limits.bad_credentials(inner.clock.now());
     }
-    inner.contract.check(inner, parts, trace.operation, &body, &answer);
+    inner.contract.check(inner, (parts, &body), trace.operation, &answer);
     breaking_changes(parts, &mut answer);
     conditional(parts, &mut answer);
     finish(inner, &mut answer, &caller, trace.counts);
@@ -141,9 +143,8 @@ async fn decide(
         let repository = match (params.get("owner"), params.get("repo")) {
             (Some(owner), Some(repo)) => {
                 let name = format!("{owner}/{repo}");
-                let found = match world.repository(&name) {
-                    Some(found) => found,
-                    None => return Err(moved(&world, &name, &path, parts)),
+                let Some(found) = world.repository(&name) else {
+                    return Err(moved(&world, &name, &path, parts));
                 };
                 auth::admit_to_repository(&world, operation, &credentials, found)?;
                 Some(found.id)
@@ -222,9 +223,11 @@ fn limits(
     trace: &mut Trace,
 ) -> Result<(), Answer> {
     let now = inner.clock.now();
-    if let Err((answer, repeated)) =
-        inner.limits.secondary(inner.faults.take_secondary_limit(), now)
-    {
+    let caller = credentials.caller();
+    let counted = inner.faults.enforces_secondary_limits()
+        && inner.limits.beyond_secondary(&caller, operation, now);
+    let begin = inner.faults.take_secondary_limit().or(counted.then(SecondaryLimit::githubs));
+    if let Err((answer, repeated)) = inner.limits.secondary(begin, now) {
         if repeated {
             world.violation(format!("{} was called during a secondary rate limit", operation.id));
         }
@@ -234,9 +237,8 @@ fn limits(
         trace.counts = false;
         return Ok(());
     }
-    let caller = credentials.caller();
     let budget = inner.limits.budget(&caller, repositories_of(world, &caller), now);
-    inner.limits.primary(&caller, &budget)
+    crate::limits::Limits::primary(&caller, &budget)
 }
 
 pub(crate) fn repositories_of(world: &crate::world::World, caller: &Caller) -> usize {

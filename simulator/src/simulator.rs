@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     /// Pushes happen one after the other.
     pub(crate) pushing: tokio::sync::Mutex<()>,
     pub(crate) stop: CancellationToken,
+    /// The listener is closed.
+    pub(crate) stopped: CancellationToken,
 }
 
 impl Inner {
@@ -82,14 +84,10 @@ impl Simulator {
         let address = listener.local_addr().map_err(bind)?;
         let entropy = Entropy::default();
         let clock = Clock::default();
-        let (folder, temporary) = match &config.folder {
-            Some(folder) => (folder.clone(), None),
-            None => {
-                let name = format!("github-simulator-{}", &entropy.hex()[..16]);
-                let folder = std::env::temp_dir().join(name);
-                (folder.clone(), Some(folder))
-            }
-        };
+        let temporary = config.folder.is_none().then(|| {
+            std::env::temp_dir().join(format!("github-simulator-{}", &entropy.hex()[..16]))
+        });
+        let folder = config.folder.clone().or_else(|| temporary.clone()).unwrap_or_default();
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let app = App {
             id: APP_ID,
@@ -118,10 +116,17 @@ impl Simulator {
             folder,
             pushing: tokio::sync::Mutex::default(),
             stop: stop.clone(),
+            stopped: CancellationToken::new(),
         });
         tokio::spawn(deliveries::run(Arc::clone(&inner), jobs));
         tokio::spawn(server::run(Arc::clone(&inner), listener));
         Ok(Self { inner, _life: Arc::new(Life { stop, temporary }) })
+    }
+
+    /// A handle that does not keep the simulator alive: for its own server.
+    pub(crate) fn guest(inner: Arc<Inner>) -> Self {
+        let stop = CancellationToken::new();
+        Self { inner, _life: Arc::new(Life { stop, temporary: None }) }
     }
 
     /// `http://127.0.0.1:PORT`: pages at `<url>/<owner>/<repo>/pull/<n>`, git at
@@ -156,7 +161,7 @@ impl Simulator {
     pub fn webhook_secret(&self, secret: Option<&str>) {
         let mut world = self.inner.world();
         world.hook.secret = secret.map(str::to_owned);
-        world.app.webhook_secret = secret.unwrap_or_default().to_owned();
+        secret.unwrap_or_default().clone_into(&mut world.app.webhook_secret);
     }
 
     /// All check runs on a commit, oldest first, of all Apps. Empty for unknown commits.
@@ -215,14 +220,24 @@ impl Simulator {
     }
 
     /// A pull request.
-    pub fn pull_request(&self, repository: &str, number: u64) -> Result<PullRequest, Error> {
+    ///
+    /// # Panics
+    ///
+    /// When there is none: a test that asks for it is wrong. See [`Self::find_pull_request`].
+    #[track_caller]
+    pub fn pull_request(&self, repository: &str, number: u64) -> PullRequest {
+        match self.find_pull_request(repository, number) {
+            Some(pull) => pull,
+            None => panic!("there is no pull request {repository}#{number}"),
+        }
+    }
+
+    /// A pull request, if there is one.
+    pub fn find_pull_request(&self, repository: &str, number: u64) -> Option<PullRequest> {
         let world = self.inner.world();
-        let found = world.repository(repository);
-        let pull = found
-            .and_then(|repository| repository.pulls.get(&number))
-            .ok_or_else(|| Error::NotFound(format!("pull request {repository}#{number}")))?;
+        let pull = world.repository(repository)?.pulls.get(&number)?;
         let head = pull.head_repository.and_then(|id| world.repositories.get(&id));
-        Ok(PullRequest {
+        Some(PullRequest {
             id: pull.id,
             number,
             title: pull.title.clone(),
@@ -272,6 +287,7 @@ impl Simulator {
     }
 
     /// Sends an event again, as the App's settings page does.
+    #[expect(clippy::unused_async, reason = "like everything else that acts")]
     pub async fn redeliver(&self, guid: &str) -> Result<(), Error> {
         self.inner
             .redeliver(|row| row.guid == guid)
@@ -351,10 +367,9 @@ impl Simulator {
         self.inner.quiet().await;
     }
 
-    /// Stops listening and delivering.
+    /// Stops listening and delivering; the port is free when this returns.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
-        // Lets the server's task see it and close its listener.
-        tokio::task::yield_now().await;
+        self.inner.stopped.cancelled().await;
     }
 }

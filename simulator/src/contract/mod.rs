@@ -1,4 +1,4 @@
-//! Requests and answers against GitHub's published OpenAPI description.
+//! Requests and answers against GitHub's published `OpenAPI` description.
 //!
 //! The description is not part of this crate: it is read at run time from the folder that the
 //! configuration names, on the first call. Refusals that it does not document are allowed, for
@@ -53,9 +53,8 @@ impl Contract {
     pub(crate) fn check(
         &self,
         inner: &Arc<Inner>,
-        parts: &Parts,
+        (parts, body): (&Parts, &Bytes),
         operation: Option<&Operation>,
-        body: &Bytes,
         answer: &Answer,
     ) {
         let Some(description) = &self.description else { return };
@@ -77,7 +76,9 @@ impl Contract {
         }
         if !found.is_empty() {
             let mut world = inner.world();
-            found.into_iter().for_each(|text| world.violation(text));
+            for text in found {
+                world.violation(text);
+            }
         }
     }
 
@@ -87,9 +88,8 @@ impl Contract {
     pub(crate) fn check(
         &self,
         _inner: &Arc<Inner>,
-        _parts: &Parts,
+        (_parts, _body): (&Parts, &Bytes),
         _operation: Option<&Operation>,
-        _body: &Bytes,
         _answer: &Answer,
     ) {
     }

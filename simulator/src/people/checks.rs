@@ -1,8 +1,11 @@
 //! The buttons of the Checks tab, and what other Apps do.
 
+#![expect(clippy::unused_async, reason = "everything that acts is async, as what pushes must be")]
+
 use super::no_repository;
 use crate::api::CheckRun;
 use crate::error::Error;
+use crate::events::Deed;
 use crate::faults::RerunButton;
 use crate::shapes::checks::run_view;
 use crate::simulator::Simulator;
@@ -25,10 +28,10 @@ impl Simulator {
         requeue(&mut world, id, suite);
         let button = self.inner.faults.rerun_button_mode();
         if button != RerunButton::Suite {
-            self.inner.emit_run(&mut world, "rerequested", id, run, user, None);
+            self.inner.emit_run(&mut world, Deed::new("rerequested", id, user), run, None);
         }
         if button != RerunButton::Run {
-            self.inner.emit_suite(&mut world, "rerequested", id, suite, user);
+            self.inner.emit_suite(&mut world, Deed::new("rerequested", id, user), suite);
         }
         Ok(())
     }
@@ -48,7 +51,7 @@ impl Simulator {
         }
         let id = found.id;
         requeue(&mut world, id, suite);
-        self.inner.emit_suite(&mut world, "rerequested", id, suite, user);
+        self.inner.emit_suite(&mut world, Deed::new("rerequested", id, user), suite);
         Ok(())
     }
 
@@ -70,7 +73,12 @@ impl Simulator {
         if !row.actions.iter().any(|action| action.identifier == identifier) {
             return Err(Error::NotFound(format!("button `{identifier}` on check run {run}")));
         }
-        self.inner.emit_run(&mut world, "requested_action", id, run, user, Some(identifier));
+        self.inner.emit_run(
+            &mut world,
+            Deed::new("requested_action", id, user),
+            run,
+            Some(identifier),
+        );
         Ok(())
     }
 
@@ -113,7 +121,12 @@ impl Simulator {
             found.settle_suite(suite_id, now);
         }
         for action in ["created", "completed"] {
-            self.inner.emit_run(&mut world, action, home, id, "github-actions[bot]", None);
+            self.inner.emit_run(
+                &mut world,
+                Deed::new(action, home, "github-actions[bot]"),
+                id,
+                None,
+            );
         }
         Ok(view)
     }

@@ -1,10 +1,13 @@
 //! Comments by people.
 
+#![expect(clippy::unused_async, reason = "everything that acts is async, as what pushes must be")]
+
 use serde_json::json;
 
 use super::no_repository;
 use super::pulls::no_pull;
 use crate::error::Error;
+use crate::events::Deed;
 use crate::simulator::Simulator;
 use crate::world::CommentRow;
 
@@ -39,7 +42,7 @@ impl Simulator {
                 reactions: Vec::new(),
             },
         );
-        self.inner.emit_comment(&mut world, "created", home, id, user, json!({}));
+        self.inner.emit_comment(&mut world, Deed::new("created", home, user), id, json!({}));
         Ok(id)
     }
 
@@ -63,7 +66,7 @@ impl Simulator {
         let before = std::mem::replace(&mut comment.body, body.to_owned());
         comment.updated_at = now;
         let what = json!({ "changes": { "body": { "from": before } } });
-        self.inner.emit_comment(&mut world, "edited", home, id, user, what);
+        self.inner.emit_comment(&mut world, Deed::new("edited", home, user), id, what);
         Ok(())
     }
 
@@ -72,7 +75,7 @@ impl Simulator {
         let mut world = self.inner.world();
         world.meet(user);
         let home = world.repository(repository).ok_or_else(|| no_repository(repository))?.id;
-        self.inner.emit_comment(&mut world, "deleted", home, id, user, json!({}));
+        self.inner.emit_comment(&mut world, Deed::new("deleted", home, user), id, json!({}));
         if let Some(found) = world.repositories.get_mut(&home) {
             found.comments.remove(&id);
         }

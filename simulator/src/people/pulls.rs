@@ -1,10 +1,13 @@
 //! Opening, closing and changing pull requests.
 
+#![expect(clippy::unused_async, reason = "everything that acts is async, as what pushes must be")]
+
 use serde_json::json;
 
 use super::{home, no_repository};
 use crate::api::OpenPull;
 use crate::error::Error;
+use crate::events::Deed;
 use crate::git;
 use crate::simulator::Simulator;
 use crate::world::{Merge, Pull, PullSize};
@@ -18,7 +21,12 @@ impl Simulator {
         let size = git::size(&folder, &pull.base_sha, &pull.head_sha).await;
         let mut world = self.inner.world();
         home(&mut world, base)?.pulls.insert(number, Pull { size, ..pull });
-        self.inner.emit_pull(&mut world, "opened", base, number, &open.author, json!({}));
+        self.inner.emit_pull(
+            &mut world,
+            Deed::new("opened", base, &open.author),
+            number,
+            json!({}),
+        );
         Ok(number)
     }
 
@@ -82,10 +90,44 @@ impl Simulator {
         user: &str,
     ) -> Result<(), Error> {
         let now = self.inner.clock.now();
-        self.change_pull(repository, number, user, "closed", |pull| {
+        self.change_pull((repository, number), user, "closed", |pull| {
             pull.open = false;
             pull.closed_at = Some(now);
         })
+    }
+
+    /// Merges with a merge commit: moves the base branch, sends `push` and
+    /// `pull_request.closed` with `merged: true`. Answers the merge commit.
+    pub async fn merge_pull_request(
+        &self,
+        repository: &str,
+        number: u64,
+        user: &str,
+    ) -> Result<String, Error> {
+        let (id, folder, pull, tip) = {
+            let world = self.inner.world();
+            let found = world.repository(repository).ok_or_else(|| no_repository(repository))?;
+            let pull = found.pulls.get(&number).filter(|pull| pull.open);
+            let pull = pull.ok_or_else(|| no_pull(repository, number))?.clone();
+            let tip = found.branches.get(&pull.base_branch).cloned().unwrap_or_default();
+            (found.id, found.folder.clone(), pull, tip)
+        };
+        let merged = git::test_merge(&folder, &tip, &pull.head_sha).await;
+        let sha =
+            merged.ok_or_else(|| Error::Refused("the pull request has conflicts".to_owned()))?;
+        let reference = format!("refs/heads/{}", pull.base_branch);
+        git::text(&folder, &["update-ref", &reference, &sha]).await?;
+        let message = format!("Merge pull request #{number}");
+        let push = crate::api::Commit::new(&message, user, Vec::new());
+        self.pushed((id, &pull.base_branch), Some(&tip), &sha, &push).await?;
+        let now = self.inner.clock.now();
+        self.change_pull((repository, number), user, "closed", |pull| {
+            pull.open = false;
+            pull.merged = true;
+            pull.closed_at = Some(now);
+            pull.merge = Merge::Clean(sha.clone());
+        })?;
+        Ok(sha)
     }
 
     /// Reopens: `pull_request.reopened`.
@@ -95,7 +137,7 @@ impl Simulator {
         number: u64,
         user: &str,
     ) -> Result<(), Error> {
-        self.change_pull(repository, number, user, "reopened", |pull| {
+        self.change_pull((repository, number), user, "reopened", |pull| {
             pull.open = true;
             pull.closed_at = None;
         })
@@ -108,7 +150,7 @@ impl Simulator {
         number: u64,
         user: &str,
     ) -> Result<(), Error> {
-        self.change_pull(repository, number, user, "ready_for_review", |pull| pull.draft = false)
+        self.change_pull((repository, number), user, "ready_for_review", |pull| pull.draft = false)
     }
 
     /// Makes a draft again: `pull_request.converted_to_draft`.
@@ -118,7 +160,7 @@ impl Simulator {
         number: u64,
         user: &str,
     ) -> Result<(), Error> {
-        self.change_pull(repository, number, user, "converted_to_draft", |pull| pull.draft = true)
+        self.change_pull((repository, number), user, "converted_to_draft", |pull| pull.draft = true)
     }
 
     /// Locks the conversation: only writers may comment.
@@ -137,8 +179,7 @@ impl Simulator {
 
     fn change_pull(
         &self,
-        repository: &str,
-        number: u64,
+        (repository, number): (&str, u64),
         user: &str,
         action: &str,
         change: impl FnOnce(&mut Pull),
@@ -151,7 +192,7 @@ impl Simulator {
         let pull = found.pulls.get_mut(&number).ok_or_else(|| no_pull(repository, number))?;
         change(pull);
         pull.updated_at = now;
-        self.inner.emit_pull(&mut world, action, id, number, user, json!({}));
+        self.inner.emit_pull(&mut world, Deed::new(action, id, user), number, json!({}));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{home, no_repository};
 use crate::api::Commit;
 use crate::error::Error;
+use crate::events::Deed;
 use crate::git::{self, NewCommit};
 use crate::shapes::simple_commit_json;
 use crate::simulator::Simulator;
@@ -58,7 +59,7 @@ impl Simulator {
             )));
         }
         git::text(&folder, &["update-ref", &format!("refs/heads/{branch}"), &sha]).await?;
-        self.pushed(id, branch, tip.as_deref(), &sha, &commit).await?;
+        self.pushed((id, branch), tip.as_deref(), &sha, &commit).await?;
         Ok(sha)
     }
 
@@ -73,10 +74,9 @@ impl Simulator {
         Ok(())
     }
 
-    async fn pushed(
+    pub(crate) async fn pushed(
         &self,
-        id: u64,
-        branch: &str,
+        (id, branch): (u64, &str),
         before: Option<&str>,
         sha: &str,
         commit: &Commit,
@@ -93,7 +93,8 @@ impl Simulator {
             found.pushed.insert(sha.to_owned(), branch.to_owned());
             found.pushed_at = now;
             let payload = push_payload(branch, before, &facts, commit);
-            self.inner.emit(&mut world, ("push", None), id, &commit.author, payload);
+            let deed = Deed::without_action(id, &commit.author);
+            self.inner.emit(&mut world, "push", deed, payload);
             self.request_suite(&mut world, id, &facts, &commit.author);
             moved_pulls(&world, id, branch)
         };
@@ -120,7 +121,7 @@ impl Simulator {
         }
         let app = world.app.id;
         if let Some((suite, true)) = world.suite(id, app, &facts.sha, self.inner.clock.now()) {
-            self.inner.emit_suite(world, "requested", id, suite, sender);
+            self.inner.emit_suite(world, Deed::new("requested", id, sender), suite);
         }
     }
 
@@ -151,7 +152,12 @@ impl Simulator {
             row.updated_at = now;
         }
         let what = json!({ "before": pull.before, "after": sha });
-        self.inner.emit_pull(&mut world, "synchronize", pull.base, pull.number, sender, what);
+        self.inner.emit_pull(
+            &mut world,
+            Deed::new("synchronize", pull.base, sender),
+            pull.number,
+            what,
+        );
         Ok(())
     }
 

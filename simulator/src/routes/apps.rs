@@ -105,6 +105,11 @@ fn delivery_item(row: &DeliveryRow) -> Value {
     })
 }
 
+/// What happened before there was a webhook address was never a delivery.
+fn is_listed(row: &DeliveryRow) -> bool {
+    !row.url.is_empty()
+}
+
 /// Newest first; `cursor` is the number of the last delivery of the page before.
 fn list_deliveries(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let now = inner.clock.now();
@@ -128,7 +133,12 @@ fn list_deliveries(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         .deliveries
         .iter()
         .rev()
-        .filter(|row| row.id < before && now - row.delivered_at <= LOG_WINDOW && code_fits(row))
+        .filter(|row| {
+            is_listed(row)
+                && row.id < before
+                && now - row.delivered_at <= LOG_WINDOW
+                && code_fits(row)
+        })
         .collect();
     // A redelivery's number is higher than that of what came after the original.
     rows.sort_by_key(|row| std::cmp::Reverse(row.id));
@@ -155,7 +165,7 @@ fn delivery(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let row = world
         .deliveries
         .iter()
-        .find(|row| row.id == id && now - row.delivered_at <= LOG_WINDOW)
+        .find(|row| is_listed(row) && row.id == id && now - row.delivered_at <= LOG_WINDOW)
         .ok_or_else(not_found)?;
     let mut shape = delivery_item(row);
     shape["url"] = row.url.as_str().into();
@@ -175,7 +185,6 @@ fn mint(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     }
     let permissions = wanted_permissions(installation, asked)?;
     let repositories = wanted_repositories(&world, installation, asked)?;
-    let selection = if repositories.is_some() { "selected" } else { "all" };
     let shown: Option<Vec<Value>> = repositories.as_ref().map(|ids| {
         let found = ids.iter().filter_map(|id| world.repositories.get(id));
         found.map(|repository| world.repository_json(repository)).collect()
@@ -186,7 +195,7 @@ fn mint(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         "token": token,
         "expires_at": stamp(expires_at),
         "permissions": permissions,
-        "repository_selection": selection,
+        "repository_selection": "selected",
     });
     if let Some(shown) = shown {
         body["repositories"] = shown.into();
@@ -236,7 +245,7 @@ fn wanted_repositories(
     }
     let count = names.map_or(0, Vec::len) + ids.map_or(0, Vec::len);
     let refused = |message: &str| {
-        Err(validation_failed(vec![complaint(
+        Err(validation_failed(&[complaint(
             "IntegrationInstallation",
             "invalid",
             "repositories",

@@ -226,11 +226,8 @@ fn model(input: &CheckInput) -> Result<(), Answer> {
     let mut custom = |field: &str, message: &str| {
         errors.push(complaint("CheckRun", "custom", field, Some(message)));
     };
-    if let Some(url) = &input.details_url {
-        match url_problem(url) {
-            Some(problem) => custom("details_url", problem),
-            None => {}
-        }
+    if let Some(problem) = input.details_url.as_deref().and_then(url_problem) {
+        custom("details_url", problem);
     }
     if let Some(output) = &input.output {
         for (field, text) in [("summary", &output.summary), ("text", &output.text)] {
@@ -246,7 +243,7 @@ fn model(input: &CheckInput) -> Result<(), Answer> {
     if ends && input.conclusion.is_none() {
         errors.push(complaint("CheckRun", "missing_field", "conclusion", None));
     }
-    if errors.is_empty() { Ok(()) } else { Err(validation_failed(errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(validation_failed(&errors)) }
 }
 
 fn url_problem(url: &str) -> Option<&'static str> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::check_input::{self, CheckInput};
 use super::{home, home_mut, paging};
 use crate::auth::Credentials;
+use crate::events::Deed;
 use crate::faults::CompletedPatch;
 use crate::people::checks::requeue;
 use crate::refusals::{Answer, Outcome, not_found, refuse};
@@ -105,7 +106,7 @@ async fn create(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     home.forget_old_runs(suite_id, &name);
     let suite_done = home.settle_suite(suite_id, now);
     let sender = asked.credentials.login(&world);
-    inner.emit_run(&mut world, "created", repository, id, &sender, None);
+    inner.emit_run(&mut world, Deed::new("created", repository, &sender), id, None);
     tell_end(inner, &mut world, (repository, id, suite_id), &sender, (completed, suite_done));
     let (home, run) = refind(&world, repository, id)?;
     let location = format!("{}/check-runs/{id}", world.repository_url(home));
@@ -126,10 +127,10 @@ fn tell_end(
     (run_done, suite_done): (bool, bool),
 ) {
     if run_done {
-        inner.emit_run(world, "completed", repository, run, sender, None);
+        inner.emit_run(world, Deed::new("completed", repository, sender), run, None);
     }
     if suite_done {
-        inner.emit_suite(world, "completed", repository, suite, sender);
+        inner.emit_suite(world, Deed::new("completed", repository, sender), suite);
     }
 }
 
@@ -229,7 +230,7 @@ fn rerequest(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     }
     requeue(&mut world, repository, suite);
     let sender = asked.credentials.login(&world);
-    inner.emit_run(&mut world, "rerequested", repository, id, &sender, None);
+    inner.emit_run(&mut world, Deed::new("rerequested", repository, &sender), id, None);
     Ok(Answer::json(201, json!({})))
 }
 

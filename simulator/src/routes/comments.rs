@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{home, home_mut, paging};
 use crate::api::Permission;
 use crate::auth::Credentials;
+use crate::events::Deed;
 use crate::refusals::{
     Answer, Outcome, complaint, invalid_request, not_found, refuse, validation_failed,
 };
@@ -102,12 +103,12 @@ fn body_of(asked: &Asked<'_>) -> Result<String, Answer> {
     };
     if text.trim().is_empty() {
         let error = complaint("IssueComment", "custom", "body", Some("body can't be blank"));
-        return Err(validation_failed(vec![error]));
+        return Err(validation_failed(&[error]));
     }
     if text.chars().count() > LONGEST_BODY {
         let message = format!("Body is too long (maximum is {LONGEST_BODY} characters)");
         let error = complaint("IssueComment", "unprocessable", "data", Some(&message));
-        return Err(validation_failed(vec![error]));
+        return Err(validation_failed(&[error]));
     }
     Ok(text)
 }
@@ -139,7 +140,7 @@ fn create(inner: &Inner, asked: &Asked<'_>) -> Outcome {
             reactions: Vec::new(),
         },
     );
-    inner.emit_comment(&mut world, "created", repository, id, &user, json!({}));
+    inner.emit_comment(&mut world, Deed::new("created", repository, &user), id, json!({}));
     let home = home(&world, repository)?;
     let comment = home.comments.get(&id).ok_or_else(not_found)?;
     let location = format!("{}/issues/comments/{id}", world.repository_url(home));
@@ -168,7 +169,7 @@ fn update(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     comment.updated_at = now;
     let id = comment.id;
     let what = json!({ "changes": { "body": { "from": before } } });
-    inner.emit_comment(&mut world, "edited", repository, id, &user, what);
+    inner.emit_comment(&mut world, Deed::new("edited", repository, &user), id, what);
     let (home, comment) = find(&world, asked)?;
     Ok(Answer::ok(world.comment_json(home, comment)))
 }
@@ -178,7 +179,7 @@ fn delete(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let mut world = inner.world();
     let user = must_own(&world, asked)?;
     let id = asked.number("comment_id")?;
-    inner.emit_comment(&mut world, "deleted", repository, id, &user, json!({}));
+    inner.emit_comment(&mut world, Deed::new("deleted", repository, &user), id, json!({}));
     home_mut(&mut world, repository)?.comments.remove(&id);
     Ok(Answer::empty(204))
 }

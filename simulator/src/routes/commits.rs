@@ -10,7 +10,7 @@ use super::{checks, files, home};
 use crate::git;
 use crate::refusals::{Answer, Outcome, not_found, refuse, server_error};
 use crate::server::Asked;
-use crate::shapes::{commit_json, node_id};
+use crate::shapes::{commit_json, node_id, url_path};
 use crate::simulator::Inner;
 
 const MOST_COMPARED_FILES: usize = 300;
@@ -238,8 +238,8 @@ async fn content(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcom
 
 /// GitHub breaks base64 after 60 characters.
 fn lines_of_60(text: &str) -> String {
-    let chunks = text.as_bytes().chunks(60).map(String::from_utf8_lossy);
-    chunks.map(|line| format!("{line}\n")).collect()
+    let lines: Vec<_> = text.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
+    lines.join("\n") + "\n"
 }
 
 struct Links {
@@ -258,15 +258,15 @@ impl Links {
             _ => "file",
         };
         let word = if kind == "dir" { "tree" } else { "blob" };
-        let path = &entry.path;
+        let (path, reference) = (url_path(&entry.path), url_path(reference));
         let url = format!("{api}/contents/{path}?ref={reference}");
         let git_url = format!("{api}/git/{word}s/{}", entry.sha);
         let html_url = format!("{html}/{word}/{reference}/{path}");
         let download = (kind == "file").then(|| format!("{html}/raw/{reference}/{path}"));
         json!({
             "type": kind,
-            "name": path.rsplit('/').next().unwrap_or_default(),
-            "path": path,
+            "name": entry.path.rsplit('/').next().unwrap_or_default(),
+            "path": entry.path,
             "sha": entry.sha,
             "size": entry.size,
             "url": url,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::git;
 use crate::refusals::{Answer, Outcome, complaint, refuse, server_error};
+use crate::shapes::url_path;
 use crate::world::{Pull, Repository, World};
 
 /// A file's patch is left out beyond either.
@@ -32,6 +33,7 @@ impl ChangedFile {
     /// A `diff-entry`.
     pub(super) fn json(&self, world: &World, home: &Repository, head: &str) -> Value {
         let html = format!("{}/{}", world.url, home.full_name());
+        let path = url_path(&self.path);
         let mut shape = json!({
             "sha": self.sha,
             "filename": self.path,
@@ -39,10 +41,10 @@ impl ChangedFile {
             "additions": self.additions,
             "deletions": self.deletions,
             "changes": self.additions + self.deletions,
-            "blob_url": format!("{html}/blob/{head}/{}", self.path),
-            "raw_url": format!("{html}/raw/{head}/{}", self.path),
+            "blob_url": format!("{html}/blob/{head}/{path}"),
+            "raw_url": format!("{html}/raw/{head}/{path}"),
             "contents_url":
-                format!("{}/contents/{}?ref={head}", world.repository_url(home), self.path),
+                format!("{}/contents/{path}?ref={head}", world.repository_url(home)),
         });
         // `patch` is missing, not empty, for binary and large files.
         if let Some(patch) = &self.patch {

@@ -53,7 +53,7 @@ fn link(world: &World, asked: &Asked<'_>, page: usize, last: usize) -> String {
             })
         },
     );
-    let others: String = asked
+    let others: Vec<String> = asked
         .query
         .iter()
         .filter(|(name, _)| *name != "page")
@@ -77,7 +77,7 @@ fn link(world: &World, asked: &Asked<'_>, page: usize, last: usize) -> String {
     let links: Vec<String> = relations
         .into_iter()
         .map(|(name, page)| {
-            format!("<{}{path}?page={page}{others}>; rel=\"{name}\"", world.api_url)
+            format!("<{}{path}?page={page}{}>; rel=\"{name}\"", world.api_url, others.concat())
         })
         .collect();
     links.join(", ")

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::checks::resolve;
 use super::{home, home_mut, paging};
+use crate::events::Deed;
 use crate::people::checks::requeue;
 use crate::refusals::{Answer, Outcome, invalid_request, not_found, refuse};
 use crate::server::Asked;
@@ -59,7 +60,7 @@ async fn create(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     let (id, new) = world.suite(repository, app, sha, inner.clock.now()).ok_or_else(not_found)?;
     if new {
         let sender = asked.credentials.login(&world);
-        inner.emit_suite(&mut world, "requested", repository, id, &sender);
+        inner.emit_suite(&mut world, Deed::new("requested", repository, &sender), id);
     }
     let home = home(&world, repository)?;
     let suite = home.suites.get(&id).ok_or_else(not_found)?;
@@ -98,6 +99,6 @@ fn rerequest(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     }
     requeue(&mut world, repository, id);
     let sender = asked.credentials.login(&world);
-    inner.emit_suite(&mut world, "rerequested", repository, id, &sender);
+    inner.emit_suite(&mut world, Deed::new("rerequested", repository, &sender), id);
     Ok(Answer::json(201, json!({})))
 }

@@ -36,7 +36,7 @@ impl World {
 
     /// A check run as REST answers it: its suite is a mere number.
     pub(crate) fn run_json(&self, repository: &Repository, run: &Run) -> Value {
-        self.run_shape(repository, run, json!({ "id": run.suite_id }))
+        self.run_shape(repository, run, &json!({ "id": run.suite_id }))
     }
 
     /// A check run as webhooks carry it: with the suite, and the buttons.
@@ -47,10 +47,10 @@ impl World {
             shape.insert("updated_at".to_owned(), stamp(suite.updated_at).into());
             shape.into()
         });
-        self.run_shape(repository, run, suite)
+        self.run_shape(repository, run, &suite)
     }
 
-    fn run_shape(&self, repository: &Repository, run: &Run, suite: Value) -> Value {
+    fn run_shape(&self, repository: &Repository, run: &Run, suite: &Value) -> Value {
         let url = format!("{}/check-runs/{}", self.repository_url(repository), run.id);
         let pulls = repository
             .suites
@@ -134,7 +134,7 @@ pub(crate) fn annotation_json(
     let path = sent["path"].as_str().unwrap_or_default();
     json!({
         "path": path,
-        "blob_href": format!("{}/{}/blob/{sha}/{path}", world.url, repository.full_name()),
+        "blob_href": format!("{}/{}/blob/{sha}/{}", world.url, repository.full_name(), super::url_path(path)),
         "start_line": sent["start_line"],
         "start_column": sent["start_column"],
         "end_line": sent["end_line"],

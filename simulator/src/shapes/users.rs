@@ -12,7 +12,9 @@ impl World {
         let known = self.users.get(&login.to_lowercase());
         let (id, login, kind) =
             known.map_or((10_137, "ghost", UserKind::User), |u| (u.id, u.login.as_str(), u.kind));
-        let api = format!("{}/users/{login}", self.api_url);
+        // As GitHub writes the brackets of `name[bot]` in addresses.
+        let in_urls = login.replace('[', "%5B").replace(']', "%5D");
+        let api = format!("{}/users/{in_urls}", self.api_url);
         let html = match kind {
             UserKind::Bot => format!("{}/apps/{}", self.url, login.trim_end_matches("[bot]")),
             UserKind::User | UserKind::Organization => format!("{}/{login}", self.url),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 /// A pull request.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "GitHub's own flags, independent of each other")]
 pub(crate) struct Pull {
     pub(crate) id: u64,
     pub(crate) number: u64,

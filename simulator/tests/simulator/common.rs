@@ -15,7 +15,7 @@ pub(crate) const REPO: &str = "acme/connectors";
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
@@ -174,6 +174,7 @@ impl Scene {
     }
 
     /// `/repos/acme/connectors<rest>`
+    #[expect(clippy::unused_self, reason = "reads better at the calls")]
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("/repos/{REPO}{rest}")
     }
