@@ -171,7 +171,7 @@ impl Running {
 struct Common {
     store: Store,
     blobs: Blobs,
-    github: Github,
+    github: Arc<Github>,
     links: Links,
     sources: Sources,
     archivist: Archivist,
@@ -239,12 +239,12 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
     let store = Store::open(&settings.database_url(&state.path)).await?;
     let blobs_url: BlobsUrl = settings.store_url(&state.path).parse()?;
     let blobs = Blobs::open(&blobs_url).await?;
-    let github = Github::new(GithubSettings {
+    let github = Arc::new(Github::new(GithubSettings {
         api_url: settings.github_api_url()?,
         app_id: settings.app_id()?,
         private_key: settings.private_key()?,
         ca_file: settings.ca_file(),
-    })?;
+    })?);
     let sources = Sources {
         github: github.clone(),
         cache: GitCache::new(state.folder("git")?).with_ca_file(settings.ca_file()),

@@ -13,7 +13,7 @@ use crate::render::report;
 use crate::store::Store;
 
 /// Archives what has concluded.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Archivist {
     pub store: Store,
     pub blobs: Blobs,

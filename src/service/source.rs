@@ -1,6 +1,7 @@
 //! A repository's commits on this host: the bare cache, kept up to date from GitHub.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
@@ -21,7 +22,7 @@ pub enum SourceError {
 /// Where commits come from.
 #[derive(Clone)]
 pub struct Sources {
-    pub github: Github,
+    pub github: Arc<Github>,
     pub cache: GitCache,
     /// `CHECKVALVE_GITHUB_URL`; repositories are at `<it>/<owner>/<repo>.git`.
     pub github_url: String,
@@ -54,6 +55,6 @@ impl Sources {
         let repo = self.with_commits(repository, std::slice::from_ref(commit)).await?;
         let tar: PathBuf = folder.join("source.tar");
         repo.export(commit, inputs, &tar).await?;
-        Ok(SourceArchive::new(tar))
+        Ok(SourceArchive { tar })
     }
 }

@@ -55,6 +55,7 @@ impl Worker {
         match ended {
             Ok(()) => {}
             Err(JobFailure::Lost) => info!(job = %job.id, "the job is another worker's now"),
+            Err(JobFailure::ShuttingDown) => info!(job = %job.id, "the job goes back to the queue"),
             Err(JobFailure::Other(error)) => {
                 warn!(job = %job.id, "the job is tried again: {error:#}");
             }
@@ -81,17 +82,19 @@ impl Worker {
         let ended = tokio::select! {
             ended = self.steps(&lease, run, job, spool, &journal, &stop) => ended,
             () = self.keep_lease(&lease, &journal, &stop) => Err(JobFailure::Lost),
-            () = shutdown.cancelled() => Err(JobFailure::Other(anyhow::anyhow!("shutting down"))),
+            () = shutdown.cancelled() => Err(JobFailure::ShuttingDown),
         };
         journal.flush().await;
         let records = match ended {
             Ok(records) => records,
-            Err(JobFailure::Lost) => return Err(JobFailure::Lost),
-            Err(failure) => {
+            Err(JobFailure::ShuttingDown) => {
                 drop(journal);
                 self.store.release_job(lease).await?;
-                return Err(failure);
+                return Err(JobFailure::ShuttingDown);
             }
+            // Not given back: when the lease expires the job is claimed again, which counts, and
+            // what fails for ever is given up.
+            Err(failure) => return Err(failure),
         };
         let conclusion = job_conclusion(&job.plan, &records);
         self.report(run, job, &records, conclusion, &journal, spool).await?;
@@ -301,6 +304,8 @@ fn errored(job: &Job, why: &str) -> Vec<StepRecord> {
 enum JobFailure {
     /// Another worker holds the job.
     Lost,
+    /// This process ends; the job is another's, or ours after a restart.
+    ShuttingDown,
     Other(anyhow::Error),
 }
 
