@@ -78,8 +78,10 @@ fn titles_of_checkvalve() {
         vec![with(job("a", vec![spec("unit", &[])]), vec![ended(10, 20, Outcome::Cancelled)])],
     );
     superseded.cancel = Some("superseded by 2f2f2f2f2f2f".into());
-    let one =
-        run(1, Trigger::PullRequest, vec![with(job("a", vec![spec("unit", &[])]), vec![ok()])]);
+    let passed = || with(job("a", vec![spec("unit", &[])]), vec![ok()]);
+    let one = run(1, Trigger::PullRequest, vec![passed()]);
+    let stopped = || with(job("b", vec![spec("unit", &[])]), vec![ended(1, 9, Outcome::Cancelled)]);
+    let partly = run(1, Trigger::PullRequest, vec![passed(), stopped()]);
     let mut unpiped = run(1, Trigger::PullRequest, vec![]);
     unpiped.selection.as_mut().unwrap().without_pipeline = vec!["source-x".into()];
     let fresh = run(1, Trigger::PullRequest, vec![job("a", five()), job("b", five())]);
@@ -90,6 +92,7 @@ fn titles_of_checkvalve() {
         unpiped,
         one,
         superseded,
+        partly,
         config,
         ours,
         foreign,
@@ -105,6 +108,7 @@ fn titles_of_checkvalve() {
     checkvalve | success | No affected connector has a pipeline
     checkvalve | success | a passed
     checkvalve | cancelled | Superseded by 2f2f2f2f2f2f
+    checkvalve | cancelled | 1 of 2 connectors passed · b was cancelled at unit
     checkvalve | failure | Configuration error: unknown key `stepz`; did you mean `steps`?
     checkvalve | failure | Infrastructure error: the repository could not be fetched
     checkvalve | action_required | Waiting for approval: octocat may not write to acme/connectors

@@ -119,25 +119,3 @@ fn a_replay_holds_the_plans_and_their_hash() {
     assert_ne!(plan_hash(read.iter()), plan_hash([plan("a", five())].iter()));
     assert_eq!(replay["event"]["trigger"], "pull_request");
 }
-
-/// Writes the examples for a look at them in a browser: `RENDER_OUT=/tmp/x cargo test --test render -- --ignored`.
-#[test]
-#[ignore = "writes files for people to look at"]
-fn write_examples() {
-    let run = rich();
-    let out = std::path::PathBuf::from(std::env::temp_dir()).join("checkvalve-examples");
-    std::fs::create_dir_all(&out).unwrap();
-    let job = &run.jobs[1];
-    let logs = [("unit".parse().unwrap(), LOG.into())];
-    for (name, text) in [
-        ("report.html", job_html(&run, job, &links(), &logs)),
-        ("index.html", index_html(&run, &links())),
-        ("graph.svg", checkvalve::render::graph::job_svg(job)),
-        ("timeline.svg", checkvalve::render::timeline::job_svg(job)),
-        ("timeline-2.svg", checkvalve::render::timeline::job_svg(&run.jobs[2])),
-        ("graph-2.svg", checkvalve::render::graph::job_svg(&run.jobs[2])),
-        ("plan.svg", checkvalve::render::graph::plan_svg(&job.plan)),
-    ] {
-        std::fs::write(out.join(name), text).unwrap();
-    }
-}

@@ -225,7 +225,35 @@ pub(crate) fn five() -> Vec<StepSpec> {
 /// The run that the pictures of the documents could show: one connector failed with failing tests,
 /// one passed, one had our error.
 pub(crate) fn rich() -> Run {
-    let ok = |from, to| ended(from, to, Outcome::Succeeded);
+    let mut mongo = with(
+        job("destination-mongo", vec![spec("install", &[]), spec("unit", &["install"])]),
+        vec![ended(20, 40, Outcome::Errored), skipped_for("install")],
+    );
+    mongo.steps[0].facts.reason =
+        Some("the image could not be pulled: connection reset (tried 3 times)".into());
+    let stripe = with(
+        job("source-stripe", five()),
+        vec![ok(10, 60), ok(61, 150), ok(61, 80), ok(150, 300), ok(301, 390)],
+    );
+    let mut run = run(1, Trigger::PullRequest, vec![mongo, faker(), stripe]);
+    if let Some(selection) = &mut run.selection {
+        selection.unclaimed = vec!["tools/release.sh".into()];
+        selection.removed = vec!["source-old".into()];
+        selection.notes = vec!["the base branch is 2 commits ahead".into()];
+    }
+    run
+}
+
+fn ok(from: i64, to: i64) -> StepState {
+    ended(from, to, Outcome::Succeeded)
+}
+
+fn segment(name: &str, from: i64, to: i64) -> Segment {
+    Segment { name: name.into(), started_at: at(from), finished_at: at(to) }
+}
+
+/// Failed with failing tests.
+fn faker() -> Job {
     let mut faker = with(
         job("source-faker", five()),
         vec![
@@ -244,46 +272,41 @@ pub(crate) fn rich() -> Run {
     for (step, queued) in faker.steps.iter_mut().zip([0, 95, 95, 216, 216]) {
         step.queued_at = at(queued);
     }
-    let segment = |name: &str, from, to| Segment {
-        name: name.into(),
-        started_at: at(from),
-        finished_at: at(to),
-    };
     faker.steps[0].facts.segments =
         vec![segment("pull", 12, 40), segment("create", 40, 44), segment("run", 44, 95)];
-    faker.steps[1].facts = StepFacts {
+    faker.steps[1].facts = failing_unit();
+    faker.steps[2].facts.segments = vec![segment("create", 96, 99), segment("run", 99, 120)];
+    faker
+}
+
+fn failing_unit() -> StepFacts {
+    let failure = |name: &str, message: &str| TestFailure {
+        name: format!("unit_tests.{name}"),
+        message: message.into(),
+        file: None,
+        line: None,
+    };
+    let users = TestFailure {
+        file: Some("unit_tests/test_source.py".into()),
+        line: Some(41),
+        ..failure(
+            "test_source.test_read[users]",
+            ">       assert len(records) == 10\nE       assert 9 == 10\nE        +  where 9 = len([...])",
+        )
+    };
+    StepFacts {
         reason: None,
         exit_code: Some(1),
         image_digest: Some(format!("sha256:{}", "ab".repeat(32))),
-        log: Some(LogRef {
-            key: "runs/x/log.txt".into(),
-            bytes: 18_432,
-            lines: 320,
-            cut: 0,
-        }),
+        log: Some(LogRef { key: "runs/x/log.txt".into(), bytes: 18_432, lines: 320, cut: 0 }),
         tests: Some(Tests {
             passed: 38,
             failed: 3,
             skipped: 2,
             failures: vec![
-                TestFailure {
-                    name: "unit_tests.test_source.test_read[users]".into(),
-                    message: ">       assert len(records) == 10\nE       assert 9 == 10\nE        +  where 9 = len([...])".into(),
-                    file: Some("unit_tests/test_source.py".into()),
-                    line: Some(41),
-                },
-                TestFailure {
-                    name: "unit_tests.test_source.test_read[orders]".into(),
-                    message: "KeyError: 'cursor'".into(),
-                    file: None,
-                    line: None,
-                },
-                TestFailure {
-                    name: "unit_tests.test_spec.test_spec_is_json".into(),
-                    message: String::new(),
-                    file: None,
-                    line: None,
-                },
+                users,
+                failure("test_source.test_read[orders]", "KeyError: 'cursor'"),
+                failure("test_spec.test_spec_is_json", ""),
             ],
         }),
         artifacts: vec![Artifact {
@@ -291,27 +314,13 @@ pub(crate) fn rich() -> Run {
             key: "runs/x/artifacts/htmlcov/index.html".into(),
             bytes: 4_096,
         }],
-        segments: vec![segment("create", 96, 100), segment("run", 100, 213), segment("collect", 213, 216)],
+        segments: vec![
+            segment("create", 96, 100),
+            segment("run", 100, 213),
+            segment("collect", 213, 216),
+        ],
         excerpt: LOG.into(),
-    };
-    faker.steps[2].facts.segments = vec![segment("create", 96, 99), segment("run", 99, 120)];
-    let stripe = with(
-        job("source-stripe", five()),
-        vec![ok(10, 60), ok(61, 150), ok(61, 80), ok(150, 300), ok(301, 390)],
-    );
-    let mut mongo = with(
-        job("destination-mongo", vec![spec("install", &[]), spec("unit", &["install"])]),
-        vec![ended(20, 40, Outcome::Errored), skipped_for("install")],
-    );
-    mongo.steps[0].facts.reason =
-        Some("the image could not be pulled: connection reset (tried 3 times)".into());
-    let mut run = run(1, Trigger::PullRequest, vec![mongo, faker, stripe]);
-    if let Some(selection) = &mut run.selection {
-        selection.unclaimed = vec!["tools/release.sh".into()];
-        selection.removed = vec!["source-old".into()];
-        selection.notes = vec!["`source-base` is widened to its heirs".into()];
     }
-    run
 }
 
 /// What pytest prints, in colour, with a progress bar before it.
@@ -326,7 +335,7 @@ unit_tests/test_source.py \u{1b}[32m.\u{1b}[0m\u{1b}[31mF\u{1b}[0m\u{1b}[31mF\u{
 \u{1b}[1m\u{1b}[31mE       assert 9 == 10\u{1b}[0m\n\
 \u{1b}[31m=================== \u{1b}[1m3 failed\u{1b}[0m, \u{1b}[32m38 passed\u{1b}[0m, 2 skipped in 11.30s\u{1b}[31m ===================\u{1b}[0m\n";
 
-/// The duration between two points, for plans with odd limits.
+/// A step with another limit than the default.
 pub(crate) fn with_timeout(mut spec: StepSpec, limit: Duration) -> StepSpec {
     spec.timeout_ms = u64::try_from(limit.as_millis()).unwrap();
     spec

@@ -1,5 +1,6 @@
 //! The verdict on a head commit over all of its runs.
 
+use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Job, ProblemKind, Run};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, StepState};
 use checkvalve::domain::trigger::{Scope, Trigger};
@@ -49,7 +50,7 @@ fn again(runs: &[Run]) -> Vec<String> {
     let again = to_retest(runs).into_iter();
     again
         .map(|(connector, steps)| {
-            let steps: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
+            let steps: Vec<&str> = steps.iter().map(StepId::as_str).collect();
             format!("{connector}: {}", steps.join(" "))
         })
         .collect()
