@@ -1,5 +1,7 @@
 //! The engine over a scripted executor, over real processes and over real containers.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 #[path = "support/images.rs"]
 mod images;
 #[expect(dead_code, reason = "shared with the executors' tests")]
@@ -95,7 +97,12 @@ struct Scripted {
 }
 
 impl Executor for Scripted {
-    async fn run(&self, step: StepRun, log: mpsc::Sender<Bytes>, stop: CancellationToken) -> Ended {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
         let started_at = ambient::now();
         let begun = (step.labels.step.to_string(), step.labels.attempt);
         self.begun.lock().unwrap().push(begun);
@@ -105,7 +112,7 @@ impl Executor for Scripted {
         let time = words.get(1).map_or(5, |millis| millis.parse().unwrap());
         log.send(Bytes::from(format!("{}\n", words[0]))).await.unwrap();
         let stopped = tokio::select! {
-            () = stop.cancelled() => true,
+            () = cancel.cancelled() => true,
             () = tokio::time::sleep(Duration::from_millis(time)) => false,
         };
         self.running.fetch_sub(1, Ordering::SeqCst);

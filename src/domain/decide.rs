@@ -48,12 +48,11 @@ pub fn decide(plan: &Plan, states: &States, free_slots: usize) -> Vec<Decision> 
         let mut standing = standing(spec, state);
         if *state == StepState::Waiting {
             match needs(spec, &standings) {
-                Needs::Open => {}
                 Needs::Met if free > 0 => {
                     free -= 1;
                     decisions.push(Decision::Start(spec.id.clone()));
                 }
-                Needs::Met => {}
+                Needs::Open | Needs::Met => {}
                 Needs::Unmet(step) => {
                     standing = Standing::Unmet(step.clone());
                     decisions.push(Decision::Skip(spec.id.clone(), SkipReason::Needs { step }));

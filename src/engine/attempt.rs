@@ -43,7 +43,7 @@ pub(super) struct Attempt<'a, E, J> {
     /// Ends everything of the job: cancelled by `stop`, and when the journal refused.
     pub(super) halt: CancellationToken,
     pub(super) spec: &'a StepSpec,
-    pub(super) attempt: u32,
+    pub(super) number: u32,
     pub(super) workdir: String,
 }
 
@@ -86,7 +86,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         if !fenced {
             let left = Left {
                 step: self.spec.id.clone(),
-                attempt: self.attempt,
+                attempt: self.number,
                 log: folder.join("log.txt"),
                 bytes: spooled.bytes,
                 lines: spooled.lines,
@@ -104,7 +104,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
 
     fn folder(&self) -> PathBuf {
         let step = objects::segment(self.spec.id.as_str());
-        self.job.spool.join(step).join(self.attempt.to_string())
+        self.job.spool.join(step).join(self.number.to_string())
     }
 
     async fn carry_out(&self, folder: &Path) -> io::Result<Done> {
@@ -119,15 +119,13 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let mut task = AbortOnDropHandle::new(task);
         let limit = self.spec.timeout();
         let ended = async {
-            match tokio::time::timeout(limit, &mut task).await {
-                Ok(ended) => (ended, false),
-                Err(_) => {
-                    halt.cancel();
-                    (task.await, true)
-                }
+            if let Ok(ended) = tokio::time::timeout(limit, &mut task).await {
+                return (ended, false);
             }
+            halt.cancel();
+            (task.await, true)
         };
-        let whose = (self.journal, &self.spec.id, self.attempt);
+        let whose = (self.journal, &self.spec.id, self.number);
         let ((ended, timed_out), spooled) =
             tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
         let ended = ended.map_err(io::Error::other)?;
@@ -150,7 +148,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
                 epoch: labels.epoch,
                 connector: labels.connector.clone(),
                 step: spec.id.clone(),
-                attempt: self.attempt,
+                attempt: self.number,
             },
             image: spec.image.clone(),
             run: spec.run.clone(),
@@ -199,11 +197,11 @@ impl Tried {
 }
 
 fn unwritable(error: &io::Error) -> String {
-    let mend = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room on that disk, or move CHECKVALVE_STATE_DIR to a larger one"
-        }
-        _ => "",
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mend = if full {
+        "; make room on that disk, or move CHECKVALVE_STATE_DIR to a larger one"
+    } else {
+        ""
     };
     format!("the step's log could not be written: {error}{mend}")
 }
@@ -233,7 +231,7 @@ fn read_tests(out: &Path, path: &str) -> Result<Tests, String> {
     let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
     let file = out.join(path);
     let size =
-        fs::symlink_metadata(&file).ok().filter(|meta| meta.is_file()).map(|meta| meta.len());
+        fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
     match size {
         _ if !inside => Err("it must be a path within $CHECKVALVE_OUT".to_owned()),
         None => Err("the step did not write it to $CHECKVALVE_OUT".to_owned()),

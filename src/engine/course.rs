@@ -17,12 +17,12 @@ use crate::domain::decide::{self, Decision, States};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
-use crate::domain::state::{Outcome, SkipReason, StepState};
+use crate::domain::state::{Outcome, StepState};
 use crate::exec::Executor;
 
 /// What a job waits for.
 enum Event<Error> {
-    Tried(StepId, Result<Tried, Error>),
+    Tried(StepId, Box<Result<Tried, Error>>),
     /// The pause before another try is over.
     Rested(StepId),
     Slot(Option<OwnedSemaphorePermit>),
@@ -133,7 +133,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 return Ok(());
             }
             match self.next_event().await {
-                Some(Event::Tried(step, tried)) => self.tried(&step, tried?).await?,
+                Some(Event::Tried(step, tried)) => self.tried(&step, (*tried)?).await?,
                 Some(Event::Rested(step)) => {
                     self.resting.remove(&step);
                 }
@@ -208,11 +208,12 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             stop: self.stop,
             halt: self.halt.clone(),
             spec,
-            attempt: record.attempt,
+            number: record.attempt,
             workdir: self.workdir.clone(),
         };
         let step = step.clone();
-        self.under_way.push(Box::pin(async move { Event::Tried(step, attempt.run(slot).await) }));
+        self.under_way
+            .push(Box::pin(async move { Event::Tried(step, Box::new(attempt.run(slot).await)) }));
     }
 
     /// A try has ended: with it the step, unless it is tried again.
@@ -221,8 +222,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         else {
             return Ok(());
         };
-        let tries = self.tries.entry(step.clone()).or_default();
-        let pause = pause(self.engine, spec, tries, &tried).filter(|_| !self.stop.is_stopped());
+        let before = self.tries.entry(step.clone()).or_default();
+        let pause = pause(self.engine, spec, before, &tried).filter(|_| !self.stop.is_stopped());
         if let Some(pause) = pause {
             let reason =
                 tried.facts.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -305,8 +306,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
         let starts = decisions.into_iter().filter_map(|decision| match decision {
             Decision::Start(step) => Some(step),
-            Decision::Skip(_, SkipReason::Needs { .. } | SkipReason::NotAsked) => None,
-            Decision::Skip(_, SkipReason::FailFast { .. }) => None,
+            Decision::Skip(..) => None,
         });
         starts.collect()
     }
@@ -333,17 +333,17 @@ async fn slot(slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 fn pause<E>(
     engine: &Engine<E>,
     spec: &StepSpec,
-    tries: &mut Tries,
+    before: &mut Tries,
     tried: &Tried,
 ) -> Option<Duration> {
     match tried.outcome {
-        Outcome::Errored if tried.retry && tries.errored < engine.options.error_retries => {
-            let pause = engine.options.backoff.saturating_mul(5_u32.saturating_pow(tries.errored));
-            tries.errored += 1;
+        Outcome::Errored if tried.retry && before.errored < engine.options.error_retries => {
+            let pause = engine.options.backoff.saturating_mul(5_u32.saturating_pow(before.errored));
+            before.errored += 1;
             Some(pause)
         }
-        Outcome::Failed if tries.failed < spec.retries => {
-            tries.failed += 1;
+        Outcome::Failed if before.failed < spec.retries => {
+            before.failed += 1;
             Some(Duration::ZERO)
         }
         Outcome::Succeeded

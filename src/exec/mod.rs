@@ -102,11 +102,26 @@ pub enum Executors {
     Host(host::Host),
 }
 
-impl Executor for Executors {
-    async fn run(&self, step: StepRun, log: mpsc::Sender<Bytes>, stop: CancellationToken) -> Ended {
+impl Executors {
+    /// Waits until nothing is left of runs that were dropped. Whoever is about to exit should.
+    pub async fn settled(&self) {
         match self {
-            Self::Docker(docker) => docker.run(step, log, stop).await,
-            Self::Host(host) => host.run(step, log, stop).await,
+            Self::Docker(docker) => docker.settled().await,
+            Self::Host(_) => {}
+        }
+    }
+}
+
+impl Executor for Executors {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
+        match self {
+            Self::Docker(docker) => docker.run(step, log, cancel).await,
+            Self::Host(host) => host.run(step, log, cancel).await,
         }
     }
 }
@@ -189,14 +204,14 @@ impl Course {
     }
 }
 
-/// Waits for `work` unless `stop` comes first, in which case `work` is dropped.
+/// Waits for `work` unless `cancel` comes first, in which case `work` is dropped.
 async fn unless_stopped<T>(
-    stop: &CancellationToken,
+    cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Halt>>,
 ) -> Result<T, Halt> {
     tokio::select! {
         biased;
-        () = stop.cancelled() => Err(Halt::Cancelled),
+        () = cancel.cancelled() => Err(Halt::Cancelled),
         result = work => result,
     }
 }

@@ -98,25 +98,23 @@ fn add_entry(
     header.set_mtime(entry.header().mtime().unwrap_or(0));
     let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
     header.set_mode(if open { opened(mode) } else { mode });
-    match kind {
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            header.set_entry_type(EntryType::Regular);
-            header.set_size(entry.size());
-            tar.append_data(&mut header, path, entry)
-        }
-        EntryType::Directory => add_folder(tar, &path, if open { 0o777 } else { mode | 0o700 }),
-        EntryType::Symlink => {
-            header.set_size(0);
-            let target = entry.link_name()?.unwrap_or_default().into_owned();
-            tar.append_link(&mut header, path, target)
-        }
-        EntryType::Link => {
-            header.set_size(0);
-            let target = relative(entry.link_name()?.unwrap_or_default());
-            tar.append_link(&mut header, path, Path::new("workspace").join(target))
-        }
-        // Global headers of `git archive`, devices: nothing that a source tree needs.
-        _ => Ok(()),
+    if kind.is_dir() {
+        add_folder(tar, &path, if open { 0o777 } else { mode | 0o700 })
+    } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(entry.size());
+        tar.append_data(&mut header, path, entry)
+    } else if kind.is_symlink() {
+        header.set_size(0);
+        let target = entry.link_name()?.unwrap_or_default().into_owned();
+        tar.append_link(&mut header, path, target)
+    } else if kind.is_hard_link() {
+        header.set_size(0);
+        let target = relative(entry.link_name()?.unwrap_or_default());
+        tar.append_link(&mut header, path, Path::new("workspace").join(target))
+    } else {
+        // Nothing that a source tree needs: devices, and the global header of `git archive`.
+        Ok(())
     }
 }
 

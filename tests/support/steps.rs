@@ -77,7 +77,7 @@ pub(crate) async fn run(executor: &impl Executor, step: StepRun) -> (Ended, Stri
 pub(crate) async fn run_until(
     executor: &impl Executor,
     step: StepRun,
-    stop: CancellationToken,
+    cancel: CancellationToken,
 ) -> (Ended, Vec<u8>) {
     let (log, mut chunks) = mpsc::channel::<Bytes>(8);
     let gather = async {
@@ -87,7 +87,7 @@ pub(crate) async fn run_until(
         }
         output
     };
-    tokio::join!(executor.run(step, log, stop), gather)
+    tokio::join!(executor.run(step, log, cancel), gather)
 }
 
 /// A stop that comes by itself.

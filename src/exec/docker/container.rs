@@ -10,6 +10,8 @@ use bollard::query_parameters::{
     CreateContainerOptions, RemoveContainerOptions, StartContainerOptions,
 };
 
+use tokio_util::task::TaskTracker;
+
 use super::image::Image;
 use super::{Docker, Halt, halt, told};
 use crate::ambient;
@@ -132,16 +134,19 @@ pub(super) struct Container {
     /// Ours, known before the engine is asked: an answer that never comes leaves nothing behind.
     name: String,
     armed: bool,
+    removals: TaskTracker,
 }
 
 impl Container {
     pub(super) async fn create(
         api: &Api,
+        removals: &TaskTracker,
         image: &str,
         body: ContainerCreateBody,
     ) -> Result<Self, Halt> {
         let name = format!("checkvalve-{}", ambient::ulid().to_string().to_lowercase());
-        let mut container = Self { api: api.clone(), name, armed: true };
+        let (api, removals) = (api.clone(), removals.clone());
+        let mut container = Self { api: api.clone(), name, armed: true, removals };
         let options =
             CreateContainerOptions { name: Some(container.name.clone()), ..Default::default() };
         match api.create_container(Some(options), body).await {
@@ -192,7 +197,8 @@ impl Drop for Container {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (api, name) = (self.api.clone(), self.name.clone());
         // A creation that was under way may still come true.
-        runtime.spawn(async move { remove(&api, &name, true).await });
+        let removal = async move { remove(&api, &name, true).await };
+        self.removals.spawn_on(removal, &runtime);
     }
 }
 

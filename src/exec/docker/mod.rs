@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use self::reaper::Reaper;
 use super::out::{CAPS, Taken};
@@ -32,7 +33,7 @@ pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long an upload or a stop may keep its answer back; the client's own limit of two minutes is
 /// short of a large source on a slow line.
-const SLOW: Duration = Duration::from_secs(15 * 60);
+const SLOW: Duration = Duration::from_mins(15);
 
 /// How an executor of containers behaves.
 #[derive(Debug, Clone)]
@@ -70,6 +71,16 @@ pub struct Docker {
     limits: Resources,
     cores: f64,
     starts: Arc<Semaphore>,
+    /// Removals of containers whose runs were dropped.
+    removals: TaskTracker,
+}
+
+/// What [`Executor::run`] was given.
+#[derive(Debug, Clone, Copy)]
+struct Given<'a> {
+    step: &'a StepRun,
+    log: &'a mpsc::Sender<Bytes>,
+    cancel: &'a CancellationToken,
 }
 
 impl Docker {
@@ -86,7 +97,8 @@ impl Docker {
         let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
         let limits = options.limits.unwrap_or(whole);
         let starts = Arc::new(Semaphore::new(options.starts.max(1)));
-        Ok(Self { api, host, options: Arc::new(options), limits, cores, starts })
+        let removals = TaskTracker::new();
+        Ok(Self { api, host, options: Arc::new(options), limits, cores, starts, removals })
     }
 
     /// Is the engine there?
@@ -117,20 +129,22 @@ impl Docker {
         Reaper::new(self.api.clone(), self.options.instance.clone())
     }
 
-    async fn try_run(
-        &self,
-        step: &StepRun,
-        log: &mpsc::Sender<Bytes>,
-        stop: &CancellationToken,
-        course: &mut Course,
-    ) -> Result<Exit, Halt> {
-        let image = unless_stopped(stop, image::find(&self.api, &step.image, course)).await?;
+    /// Waits until the containers of dropped runs are removed. Whoever is about to exit should.
+    pub async fn settled(&self) {
+        self.removals.close();
+        self.removals.wait().await;
+        self.removals.reopen();
+    }
+
+    async fn try_run(&self, given: &Given<'_>, course: &mut Course) -> Result<Exit, Halt> {
+        let Given { step, cancel, .. } = *given;
+        let image = unless_stopped(cancel, image::find(&self.api, &step.image, course)).await?;
         course.image_digest.clone_from(&image.digest);
         course.enter("create");
         let body = self.body(step, &image);
-        let container = Container::create(&self.api, &step.image, body).await?;
+        let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
         // From here on the container is there: whatever happens, it is removed and waited for.
-        let result = self.use_container(&container, step, &image, (log, stop), course).await;
+        let result = self.use_container(&container, given, &image, course).await;
         course.leave();
         container.remove().await;
         result
@@ -139,14 +153,14 @@ impl Docker {
     async fn use_container(
         &self,
         container: &Container,
-        step: &StepRun,
+        given: &Given<'_>,
         image: &image::Image,
-        (log, stop): (&mpsc::Sender<Bytes>, &CancellationToken),
         course: &mut Course,
     ) -> Result<Exit, Halt> {
-        unless_stopped(stop, self.upload(container, step, image)).await?;
+        let Given { step, log, cancel } = *given;
+        unless_stopped(cancel, self.upload(container, step, image)).await?;
         course.enter("start");
-        let permit = unless_stopped(stop, async {
+        let permit = unless_stopped(cancel, async {
             self.starts.acquire().await.map_err(|e| Halt::again(e.to_string()))
         });
         let permit = permit.await?;
@@ -154,7 +168,7 @@ impl Docker {
         container.start(&step.image).await?;
         drop(permit);
         course.enter("run");
-        let mut exit = watch.until_exit(stop, self.options.grace, &step.image).await?;
+        let mut exit = watch.until_exit(cancel, self.options.grace, &step.image).await?;
         if exit.reason.as_deref() == Some(watch::OUT_OF_MEMORY) {
             let mib = self.granted(step.resources).memory >> 20;
             exit.reason = Some(format!("out of memory: limit {mib} MiB"));
@@ -234,39 +248,42 @@ impl Docker {
 }
 
 impl Executor for Docker {
-    async fn run(&self, step: StepRun, log: mpsc::Sender<Bytes>, stop: CancellationToken) -> Ended {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
+        let given = Given { step: &step, log: &log, cancel: &cancel };
         let mut course = Course::begin();
-        let result = self.try_run(&step, &log, &stop, &mut course).await;
+        let result = self.try_run(&given, &mut course).await;
         course.end(result)
     }
 }
 
 /// An error of the engine's in its own words.
 fn told(error: &ApiError) -> String {
-    match error {
-        ApiError::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(cause) = source {
-                let cause_text = cause.to_string();
-                if !text.contains(&cause_text) {
-                    text = format!("{text}: {cause_text}");
-                }
-                source = cause.source();
-            }
-            text
-        }
+    if let ApiError::DockerResponseServerError { message, .. } = error {
+        return message.trim().to_owned();
     }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let why = cause.to_string();
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Ours: a refusal (4xx) stays one, everything else may pass.
 fn halt(what: &str, error: &ApiError) -> Halt {
     let reason = format!("{what}: {}", told(error));
-    match error {
-        ApiError::DockerResponseServerError { status_code: 400..=408 | 410..=499, .. } => {
-            Halt::never(reason)
-        }
-        _ => Halt::again(reason),
-    }
+    let refused = matches!(
+        error,
+        ApiError::DockerResponseServerError { status_code: 400..=408 | 410..=499, .. }
+    );
+    if refused { Halt::never(reason) } else { Halt::again(reason) }
 }

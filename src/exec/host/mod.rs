@@ -56,19 +56,19 @@ impl Host {
         &self,
         step: &StepRun,
         log: &mpsc::Sender<Bytes>,
-        stop: &CancellationToken,
+        cancel: &CancellationToken,
         course: &mut Course,
     ) -> Result<Exit, Halt> {
         course.enter("create");
-        let place = unless_stopped(stop, prepare(step)).await?;
+        let place = unless_stopped(cancel, prepare(step)).await?;
         course.enter("run");
         let mark = ambient::ulid().to_string();
         let (mut child, output) = spawn(step, &place, &mark)?;
-        let tree = Tree::of(&child, mark, place.folder.path().to_owned());
+        let tree = Tree::of(&child, &mark, place.folder.path().to_owned());
         let exited = CancellationToken::new();
         let pump = tokio::spawn(pump(output, log.clone(), exited.clone()));
         let pump = AbortOnDropHandle::new(pump);
-        let exit = self.until_exit(&mut child, &tree, stop).await;
+        let exit = self.until_exit(&mut child, &tree, cancel).await;
         let left = blocking(move || Ok(tree.end())).await?;
         exited.cancel();
         let drained = pump.await.unwrap_or_else(|e| Err(io::Error::other(e)));
@@ -85,39 +85,44 @@ impl Host {
         &self,
         child: &mut Child,
         tree: &Tree,
-        stop: &CancellationToken,
+        cancel: &CancellationToken,
     ) -> Result<Exit, Halt> {
         let status = tokio::select! {
             biased;
             status = child.wait() => status,
-            () = stop.cancelled() => return self.stop(child, tree).await,
+            () = cancel.cancelled() => return self.end(child, tree).await,
         };
-        Ok(exit(status.map_err(lost)?, false))
+        Ok(exit(status.map_err(|e| lost(&e))?, false))
     }
 
     /// SIGTERM to the whole tree, and to what is left of it after the grace, SIGKILL.
-    async fn stop(&self, child: &mut Child, tree: &Tree) -> Result<Exit, Halt> {
+    async fn end(&self, child: &mut Child, tree: &Tree) -> Result<Exit, Halt> {
         tree.terminate();
-        let status = match tokio::time::timeout(self.grace, child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                tree.kill();
-                child.wait().await
-            }
+        let in_time = tokio::time::timeout(self.grace, child.wait()).await;
+        let status = if let Ok(status) = in_time {
+            status
+        } else {
+            tree.kill();
+            child.wait().await
         };
-        Ok(exit(status.map_err(lost)?, true))
+        Ok(exit(status.map_err(|e| lost(&e))?, true))
     }
 }
 
 impl Executor for Host {
-    async fn run(&self, step: StepRun, log: mpsc::Sender<Bytes>, stop: CancellationToken) -> Ended {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
         let mut course = Course::begin();
-        let result = self.try_run(&step, &log, &stop, &mut course).await;
+        let result = self.try_run(&step, &log, &cancel, &mut course).await;
         course.end(result)
     }
 }
 
-fn lost(error: io::Error) -> Halt {
+fn lost(error: &io::Error) -> Halt {
     Halt::again(format!("the step's process could not be waited for: {error}"))
 }
 

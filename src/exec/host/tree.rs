@@ -34,7 +34,7 @@ struct Stat {
 impl Tree {
     /// The tree of a child that leads its own process group, works below `folder` and has
     /// [`MARK`] set to `mark`, which nobody else has.
-    pub(super) fn of(child: &Child, mark: String, folder: PathBuf) -> Self {
+    pub(super) fn of(child: &Child, mark: &str, folder: PathBuf) -> Self {
         let folder = folder.canonicalize().unwrap_or(folder);
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
         Self { group, mark: format!("{MARK}={mark}").into_bytes(), folder }
