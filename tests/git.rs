@@ -1,5 +1,7 @@
 //! The git layer against real repositories in the situations that pull requests bring.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
 mod git_fixture;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,14 @@
 //! From real commits to what would run, through the whole of planning.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
 #[expect(dead_code, reason = "this binary uses a part of it")]
 mod git_fixture;
 
 use std::collections::BTreeMap;
 
 use checkvalve::domain::impact::{ChangeKind, Reason, Rule};
-use checkvalve::domain::names::Sha;
+use checkvalve::domain::names::{Sha, StepId};
 use checkvalve::domain::trigger::{Scope, Target};
 use checkvalve::git::{BareRepo, GitCache, LocalRepo};
 use checkvalve::service::planning::{Planned, PlanningError, plan, plans, survey_here};
@@ -49,7 +51,7 @@ fn monorepo() -> (Repo, Sha) {
     (repo, base)
 }
 
-async fn planned(repo: &Repo, base: &Sha, scope: &Scope) -> Result<Planned, PlanningError> {
+async fn plan_head(repo: &Repo, base: &Sha, scope: &Scope) -> Result<Planned, PlanningError> {
     let head = repo.commit("head");
     let (_folder, bare) = fetched(repo, base, &head).await;
     plan(&bare, base, &head, scope).await
@@ -75,7 +77,7 @@ async fn a_change_in_one_connector_plans_that_one() {
     let (repo, base) = monorepo();
     repo.write("connectors/source-a/main.py", "changed");
     repo.write("README.md", "ignored");
-    let planned = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
     assert_eq!(names(&planned), ["source-a"]);
     let job = &planned.jobs[0];
@@ -103,7 +105,7 @@ async fn shared_code_reaches_its_users_and_says_which_have_no_pipeline() {
     let (repo, base) = monorepo();
     repo.write("shared/util.py", "y");
     repo.write("fixtures/source-b/data.json", "{}");
-    let planned = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
     assert_eq!(names(&planned), ["source-a", "source-b"]);
     assert_eq!(planned.selection.without_pipeline, ["tool-c"]);
@@ -120,14 +122,14 @@ async fn shared_code_reaches_its_users_and_says_which_have_no_pipeline() {
 async fn what_nothing_claims_selects_everything_and_docs_alone_nothing() {
     let (repo, base) = monorepo();
     repo.write("Makefile", "all:");
-    let planned1 = planned(&repo, &base, &Scope::Affected).await.unwrap();
-    assert_eq!(names(&planned1), ["source-a", "source-b"]);
-    assert_eq!(planned1.selection.unclaimed, ["Makefile"]);
-    assert_eq!(planned1.jobs[0].reasons, [reason("Makefile", Rule::Unclaimed, &[])]);
+    let all = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    assert_eq!(names(&all), ["source-a", "source-b"]);
+    assert_eq!(all.selection.unclaimed, ["Makefile"]);
+    assert_eq!(all.jobs[0].reasons, [reason("Makefile", Rule::Unclaimed, &[])]);
 
     let (repo, base) = monorepo();
     repo.write("docs/page.md", "x");
-    let planned = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
     assert_eq!((names(&planned).len(), planned.selection.ignored), (0, 1));
 }
 
@@ -137,7 +139,7 @@ async fn removed_added_and_moved_connectors() {
     repo.git(&["rm", "-r", "--quiet", "connectors/source-b"]);
     repo.write("connectors/source-n/pyproject.toml", "");
     repo.git(&["mv", "connectors/source-a/main.py", "connectors/tool-c/from_a.py"]);
-    let planned = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
     assert_eq!(planned.selection.removed, ["source-b"]);
     let changes: BTreeMap<&str, ChangeKind> =
@@ -152,9 +154,9 @@ async fn a_pull_request_cannot_ignore_its_way_to_green() {
     let (repo, base) = monorepo();
     repo.write("connectors/source-a/main.py", "broken");
     repo.write(".github/checkvalve.yml", FILE.replace("**/*.md", "**"));
-    let planned1 = planned(&repo, &base, &Scope::Affected).await.unwrap();
-    assert!(names(&planned1).contains(&"source-a"));
-    assert!(planned1.selection.notes.iter().any(|note| note.contains("either")));
+    let all = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    assert!(names(&all).contains(&"source-a"));
+    assert!(all.selection.notes.iter().any(|note| note.contains("either")));
 
     // Nor by no longer calling it a connector.
     let (repo, base) = monorepo();
@@ -163,7 +165,7 @@ async fn a_pull_request_cannot_ignore_its_way_to_green() {
         ".github/checkvalve.yml",
         FILE.replace("connectors/{name}/py", "connectors/x-{name}/py"),
     );
-    let planned = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
     assert!(names(&planned).contains(&"source-a"));
 }
 
@@ -181,18 +183,18 @@ async fn commands_name_connectors_and_steps() {
             .collect(),
     };
     let scope = only(&[("SOURCE-B", Some("Unit")), ("source-a", None), ("source-a", Some("lint"))]);
-    let found = planned(&repo, &base, &scope).await.unwrap();
+    let found = plan_head(&repo, &base, &scope).await.unwrap();
     assert_eq!(names(&found), ["source-a", "source-b"]);
     assert!(found.jobs[0].only.is_empty() && found.jobs[1].reasons.is_empty());
-    assert_eq!(found.jobs[1].only.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["unit"]);
+    assert_eq!(found.jobs[1].only.iter().map(StepId::as_str).collect::<Vec<_>>(), ["unit"]);
 
     let error =
-        planned(&repo, &base, &only(&[("source-c", None), ("source-a", Some("unitt"))])).await;
+        plan_head(&repo, &base, &only(&[("source-c", None), ("source-a", Some("unitt"))])).await;
     let Err(PlanningError::Unknown(unknown)) = error else { panic!("{error:?}") };
     assert_eq!(unknown[0].closest.as_deref(), Some("source-a"));
     assert_eq!(unknown[1].closest.as_deref(), Some("source-a/unit"));
 
-    let all = planned(&repo, &base, &Scope::All).await.unwrap();
+    let all = plan_head(&repo, &base, &Scope::All).await.unwrap();
     assert_eq!(names(&all), ["source-a", "source-b"]);
 }
 
@@ -200,7 +202,7 @@ async fn commands_name_connectors_and_steps() {
 async fn a_wrong_file_is_a_problem_with_its_place() {
     let (repo, base) = monorepo();
     repo.write(".github/checkvalve.yml", FILE.replace("unclaimed: all", "unclamed: all"));
-    let error = planned(&repo, &base, &Scope::Affected).await;
+    let error = plan_head(&repo, &base, &Scope::Affected).await;
     let Err(PlanningError::Configuration(problem)) = error else { panic!("{error:?}") };
     assert_eq!(problem.place, Some((".github/checkvalve.yml".to_owned(), 11)));
     assert!(problem.text.contains("did you mean `unclaimed`?"), "{}", problem.text);
@@ -210,7 +212,7 @@ async fn a_wrong_file_is_a_problem_with_its_place() {
     let broken = repo.head();
     repo.write(".github/checkvalve.yml", FILE);
     repo.write("connectors/source-a/main.py", "changed");
-    let found = planned(&repo, &broken, &Scope::Affected).await.unwrap();
+    let found = plan_head(&repo, &broken, &Scope::Affected).await.unwrap();
     assert!(found.selection.notes.iter().any(|note| note.contains("not valid")));
     assert!(names(&found).contains(&"source-a"));
 }
@@ -221,7 +223,7 @@ async fn unclaimed_may_be_an_error() {
     repo.write(".github/checkvalve.yml", FILE.replace("unclaimed: all", "unclaimed: error"));
     let base = repo.commit("strict");
     repo.write("Makefile", "all:");
-    let error = planned(&repo, &base, &Scope::Affected).await;
+    let error = plan_head(&repo, &base, &Scope::Affected).await;
     let Err(PlanningError::Configuration(problem)) = error else { panic!("{error:?}") };
     assert_eq!(problem.title, "`Makefile` belongs to no connector");
 }
@@ -230,7 +232,7 @@ async fn unclaimed_may_be_an_error() {
 async fn unrelated_histories_select_everything() {
     let (repo, base) = monorepo();
     repo.git(&["checkout", "--quiet", "--orphan", "unrelated"]);
-    let planned = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
     assert_eq!(names(&planned), ["source-a", "source-b"]);
     assert!(!planned.selection.complete && planned.selection.because.is_some());
     assert_eq!(planned.jobs[0].reasons, [reason("*", Rule::Everything, &[])]);
@@ -284,7 +286,7 @@ async fn airbyte_is_recognised_without_a_file() {
     repo.write(format!("{folder}/source-broken/main.py"), "x");
     repo.write(format!("{folder}/third-party/farosai/airbyte-x/main.py"), "x");
     repo.write("buildSrc/x", "x");
-    let found = planned(&repo, &base, &Scope::Affected).await.unwrap();
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
     assert_eq!(
         found.selection.without_pipeline,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::affected::chain;
 use super::select::{CliError, Global, SelectArgs, print_json, shown};
 use crate::domain::impact::{ChangeKind, Reason};
+use crate::domain::names::StepId;
 use crate::domain::pipeline::Network;
 use crate::domain::plan::Plan;
 use crate::domain::run::Selection;
@@ -91,7 +92,7 @@ fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
         for step in job.plan.steps() {
             let mut facts = vec![shown(&step.image), format!("at most {}", human(step.timeout()))];
             if !step.needs.is_empty() {
-                let needs: Vec<&str> = step.needs.iter().map(|id| id.as_str()).collect();
+                let needs: Vec<&str> = step.needs.iter().map(StepId::as_str).collect();
                 facts.push(format!("after {}", needs.join(", ")));
             }
             if step.network == Network::None {

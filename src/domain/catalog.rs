@@ -147,6 +147,17 @@ impl Catalog {
         exact.or_else(|| self.iter().find(|c| c.name.as_str().eq_ignore_ascii_case(name)))
     }
 
+    /// The connectors whose name matches.
+    pub fn matching(&self, name: &Pattern) -> Vec<&Connector> {
+        match name.literal_paths() {
+            Some(names) => {
+                let names = names.iter().filter_map(|name| name.parse().ok());
+                names.filter_map(|name| self.connector(&name)).collect()
+            }
+            None => self.iter().filter(|c| name.matches(c.name.as_str())).collect(),
+        }
+    }
+
     /// The connectors whose root holds the path or who own it, each once, by the first rule.
     pub fn claims(&self, path: &str) -> Vec<Claim<'_>> {
         let mut found: BTreeSet<(usize, Rule)> = BTreeSet::new();

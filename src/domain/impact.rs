@@ -144,7 +144,8 @@ pub fn impacts(
             }]);
         }
         ChangeSet::Complete { files } => {
-            let paths: BTreeSet<&str> = files.iter().flat_map(|file| file.paths()).collect();
+            let paths: BTreeSet<&str> =
+                files.iter().flat_map(super::change::ChangedFile::paths).collect();
             hits.paths(&paths, &mut impacts);
         }
     }
@@ -229,12 +230,10 @@ impl Hits<'_> {
         let fixed: Vec<&Connector> = match &rule.reaches {
             Reaches::All => head.iter().collect(),
             Reaches::Selector(selector) => head.iter().filter(|c| selector.matches(c)).collect(),
-            Reaches::Names(_) => {
+            Reaches::Names(names) => {
                 for (path, _) in &claimed {
-                    for connector in head.iter() {
-                        if let Some(pattern) = rule.reaches(path, connector) {
-                            self.add(&connector.name, reason(path, pattern));
-                        }
+                    for (name, pattern) in named(head, rule, names, path) {
+                        self.add(name, reason(path, pattern));
                     }
                 }
                 Vec::new()
@@ -317,6 +316,27 @@ impl Hits<'_> {
         };
         self.reasons.into_iter().filter_map(impact).collect()
     }
+}
+
+/// The connectors that a rule's names stand for at a path, each with the first pattern that says
+/// so: looked up by name, as most names have no wildcards.
+fn named<'c>(
+    head: &'c Catalog,
+    rule: &'c ImpactRule,
+    names: &[Pattern],
+    path: &str,
+) -> BTreeMap<&'c ConnectorName, &'c Pattern> {
+    let mut found = BTreeMap::new();
+    for pattern in &rule.paths {
+        for bound in pattern.bindings(path) {
+            for name in names.iter().filter_map(|name| name.fill(&bound)) {
+                for connector in head.matching(&name) {
+                    found.entry(&connector.name).or_insert(pattern);
+                }
+            }
+        }
+    }
+    found
 }
 
 fn order(reason: &Reason) -> (usize, Rule, &str, &[String]) {

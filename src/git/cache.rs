@@ -1,5 +1,6 @@
 //! One bare repository per repository served, filled by fetching exact commits.
 
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::command::{Git, LOCAL, Settings};
 use super::error::{GitError, of_fetch};
-use super::objects::{Objects, TreeEntry};
+use super::objects::{Objects, TreeEntry, lines};
 use crate::domain::change::ChangeSet;
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
 
 /// A first fetch of a large repository takes minutes; it holds only its own repository's lock.
-const FETCH: Duration = Duration::from_secs(30 * 60);
+const FETCH: Duration = Duration::from_mins(30);
 /// How many commits are kept from garbage collection; the oldest go first.
 const KEPT_COMMITS: usize = 4000;
 
@@ -46,7 +47,7 @@ impl GitCache {
 
     /// The repository with this key; it appears on disk with its first fetch. The key should
     /// survive renames (GitHub's repository id), the URL is where it is fetched from now.
-    pub fn repository(&self, key: impl ToString, url: &str) -> BareRepo {
+    pub fn repository(&self, key: impl fmt::Display, url: &str) -> BareRepo {
         let key: String = key
             .to_string()
             .chars()
@@ -194,7 +195,7 @@ impl BareRepo {
         ];
         let all = self.objects.git.read(&args).await?;
         let all = String::from_utf8_lossy(&all);
-        let old: String = all.lines().skip(KEPT_COMMITS).map(|line| format!("{line}\n")).collect();
+        let old = lines(all.lines().skip(KEPT_COMMITS));
         if old.is_empty() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use super::error::{GitError, telling};
 use crate::ambient;
 
 /// For what only reads local objects; a large repository on a slow disk needs some of it.
-pub(super) const LOCAL: Duration = Duration::from_secs(120);
+pub(super) const LOCAL: Duration = Duration::from_mins(2);
 
 /// What an isolated git may know of its surroundings.
 const KEPT: &[&str] = &[
@@ -123,13 +123,9 @@ impl Git {
             }
             Surroundings::Own { redirected } => {
                 command.arg("-C").arg(&self.dir);
-                DROPPED.iter().for_each(|name| {
+                let redirecting = if redirected { REDIRECTING } else { &[] };
+                for name in DROPPED.iter().chain(redirecting) {
                     command.env_remove(name);
-                });
-                if redirected {
-                    REDIRECTING.iter().for_each(|name| {
-                        command.env_remove(name);
-                    });
                 }
             }
         }

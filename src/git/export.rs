@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use super::command::{Git, Settings};
 use super::error::GitError;
-use super::objects::{EntryKind, TreeEntry, blob_size};
+use super::objects::{EntryKind, TreeEntry, blob_size, lines};
 use crate::domain::plan::Inputs;
 use crate::domain::rules::Pattern;
 
@@ -57,11 +57,8 @@ pub(super) fn from_objects(git: &Git, entries: &[TreeEntry], tar: &Path) -> Resu
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(GitError::io("git cat-file", std::io::Error::other("no pipes")));
     };
-    let asked: String = entries
-        .iter()
-        .filter(|entry| entry.kind != EntryKind::Submodule)
-        .map(|entry| format!("{}\n", entry.oid))
-        .collect();
+    let blobs = entries.iter().filter(|entry| entry.kind != EntryKind::Submodule);
+    let asked = lines(blobs.map(|entry| entry.oid.as_str()));
     // If it ends early, its answers are short, and that is the error.
     let feed = std::thread::spawn(move || drop(stdin.write_all(asked.as_bytes())));
     let mut blobs = BufReader::with_capacity(1 << 16, stdout);

@@ -146,13 +146,14 @@ impl Objects {
             return Ok(HashMap::new());
         }
         let mut command = self.git.command(Settings::default());
-        command.args(["cat-file", "--batch", "--buffer"]).stdin(Stdio::piped());
+        command.args(["cat-file", "--batch", "--buffer"]);
+        command.stdin(Stdio::piped()).stderr(Stdio::null());
         let mut command = tokio::process::Command::from(command);
         let mut child = command.kill_on_drop(true).spawn().map_err(GitError::NotInstalled)?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(unexpected("no pipes"));
         };
-        let asked: String = oids.iter().map(|oid| format!("{oid}\n")).collect();
+        let asked = lines(oids.iter().map(|oid| oid.as_str()));
         let feed = async move {
             // If it ends early, the answers are short, and that is the error.
             let _ = stdin.write_all(asked.as_bytes()).await;
@@ -201,6 +202,11 @@ async fn next_blob(
         return Err(unexpected("it ended within a blob"));
     }
     Ok(Some(content))
+}
+
+/// What a command reads from its standard input, a name a line.
+pub(super) fn lines<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    names.into_iter().fold(String::new(), |all, name| all + name + "\n")
 }
 
 /// The size that a header of `cat-file --batch` promises; `None` for a missing object.

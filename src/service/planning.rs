@@ -65,7 +65,18 @@ impl From<GitError> for PlanningError {
     fn from(error: GitError) -> Self {
         match error {
             GitError::Vanished { sha } => Self::Vanished { sha },
-            other => Self::Git(other),
+            other @ (GitError::NotInstalled(_)
+            | GitError::NoRepository(_)
+            | GitError::NoAccess { .. }
+            | GitError::Network { .. }
+            | GitError::DiskFull(_)
+            | GitError::TimedOut { .. }
+            | GitError::UnknownRevision(_)
+            | GitError::NoBase
+            | GitError::NoWorkTree
+            | GitError::Failed { .. }
+            | GitError::Output { .. }
+            | GitError::Io { .. }) => Self::Git(other),
         }
     }
 }

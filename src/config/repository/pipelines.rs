@@ -63,6 +63,9 @@ const REPORTS: Shape = Shape {
     not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
 };
 
+/// A step, where it stands, and the ids that it needs.
+type Step = (Place, StepSpec, Vec<(Place, String)>);
+
 const MAX_STEPS: usize = 100;
 
 impl Problems<'_> {
@@ -148,7 +151,7 @@ impl Problems<'_> {
             self.add(node.place, what, format!("a pipeline has at most {MAX_STEPS}"));
             return None;
         }
-        let mut read: Vec<(Place, StepSpec, Vec<(Place, String)>)> = Vec::new();
+        let mut read: Vec<Step> = Vec::new();
         let mut inputs = Vec::new();
         let mut whole = true;
         for item in items {
@@ -169,7 +172,7 @@ impl Problems<'_> {
         self.acyclic(&steps, &places).then_some((steps, inputs))
     }
 
-    fn unique(&mut self, steps: &[(Place, StepSpec, Vec<(Place, String)>)]) -> bool {
+    fn unique(&mut self, steps: &[Step]) -> bool {
         let mut seen: BTreeMap<String, Place> = BTreeMap::new();
         let mut unique = true;
         for (place, step, _) in steps {
@@ -184,15 +187,13 @@ impl Problems<'_> {
         unique
     }
 
-    fn needs(&mut self, steps: &mut [(Place, StepSpec, Vec<(Place, String)>)]) -> bool {
+    fn needs(&mut self, steps: &mut [Step]) -> bool {
         let ids: Vec<StepId> = steps.iter().map(|(_, step, _)| step.id.clone()).collect();
         let mut known = true;
         for (_, step, needs) in steps {
             for (place, needed) in needs.iter() {
                 if let Some(id) = ids.iter().find(|id| id.as_str() == needed) {
-                    if !step.needs.contains(id) {
-                        step.needs.push(id.clone());
-                    }
+                    step.needs.push(id.clone());
                     continue;
                 }
                 known = false;
@@ -234,7 +235,9 @@ impl Problems<'_> {
         let named = id.as_ref().map_or_else(|| "the step".to_owned(), |id| format!("step `{id}`"));
         let image = self.image(&fields, &named);
         let run = self.run(&fields, &named);
-        let needs = fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
+        let mut needs =
+            fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
+        needs.dedup_by(|a, b| a.1 == b.1);
         self.accepted(&fields);
         let timeout =
             fields.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |n| self.duration(n, "`timeout`"));

@@ -33,7 +33,7 @@ pub(super) struct Shape {
     pub(super) not_yet: &'static [(&'static str, &'static str)],
 }
 
-impl<'t> Problems<'t> {
+impl Problems<'_> {
     /// The fields of a mapping; unknown, doubled and not yet possible keys are errors.
     pub(super) fn fields<'n>(&mut self, node: &'n Node, shape: &Shape) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {

@@ -94,14 +94,17 @@ impl Problems<'_> {
         variables: &BTreeSet<String>,
     ) -> Vec<Pattern> {
         let Some(node) = fields.get(key) else { return Vec::new() };
-        let mut patterns = Vec::new();
-        for (place, pattern) in self.patterns(node, &format!("`{key}`")) {
+        let patterns = self.patterns(node, &format!("`{key}`"));
+        self.all_known(&patterns, variables);
+        patterns.into_iter().map(|(_, pattern)| pattern).collect()
+    }
+
+    fn all_known(&mut self, patterns: &[(Place, Pattern)], known: &BTreeSet<String>) {
+        for (place, pattern) in patterns {
             for variable in pattern.variables() {
-                self.known_variable(place, variable, variables);
+                self.known_variable(*place, variable, known);
             }
-            patterns.push(pattern);
         }
-        patterns
     }
 
     fn known_variable(&mut self, place: Place, name: &str, known: &BTreeSet<String>) {
@@ -164,26 +167,21 @@ impl Problems<'_> {
 
     pub(super) fn component(&mut self, node: &Node) -> Option<Component> {
         let fields = self.fields(node, &COMPONENT)?;
-        let name = match fields.get("name") {
-            Some(node) => {
-                let name = self.text(node, "`name`")?;
-                if let Err(error) = name.parse::<ConnectorName>() {
-                    self.add(node.place, error.to_string(), "it becomes a part of a check's name");
-                }
-                name
-            }
-            None => {
-                self.add(fields.place, "the component has no `name`", "add `name: …`");
-                return None;
-            }
+        let Some(node) = fields.get("name") else {
+            self.add(fields.place, "the component has no `name`", "add `name: …`");
+            return None;
         };
-        let none = BTreeSet::new();
-        let include = self.bound_patterns(&fields, "include", &none);
+        let name = self.text(node, "`name`")?;
+        if let Err(error) = name.parse::<ConnectorName>() {
+            self.add(node.place, error.to_string(), "it becomes a part of a check's name");
+        }
+        let no_variables = BTreeSet::new();
+        let include = self.bound_patterns(&fields, "include", &no_variables);
         if include.is_empty() {
             let mend = format!("add `include: [\"{name}/**\"]`");
             self.add(fields.place, format!("component `{name}` includes nothing"), mend);
         }
-        let exclude = self.bound_patterns(&fields, "exclude", &none);
+        let exclude = self.bound_patterns(&fields, "exclude", &no_variables);
         let kind = fields.get("kind").and_then(|kind| self.text(kind, "`kind`"));
         Some(Component { name, kind, include, exclude })
     }
@@ -221,13 +219,9 @@ impl Problems<'_> {
             Value::Map(_) => Some(Reaches::Selector(self.selector(node, kinds)?)),
             Value::Text(_) | Value::List(_) => {
                 let names = self.patterns(node, "`reaches`");
-                for (place, name) in &names {
-                    for (_, path) in paths {
-                        let known = path.variables().into_iter().map(str::to_owned).collect();
-                        name.variables().into_iter().for_each(|variable| {
-                            self.known_variable(*place, variable, &known);
-                        });
-                    }
+                for (_, path) in paths {
+                    let known = path.variables().into_iter().map(str::to_owned).collect();
+                    self.all_known(&names, &known);
                 }
                 Some(Reaches::Names(names.into_iter().map(|(_, name)| name).collect()))
             }

@@ -21,7 +21,7 @@ impl Document {
             return Err(format!("is larger than {MAX_BYTES} bytes; its attributes are not read"));
         }
         let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
-        if path.ends_with(".toml") {
+        if path.rsplit('.').next() == Some("toml") {
             return toml::from_str(text).map(Self).map_err(|e| one_line(&e.to_string()));
         }
         // Other people's metadata: what they get away with elsewhere is no error here.

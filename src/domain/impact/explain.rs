@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{ChangeKind, Impacts, Reason};
 use crate::domain::catalog::{Catalog, Connector};
-use crate::domain::change::ChangeSet;
-use crate::domain::rules::{RepoRules, Unclaimed};
+use crate::domain::change::{ChangeSet, ChangedFile};
+use crate::domain::rules::{Pattern, RepoRules, Unclaimed};
 
 /// One rule that looked at the connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +42,7 @@ pub fn explain(
             vec![look("everything", format!("the change is not known in full: {because}"))]
         }
         ChangeSet::Complete { files } => {
-            let paths = files.iter().flat_map(|file| file.paths()).collect();
+            let paths = files.iter().flat_map(ChangedFile::paths).collect();
             looks(rules, connector, &paths, impacts)
         }
     };
@@ -95,7 +95,7 @@ fn looks(
         looks.push(look(format!("owns {pattern}"), verdict));
     }
     for rule in &rules.impact {
-        let patterns: Vec<&str> = rule.paths.iter().map(|pattern| pattern.as_str()).collect();
+        let patterns: Vec<&str> = rule.paths.iter().map(Pattern::as_str).collect();
         let matching = left.iter().find(|path| rule.paths.iter().any(|p| p.matches(path)));
         let reached = left.iter().find(|path| rule.reaches(path, connector).is_some());
         let verdict = match (reached, matching) {

@@ -288,23 +288,23 @@ impl<'p> Reach<'p> {
         }
         for row in (0..rows).rev() {
             for part in (0..=columns).rev() {
-                let here = match &segments[row] {
-                    Segment::Deep => {
-                        // At the end, `folder/**` covers what is in the folder, not the folder.
-                        let last = row + 1 == rows;
-                        let rest = if last { part < columns } else { reach.get(row + 1, part) };
-                        rest || (part < columns && reach.get(row, part + 1))
-                    }
-                    segment => {
-                        part < columns
-                            && segment.accepts(parts[part])
-                            && reach.get(row + 1, part + 1)
-                    }
-                };
+                let here = reach.answer(row, part);
                 reach.set(row, part, here);
             }
         }
         reach
+    }
+
+    /// From the answers for longer beginnings, which are there already.
+    fn answer(&self, row: usize, part: usize) -> bool {
+        let more = part < self.parts.len();
+        if self.segments[row] == Segment::Deep {
+            // At the end, `folder/**` covers what is in the folder, not the folder.
+            let last = row + 1 == self.segments.len();
+            let rest = if last { more } else { self.get(row + 1, part) };
+            return rest || (more && self.get(row, part + 1));
+        }
+        more && self.segments[row].accepts(self.parts[part]) && self.get(row + 1, part + 1)
     }
 
     fn get(&self, row: usize, part: usize) -> bool {

@@ -7,7 +7,7 @@ use super::PlanningError;
 use super::snapshot::{Snapshot, Source};
 use crate::config::repository::{self, FILE};
 use crate::domain::catalog::{Catalog, Connector, Document, discover};
-use crate::domain::change::ChangeSet;
+use crate::domain::change::{ChangeSet, ChangedFile};
 use crate::domain::impact::{Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::RepoRules;
@@ -64,25 +64,23 @@ impl Survey {
 
     /// A connector of the head, and the view that knows it.
     pub(super) fn known(&self, name: &ConnectorName) -> Option<(&Connector, &View)> {
-        let views = std::iter::once(&self.view).chain(&self.other);
-        views.filter_map(|view| Some((view.head.connector(name)?, view))).next()
+        let mut views = std::iter::once(&self.view).chain(&self.other);
+        views.find_map(|view| Some((view.head.connector(name)?, view)))
     }
 
     /// A connector of the head by the name that people write.
     pub fn named(&self, name: &str) -> Option<&Connector> {
-        let views = std::iter::once(&self.view).chain(&self.other);
-        views.filter_map(|view| view.head.named(name)).next()
+        let mut views = std::iter::once(&self.view).chain(&self.other);
+        views.find_map(|view| view.head.named(name))
     }
 
     /// Why a connector is selected, or why not; `None` if neither side has it.
     pub fn explain(&self, name: &str) -> Option<Explanation> {
-        let views = std::iter::once(&self.view).chain(&self.other);
-        views
-            .filter_map(|view| {
-                let sides = (view.base.as_ref(), &view.head);
-                explain(&view.rules, sides, &self.change, &self.impacts, name)
-            })
-            .next()
+        let mut views = std::iter::once(&self.view).chain(&self.other);
+        views.find_map(|view| {
+            let sides = (view.base.as_ref(), &view.head);
+            explain(&view.rules, sides, &self.change, &self.impacts, name)
+        })
     }
 
     pub(super) fn selection(&self, without_pipeline: Vec<String>) -> Selection {
@@ -309,7 +307,7 @@ async fn view(
         }
         None => None,
     };
-    let changed: BTreeSet<&str> = change.files().iter().flat_map(|file| file.paths()).collect();
+    let changed: BTreeSet<&str> = change.files().iter().flat_map(ChangedFile::paths).collect();
     // What did not change since the base need not be read from the work tree again.
     let same = |path: &str| {
         let unchanged = change.is_complete() && !changed.contains(path);
