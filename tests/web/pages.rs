@@ -6,7 +6,7 @@ use checkvalve::domain::run::{
 };
 use checkvalve::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 
-use super::house::{House, Plot, TOKEN, Tale, ago, finished, put, running, step_id};
+use super::house::{House, Plot, TOKEN, Tale, ago, finished, running, step_id};
 
 const HOSTILE: &str = "source \"<script>alert('x')</script>\" ünï & %2F";
 
