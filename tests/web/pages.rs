@@ -8,7 +8,7 @@ use checkvalve::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 
 use super::house::{House, Plot, TOKEN, Tale, ago, finished, running, step_id};
 
-const HOSTILE: &str = "source \"<script>alert('x')</script>\" ünï & %2F";
+const HOSTILE: &str = "source \"<script>alert('x')<script>\" ünï & %2F";
 
 fn hostile() -> Tale {
     Tale { connectors: vec![HOSTILE, "source-faker"], ..Tale::default() }
