@@ -1,4 +1,4 @@
-//! The store's contract: every story is told to a real SQLite file and to a real PostgreSQL.
+//! The store's contract: every story is told to a real `SQLite` file and to a real `PostgreSQL`.
 
 #[path = "support/postgres.rs"]
 mod postgres;

@@ -105,7 +105,7 @@ pub(crate) async fn bodies_about_our_own_checks_are_not_kept(place: &Place) {
     assert_eq!((row.state.as_str(), body.len()), ("ignored", 0));
 }
 
-/// Registered before the query, a nudge is not lost; and on PostgreSQL it crosses processes.
+/// Registered before the query, a nudge is not lost; and on `PostgreSQL` it crosses processes.
 pub(crate) async fn a_waiting_loop_is_woken(place: &Place) {
     let sender = place.open().await;
     let mut receivers = vec![sender.clone()];

@@ -16,7 +16,7 @@ use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::store::{Created, Lease, NewDelivery, NewJob, NewRun, PlannedRun, Store};
 
 /// A lease that no test outlives.
-pub(crate) const LONG: Duration = Duration::from_secs(600);
+pub(crate) const LONG: Duration = Duration::from_mins(10);
 /// A lease that ends while a test waits.
 pub(crate) const SHORT: Duration = Duration::from_millis(60);
 

@@ -1,4 +1,4 @@
-//! A real PostgreSQL for tests: a fresh database each time it is asked for.
+//! A real `PostgreSQL` for tests: a fresh database each time it is asked for.
 //!
 //! `scripts/with-postgres` starts one server for many test processes and says where in
 //! `CHECKVALVE_TEST_POSTGRES_URL`. Without it, this process starts its own, which ends with the
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use checkvalve::ambient;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-/// The URL of a new, empty database; `None`, said on stderr, where there is no PostgreSQL. Under
+/// The URL of a new, empty database; `None`, said on stderr, where there is no `PostgreSQL`. Under
 /// `CHECKVALVE_REQUIRE=all` that is a failure.
 pub(crate) async fn database() -> Option<String> {
     let server = match server() {
