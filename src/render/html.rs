@@ -81,6 +81,15 @@ pub fn time(at: Timestamp) -> Markup {
     }
 }
 
+/// A sentence of ours: what stands between backticks is code.
+pub fn prose(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// Why a connector was selected: changed path, rule, what lies between. At most `limit` lines.
 pub fn reasons(reasons: &[Reason], limit: usize) -> Markup {
     html! {
@@ -167,7 +176,7 @@ pub fn problem(problem: &Problem) -> Markup {
     };
     html! {
         div class={ "notice " (class) } role="alert" {
-            p { strong { (kind) ": " (problem.title) } }
+            p { strong { (kind) ": " } (prose(&problem.title)) }
             @if let Some((file, line)) = &problem.place { p { code { (file) ":" (line) } } }
             pre.wrapped { (problem.text) }
         }
@@ -185,11 +194,11 @@ pub fn selection(selection: &Selection) -> Markup {
         }
         dl.facts {
             dt { "Changed files" } dd { (selection.files) @if selection.ignored > 0 { ", " (selection.ignored) " ignored" } }
-            dt { "Configuration" } dd { (selection.origin) }
+            dt { "Configuration" } dd { (prose(&selection.origin)) }
             (names("Removed connectors", &selection.removed))
             (names("Without a pipeline", &selection.without_pipeline))
             (names("Claimed by nothing", &selection.unclaimed))
-            @for note in &selection.notes { dt { "Note" } dd { (note) } }
+            @for note in &selection.notes { dt { "Note" } dd { (prose(note)) } }
         }
     }
 }

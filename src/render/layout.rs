@@ -210,13 +210,14 @@ mod tests {
         let long = layout.lines.iter().find(|line| (line.from, line.to) == (0, 2)).unwrap();
         assert_eq!(long.between.len(), 1);
         let apart = (long.between[0].y - layout.places[1].y).abs();
-        assert!(apart >= (PITCH.node + PITCH.bend) / 2, "{layout:?}");
+        assert!(apart >= i32::midpoint(PITCH.node, PITCH.bend), "{layout:?}");
     }
 
     #[test]
     fn nodes_of_a_layer_never_overlap() {
-        let needs: Vec<Vec<usize>> =
-            (0..24).map(|n: usize| (0..n).filter(|m| (n * 7 + m * 5) % 6 == 0).collect()).collect();
+        let needs: Vec<Vec<usize>> = (0..24)
+            .map(|n: usize| (0..n).filter(|m| (n * 7 + m * 5).is_multiple_of(6)).collect())
+            .collect();
         let layout = layout(&needs, PITCH);
         for (a, one) in layout.places.iter().enumerate() {
             for other in &layout.places[a + 1..] {

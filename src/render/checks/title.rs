@@ -18,11 +18,11 @@ const NAMED: usize = 3;
 /// `checkvalve`'s title.
 pub(super) fn of_head(verdict: &HeadVerdict<'_>, newest: &Run) -> String {
     match verdict.conclusion {
-        None => progress(verdict),
-        Some(Conclusion::Cancelled) => {
-            let run = cancelled_run(verdict).unwrap_or(newest);
-            stopped(run, None)
+        None if newest.selection.is_none() && !verdict.standings.is_empty() => {
+            "Finding what to run".to_owned()
         }
+        None => progress(verdict),
+        Some(Conclusion::Cancelled) => cancelled(verdict, newest),
         Some(conclusion) => match verdict.own {
             None => "Only single steps ran: comment `/test` to run all that is affected".to_owned(),
             Some(Run { problem: Some(problem), .. }) => of_problem(problem),
@@ -152,6 +152,13 @@ fn of_nothing(own: &Run) -> String {
         }
         Some(_) | None => "No connector is affected".to_owned(),
     }
+}
+
+/// Superseded, stopped by someone; or, if only single connectors were, which.
+fn cancelled(verdict: &HeadVerdict<'_>, newest: &Run) -> String {
+    let run = cancelled_run(verdict).unwrap_or(newest);
+    let whole = run.cancel.is_some() || run.superseded_by.is_some();
+    if whole || connectors(verdict).is_empty() { stopped(run, None) } else { failure(verdict) }
 }
 
 fn cancelled_run<'a>(verdict: &HeadVerdict<'a>) -> Option<&'a Run> {

@@ -11,6 +11,9 @@ use super::plain_line;
 /// A longer line is cut: one line of minified script must not crowd out the rest.
 const LINE_MAX_BYTES: usize = 1_000;
 
+/// The failure is looked for in so many lines at the end: a log may have millions.
+const SEARCHED_LINES: usize = 200_000;
+
 /// How many lines stand before the line that tells of the failure.
 const LEAD_LINES: usize = 3;
 
@@ -130,9 +133,11 @@ fn fitting(costs: impl Iterator<Item = usize>, limit: usize) -> usize {
 }
 
 fn telling_line(lines: &[Cow<'_, str>]) -> Option<usize> {
+    let start = lines.len().saturating_sub(SEARCHED_LINES);
     let first = |set: &LazyLock<Option<RegexSet>>| {
         let set = set.as_ref()?;
-        lines.iter().position(|line| set.is_match(&plain_line(line)))
+        let found = lines[start..].iter().position(|line| set.is_match(&plain_line(line)));
+        found.map(|index| start + index)
     };
     first(&HEADINGS).or_else(|| first(&MARKS))
 }
@@ -153,6 +158,8 @@ fn shortened(line: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -166,11 +173,11 @@ mod tests {
     fn the_failure_is_found_and_the_end_kept() {
         let mut log = String::new();
         for line in 0..500 {
-            log.push_str(&format!("test_{line} PASSED\n"));
+            let _ = writeln!(log, "test_{line} PASSED");
         }
         log.push_str("=== FAILURES ===\n    assert 1 == 2\nE   assert 1 == 2\n");
         for line in 0..500 {
-            log.push_str(&format!("captured {line}\n"));
+            let _ = writeln!(log, "captured {line}");
         }
         log.push_str("=== 1 failed in 3 s ===\n");
         let text = excerpt(log.as_bytes(), 1_000);
@@ -190,7 +197,10 @@ mod tests {
 
     #[test]
     fn one_endless_line_is_cut_and_its_last_state_kept() {
-        let bar: String = (0..5_000).map(|percent| format!("\r{percent} of 5000")).collect();
+        let mut bar = String::new();
+        for percent in 0..5_000 {
+            let _ = write!(bar, "\r{percent} of 5000");
+        }
         assert_eq!(excerpt(bar.as_bytes(), 10_000), "4999 of 5000\n");
         let text = excerpt("x".repeat(10_000).as_bytes(), 5_000);
         assert!(text.ends_with("… (9040 bytes more)\n"), "{text}");

@@ -8,7 +8,7 @@ use crate::domain::run::{Artifact, Job, Run, StepRecord};
 use crate::domain::time::human;
 
 use crate::render::html::{
-    big_state_badge, document, duration, reasons, state_badge, state_sign, tests, time,
+    big_state_badge, document, duration, prose, reasons, state_badge, state_sign, tests, time,
 };
 use crate::render::log::{Ansi, Piece, pieces};
 use crate::render::look::{self, Look};
@@ -132,14 +132,14 @@ fn overview_row(job: &Job, step: &StepRecord) -> Markup {
         tr {
             th scope="row" { a href={ "#" (anchor(step)) } { (step.id) } }
             td { (state_badge(look)) }
-            td { (happened(step)) }
+            td { (prose(&happened(step))) }
             td.right.num { @if let Some(at) = look::started_at(step) { (duration(at.since(step.queued_at))) } }
             td.right.num { @if let Some(took) = look::took(step) { (duration(took)) } }
         }
     }
 }
 
-/// Position in the plan, since a step's id may hold anything.
+/// Encoded, since a step's id may hold anything.
 fn anchor(step: &StepRecord) -> String {
     format!("step-{}", crate::domain::objects::segment(step.id.as_str()))
 }
@@ -179,7 +179,7 @@ fn step_part(
             summary {
                 (state_sign(look))
                 span.title { (step.id) }
-                span.grow { (happened(step)) }
+                span.grow { (prose(&happened(step))) }
                 @if let Some(took) = look::took(step) { (duration(took)) }
             }
             div.pad {
@@ -268,6 +268,6 @@ fn log_part(bytes: &[u8]) -> Markup {
 
 fn footer(run: &Run, links: &Links) -> Markup {
     html! {
-        footer { div.wrap { "Checkvalve · " a href=(links.run(run.id)) { (run.id) } " · attempt and times in UTC" } }
+        footer { div.wrap { "Checkvalve · " a href=(links.run(run.id)) { (run.id) } " · times in UTC" } }
     }
 }
