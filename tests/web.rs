@@ -1,5 +1,11 @@
 //! The web room over HTTP: a real server, a real database, a real folder of objects.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test stands on is allowed to fail loudly"
+)]
+
 #[path = "web/api.rs"]
 mod api;
 #[path = "web/files.rs"]

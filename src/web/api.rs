@@ -145,10 +145,11 @@ pub(crate) async fn log(
     if attempt == 0 || attempt > record.attempt {
         return Err(missing(format!("attempt {attempt} of `{step}`")));
     }
-    let ended = record.state.is_settled() || attempt < record.attempt;
+    let ended = logs::has_ended(job, record, attempt);
     if asked.follows() && !ended {
         let place = Place { run: id, connector, step, attempt };
-        return Ok(streamed(follow::body(web, place, asked.from.unwrap_or(0))));
+        let open = web.metrics.stream()?;
+        return Ok(streamed(follow::body(web, place, asked.from.unwrap_or(0), open)));
     }
     match logs::find(&web, &run, job, record, attempt).await? {
         Log::Stored(stored) if asked.follows() => {

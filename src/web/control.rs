@@ -39,7 +39,10 @@ fn wish(body: &Bytes) -> Result<Wish, WebError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Wish::default());
     }
-    serde_json::from_slice(body).map_err(|error| {
+    // An object: the derived reader would take a list for the fields in order, too.
+    let object = serde_json::from_slice::<serde_json::Map<_, _>>(body);
+    let wish = object.and_then(|object| serde_json::from_value(object.into()));
+    wish.map_err(|error| {
         WebError::bad_request(
             "bad_body",
             format!("The body can't be read: {error}."),

@@ -66,8 +66,7 @@ struct Follow {
 }
 
 /// Streams from the byte `from` until the attempt ended.
-pub(crate) fn body(web: Arc<Web>, place: Place, from: u64) -> Body {
-    let open = web.metrics.stream();
+pub(crate) fn body(web: Arc<Web>, place: Place, from: u64, open: OpenStream) -> Body {
     let follow =
         Follow { web, place, sent: from, phase: Phase::Live, record_read: None, _open: open };
     Body::from_stream(stream::try_unfold(follow, |mut follow| async move {
@@ -145,7 +144,7 @@ impl Follow {
             self.phase = Phase::Done;
             return Ok(true);
         };
-        if !record.state.is_settled() && record.attempt <= *attempt {
+        if !logs::has_ended(job, record, *attempt) {
             return Ok(false);
         }
         let stored = logs::find_stored(&self.web.blobs, &run, job, record, *attempt).await?;

@@ -1,6 +1,8 @@
 //! `POST /webhooks/github`: verify the raw bytes, store, answer. Nothing else happens here, and
 //! nothing is acknowledged before it is on disk.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 
 use super::Web;
@@ -158,11 +160,79 @@ fn malformed(message: &str, mend: &str) -> Refusal {
     Refusal::new(HookResult::Malformed, StatusCode::BAD_REQUEST, message, mend)
 }
 
-/// What every payload may have. Parsing this much checks that the whole is JSON, and keeps nothing.
-#[derive(Deserialize)]
+/// What a payload says of itself. Reading this much checks that the whole is JSON and keeps nothing
+/// of the rest; what the rest means is asked by whoever handles it.
+#[derive(Debug, Default)]
 struct Head {
-    #[serde(default)]
     action: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyJson)
+    }
+}
+
+/// Takes every JSON value; of an object, the text under `action`.
+struct AnyJson;
+
+impl<'de> Visitor<'de> for AnyJson {
+    type Value = Head;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
+        let mut head = Head::default();
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            if key == "action" {
+                head.action = map.next_value::<Text>()?.0;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(head)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Head, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Head::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+}
+
+/// A text, or whatever else stands there.
+struct Text(Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self(value.as_str().map(str::to_owned)))
+    }
 }
 
 fn delivery(
@@ -182,14 +252,21 @@ fn delivery(
             .map(|payload| Bytes::from(payload.into_owned()))
             .ok_or_else(|| malformed("The form has no `payload`.", "Send what GitHub sends."))?,
     };
-    let head: Head = serde_json::from_slice(&body).map_err(|error| {
-        malformed(&format!("The body is not a JSON object: {error}."), "Send what GitHub sends.")
-    })?;
+    let head = head(&body)?;
     let echo = is_echo(&event, head.action.as_deref());
     let ignored = echo || !OURS.contains(&event.as_str());
     let result = if ignored { HookResult::Ignored } else { HookResult::Accepted };
     let body = if echo { stub(head.action.as_deref()) } else { body };
     Ok((NewDelivery { guid, event, action: head.action, body }, result))
+}
+
+fn head(body: &[u8]) -> Result<Head, Refusal> {
+    let not_json = |error: &dyn fmt::Display| {
+        malformed(&format!("The body is not JSON: {error}."), "Send what GitHub sends.")
+    };
+    // Strings that are passed over are not looked at, so whether they are UTF-8 is asked here.
+    let text = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+    serde_json::from_str(text).map_err(|error| not_json(&error))
 }
 
 /// GitHub tells us of every check run that we write ourselves (and of other Apps' too); there are

@@ -11,7 +11,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord};
-use crate::domain::state::StepState;
+use crate::domain::state::{RunState, StepState};
 use crate::store::LogTail;
 
 /// Objects are read in pieces of this size, so that a log of a gibibyte costs no memory.
@@ -33,6 +33,11 @@ pub(crate) struct Stored {
     pub(crate) total: u64,
 }
 
+/// Will this attempt print nothing more? A job that was given up may leave steps unsettled.
+pub(crate) fn has_ended(job: &Job, step: &StepRecord, attempt: u32) -> bool {
+    step.state.is_settled() || attempt < step.attempt || job.state == RunState::Concluded
+}
+
 /// Finds the log of one attempt.
 pub(crate) async fn find(
     web: &Web,
@@ -41,11 +46,11 @@ pub(crate) async fn find(
     step: &StepRecord,
     attempt: u32,
 ) -> Result<Log, WebError> {
-    let ended = step.state.is_settled() || attempt < step.attempt;
+    let ended = has_ended(job, step, attempt);
     if ended && let Some(stored) = find_stored(&web.blobs, run, job, step, attempt).await? {
         return Ok(Log::Stored(stored));
     }
-    if matches!(step.state, StepState::Waiting) && attempt >= step.attempt {
+    if matches!(step.state, StepState::Waiting) && attempt == step.attempt {
         return Ok(Log::None);
     }
     let tail = web.store.tail(run.id, &job.connector, &step.id).await?;

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Web;
-use super::error::Answer;
+use super::error::{Answer, WebError};
 use crate::github::webhook::Which;
 use crate::store::Queue;
+
+/// Live streams at once; each asks the database about twice a second.
+const STREAMS: u64 = 1_000;
 
 /// How a webhook request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +82,18 @@ impl Metrics {
         };
     }
 
-    /// Counts a live stream for as long as the answer is kept.
-    pub(crate) fn stream(self: &Arc<Self>) -> OpenStream {
-        self.streams.fetch_add(1, Ordering::Relaxed);
-        OpenStream(Arc::clone(self))
+    /// Counts a live stream for as long as the answer is kept; 503 when there are too many.
+    pub(crate) fn stream(self: &Arc<Self>) -> Result<OpenStream, WebError> {
+        let open = OpenStream(Arc::clone(self));
+        if self.streams.fetch_add(1, Ordering::Relaxed) < STREAMS {
+            return Ok(open);
+        }
+        Err(WebError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_streams",
+            "Too many live streams are open.",
+            "Ask again without `follow`, or in a moment.",
+        ))
     }
 
     fn families(&self) -> Vec<Family> {
@@ -263,7 +274,7 @@ mod tests {
     #[test]
     fn a_stream_is_counted_while_it_is_open() {
         let metrics = Arc::new(Metrics::default());
-        let open = metrics.stream();
+        let open = metrics.stream().unwrap();
         assert!(exposition(&metrics.families()).contains("checkvalve_live_streams 1"));
         drop(open);
         assert!(exposition(&metrics.families()).contains("checkvalve_live_streams 0"));

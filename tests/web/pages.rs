@@ -6,9 +6,9 @@ use checkvalve::domain::run::{
 };
 use checkvalve::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 
-use super::house::{House, Plot, TOKEN, Tale, ago, finished, put, running, step_id};
+use super::house::{House, Plot, TOKEN, Tale, ago, finished, running, step_id};
 
-const HOSTILE: &str = "source \"<script>alert('x')</script>\" ünï & %2F";
+const HOSTILE: &str = "source \"<script>alert('x')<script>\" ünï & %2F";
 
 fn hostile() -> Tale {
     Tale { connectors: vec![HOSTILE, "source-faker"], ..Tale::default() }
