@@ -114,7 +114,8 @@ async fn retest_runs_again_only_what_failed() {
     assert_eq!(world.check(&head, "source-a / unit").conclusion.as_deref(), Some("failure"));
     assert_eq!(world.check(&head, "source-a / build").conclusion.as_deref(), Some("skipped"));
     assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("failure"));
-    let lines = |name: &str| std::fs::read_to_string(marks.path().join(name)).unwrap().lines().count();
+    let lines =
+        |name: &str| std::fs::read_to_string(marks.path().join(name)).unwrap().lines().count();
     assert_eq!((lines("install"), lines("unit")), (2, 1), "both connectors, once");
 
     let comment = world.sim.comment(REPO, number, "ada", "/retest").await.unwrap();
@@ -336,7 +337,11 @@ async fn repositories_that_are_not_served_are_left_alone() {
     let change = |text: &str| {
         vec![("a.txt".to_owned(), github_simulator::Change::Write(text.as_bytes().to_vec()))]
     };
-    world.sim.commit("other/connectors", "main", Commit::new("1", "ada", change("1"))).await.unwrap();
+    world
+        .sim
+        .commit("other/connectors", "main", Commit::new("1", "ada", change("1")))
+        .await
+        .unwrap();
     let commit = Commit::new("2", "ada", change("2"));
     let head = world.sim.commit("other/connectors", "change", commit).await.unwrap();
     let pull = OpenPull::new("change", "main", "ada", "A change");
@@ -370,7 +375,8 @@ async fn a_force_push_back_to_an_earlier_head_is_a_new_occasion() {
     world.settle().await;
     world.push("change", &[("source-a/code.txt", "2")]).await;
     world.settle().await;
-    let back = Commit { parent: Some(first.clone()), force: true, ..Commit::new("3", "ada", vec![]) };
+    let back =
+        Commit { parent: Some(first.clone()), force: true, ..Commit::new("3", "ada", vec![]) };
     let third = world.sim.commit(REPO, "change", back).await.unwrap();
     world.settle().await;
     assert_eq!(world.check(&third, "checkvalve").conclusion.as_deref(), Some("success"));

@@ -243,12 +243,8 @@ async fn archived(running: &Running) {
     }
 }
 
-async fn stay(
-    simulator: &Simulator,
-    head: &str,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let number = simulator.pull_request(NAME, 1).map_or(1, |pull| pull.number);
+async fn stay(simulator: &Simulator, head: &str, out: &mut impl Write) -> anyhow::Result<()> {
+    let number = simulator.pull_request(NAME, 1).number;
     writeln!(
         out,
         "\nTry a command, as a comment on the pull request:\n\n  curl -X POST \

@@ -8,8 +8,8 @@ pub mod plan;
 pub mod select;
 pub mod serve;
 pub mod signals;
-
-
+pub mod terminal;
+pub mod test;
 pub mod testing;
 
 use std::ffi::OsString;
@@ -170,7 +170,7 @@ fn start_log(settings: &Settings, cli: &Cli) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(settings.text("CHECKVALVE_LOG").unwrap_or(default))
         .map_err(|error| exit::UsageError(format!("CHECKVALVE_LOG: {error}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match settings.log_format()? {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

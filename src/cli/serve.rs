@@ -65,7 +65,9 @@ impl StateDir {
             .with_context(|| format!("can't make the state folder {}", path.display()))?;
         let instance = kept(&path.join("instance"), || ambient::ulid().to_string())?;
         for place in 0..PLACES {
-            let Some(lock) = try_lock(&path.join(format!("process-{place}.lock")))? else { continue };
+            let Some(lock) = try_lock(&path.join(format!("process-{place}.lock")))? else {
+                continue;
+            };
             let id = path.join(format!("process-{place}.id"));
             let id = kept(&id, || WorkerId::new(ambient::ulid()).to_string())?;
             let worker = id.trim().parse().context("the state folder's process id")?;
@@ -105,7 +107,10 @@ impl StateDir {
 fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
     let opened = File::options().create(true).truncate(false).write(true).open(path);
     let file = opened.with_context(|| {
-        format!("can't write to the state folder: {} (is the disk full or read-only?)", path.display())
+        format!(
+            "can't write to the state folder: {} (is the disk full or read-only?)",
+            path.display()
+        )
     })?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -250,8 +255,7 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
         cache: GitCache::new(state.folder("git")?).with_ca_file(settings.ca_file()),
         github_url: links.github.clone(),
     };
-    let archivist =
-        Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
+    let archivist = Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
     Ok(Common { store, blobs, github, links, sources, archivist, worker: state.worker })
 }
 
@@ -440,7 +444,9 @@ pub async fn run(settings: &Settings, parts: Parts) -> anyhow::Result<()> {
     settings.app_id().map_err(UsageError::from)?;
     let key = settings.private_key().map_err(UsageError::from)?;
     if !key.expose_secret().contains("PRIVATE KEY") {
-        bail!(UsageError("CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()));
+        bail!(UsageError(
+            "CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()
+        ));
     }
     let running = start(settings, parts).await?;
     super::signals::end().await;

@@ -60,7 +60,13 @@ impl Archivist {
         Ok(())
     }
 
-    async fn put(&self, prefix: &str, name: &str, bytes: Bytes, kind: &str) -> Result<(), BlobError> {
+    async fn put(
+        &self,
+        prefix: &str,
+        name: &str,
+        bytes: Bytes,
+        kind: &str,
+    ) -> Result<(), BlobError> {
         self.blobs.put(&format!("{prefix}/{name}"), bytes, kind).await
     }
 

@@ -98,7 +98,11 @@ fn to_store(planned: Planned) -> PlannedRun {
             left_out,
         }
     });
-    PlannedRun { merge_base: planned.merge_base, selection: planned.selection, jobs: jobs.collect() }
+    PlannedRun {
+        merge_base: planned.merge_base,
+        selection: planned.selection,
+        jobs: jobs.collect(),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -72,13 +72,8 @@ impl Worker {
         shutdown: &tokio_util::sync::CancellationToken,
     ) -> Result<(), JobFailure> {
         let stop = Stop::new();
-        let journal = JobJournal::new(
-            &self.store,
-            &self.archivist.blobs,
-            &lease,
-            run,
-            &job.connector,
-        );
+        let journal =
+            JobJournal::new(&self.store, &self.archivist.blobs, &lease, run, &job.connector);
         let ended = tokio::select! {
             ended = self.steps(&lease, run, job, spool, &journal, &stop) => ended,
             () = self.keep_lease(&lease, &journal, &stop) => Err(JobFailure::Lost),
@@ -102,10 +97,7 @@ impl Worker {
         let epoch = lease.epoch;
         self.store.settle_job(lease, &records, conclusion).await?;
         info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
-        let settled = Run {
-            jobs: vec![Job { epoch, ..job.clone() }],
-            ..run.clone()
-        };
+        let settled = Run { jobs: vec![Job { epoch, ..job.clone() }], ..run.clone() };
         // The janitor repeats this if it fails.
         if let Err(error) = self.archivist.archive_job(&settled, job.id).await {
             warn!(job = %job.id, "objects get their final names later: {error:#}");
@@ -131,9 +123,12 @@ impl Worker {
         let source = match self.sources.archive(&run.repository, commit, inputs, spool).await {
             Ok(source) => source,
             Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
-            Err(error) => return Ok(errored(job, &format!("the source could not be had: {error}"))),
+            Err(error) => {
+                return Ok(errored(job, &format!("the source could not be had: {error}")));
+            }
         };
-        let ended = self.engine.run(self.job_run(lease, run, job, spool, source), journal, stop).await;
+        let ended =
+            self.engine.run(self.job_run(lease, run, job, spool, source), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
             Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
@@ -280,7 +275,8 @@ async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
     for step in &job.steps {
         let heading = format!("==> {} (attempt {})\n", step.id, step.attempt);
         whole.write_all(heading.as_bytes()).await.ok()?;
-        if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await {
+        if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await
+        {
             tokio::io::copy(&mut log, &mut whole).await.ok()?;
         }
         whole.write_all(b"\n").await.ok()?;

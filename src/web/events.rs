@@ -124,7 +124,7 @@ pub(crate) async fn show(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    let open = web.metrics.stream();
+    let open = web.metrics.stream()?;
     let live =
         Live { web, run, cursor, ready: VecDeque::new(), ended: false, looked: None, _open: open };
     let events = stream::unfold(live, |mut live| async move {
