@@ -253,7 +253,7 @@ impl Drop for World {
 
 /// GitHub's published description, if it is here; else said and not checked.
 fn contract() -> Option<std::path::PathBuf> {
-    let folder = std::env::var_os("CHECKVALVE_GITHUB_CONTRACT");
+    let folder = checkvalve::ambient::env("CHECKVALVE_GITHUB_CONTRACT");
     if folder.is_none() {
         eprintln!("GitHub's contract: not checked (CHECKVALVE_GITHUB_CONTRACT is not set)");
     }
