@@ -1,5 +1,7 @@
 //! The object store's contract, kept by a folder and by S3 over HTTP with signatures checked.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 #[path = "support/s3.rs"]
 mod s3;
 

@@ -1,5 +1,7 @@
 //! The store's contract: every story is told to a real `SQLite` file and to a real `PostgreSQL`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 #[path = "support/postgres.rs"]
 mod postgres;
 

@@ -74,7 +74,7 @@ impl S3Access {
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     client: Client,
-    bucket: String,
+    name: String,
     /// Empty, or ending with `/`.
     prefix: String,
 }
@@ -100,10 +100,10 @@ impl Bucket {
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self { client: Client::from_conf(config.build()), bucket: bucket.to_owned(), prefix }
+        Self { client: Client::from_conf(config.build()), name: bucket.to_owned(), prefix }
     }
 
-    fn name(&self, key: &str) -> String {
+    fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 
@@ -122,7 +122,7 @@ impl Bucket {
         body: ByteStream,
         content_type: &str,
     ) -> Result<(), BlobError> {
-        let put = self.client.put_object().bucket(&self.bucket).key(self.name(key));
+        let put = self.client.put_object().bucket(&self.name).key(self.full(key));
         let put = put.body(body).content_type(content_type).send().await;
         put.map(drop).map_err(|error| refused(key, &error))
     }
@@ -139,7 +139,7 @@ impl Bucket {
             let bytes = tokio::fs::read(file).await.map_err(io)?;
             return self.put(key, bytes.into(), content_type).await;
         }
-        let begun = self.client.create_multipart_upload().bucket(&self.bucket).key(self.name(key));
+        let begun = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
         let begun = begun.content_type(content_type).send().await;
         let begun = begun.map_err(|error| refused(key, &error))?;
         let upload = begun.upload_id().unwrap_or_default();
@@ -149,8 +149,8 @@ impl Bucket {
         };
         if done.is_err() {
             // Parts that nobody completes would be stored, and paid for, for ever.
-            let abort = self.client.abort_multipart_upload().bucket(&self.bucket);
-            let _ = abort.key(self.name(key)).upload_id(upload).send().await;
+            let abort = self.client.abort_multipart_upload().bucket(&self.name);
+            let _ = abort.key(self.full(key)).upload_id(upload).send().await;
         }
         done
     }
@@ -173,7 +173,7 @@ impl Bucket {
                 key: key.to_owned(),
                 source: std::io::Error::other(error),
             })?;
-            let put = self.client.upload_part().bucket(&self.bucket).key(self.name(key));
+            let put = self.client.upload_part().bucket(&self.name).key(self.full(key));
             let put = put.upload_id(upload).part_number(number).body(body).send().await;
             let put = put.map_err(|error| refused(key, &error))?;
             let part = CompletedPart::builder().part_number(number);
@@ -193,8 +193,8 @@ impl Bucket {
         parts: Vec<CompletedPart>,
     ) -> Result<(), BlobError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let complete = self.client.complete_multipart_upload().bucket(&self.bucket);
-        let complete = complete.key(self.name(key)).upload_id(upload).multipart_upload(parts);
+        let complete = self.client.complete_multipart_upload().bucket(&self.name);
+        let complete = complete.key(self.full(key)).upload_id(upload).multipart_upload(parts);
         complete.send().await.map(drop).map_err(|error| refused(key, &error))
     }
 
@@ -213,7 +213,7 @@ impl Bucket {
             }
             None => None,
         };
-        let get = self.client.get_object().bucket(&self.bucket).key(self.name(key));
+        let get = self.client.get_object().bucket(&self.name).key(self.full(key));
         let answer = match get.set_range(range).send().await {
             Ok(answer) => answer,
             Err(error) if error.code() == Some("InvalidRange") => {
@@ -237,7 +237,7 @@ impl Bucket {
 
     /// The object's size alone.
     async fn nothing_of(&self, key: &str) -> Result<Option<Object>, BlobError> {
-        let head = self.client.head_object().bucket(&self.bucket).key(self.name(key)).send().await;
+        let head = self.client.head_object().bucket(&self.name).key(self.full(key)).send().await;
         match head {
             Ok(head) => {
                 let total = head.content_length().and_then(|length| u64::try_from(length).ok());
@@ -255,9 +255,9 @@ impl Bucket {
     }
 
     pub(super) async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
-        let source = format!("{}/{}", self.bucket, self.name(from));
+        let source = format!("{}/{}", self.name, self.full(from));
         let source = utf8_percent_encode(&source, SOURCE).to_string();
-        let copy = self.client.copy_object().bucket(&self.bucket).key(self.name(to));
+        let copy = self.client.copy_object().bucket(&self.name).key(self.full(to));
         match copy.copy_source(source).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
@@ -267,8 +267,8 @@ impl Bucket {
 
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
         let below =
-            if prefix.is_empty() { self.prefix.clone() } else { self.name(&format!("{prefix}/")) };
-        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(below);
+            if prefix.is_empty() { self.prefix.clone() } else { self.full(&format!("{prefix}/")) };
+        let list = self.client.list_objects_v2().bucket(&self.name).prefix(below);
         let mut pages = list.into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
@@ -282,7 +282,7 @@ impl Bucket {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), BlobError> {
-        let delete = self.client.delete_object().bucket(&self.bucket).key(self.name(key));
+        let delete = self.client.delete_object().bucket(&self.name).key(self.full(key));
         match delete.send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(()),

@@ -11,7 +11,7 @@ use super::pool::Rows;
 use crate::domain::time::Timestamp;
 
 /// How long a claim holds. Handling is a few GitHub calls and one transaction.
-const TERM: Duration = Duration::from_secs(60);
+const TERM: Duration = Duration::from_mins(1);
 
 /// One webhook as GitHub sent it.
 #[derive(Debug, Clone)]
@@ -71,8 +71,9 @@ pub struct DeliveryRow {
 }
 
 pub(super) const DELIVERIES: Rows = Rows {
-    insert: "insert into deliveries (guid, event, action, received_at, due_at, body)",
-    columns: 6,
+    insert: "insert into deliveries (guid, event, action, body, received_at, due_at)",
+    columns: 4,
+    fixed: concat!(", ", now!(), ", ", now!()),
     rest: " on conflict (guid) do nothing returning guid",
 };
 

@@ -1,5 +1,6 @@
 //! Why the database did not do it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Why the database did not do it.
@@ -35,7 +36,7 @@ const BROKEN: &str = "the file is damaged or no SQLite database; restore it from
 const DISK: &str = "look at the disk (dmesg, quota, mount), then start again";
 
 impl StoreError {
-    /// Would the same transaction succeed if it were tried again now? PostgreSQL ends one of two
+    /// Would the same transaction succeed if it were tried again now? `PostgreSQL` ends one of two
     /// transactions that wait for each other (40P01), or that can't be put in one order (40001).
     pub(super) fn is_conflict(&self) -> bool {
         match self {
@@ -54,13 +55,14 @@ impl StoreError {
         }
     }
 
-    /// What SQLite's result codes mean to the one who has to mend it
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self, Self::File { mend, .. } if *mend == LOCKED)
+    }
+
+    /// What `SQLite`'s result codes mean to the one who has to mend it
     /// (<https://www.sqlite.org/rescode.html>).
     pub(super) fn of_file(file: &Path, error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(database) => database.code().and_then(|code| code.parse().ok()),
-            _ => None,
-        };
+        let code = error.as_database_error().and_then(|error| error.code()?.parse().ok());
         // The low byte is the primary code; extended ones say more than we need.
         let mend = match code.map(|code: u32| code & 0xff) {
             Some(3 | 8 | 14 | 23) => WRITABLE,
@@ -75,12 +77,13 @@ impl StoreError {
 
     /// A file or folder that could not be made or opened.
     pub(super) fn of_io(file: &Path, error: &std::io::Error) -> Self {
-        let mend = match error.kind() {
-            std::io::ErrorKind::StorageFull => SPACE,
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                WRITABLE
-            }
-            _ => DISK,
+        let kind = error.kind();
+        let mend = if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            SPACE
+        } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+            WRITABLE
+        } else {
+            DISK
         };
         Self::File { file: file.to_owned(), problem: error.to_string(), mend }
     }
@@ -91,8 +94,5 @@ impl StoreError {
 }
 
 fn plain(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        other => other.to_string(),
-    }
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }

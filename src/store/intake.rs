@@ -3,19 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::deliveries::{self, NewDelivery, Taken};
 use super::error::StoreError;
-use super::nudge::{Nudges, Topic};
-use super::pool::{Arg, Pool};
+use super::nudge::{Nudges, Topic, Topics};
+use super::pool::Pool;
 
 /// The most deliveries of one commit.
-const BATCH: usize = 64;
-/// Commits at once. SQLite has one writer; PostgreSQL compresses and logs on several cores.
+const BATCH: usize = 32;
+/// Commits at once. `SQLite` has one writer; `PostgreSQL` compresses and logs on several cores.
 const SQLITE_COMMITTERS: usize = 1;
-const POSTGRES_COMMITTERS: usize = 4;
+const POSTGRES_COMMITTERS: usize = 6;
+/// Other processes hear of new deliveries at most so often: each time costs a commit.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 type Answer = Result<Taken, StoreError>;
 
@@ -31,15 +34,22 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn start(pool: Pool, nudges: Nudges) -> Self {
+    pub(super) fn start(pool: &Pool, nudges: &Nudges) -> Self {
         let (queue, waiting) = mpsc::channel(4 * BATCH);
         let waiting = Arc::new(Mutex::new(waiting));
-        let committers = match &pool {
+        // Room for one: of many reasons to tell the others, the last one is not lost.
+        let (tell, told) = mpsc::channel(1);
+        let committers = match pool {
             Pool::Sqlite { .. } => SQLITE_COMMITTERS,
             Pool::Postgres(_) => POSTGRES_COMMITTERS,
         };
         for _ in 0..committers {
-            tokio::spawn(commit_batches(waiting.clone(), pool.clone(), nudges.clone()));
+            let committer =
+                Committer { pool: pool.clone(), nudges: nudges.clone(), tell: tell.clone() };
+            tokio::spawn(committer.run(waiting.clone()));
+        }
+        if matches!(pool, Pool::Postgres(_)) {
+            tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
         }
         Self { queue }
     }
@@ -52,34 +62,80 @@ impl Intake {
     }
 }
 
-async fn commit_batches(waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, pool: Pool, nudges: Nudges) {
-    loop {
-        let mut batch = Vec::new();
-        // The lock is held while nothing arrives, which is when the others have nothing to do.
-        if waiting.lock().await.recv_many(&mut batch, BATCH).await == 0 {
-            return;
+/// Tells other processes, which poll anyway, that there are new deliveries.
+async fn tell_others(pool: Pool, nudges: Nudges, mut told: mpsc::Receiver<()>) {
+    while told.recv().await.is_some() {
+        let told = async {
+            let mut tx = pool.begin(&nudges).await?;
+            tx.nudge(Topic::Deliveries);
+            tx.commit().await
+        };
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "other processes were not told of new deliveries");
         }
-        settle(&pool, &nudges, batch).await;
+        tokio::time::sleep(TELL_EVERY).await;
     }
 }
 
-async fn settle(pool: &Pool, nudges: &Nudges, batch: Vec<Waiting>) {
-    let error = match commit(pool, nudges, batch.iter().map(|one| &one.delivery)).await {
-        Ok(fresh) => return answer(batch, fresh),
-        Err(error) => error,
-    };
-    if batch.len() == 1 {
-        for one in batch {
-            // Whoever asked may have gone away; the delivery's fate does not depend on it.
-            let _ = one.answer.send(Err(StoreError::Intake(error.to_string())));
+struct Committer {
+    pool: Pool,
+    nudges: Nudges,
+    tell: mpsc::Sender<()>,
+}
+
+impl Committer {
+    async fn run(self, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+        loop {
+            let mut batch = Vec::new();
+            // The lock is held while nothing arrives, which is when the others have nothing to do.
+            if waiting.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+            self.settle(batch).await;
         }
-        return;
     }
-    // One of them may be at fault: the others must not fail with it.
-    for one in batch {
-        let alone = commit(pool, nudges, std::iter::once(&one.delivery)).await;
-        let taken = alone.map(|fresh| taken(!fresh.is_empty()));
-        let _ = one.answer.send(taken.map_err(|error| StoreError::Intake(error.to_string())));
+
+    async fn settle(&self, batch: Vec<Waiting>) {
+        let error = match self.commit(batch.iter().map(|one| &one.delivery)).await {
+            Ok(fresh) => return answer(batch, fresh),
+            Err(error) => error,
+        };
+        if batch.len() == 1 {
+            for one in batch {
+                // Whoever asked may have gone away; the delivery's fate does not depend on it.
+                let _ = one.answer.send(Err(StoreError::Intake(error.to_string())));
+            }
+            return;
+        }
+        // One of them may be at fault: the others must not fail with it.
+        for one in batch {
+            let alone = self.commit(std::iter::once(&one.delivery)).await;
+            let taken = alone.map(|fresh| taken(!fresh.is_empty()));
+            let _ = one.answer.send(taken.map_err(|error| StoreError::Intake(error.to_string())));
+        }
+    }
+
+    /// Stores what is new of these in one transaction; answers the GUIDs that were.
+    async fn commit(
+        &self,
+        batch: impl Iterator<Item = &NewDelivery>,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        // In the order of their GUIDs, in which two commits can't wait for each other.
+        let mut unique: BTreeMap<&str, &NewDelivery> = BTreeMap::new();
+        for delivery in batch {
+            unique.entry(&delivery.guid).or_insert(delivery);
+        }
+        let rows = unique.into_values().map(|delivery| {
+            let NewDelivery { guid, event, action, body } = delivery;
+            args![guid.as_str(), event.as_str(), action.as_deref(), body.clone()]
+        });
+        let fresh: Vec<(String,)> =
+            self.pool.insert(&deliveries::DELIVERIES, rows.collect()).await?;
+        if !fresh.is_empty() {
+            self.nudges.wake(Topics::of(Topic::Deliveries));
+            let _ = self.tell.try_send(());
+        }
+        Ok(fresh.into_iter().map(|(guid,)| guid).collect())
     }
 }
 
@@ -92,31 +148,4 @@ fn answer(batch: Vec<Waiting>, mut fresh: BTreeSet<String>) {
     for one in batch {
         let _ = one.answer.send(Ok(taken(fresh.remove(&one.delivery.guid))));
     }
-}
-
-/// Stores what is new of these in one transaction; answers the GUIDs that were.
-async fn commit(
-    pool: &Pool,
-    nudges: &Nudges,
-    batch: impl Iterator<Item = &NewDelivery>,
-) -> Result<BTreeSet<String>, StoreError> {
-    // In the order of their GUIDs, in which two commits can't wait for each other.
-    let mut unique: BTreeMap<&str, &NewDelivery> = BTreeMap::new();
-    for delivery in batch {
-        unique.entry(&delivery.guid).or_insert(delivery);
-    }
-    let mut tx = pool.begin(nudges).await?;
-    let now = tx.now().await?;
-    let rows = unique.into_values().map(|delivery| row(delivery, now)).collect();
-    let fresh: Vec<(String,)> = tx.insert(&deliveries::DELIVERIES, rows).await?;
-    if !fresh.is_empty() {
-        tx.nudge(Topic::Deliveries);
-    }
-    tx.commit().await?;
-    Ok(fresh.into_iter().map(|(guid,)| guid).collect())
-}
-
-fn row(delivery: &NewDelivery, now: i64) -> Vec<Arg> {
-    let NewDelivery { guid, event, action, body } = delivery;
-    args![guid.as_str(), event.as_str(), action.as_deref(), now, now, body.clone()]
 }

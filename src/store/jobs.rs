@@ -110,10 +110,11 @@ statements! {
     RUNNING = sql!(
         "select id, epoch from jobs where state = 'running' and lease_until > ", now!()
     );
-    // A higher epoch shuts out the holder, should it come back. MOST_CLAIMS is $1.
+    // Its state shuts out the holder, should it come back; its epoch says where its last objects
+    // are. MOST_CLAIMS is $1.
     ABANDON = skip_locked!(
         concat!(
-            "update jobs set state = 'concluded', concluded_at = ", now!(), ", epoch = epoch + 1,
+            "update jobs set state = 'concluded', concluded_at = ", now!(), ",
                 conclusion = case when cancel is null then 'failure' else 'cancelled' end,
                 revision = -1
              where id = (select id from jobs where state = 'running' and lease_until <= ", now!(), "
@@ -270,12 +271,11 @@ impl Store {
         let found: Option<(String, String, Option<String>)> =
             tx.one(ABANDON, args![MOST_CLAIMS]).await?;
         let Some((job, run, cancel)) = found else { return Ok(false) };
-        match cancel {
-            Some(why) => end_steps(&mut tx, &job, "cancelled", &why).await?,
-            None => {
-                let why = format!("infrastructure: given up after {MOST_CLAIMS} attempts");
-                end_steps(&mut tx, &job, "errored", &why).await?;
-            }
+        if let Some(why) = cancel {
+            end_steps(&mut tx, &job, "cancelled", &why).await?;
+        } else {
+            let why = format!("infrastructure: given up after {MOST_CLAIMS} attempts");
+            end_steps(&mut tx, &job, "errored", &why).await?;
         }
         job_changed(&mut tx, &run, &job).await?;
         tx.commit().await?;

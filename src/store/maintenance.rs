@@ -13,7 +13,7 @@ use crate::domain::run::Run;
 /// Runs forgotten by one call: each is answered whole.
 const FORGOTTEN: u32 = 50;
 /// Live tails serve nobody once their step ended.
-const TAILS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const TAILS_KEPT: Duration = Duration::from_hours(24);
 
 statements! {
     UNARCHIVED_JOBS = sql!(
@@ -61,12 +61,11 @@ impl Store {
             let job = parse("jobs.id", &job)?;
             let id: RunId = parse("jobs.run_id", &run)?;
             let known = found.iter().find(|(run, _)| run.id == id).map(|(run, _)| run.clone());
-            let run = match known {
-                Some(run) => Some(run),
-                None => {
-                    let row = tx.all(RUN_OF, args![run]).await?;
-                    assemble(&mut tx, row).await?.pop()
-                }
+            let run = if let Some(run) = known {
+                Some(run)
+            } else {
+                let row = tx.all(RUN_OF, args![run]).await?;
+                assemble(&mut tx, row).await?.pop()
             };
             found.extend(run.map(|run| (run, job)));
         }

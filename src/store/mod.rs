@@ -1,4 +1,4 @@
-//! The database: SQLite or PostgreSQL, one SQL text, every statement prepared on both in a test.
+//! The database: `SQLite` or `PostgreSQL`, one SQL text, every statement prepared on both in a test.
 //!
 //! What every file here keeps to:
 //! - Every write about a job carries the job's `epoch` and `state = 'running'`: a late writer is
@@ -6,9 +6,11 @@
 //! - The database's clock decides expiry, in SQL, through the view `clock`.
 //! - A transaction that changes a run raises its `revision`, stamps the changed jobs and steps
 //!   with it, and raises the `version` of the head commit that GitHub is to be told about.
-//! - PostgreSQL locks in one order — repository, jobs, run, head — and what still deadlocks is
+//! - `PostgreSQL` locks in one order — repository, jobs, run, head — and what still deadlocks is
 //!   tried again.
 
+#[macro_use]
+mod arg;
 #[macro_use]
 mod pool;
 #[macro_use]
@@ -59,11 +61,11 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     main: Pool,
-    /// Live log tails: SQLite's second file, or the same PostgreSQL database.
+    /// Live log tails: `SQLite`'s second file, or the same `PostgreSQL` database.
     logs: Pool,
     intake: intake::Intake,
     nudges: Nudges,
-    /// PostgreSQL's `LISTEN`.
+    /// `PostgreSQL`'s `LISTEN`.
     listener: Option<tokio::task::AbortHandle>,
 }
 
@@ -101,7 +103,7 @@ impl Store {
 
     /// Resolves when something changed that a loop may wait for (`topic`), or never: a hint over
     /// polling. Register before you query, or a wake-up is lost. `SQLite`: within this process;
-    /// PostgreSQL: over all of them.
+    /// `PostgreSQL`: over all of them.
     pub fn nudge(&self, topic: Topic) -> Nudge {
         self.inner.nudges.register(topic)
     }

@@ -1,5 +1,5 @@
 //! Wake-ups for loops that poll anyway: within this process by a counter a topic, between
-//! processes by PostgreSQL's `NOTIFY`. A lost one costs latency, never correctness.
+//! processes by `PostgreSQL`'s `NOTIFY`. A lost one costs latency, never correctness.
 
 use std::time::Duration;
 
@@ -28,6 +28,12 @@ pub(super) struct Topics(u8);
 impl Topics {
     const ALL: Self = Self(0b11_1111);
 
+    pub(super) fn of(topic: Topic) -> Self {
+        let mut topics = Self::default();
+        topics.add(topic);
+        topics
+    }
+
     pub(super) fn add(&mut self, topic: Topic) {
         self.0 |= 1 << topic as u8;
     }
@@ -53,7 +59,7 @@ impl Nudge {
     }
 }
 
-/// The channel of PostgreSQL's notifications.
+/// The channel of `PostgreSQL`'s notifications.
 pub(super) const CHANNEL: &str = "checkvalve";
 
 /// The counters that nudges watch.

@@ -25,9 +25,11 @@ const POSTGRES_CLOCK: &str = "create or replace view clock as
 /// Any number will do, as long as nobody else locks it: "checkval" in ASCII.
 const MIGRATION_LOCK: &str = "select pg_advisory_xact_lock(7163368254486536556)";
 
-/// Of PostgreSQL, for one process.
+/// Of `PostgreSQL`, for one process.
 const CONNECTIONS: u32 = 12;
-/// Of SQLite, besides the writer.
+/// How long a start waits for another process's.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Of `SQLite`, besides the writer.
 const READERS: u32 = 4;
 
 /// Where the database is.
@@ -97,7 +99,21 @@ fn without_password(url: &str) -> String {
     }
 }
 
+/// Two processes that open a new file at once both turn its write-ahead log on, and `SQLite` tells
+/// one of them that it is locked without waiting (the busy timeout does not count there).
 async fn open_sqlite(file: &Path) -> Result<Store, StoreError> {
+    let started = std::time::Instant::now();
+    loop {
+        match open_sqlite_once(file).await {
+            Err(error) if error.is_locked() && started.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_sqlite_once(file: &Path) -> Result<Store, StoreError> {
     let main = sqlite(file, SqliteSynchronous::Full).await?;
     let logs_file = logs_file(file);
     // A log's tail that a power failure takes is written again, or ends with its step.
@@ -146,7 +162,7 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
     Ok(Pool::Sqlite { writer, readers, file: Arc::from(file) })
 }
 
-/// Makes the file and its folder readable for us alone. SQLite gives its `-wal` and `-shm` files
+/// Makes the file and its folder readable for us alone. `SQLite` gives its `-wal` and `-shm` files
 /// the same mode.
 fn make_file(file: &Path) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| StoreError::of_io(file, &error);
@@ -181,6 +197,8 @@ async fn migrate_postgres(conn: &mut PgConnection) -> Result<(), MigrateError> {
     tx.execute(MIGRATION_LOCK).await?;
     migrate(&mut *tx).await?;
     tx.execute(POSTGRES_CLOCK).await?;
+    // Here, under the lock: of two who say "if not exists" at once, one is refused.
+    tx.execute(logs::TABLE).await?;
     Ok(tx.commit().await?)
 }
 
@@ -192,11 +210,10 @@ async fn migrate<C: Migrate>(conn: &mut C) -> Result<(), MigrateError> {
 }
 
 fn explain_migration(pool: &Pool, error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            pool.explain(error)
-        }
-        other => StoreError::Migrate(other),
+    if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
+        pool.explain(error)
+    } else {
+        StoreError::Migrate(error)
     }
 }
 
@@ -211,13 +228,12 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
     migrate_postgres(&mut *pool.acquire().await?).await?;
     let main = Pool::Postgres(pool.clone());
     let logs = Pool::Postgres(pool.clone());
-    pool.execute(logs::TABLE).await?;
     let nudges = Nudges::new();
     let listener = tokio::spawn(nudges.clone().listen(pool));
     Ok(store(main, logs, nudges, Some(listener.abort_handle())))
 }
 
-/// Webhooks are stored about twice as fast with lz4 as with PostgreSQL's own compression; a server
+/// Webhooks are stored about twice as fast with lz4 as with `PostgreSQL`'s own compression; a server
 /// built without it says no, and keeps its own.
 async fn prefer_lz4(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     match conn.execute("set default_toast_compression = 'lz4'").await {
@@ -232,7 +248,7 @@ fn store(
     nudges: Nudges,
     listener: Option<tokio::task::AbortHandle>,
 ) -> Store {
-    let intake = intake::Intake::start(main.clone(), nudges.clone());
+    let intake = intake::Intake::start(&main, &nudges);
     Store { inner: Arc::new(Inner { main, logs, intake, nudges, listener }) }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Store;
+use super::arg::Arg;
 use super::deliveries::held;
 use super::error::StoreError;
 use super::nudge::Topic;
-use super::pool::{Arg, Rows, Tx};
+use super::pool::{Rows, Tx};
 use super::read;
 use super::rows::{count, to_json, to_word};
 use super::settle::{Extent, changed, raise_head};
@@ -48,14 +49,16 @@ pub struct PlanningLease {
 pub(super) const JOBS: Rows = Rows {
     insert: "insert into jobs (id, run_id, connector, change_kind, reasons, plan, position,
         priority, created_at, revision)",
-    columns: 10,
+    columns: 9,
+    fixed: ", -1",
     rest: "",
 };
 
 pub(super) const STEPS: Rows = Rows {
     insert: "insert into steps (job_id, id, run_id, position, state, skipped, finished_at, attempt,
         queued_at, reason, facts, revision)",
-    columns: 12,
+    columns: 11,
+    fixed: ", -1",
     rest: "",
 };
 
@@ -192,7 +195,6 @@ async fn insert_jobs(
             position,
             priority,
             now,
-            -1_i64,
         ]);
         steps.extend(step_rows(run, job, now)?);
     }
@@ -223,7 +225,6 @@ fn step_rows(run: &str, job: &NewJob, now: i64) -> Result<Vec<Vec<Arg>>, StoreEr
             now,
             said,
             "{}",
-            -1_i64,
         ]);
     }
     Ok(rows)

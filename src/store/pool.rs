@@ -5,20 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use sqlx::Arguments as _;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{
-    AssertSqlSafe, Database, Encode, Executor, FromRow, Postgres, SqlSafeStr, Sqlite, Type,
-};
+use sqlx::{AssertSqlSafe, Executor, FromRow, Postgres, SqlSafeStr, Sqlite};
 
+use super::arg::{Arg, bind};
 use super::error::StoreError;
 use super::nudge::{Nudges, Topic, Topics};
-use crate::domain::ids::{CheckId, JobId, RunId, WorkerId};
-use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
-use crate::domain::time::Timestamp;
 
 /// How long a statement may take before its caller hears [`StoreError::Slow`]: a black-holed
 /// connection must not hang a loop for ever.
@@ -73,11 +67,6 @@ macro_rules! now {
     };
 }
 
-/// The values of a statement, in the order of its placeholders.
-macro_rules! args {
-    ($($value:expr),* $(,)?) => { vec![$($crate::store::pool::Arg::from($value)),*] };
-}
-
 /// Tries a transaction again that the database ended in favour of another one.
 macro_rules! retried {
     ($call:expr) => {{
@@ -107,119 +96,6 @@ macro_rules! on {
     };
 }
 
-/// A value for a placeholder.
-#[derive(Debug, Clone)]
-pub(super) enum Arg {
-    Int(Option<i64>),
-    Text(Option<String>),
-    Bytes(Bytes),
-}
-
-impl From<i64> for Arg {
-    fn from(value: i64) -> Self {
-        Self::Int(Some(value))
-    }
-}
-
-impl From<u32> for Arg {
-    fn from(value: u32) -> Self {
-        Self::Int(Some(i64::from(value)))
-    }
-}
-
-/// GitHub's ids fit; a number beyond them matches no row.
-impl From<u64> for Arg {
-    fn from(value: u64) -> Self {
-        Self::Int(Some(i64::try_from(value).unwrap_or(i64::MAX)))
-    }
-}
-
-impl From<bool> for Arg {
-    fn from(value: bool) -> Self {
-        Self::Int(Some(i64::from(value)))
-    }
-}
-
-impl From<Timestamp> for Arg {
-    fn from(value: Timestamp) -> Self {
-        Self::Int(Some(value.as_millis()))
-    }
-}
-
-impl From<Duration> for Arg {
-    fn from(value: Duration) -> Self {
-        Self::Int(Some(i64::try_from(value.as_millis()).unwrap_or(i64::MAX / 4)))
-    }
-}
-
-/// PostgreSQL's text can't hold NUL, which a webhook's JSON can.
-impl From<String> for Arg {
-    fn from(value: String) -> Self {
-        Self::Text(Some(if value.contains('\0') { value.replace('\0', "\u{fffd}") } else { value }))
-    }
-}
-
-impl From<&str> for Arg {
-    fn from(value: &str) -> Self {
-        value.to_owned().into()
-    }
-}
-
-impl From<Bytes> for Arg {
-    fn from(value: Bytes) -> Self {
-        Self::Bytes(value)
-    }
-}
-
-macro_rules! printed_args {
-    ($($name:ident),+) => {$(
-        impl From<$name> for Arg {
-            fn from(value: $name) -> Self {
-                Self::Text(Some(value.to_string()))
-            }
-        }
-        impl From<&$name> for Arg {
-            fn from(value: &$name) -> Self {
-                Self::Text(Some(value.to_string()))
-            }
-        }
-    )+};
-}
-
-printed_args!(CheckId, JobId, RunId, WorkerId, ConnectorName, RepoName, Sha, StepId);
-
-macro_rules! optional_args {
-    ($($inner:ty => $variant:ident),+) => {$(
-        impl From<Option<$inner>> for Arg {
-            fn from(value: Option<$inner>) -> Self {
-                value.map_or(Self::$variant(None), Into::into)
-            }
-        }
-    )+};
-}
-
-optional_args!(i64 => Int, u64 => Int, Timestamp => Int, String => Text, &str => Text, RunId => Text, &Sha => Text, &RepoName => Text);
-
-/// The driver's own form of the values.
-fn bind<D: Database>(args: Vec<Arg>) -> Result<D::Arguments, sqlx::Error>
-where
-    for<'t> Option<i64>: Encode<'t, D> + Type<D>,
-    for<'t> Option<String>: Encode<'t, D> + Type<D>,
-    for<'t> &'t [u8]: Encode<'t, D> + Type<D>,
-{
-    let mut bound = D::Arguments::default();
-    bound.reserve(args.len(), 0);
-    for arg in args {
-        match arg {
-            Arg::Int(value) => bound.add(value),
-            Arg::Text(value) => bound.add(value),
-            Arg::Bytes(value) => bound.add(value.as_ref()),
-        }
-        .map_err(sqlx::Error::Encode)?;
-    }
-    Ok(bound)
-}
-
 /// A row that both drivers can read.
 pub(super) trait Record:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
@@ -234,7 +110,10 @@ impl<T> Record for T where
 /// An insert of any number of rows, in statements of a few fixed sizes so that they stay prepared.
 pub(super) struct Rows {
     pub(super) insert: &'static str,
+    /// Values a row.
     pub(super) columns: usize,
+    /// What follows them in every row.
+    pub(super) fixed: &'static str,
     pub(super) rest: &'static str,
 }
 
@@ -252,6 +131,7 @@ impl Rows {
                 // Writing to a string does not fail.
                 let _ = write!(text, "{comma}${}", row * self.columns + column);
             }
+            text.push_str(self.fixed);
             text.push(')');
         }
         text.push_str(self.rest);
@@ -279,7 +159,7 @@ pub(super) enum Pool {
 }
 
 impl Pool {
-    /// Starts a transaction that writes. SQLite's must be immediate: a deferred one that becomes a
+    /// Starts a transaction that writes. `SQLite`'s must be immediate: a deferred one that becomes a
     /// writer later fails at once with `SQLITE_BUSY_SNAPSHOT`, whatever the timeout.
     pub(super) async fn begin<'a>(&'a self, nudges: &'a Nudges) -> Result<Tx<'a>, StoreError> {
         let conn = match self {
@@ -329,16 +209,27 @@ impl Pool {
 
     /// Writes with one statement of its own transaction; answers how many rows it touched.
     pub(super) async fn execute(&self, sql: Sql, args: Vec<Arg>) -> Result<u64, StoreError> {
-        match self {
-            Self::Sqlite { writer, .. } => {
-                let query = sqlx::query_with(sql.sqlite, bind::<Sqlite>(args)?);
-                Ok(self.patiently(query.execute(writer)).await?.rows_affected())
-            }
-            Self::Postgres(pool) => {
-                let query = sqlx::query_with(sql.postgres, bind::<Postgres>(args)?);
-                Ok(self.patiently(query.execute(pool)).await?.rows_affected())
-            }
-        }
+        let work = on!(self.writers(), |pool, Db| {
+            let query = sqlx::query_with(text::<Db>(sql), bind::<Db>(args)?);
+            Box::pin(async move { Ok(query.execute(pool).await?.rows_affected()) }) as Work<'_, u64>
+        });
+        self.patiently(work).await
+    }
+
+    /// Inserts these rows with one statement, which is its own transaction: one way there and back.
+    pub(super) async fn insert<T: Record>(
+        &self,
+        rows: &Rows,
+        values: Vec<Vec<Arg>>,
+    ) -> Result<Vec<T>, StoreError> {
+        let text = AssertSqlSafe(rows.text(values.len()));
+        let args = values.into_iter().flatten().collect();
+        let work = on!(self.writers(), |pool, Db| {
+            let args = bind::<Db>(args)?;
+            let query: QueryAs<'_, Db, T, _> = sqlx::query_as_with(text, args);
+            Box::pin(query.fetch_all(pool)) as Work<'_, Vec<T>>
+        });
+        self.patiently(work).await
     }
 
     pub(super) async fn prepare(&self, name: &str, sql: Sql) -> Result<(), StoreError> {
@@ -360,6 +251,13 @@ impl Pool {
     fn readers(&self) -> Conn<&SqlitePool, &PgPool> {
         match self {
             Self::Sqlite { readers, .. } => Conn::Sqlite(readers),
+            Self::Postgres(pool) => Conn::Postgres(pool),
+        }
+    }
+
+    fn writers(&self) -> Conn<&SqlitePool, &PgPool> {
+        match self {
+            Self::Sqlite { writer, .. } => Conn::Sqlite(writer),
             Self::Postgres(pool) => Conn::Postgres(pool),
         }
     }

@@ -56,7 +56,8 @@ statements! {
 type RepositoryColumns = (i64, String, i64, i64, Option<i64>);
 
 impl Store {
-    /// Notes what was seen; raises the generation if head or base changed or `reopened`.
+    /// Notes what was seen; raises the generation if head or base changed, or if it was closed and is
+    /// `reopened`. Told the same again, as after a crash, it is the same generation.
     pub async fn observe_pull(
         &self,
         repository: &Repository,
@@ -79,7 +80,10 @@ impl Store {
             tx.one(PULL, args![repository.id, facts.number]).await?.map(seen).transpose()?;
         let generation = match known {
             None => 1,
-            Some(known) => known.generation + i64::from(reopened || moved(&known.facts, facts)),
+            Some(known) => {
+                let reopened = reopened && !known.facts.open;
+                known.generation + i64::from(reopened || moved(&known.facts, facts))
+            }
         };
         let json = to_json(facts)?;
         tx.execute(SEE_PULL, args![repository.id, facts.number, json, generation]).await?;

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::Store;
+use super::arg::Arg;
 use super::error::StoreError;
-use super::pool::{Arg, Tx};
+use super::pool::Tx;
 use super::rows::{JobRow, RunRow, StepRow, parse};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{RepoName, Sha, StepId};

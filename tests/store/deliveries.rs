@@ -97,7 +97,7 @@ pub(crate) async fn a_delivery_can_be_handled_again(place: &Place) {
 pub(crate) async fn bodies_about_our_own_checks_are_not_kept(place: &Place) {
     let store = place.open().await;
     let mut ours = delivery("a");
-    ours.event = "check_run".to_owned();
+    ours.event = String::from("check_run");
     store.take_in(ours).await.unwrap();
     let claimed = store.claim_delivery().await.unwrap().unwrap();
     store.settle_delivery(claimed, Handled::Ignored("our own".to_owned())).await.unwrap();

@@ -106,17 +106,20 @@ pub(crate) async fn the_generation_rises_when_head_base_or_openness_change(place
     let store = place.open().await;
     let mut facts = pull('a');
     let mut generations = Vec::new();
-    for step in 0..6 {
+    for step in 0..8 {
         match step {
             2 => facts.head_sha = sha('b'),
-            3 => facts.base_ref = "next".to_owned(),
-            4 => facts.title = "Another title".to_owned(),
+            3 => facts.base_ref = String::from("next"),
+            4 => facts.title = String::from("Another title"),
+            5 => facts.open = false,
+            6 => facts.open = true,
             _ => {}
         }
-        let seen = store.observe_pull(&repository(), &facts, step == 5).await.unwrap();
+        // Step 7: the reopening is handled again after a crash.
+        let seen = store.observe_pull(&repository(), &facts, step >= 6).await.unwrap();
         generations.push(seen.generation);
     }
-    assert_eq!(generations, [1, 1, 2, 3, 3, 4]);
+    assert_eq!(generations, [1, 1, 2, 3, 3, 3, 4, 4]);
     let seen = store.pull(7, 12).await.unwrap().unwrap();
     assert_eq!((seen.facts, seen.generation), (facts, 4));
     assert_eq!(store.pulls(7, 10).await.unwrap().len(), 1);
