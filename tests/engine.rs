@@ -30,6 +30,7 @@ use checkvalve::engine::{
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
 use checkvalve::exec::{Ended, Executor, StepRun};
+use proptest::prelude::*;
 use steps::{Place, plan, spec};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -441,4 +442,67 @@ async fn containers_run_beside_each_other_and_end_with_their_limit() {
     assert_eq!(records[2].facts.excerpt, "hello\n");
     let owned = docker.reaper().owned().await.unwrap();
     assert!(owned.is_empty(), "{owned:?}");
+}
+
+/// Steps that need some of the earlier ones and end in any way, a few of them cleaning up.
+fn random_plans() -> impl Strategy<Value = Plan> {
+    let words = prop_oneof![Just("ok 1"), Just("fail 1"), Just("hopeless 1"), Just("err 1 1")];
+    proptest::collection::vec((any::<u8>(), words, any::<bool>(), any::<bool>()), 1..9).prop_map(
+        |steps| {
+            let steps = steps.iter().enumerate().map(|(n, (needs, words, always, allowed))| {
+                let needs: Vec<_> =
+                    (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
+                let needs: Vec<_> = needs.iter().map(String::as_str).collect();
+                let spec = step(&format!("s{n}"), &needs, words);
+                StepSpec { always: *always, allow_failure: *allowed, ..spec }
+            });
+            plan(steps.collect())
+        },
+    )
+}
+
+fn check_run(plan: &Plan, records: &[StepRecord], slots: usize, scripted: &Scripted) {
+    assert!(records.iter().all(|record| record.state.is_settled()), "{}", told(records));
+    assert!(scripted.most.load(Ordering::SeqCst) <= slots);
+    let begun = scripted.begun.lock().unwrap();
+    let first = |id: &str| begun.iter().position(|(step, _)| step == id);
+    let last = |id: &str| begun.iter().rposition(|(step, _)| step == id);
+    for spec in plan.steps() {
+        for need in &spec.needs {
+            let (Some(at), Some(needed)) = (first(spec.id.as_str()), last(need.as_str())) else {
+                continue;
+            };
+            assert!(needed < at, "`{}` before `{need}` had ended", spec.id);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_settles_in_order_and_within_its_slots(
+        plan in random_plans(), slots in 1_usize..4, fail_fast in any::<bool>(),
+        stop_after in proptest::option::of(0_u64..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (place, scripted, stop) = (Place::new(), Scripted::default(), Stop::new());
+            if let Some(delay) = stop_after {
+                let stop = stop.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                    stop.stop("enough");
+                });
+            }
+            let options = EngineOptions { backoff: Duration::from_millis(1), ..options() };
+            let engine = Engine::with_options(scripted.clone(), slots, options);
+            let job = JobRun { fail_fast, ..job(&plan, &place) };
+            let notes = Notes::default();
+            let run = engine.run(job, &notes, &stop);
+            let records = tokio::time::timeout(Duration::from_secs(20), run).await;
+            check_run(&plan, &records.unwrap().unwrap(), slots, &scripted);
+            assert_eq!(scripted.running.load(Ordering::SeqCst), 0);
+        });
+    }
 }

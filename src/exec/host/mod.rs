@@ -75,7 +75,8 @@ impl Host {
         let drained = drained.err().map(|e| format!("the output may lack its end: {e}"));
         let exit = exit?;
         course.enter("collect");
-        for note in [left, drained].into_iter().flatten().chain(collect(place, step).await?) {
+        let left_out = collect(place, step).await?;
+        for note in [left, drained].into_iter().flatten().chain(left_out) {
             let _ = log.send(format!("checkvalve: {note}\n").into()).await;
         }
         Ok(exit)
@@ -221,9 +222,9 @@ async fn pump(
 }
 
 async fn collect(place: Place, step: &StepRun) -> Result<Vec<String>, Halt> {
-    let to = step.out.clone();
+    let (to, keep) = (step.out.clone(), step.keep_out);
     blocking(move || {
-        let notes = Taken::new(&to, CAPS).folder_tree(&place.out)?;
+        let notes = if keep { Taken::new(&to, CAPS).folder_tree(&place.out)? } else { Vec::new() };
         drop(place);
         Ok(notes)
     })
