@@ -120,6 +120,11 @@ impl Docker {
         Ok(format!("{} (API {})", known(version.version), known(version.api_version)))
     }
 
+    /// Is this image on the engine already?
+    pub async fn has_image(&self, image: &str) -> bool {
+        self.api.inspect_image(image).await.is_ok()
+    }
+
     /// Finds and removes this installation's containers.
     pub fn reaper(&self) -> Reaper {
         Reaper::new(self.api.clone(), self.options.instance.clone())
