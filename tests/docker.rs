@@ -4,6 +4,10 @@
 
 #[path = "support/images.rs"]
 mod images;
+#[path = "support/line.rs"]
+mod line;
+#[path = "support/registry.rs"]
+mod registry;
 #[expect(dead_code, reason = "shared with the tests of other executors")]
 #[path = "support/steps.rs"]
 mod steps;
@@ -11,12 +15,13 @@ mod steps;
 use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
-use bollard::query_parameters::ListContainersOptions;
+use bollard::query_parameters::{ListContainersOptions, RemoveImageOptions};
 use checkvalve::domain::pipeline::{Network, Resources};
 use checkvalve::domain::state::Outcome;
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use images::{BARE, BUSYBOX, USER};
+use line::Line;
 use steps::{Place, files, resident_mib, run, run_counting, run_until, stop_after};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +33,15 @@ async fn set_up() -> Option<(Api, Docker, Place)> {
     Some((api, docker, Place::new()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's own switches")]
 async fn executor(instance: &str) -> Docker {
-    let host = std::env::var("DOCKER_HOST").ok();
+    connect(None, instance).await
+}
+
+async fn connect(host: Option<&str>, instance: &str) -> Docker {
+    let usual = checkvalve::ambient::env("DOCKER_HOST");
     let grace = Duration::from_millis(500);
     let options = DockerOptions { grace, ..DockerOptions::new(instance) };
-    Docker::connect(host.as_deref(), options).await.unwrap()
+    Docker::connect(host.or(usual.as_deref()), options).await.unwrap()
 }
 
 /// How many containers of this test there are.
@@ -293,6 +301,65 @@ async fn the_reaper_finds_its_own_and_removes_them() {
     let (ended, ()) = tokio::join!(running, reap);
     assert_eq!((ended.outcome, ended.retry), (Outcome::Errored, true), "{ended:?}");
     assert_eq!(containers(&api, &instance).await, 0);
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_is_ours_and_worth_another_try() {
+    let Some((api, _, place)) = set_up().await else { return };
+    let line = Line::to_engine(place.path());
+    let step = place.step(BUSYBOX, "echo up; sleep 1000");
+    let instance = step.labels.instance.clone();
+    let docker = connect(Some(&line.host), &instance).await;
+    let cut = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        line.refuse();
+        line.cut();
+    };
+    let ((ended, output), ()) = tokio::join!(run(&docker, step), cut);
+    assert_eq!((ended.outcome, ended.retry), (Outcome::Errored, true), "{ended:?}");
+    assert!(ended.reason.unwrap().contains("went away"));
+    assert_eq!(output, "up\n");
+    assert!(docker.ping().await.is_err());
+    // Nobody could remove it; that is what the reaper is for.
+    let reaper = connect(None, &instance).await.reaper();
+    for (id, ..) in reaper.owned().await.unwrap() {
+        reaper.remove(&id).await.unwrap();
+    }
+    assert_eq!(containers(&api, &instance).await, 0);
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_for_a_moment_costs_output_but_not_the_verdict() {
+    let Some((api, _, place)) = set_up().await else { return };
+    let line = Line::to_engine(place.path());
+    for (script, outcome) in [("", Outcome::Succeeded), ("; exit 5", Outcome::Failed)] {
+        let step = place.step(BUSYBOX, &format!("echo up; sleep 4; echo down{script}"));
+        let instance = step.labels.instance.clone();
+        let docker = connect(Some(&line.host), &instance).await;
+        let cut = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            line.cut();
+        };
+        let ((ended, output), ()) = tokio::join!(run(&docker, step), cut);
+        assert_eq!(ended.outcome, outcome, "{ended:?}");
+        assert!(output.starts_with("up\n\ncheckvalve: the line to the engine broke"), "{output}");
+        assert!(output.ends_with("\ndown\n"), "{output}");
+        assert_eq!(containers(&api, &instance).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_when_it_is_not_there() {
+    let Some((api, docker, place)) = set_up().await else { return };
+    let registry = registry::Registry::start(&images::busybox(&["sh", "echo"])).await;
+    let image = format!("{}/some/image:7", registry.address);
+    let (ended, output) = run(&docker, place.step(&image, "echo pulled")).await;
+    assert_eq!((ended.outcome, output.as_str()), (Outcome::Succeeded, "pulled\n"), "{ended:?}");
+    let names: Vec<_> = ended.segments.iter().map(|segment| segment.name.as_str()).collect();
+    assert_eq!(names, ["pull", "create", "start", "run", "collect"]);
+    assert!(ended.image_digest.unwrap().contains("/some/image@sha256:"));
+    let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
+    api.remove_image(&image, Some(options), None).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,139 +4,29 @@
 
 #[path = "support/images.rs"]
 mod images;
+#[path = "support/scripted.rs"]
+mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]
 #[path = "support/steps.rs"]
 mod steps;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
-use checkvalve::domain::names::StepId;
 use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::Plan;
-use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
+use checkvalve::domain::run::StepRecord;
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
-use checkvalve::engine::{
-    Engine, EngineError, EngineOptions, JobLabels, JobRun, Journal, Kept, Left, Stop,
-};
+use checkvalve::engine::{Engine, EngineError, EngineOptions, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
-use checkvalve::exec::{Ended, Executor, StepRun};
+use proptest::prelude::*;
+use scripted::{Lost, Notes, Scripted};
 use steps::{Place, plan, spec};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
-/// What the journal was told, in order.
-#[derive(Default)]
-struct Notes {
-    records: Mutex<Vec<Vec<StepRecord>>>,
-    printed: Mutex<BTreeMap<(StepId, u32), Vec<u8>>>,
-    kept: Mutex<Vec<Left>>,
-    /// Refuse from this many records on.
-    lose_after: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Lost;
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lease is lost")
-    }
-}
-
-impl std::error::Error for Lost {}
-
-impl Journal for Notes {
-    type Error = Lost;
-
-    async fn record(&self, steps: &[StepRecord]) -> Result<(), Lost> {
-        let mut records = self.records.lock().unwrap();
-        if self.lose_after.is_some_and(|count| records.len() >= count) {
-            return Err(Lost);
-        }
-        assert!(!steps.is_empty());
-        records.push(steps.to_vec());
-        Ok(())
-    }
-
-    async fn printed(&self, step: &StepId, attempt: u32, offset: u64, chunk: &Bytes) {
-        let mut printed = self.printed.lock().unwrap();
-        let log = printed.entry((step.clone(), attempt)).or_default();
-        assert_eq!(log.len() as u64, offset, "no gap and no overlap");
-        log.extend_from_slice(chunk);
-    }
-
-    async fn keep(&self, left: &Left) -> Result<Kept, Lost> {
-        assert_eq!(std::fs::metadata(&left.log).unwrap().len(), left.bytes);
-        self.kept.lock().unwrap().push(left.clone());
-        let artifacts = left.artifacts.iter().map(|path| Artifact {
-            path: path.clone(),
-            key: format!("key/{path}"),
-            bytes: std::fs::metadata(left.out.join(path)).unwrap().len(),
-        });
-        let log = LogRef { key: "log".into(), bytes: left.bytes, lines: left.lines, cut: left.cut };
-        Ok(Kept { log: Some(log), artifacts: artifacts.collect() })
-    }
-}
-
-/// Steps whose script is a word and a number of milliseconds.
-#[derive(Clone, Default)]
-struct Scripted {
-    running: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-    begun: Arc<Mutex<Vec<(String, u32)>>>,
-}
-
-impl Executor for Scripted {
-    async fn run(
-        &self,
-        step: StepRun,
-        log: mpsc::Sender<Bytes>,
-        cancel: CancellationToken,
-    ) -> Ended {
-        let started_at = ambient::now();
-        let begun = (step.labels.step.to_string(), step.labels.attempt);
-        self.begun.lock().unwrap().push(begun);
-        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(running, Ordering::SeqCst);
-        let words: Vec<&str> = step.run[0].split(' ').collect();
-        let time = words.get(1).map_or(5, |millis| millis.parse().unwrap());
-        log.send(Bytes::from(format!("{}\n", words[0]))).await.unwrap();
-        let stopped = tokio::select! {
-            () = cancel.cancelled() => true,
-            () = tokio::time::sleep(Duration::from_millis(time)) => false,
-        };
-        self.running.fetch_sub(1, Ordering::SeqCst);
-        let late = step.labels.attempt > words.get(2).map_or(u32::MAX, |n| n.parse().unwrap());
-        let outcome = match words[0] {
-            _ if stopped => Outcome::Cancelled,
-            "fail" if !late => Outcome::Failed,
-            "err" | "hopeless" if !late => Outcome::Errored,
-            _ => Outcome::Succeeded,
-        };
-        let finished_at = ambient::now();
-        let ran = Segment { name: "run".into(), started_at, finished_at };
-        Ended {
-            outcome,
-            exit_code: None,
-            reason: (outcome == Outcome::Errored).then(|| "engine away".to_owned()),
-            retry: words[0] == "err",
-            started_at,
-            finished_at,
-            segments: if words[0] == "stuck" { vec![] } else { vec![ran] },
-            image_digest: None,
-        }
-    }
-}
 
 fn options() -> EngineOptions {
     EngineOptions { backoff: Duration::from_millis(10), ..EngineOptions::default() }
@@ -441,4 +331,67 @@ async fn containers_run_beside_each_other_and_end_with_their_limit() {
     assert_eq!(records[2].facts.excerpt, "hello\n");
     let owned = docker.reaper().owned().await.unwrap();
     assert!(owned.is_empty(), "{owned:?}");
+}
+
+/// Steps that need some of the earlier ones and end in any way, a few of them cleaning up.
+fn random_plans() -> impl Strategy<Value = Plan> {
+    let words = prop_oneof![Just("ok 1"), Just("fail 1"), Just("hopeless 1"), Just("err 1 1")];
+    proptest::collection::vec((any::<u8>(), words, any::<bool>(), any::<bool>()), 1..9).prop_map(
+        |steps| {
+            let steps = steps.iter().enumerate().map(|(n, (needs, words, always, allowed))| {
+                let needs: Vec<_> =
+                    (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
+                let needs: Vec<_> = needs.iter().map(String::as_str).collect();
+                let spec = step(&format!("s{n}"), &needs, words);
+                StepSpec { always: *always, allow_failure: *allowed, ..spec }
+            });
+            plan(steps.collect())
+        },
+    )
+}
+
+fn check_run(plan: &Plan, records: &[StepRecord], slots: usize, scripted: &Scripted) {
+    assert!(records.iter().all(|record| record.state.is_settled()), "{}", told(records));
+    assert!(scripted.most.load(Ordering::SeqCst) <= slots);
+    let begun = scripted.begun.lock().unwrap();
+    let first = |id: &str| begun.iter().position(|(step, _)| step == id);
+    let last = |id: &str| begun.iter().rposition(|(step, _)| step == id);
+    for spec in plan.steps() {
+        for need in &spec.needs {
+            let (Some(at), Some(needed)) = (first(spec.id.as_str()), last(need.as_str())) else {
+                continue;
+            };
+            assert!(needed < at, "`{}` before `{need}` had ended", spec.id);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_settles_in_order_and_within_its_slots(
+        plan in random_plans(), slots in 1_usize..4, fail_fast in any::<bool>(),
+        stop_after in proptest::option::of(0_u64..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (place, scripted, stop) = (Place::new(), Scripted::default(), Stop::new());
+            if let Some(delay) = stop_after {
+                let stop = stop.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                    stop.stop("enough");
+                });
+            }
+            let options = EngineOptions { backoff: Duration::from_millis(1), ..options() };
+            let engine = Engine::with_options(scripted.clone(), slots, options);
+            let job = JobRun { fail_fast, ..job(&plan, &place) };
+            let notes = Notes::default();
+            let run = engine.run(job, &notes, &stop);
+            let records = tokio::time::timeout(Duration::from_secs(20), run).await;
+            check_run(&plan, &records.unwrap().unwrap(), slots, &scripted);
+            assert_eq!(scripted.running.load(Ordering::SeqCst), 0);
+        });
+    }
 }

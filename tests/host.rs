@@ -163,3 +163,35 @@ async fn a_missing_source_is_ours() {
     assert_eq!(ended.outcome, Outcome::Errored);
     assert!(ended.reason.unwrap().contains("source.tar"));
 }
+
+/// Not a test: what the next one kills.
+#[tokio::test]
+#[ignore = "runs for ever"]
+async fn endless() {
+    let place = Place::new();
+    let (log, mut chunks) = mpsc::channel(8);
+    let step = place.step("", "sleep 66661 & sleep 66662");
+    tokio::spawn(async move { while chunks.recv().await.is_some() {} });
+    host().run(step, log, CancellationToken::new()).await;
+}
+
+#[test]
+fn processes_end_with_us_even_by_sigkill() {
+    let this = std::env::current_exe().unwrap();
+    let mut child = std::process::Command::new(this)
+        .args(["--exact", "endless", "--ignored"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = |what: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !what() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(&|| runs("66661") && runs("66662"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until(&|| !runs("66661") && !runs("66662"));
+}

@@ -242,9 +242,12 @@ fn style(running: Running) -> ProgressStyle {
     let steps = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
         let now = ambient::now();
         let running = lock(&running);
-        let steps =
-            running.iter().map(|(step, since)| format!("{step} {}", age(now.since(*since))));
-        let _ = to.write_str(&steps.collect::<Vec<_>>().join(", "));
+        let steps: Vec<String> = running
+            .iter()
+            .map(|(step, since)| format!("{step} {}", age(now.since(*since))))
+            .collect();
+        let _ = to.write_str(if steps.is_empty() { "waiting for a slot" } else { "" });
+        let _ = to.write_str(&steps.join(", "));
     };
     let style = ProgressStyle::with_template("{spinner} {prefix}: {steps}");
     style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("steps", steps)

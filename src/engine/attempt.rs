@@ -158,6 +158,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             network: spec.network,
             resources: spec.resources,
             out: folder.join("out"),
+            keep_out: !spec.artifacts.is_empty() || spec.junit.is_some(),
         }
     }
 

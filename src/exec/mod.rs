@@ -54,6 +54,8 @@ pub struct StepRun {
     pub resources: Option<Resources>,
     /// Where the executor puts what the step left in `$CHECKVALVE_OUT`.
     pub out: PathBuf,
+    /// Is any of that wanted? If not, fetching it is spared.
+    pub keep_out: bool,
 }
 
 /// How a try ended.

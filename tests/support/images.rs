@@ -2,6 +2,8 @@
 
 use bollard::Docker;
 use bollard::query_parameters::CreateImageOptions;
+use checkvalve::ambient;
+use checkvalve::exec::docker::DEFAULT_HOST;
 use futures_util::StreamExt;
 use tar::{Builder, EntryType, Header};
 
@@ -21,10 +23,8 @@ const PROGRAMS: [&str; 43] = [
 
 /// The engine, or `None` where there is none, which is said; with `CHECKVALVE_REQUIRE=all` that is
 /// an error.
-#[expect(clippy::disallowed_methods, reason = "a test's own switches")]
 pub(crate) async fn engine() -> Option<Docker> {
-    let host =
-        std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+    let host = ambient::env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_HOST.to_owned());
     let docker = match Docker::connect_with_host(&host) {
         Ok(docker) => docker.negotiate_version().await.map_err(|e| e.to_string()),
         Err(e) => Err(e.to_string()),
@@ -37,7 +37,7 @@ pub(crate) async fn engine() -> Option<Docker> {
             Some(docker)
         }
         Err(why) => {
-            let required = std::env::var("CHECKVALVE_REQUIRE").is_ok_and(|all| all == "all");
+            let required = ambient::env("CHECKVALVE_REQUIRE").as_deref() == Some("all");
             assert!(!required, "no Docker Engine: {why}");
             eprintln!("SKIPPED: no Docker Engine: {why}");
             None
@@ -73,7 +73,8 @@ fn path() -> String {
     "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
 }
 
-fn busybox(programs: &[&str]) -> Vec<u8> {
+/// An image's one layer: busybox under these names.
+pub(crate) fn busybox(programs: &[&str]) -> Vec<u8> {
     let binary = std::fs::read("/bin/busybox").expect("busybox-static is installed");
     let mut tar = Builder::new(Vec::new());
     for (folder, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777)] {

@@ -60,6 +60,7 @@ impl Place {
             network: Network::None,
             resources: None,
             out: self.folder.path().join(ulid.to_string()).join("out"),
+            keep_out: true,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod container;
 mod image;
+mod output;
 mod reaper;
 mod watch;
 
@@ -172,6 +173,9 @@ impl Docker {
         if exit.reason.as_deref() == Some(watch::OUT_OF_MEMORY) {
             let mib = self.granted(step.resources).memory >> 20;
             exit.reason = Some(format!("out of memory: limit {mib} MiB"));
+        }
+        if !step.keep_out {
+            return Ok(exit);
         }
         course.enter("collect");
         for note in self.collect(container, step).await? {

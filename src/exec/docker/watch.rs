@@ -3,24 +3,21 @@
 use std::time::Duration;
 
 use bollard::Docker as Api;
-use bollard::container::LogOutput;
 use bollard::errors::Error as ApiError;
 use bollard::models::ContainerState;
 use bollard::query_parameters::{
-    AttachContainerOptions, InspectContainerOptions, KillContainerOptions, WaitContainerOptions,
+    InspectContainerOptions, KillContainerOptions, WaitContainerOptions,
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::container::{is_missing, no_shell};
+use super::output::{Output, Pumped};
 use super::{Exit, Halt, halt, told};
 
-/// How long output may stay away after the container's end before it is given up: the engine
-/// closes the connection at once, unless it is lost.
-const DRAIN: Duration = Duration::from_secs(30);
 /// How often a quiet engine is asked whether the container still runs. A line that was cut without
 /// a word would else be waited for until the step's time is up.
 const LOOK: Duration = Duration::from_secs(30);
@@ -28,8 +25,6 @@ const LOOK: Duration = Duration::from_secs(30);
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 const LOOKS: u32 = 3;
 
-/// How many bytes of the output's begin are looked at.
-const HEAD: usize = 200;
 /// What the engine's init prints when there is no shell to run; its status is then 127 or 126, as
 /// if it were the step's.
 const NO_SHELL: &[u8] = b"[FATAL tini";
@@ -46,13 +41,6 @@ pub(super) struct Watch<'a> {
     exited: CancellationToken,
 }
 
-/// How the output went.
-struct Pumped {
-    /// Its first bytes.
-    head: Vec<u8>,
-    result: Result<(), String>,
-}
-
 /// How the wait for the end went.
 struct End {
     /// Was the connection lost meanwhile? Then the status may be the engine's doing.
@@ -66,17 +54,11 @@ impl<'a> Watch<'a> {
         name: &'a str,
         log: mpsc::Sender<Bytes>,
     ) -> Result<Self, Halt> {
-        let options = AttachContainerOptions {
-            stream: true,
-            stdout: true,
-            stderr: true,
-            ..AttachContainerOptions::default()
-        };
-        let attached = api.attach_container(name, Some(options)).await;
-        let attached = attached.map_err(|e| halt("the container could not be attached to", &e))?;
         let exited = CancellationToken::new();
-        let pump = tokio::spawn(pump(attached.output, log.clone(), exited.clone()));
-        Ok(Self { api, name, log, pump: AbortOnDropHandle::new(pump), exited })
+        let output = Output::attach(api, name, log.clone(), exited.clone()).await;
+        let output = output.map_err(|e| halt("the container could not be attached to", &e))?;
+        let pump = AbortOnDropHandle::new(tokio::spawn(output.pump()));
+        Ok(Self { api, name, log, pump, exited })
     }
 
     /// Waits until the container has ended by itself, or was ended because of `stop`: SIGTERM, and
@@ -198,34 +180,4 @@ async fn judge(api: &Api, name: &str, state: &ContainerState, end: &End) -> Resu
     // The limit is known where the container is made.
     let reason = out_of_memory.then(|| OUT_OF_MEMORY.to_owned());
     Ok(Exit { code, reason, stopped: end.stopped })
-}
-
-/// Hands the output on as it comes. A slow reader slows the container down, and nothing piles up.
-async fn pump(
-    mut output: impl Stream<Item = Result<LogOutput, ApiError>> + Unpin,
-    log: mpsc::Sender<Bytes>,
-    exited: CancellationToken,
-) -> Pumped {
-    let mut head = Vec::new();
-    let result = loop {
-        let too_long = async {
-            exited.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
-        };
-        let next = tokio::select! {
-            next = output.next() => next,
-            () = too_long => break Err("the engine did not send the rest".to_owned()),
-        };
-        match next {
-            Some(Ok(chunk)) => {
-                let chunk = chunk.into_bytes();
-                head.extend_from_slice(&chunk[..chunk.len().min(HEAD - head.len())]);
-                // Without a reader the step goes on all the same, its output read and forgotten.
-                let _ = log.send(chunk).await;
-            }
-            Some(Err(e)) => break Err(told(&e)),
-            None => break Ok(()),
-        }
-    };
-    Pumped { head, result }
 }

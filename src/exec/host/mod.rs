@@ -65,6 +65,7 @@ impl Host {
         let mark = ambient::ulid().to_string();
         let (mut child, output) = spawn(step, &place, &mark)?;
         let tree = Tree::of(&child, &mark, place.folder.path().to_owned());
+        let _lifeline = lifeline(&child)?;
         let exited = CancellationToken::new();
         let pump = tokio::spawn(pump(output, log.clone(), exited.clone()));
         let pump = AbortOnDropHandle::new(pump);
@@ -75,7 +76,8 @@ impl Host {
         let drained = drained.err().map(|e| format!("the output may lack its end: {e}"));
         let exit = exit?;
         course.enter("collect");
-        for note in [left, drained].into_iter().flatten().chain(collect(place, step).await?) {
+        let left_out = collect(place, step).await?;
+        for note in [left, drained].into_iter().flatten().chain(left_out) {
             let _ = log.send(format!("checkvalve: {note}\n").into()).await;
         }
         Ok(exit)
@@ -195,6 +197,22 @@ fn spawn(step: &StepRun, place: &Place, mark: &str) -> Result<(Child, pipe::Rece
     start().map_err(|e| Halt::again(format!("the step's shell could not be started: {e}")))
 }
 
+/// A process that ends the step's group if we die without a chance to: its standard input, which
+/// we hold, closes then.
+fn lifeline(step: &Child) -> Result<Child, Halt> {
+    let group = step.id().unwrap_or_default();
+    let lifeline = Command::new("sh")
+        .args(["-c", "read -r _; kill -s KILL -- \"-$1\"", "sh", &group.to_string()])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    lifeline.map_err(|e| Halt::again(format!("the step's shell could not be watched: {e}")))
+}
+
 /// Hands the output on as it comes. A slow reader slows the step down, and nothing piles up.
 async fn pump(
     mut output: pipe::Receiver,
@@ -221,9 +239,9 @@ async fn pump(
 }
 
 async fn collect(place: Place, step: &StepRun) -> Result<Vec<String>, Halt> {
-    let to = step.out.clone();
+    let (to, keep) = (step.out.clone(), step.keep_out);
     blocking(move || {
-        let notes = Taken::new(&to, CAPS).folder_tree(&place.out)?;
+        let notes = if keep { Taken::new(&to, CAPS).folder_tree(&place.out)? } else { Vec::new() };
         drop(place);
         Ok(notes)
     })
