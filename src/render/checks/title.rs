@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::names::ConnectorName;
+use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Problem, ProblemKind, Run, StepRecord};
 use crate::domain::state::{Conclusion, StepState};
@@ -170,12 +170,22 @@ fn cancelled_run<'a>(verdict: &HeadVerdict<'a>) -> Option<&'a Run> {
 /// Why a run or job was stopped: `Superseded by 1a2b3c4d5e6f`, `Cancelled: …`.
 pub(super) fn stopped(run: &Run, job_cancel: Option<&str>) -> String {
     let why = job_cancel.or(run.cancel.as_deref()).map(str::trim).filter(|why| !why.is_empty());
-    match (why, run.superseded_by) {
+    let why = why.map(with_short_commits);
+    match (why.as_deref(), run.superseded_by) {
         (Some(why), _) if why.to_lowercase().starts_with("superseded") => capital(why),
         (Some(why), _) => prefixed("Cancelled", why),
         (None, Some(newer)) => format!("Superseded by {newer}"),
         (None, None) => "Cancelled".to_owned(),
     }
+}
+
+/// Whole object names as their first twelve digits.
+fn with_short_commits(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.parse::<Sha>() {
+        Ok(sha) => sha.short().to_owned(),
+        Err(_) => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn capital(text: &str) -> String {
