@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::Page;
-use super::parts::{self, fact_time};
+use super::parts::{self, fact_time, ticked};
 use super::run::{live, notices};
 use crate::ambient;
 use crate::domain::ids::RunId;
@@ -115,8 +115,8 @@ pub(super) fn happened(step: &StepRecord) -> Markup {
             @if tests.skipped > 0 { ", " (tests.skipped) " skipped" }
             " "
         }
-        @if let StepState::Skipped { reason, .. } = &step.state { span.muted { (reason) } }
-        @else if let Some(reason) = &facts.reason { span.muted { (reason) } }
+        @if let StepState::Skipped { reason, .. } = &step.state { span.muted { (ticked(&reason.to_string())) } }
+        @else if let Some(reason) = &facts.reason { span.muted { (ticked(reason)) } }
         @else if let Some(code) = facts.exit_code.filter(|code| *code != 0) {
             span.muted { "exit code " (code) }
         }

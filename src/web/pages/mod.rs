@@ -31,8 +31,8 @@ pub(super) fn error_page(web: &Web, error: &WebError) -> Markup {
     let body = html! {
         h1 { (title) }
         div class="notice is-action" role="alert" {
-            p { strong { (error.message()) } }
-            p { (error.mend()) }
+            p { strong { (parts::ticked(error.message())) } }
+            p { (parts::ticked(error.mend())) }
         }
         p { a href="/" { "All repositories and recent runs" } }
     };

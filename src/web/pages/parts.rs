@@ -137,7 +137,7 @@ pub(super) fn connectors_in_words(run: &Run) -> Markup {
     let passed = looks().filter(|look| *look == Look::Passed).count();
     let bad: Vec<_> = run.jobs.iter().filter(|job| Look::of_job(job).is_bad()).collect();
     html! {
-        @if let Some(problem) = &run.problem { (problem.title) }
+        @if let Some(problem) = &run.problem { (ticked(&problem.title)) }
         @else if run.selection.is_none() { span.muted { "being planned" } }
         @else if run.jobs.is_empty() { span.muted { "none affected" } }
         @else {
@@ -166,6 +166,19 @@ pub(super) fn what_to_write(web: &Web, run: &Run) -> Markup {
             @if done { "To run again what did not succeed, comment " code { "/retest" } }
             @else { "To stop it, comment " code { "/cancel" } }
             " on " a href=(href) { "pull request #" (number) } "."
+        }
+    }
+}
+
+/// A sentence whose `names` stand as code. Text with an odd number of ticks stays as it is.
+pub(super) fn ticked(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    html! {
+        @if parts.len().is_multiple_of(2) { (text) }
+        @else {
+            @for (index, part) in parts.iter().enumerate() {
+                @if index % 2 == 1 { code { (part) } } @else { (part) }
+            }
         }
     }
 }

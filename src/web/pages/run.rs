@@ -21,8 +21,10 @@ use crate::web::error::Answer;
 use crate::web::files::visible_run;
 use crate::web::names::Named;
 
-/// More connectors than this: pictures are on their own pages only.
+/// With more connectors than this, pictures are on the connectors' own pages only.
 const PICTURES: usize = 12;
+/// With more than this, only what did not pass stands open.
+const ALL_OPEN: usize = 2;
 const REASONS: usize = 8;
 
 pub(crate) async fn show(
@@ -75,7 +77,7 @@ pub(super) fn notices(web: &Web, run: &Run) -> Markup {
                 "A newer head took over: " a href=(web.links.run(by)) { "its run" } "."
             } }
         } @else if let Some(why) = &run.cancel {
-            div.notice { p { "Its end was asked for: " (why) } }
+            div.notice { p { "Its end was asked for: " (parts::ticked(why)) } }
         }
         @if let Some(trouble) = &run.problem { (problem(trouble)) }
     }
@@ -104,8 +106,9 @@ fn connectors(web: &Web, run: &Run) -> Markup {
 fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
     let look = Look::of_job(job);
     let few = run.jobs.len() <= PICTURES;
+    let open = few && (run.jobs.len() <= ALL_OPEN || look.is_bad() || look == Look::Running);
     html! {
-        details class={ "step " (look.class()) } open[few] #{ "connector-" (job.connector) } {
+        details class={ "step " (look.class()) } open[open] #{ "connector-" (job.connector) } {
             summary {
                 (state_badge(look))
                 span.title { (job.connector) }
