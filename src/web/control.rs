@@ -17,10 +17,10 @@ use super::names::Named;
 use crate::ambient;
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
-use crate::domain::run::Run;
+use crate::domain::run::{ProblemKind, Run};
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Target, Trigger};
-use crate::domain::verdict::to_retest;
+use crate::domain::verdict::{head_verdict, to_retest};
 use crate::store::{Created, NewRun};
 
 /// The actor of what the token asks for.
@@ -110,16 +110,37 @@ pub(crate) async fn retest(
     if let Some(unplanned) = runs.iter().find(|run| is_unplanned(run)) {
         return Ok(nothing(&web, unplanned.id, "a run of this commit is still being planned"));
     }
-    let again = limited(to_retest(&runs), &wish);
-    if again.is_empty() {
-        return Ok(nothing(&web, id, "everything on this commit runs, waits or has succeeded"));
-    }
-    let targets = targets(&again);
-    let new = new_run(&run, targets.clone());
+    let scope = match own_problem(&runs)? {
+        Some(_) => Scope::Affected,
+        None => Scope::Only { targets: targets(&limited(to_retest(&runs), &wish)) },
+    };
+    let targets = match &scope {
+        Scope::Only { targets } if targets.is_empty() => {
+            return Ok(nothing(&web, id, "everything on this commit runs, waits or has succeeded"));
+        }
+        Scope::Only { targets } => targets.clone(),
+        Scope::Affected | Scope::All => Vec::new(),
+    };
+    let new = new_run(&run, scope);
     let (Created::Fresh(made) | Created::Exists(made)) = web.store.create_run(new).await?;
     tracing::info!(run = %made, of = %id, "retest through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// The problem for which the commit has no plan: then everything that is affected is asked for
+/// anew. A token does not approve what its author may not run.
+fn own_problem(runs: &[Run]) -> Result<Option<ProblemKind>, WebError> {
+    let problem = head_verdict(runs).own.and_then(|own| own.problem.as_ref());
+    match problem.map(|problem| problem.kind) {
+        Some(ProblemKind::NotTrusted) => Err(WebError::new(
+            StatusCode::CONFLICT,
+            "not_approved",
+            "This commit is not run: its author may not write to the repository.",
+            "Have someone who may write push the change; the API token approves nothing.",
+        )),
+        kind => Ok(kind),
+    }
 }
 
 fn is_unplanned(run: &Run) -> bool {
@@ -178,7 +199,7 @@ fn targets(again: &[(ConnectorName, Vec<StepId>)]) -> Vec<Target> {
         .collect()
 }
 
-fn new_run(of: &Run, targets: Vec<Target>) -> NewRun {
+fn new_run(of: &Run, scope: Scope) -> NewRun {
     let id = RunId::new(ambient::ulid());
     NewRun {
         id,
@@ -193,7 +214,7 @@ fn new_run(of: &Run, targets: Vec<Target>) -> NewRun {
         // Each request is a cause of its own.
         cause: id.to_string(),
         actor: ACTOR.to_owned(),
-        scope: Scope::Only { targets },
+        scope,
         problem: None,
     }
 }

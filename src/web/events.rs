@@ -125,8 +125,16 @@ pub(crate) async fn show(
     }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let open = web.metrics.stream()?;
-    let live =
-        Live { web, run, cursor, ready: VecDeque::new(), ended: false, looked: None, _open: open };
+    let live = Live {
+        web,
+        run,
+        cursor,
+        ready: VecDeque::new(),
+        ended: false,
+        due: None,
+        looked: None,
+        _open: open,
+    };
     let events = stream::unfold(live, |mut live| async move {
         let event = live.next().await?;
         Some((Ok::<_, axum::Error>(event), live))
@@ -144,6 +152,8 @@ struct Live {
     cursor: Cursor,
     ready: VecDeque<Event>,
     ended: bool,
+    /// When the run is to be read again, whether or not a nudge comes.
+    due: Option<Instant>,
     looked: Option<Instant>,
     _open: OpenStream,
 }
@@ -170,7 +180,7 @@ impl Live {
             let tick = if self.run.jobs.iter().any(running) { LIVE_TICK } else { TICK };
             tokio::select! {
                 () = self.web.stop.cancelled() => return None,
-                () = nudge.changed() => {}
+                () = nudge.changed() => self.due = None,
                 () = tokio::time::sleep(tick) => {}
             }
             if let Some(rest) = self.looked.and_then(|at| PAUSE.checked_sub(at.elapsed())) {
@@ -180,7 +190,12 @@ impl Live {
     }
 
     async fn look(&mut self) -> Result<(), WebError> {
-        self.looked = Some(Instant::now());
+        let now = Instant::now();
+        self.looked = Some(now);
+        if self.due.is_some_and(|due| now < due) {
+            return self.logs().await;
+        }
+        self.due = Some(now + TICK);
         let since = self.cursor.revision;
         let Some((run, jobs, steps)) = self.web.store.run_since(self.run.id, since).await? else {
             // Retention took it away.
@@ -219,7 +234,8 @@ impl Live {
         for (j, job) in self.run.jobs.iter().enumerate() {
             for (s, step) in job.steps.iter().enumerate() {
                 let had = self.cursor.logs.get(&(j, s)).copied();
-                let running = matches!(step.state, StepState::Running { .. });
+                let running = matches!(step.state, StepState::Running { .. })
+                    && job.state != RunState::Concluded;
                 if !running && had.is_none() {
                     continue;
                 }

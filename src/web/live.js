@@ -6,6 +6,7 @@
   if (!live || !window.EventSource) return;
 
   const PAUSE = 700; // ms between two fetches of the page
+  const TICK = 10000; // ms after which times that run are brought up to date
   let wanted = false;
   let busy = false;
   let over = false;
@@ -76,6 +77,9 @@
     const { connector, step } = JSON.parse(event.data);
     return live.dataset.log === `${connector}/${step}`;
   };
+  const ticking = setInterval(() => {
+    if (!document.hidden) refresh();
+  }, TICK);
   for (const kind of ["connector", "step"]) events.addEventListener(kind, refresh);
   events.addEventListener("log", (event) => mine(event) && refresh());
   events.addEventListener("run", (event) => {
@@ -84,6 +88,7 @@
       over = true;
       wanted = true;
       events.close();
+      clearInterval(ticking);
     }
   });
 })();

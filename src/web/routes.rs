@@ -30,13 +30,13 @@ pub(crate) fn router(web: Arc<Web>) -> Router {
         .merge(api_routes())
         .merge(server_routes())
         .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(headers::patience))
         .layer(compressed);
     // The hook stands beside the layers that it does not need: it is the one hot path.
     Routes::new()
         .route("/webhooks/github", post(hook::take))
         .merge(read)
+        .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(&web), error::render))
         .layer(from_fn_with_state(Arc::clone(&web), headers::secure))

@@ -1,5 +1,6 @@
 //! The JSON API's shapes and refusals.
 
+use checkvalve::domain::run::{Problem, ProblemKind};
 use checkvalve::domain::state::{Conclusion, Outcome};
 use checkvalve::domain::trigger::{Scope, Target, Trigger};
 use reqwest::Method;
@@ -229,4 +230,25 @@ async fn readiness_names_what_fails() {
     assert_eq!((&body["ready"], &body["engine"]["ok"]), (&json!(false), &json!(false)));
     assert_eq!((&body["database"]["ok"], &body["store"]["ok"]), (&json!(true), &json!(true)));
     assert!(!text.contains("/secret/path"));
+}
+
+#[tokio::test]
+async fn a_commit_without_a_plan_is_retested_whole_and_an_untrusted_one_is_not() {
+    for (kind, status) in [(ProblemKind::Configuration, 202), (ProblemKind::NotTrusted, 409)] {
+        let house = House::open().await;
+        let (title, text) = ("no plan".to_owned(), "mend it".to_owned());
+        let problem = Problem { kind, title, text, place: None };
+        let tale = Tale { problem: Some((Conclusion::Failure, problem)), ..Tale::default() };
+        let id = house.make(&tale).await;
+        let (code, body) =
+            post(&house, &format!("/api/v1/runs/{id}/retest"), Some(TOKEN), "").await;
+        assert_eq!(code, status, "{body}");
+        let head = house.run(id).await.head_sha;
+        let runs = house.store.runs_of_head(tale.repository().id, &head).await.unwrap();
+        if kind == ProblemKind::NotTrusted {
+            assert_eq!((runs.len(), &body["error"]["code"]), (1, &json!("not_approved")));
+        } else {
+            assert_eq!(runs.last().unwrap().scope, Scope::Affected);
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! Not a test: a server with a run of every kind, to look at its pages in a browser.
-//! `cargo nextest run --run-ignored only gallery`, then open http://127.0.0.1:8199/.
+//! `cargo nextest run --run-ignored only gallery`, then open <http://127.0.0.1:8199/>.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use checkvalve::domain::ids::RunId;
 use checkvalve::domain::objects;
 use checkvalve::domain::run::{
     Artifact, Job, LogRef, Problem, ProblemKind, Run, Segment, StepFacts, StepRecord, TestFailure,
@@ -15,24 +17,20 @@ use checkvalve::store::{Lease, LogTail};
 
 use super::house::{House, Plot, Tale, ago, finished, put, running, step_id};
 
-const OPEN_FOR: Duration = Duration::from_secs(170);
+const OPEN_FOR: Duration = Duration::from_mins(10);
 
 fn log() -> String {
     let mut log = String::from("\u{1b}[1m=== test session starts ===\u{1b}[0m\n");
     for n in 1..2_300 {
-        log.push_str(&format!(
-            "tests/test_read.py::test_page[{n}] \u{1b}[32mPASSED\u{1b}[0m [{}%]\n",
+        let _ = writeln!(
+            log,
+            "tests/test_read.py::test_page[{n}] \u{1b}[32mPASSED\u{1b}[0m [{}%]",
             n / 23
-        ));
+        );
     }
-    log.push_str("tests/test_cursor.py::test_resumes \u{1b}[31mFAILED\u{1b}[0m\n\n");
-    log.push_str(
-        "\u{1b}[31m\u{1b}[1mE   AssertionError: assert '2026-01-01' == '2026-01-02'\u{1b}[0m\n",
-    );
-    log.push_str(
-        "downloading 10%\rdownloading 100%\n<b>not bold</b>\n1 failed, 41 passed in 11.3s\n",
-    );
-    log
+    log + "tests/test_cursor.py::test_resumes \u{1b}[31mFAILED\u{1b}[0m\n\n\
+        \u{1b}[31m\u{1b}[1mE   AssertionError: assert '2026-01-01' == '2026-01-02'\u{1b}[0m\n\
+        downloading 10%\rdownloading 100%\n<b>not bold</b>\n1 failed, 41 passed in 11.3s\n"
 }
 
 /// Puts a log and answers the step's facts.
@@ -57,7 +55,6 @@ async fn failed(house: &House, lease: &Lease, run: &Run, job: &Job) -> Vec<StepR
     unit.facts = facts(house, run, job, lease.epoch, "unit").await;
     unit.facts.exit_code = Some(1);
     unit.facts.reason = Some("exit code 1".to_owned());
-    unit.facts.excerpt = "E   AssertionError: assert '2026-01-01' == '2026-01-02'".to_owned();
     unit.facts.artifacts = vec![Artifact {
         path: "coverage/index.html".to_owned(),
         key: "x".to_owned(),
@@ -96,7 +93,7 @@ async fn settle(
     lease: Lease,
     steps: &[StepRecord],
     conclusion: Conclusion,
-    id: checkvalve::domain::ids::RunId,
+    id: RunId,
 ) {
     let job = lease.job;
     house.store.settle_job(lease, steps, conclusion).await.unwrap();
@@ -110,71 +107,70 @@ async fn settle(
     put(house, &format!("{prefix}/report.html"), report::job_html(&run, job, &links, &[])).await;
 }
 
-#[tokio::test]
-#[ignore = "serves pages for three minutes, to be looked at"]
-async fn gallery() {
-    let house = House::on(Plot { listen: "127.0.0.1:8199", ..Plot::default() }).await;
+async fn broken(house: &House) {
     let problem = Problem {
         kind: ProblemKind::Configuration,
         title: "`.github/checkvalve.yml` has an unknown key".to_owned(),
         text: "line 4: `stepz` is no key of a pipeline; did you mean `steps`?".to_owned(),
         place: Some((".github/checkvalve.yml".to_owned(), 4)),
     };
-    let title = |text: &str| text.to_owned();
-    house
-        .make(&Tale {
-            pull: 9,
-            sha: "9",
-            title: title("Add a pipeline for destinations"),
-            problem: Some((Conclusion::Failure, problem)),
-            ..Tale::default()
-        })
-        .await;
     let tale = Tale {
-        title: title("source-faker: resume from the stored cursor"),
+        pull: 9,
+        sha: "9",
+        title: "Add a pipeline for destinations".to_owned(),
+        problem: Some((Conclusion::Failure, problem)),
+        ..Tale::default()
+    };
+    house.make(&tale).await;
+}
+
+async fn ended(house: &House, tale: &Tale) -> RunId {
+    let id = house.planned(tale).await;
+    for _ in 0..3 {
+        let (lease, run, job) = house.claim().await;
+        let mut steps = failed(house, &lease, &run, &job).await;
+        let mut conclusion = Conclusion::Failure;
+        if job.connector.as_str() != "source-faker" {
+            steps[2] = finished("unit", Outcome::Succeeded);
+            steps[3] = finished("publish <i>", Outcome::Succeeded);
+            conclusion = Conclusion::Success;
+        }
+        settle(house, lease, &steps, conclusion, id).await;
+    }
+    id
+}
+
+/// Prints a line a second for as long as the gallery is open.
+async fn print_on(house: &House, lease: &Lease) {
+    let mut text = String::new();
+    let until = tokio::time::Instant::now() + OPEN_FOR;
+    while tokio::time::Instant::now() < until {
+        let _ = writeln!(text, "tests/test_live.py::test_{} \u{1b}[32mPASSED\u{1b}[0m", text.len());
+        let tail = LogTail { start: 0, bytes: Bytes::from(text.clone()), attempt: 1, ended: false };
+        house.store.heartbeat(lease).await.unwrap();
+        house.store.write_tail(lease, &step_id("unit"), tail).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "serves pages for ten minutes, to be looked at"]
+async fn gallery() {
+    let house = House::on(Plot { listen: "127.0.0.1:8199", ..Plot::default() }).await;
+    broken(&house).await;
+    let tale = Tale {
+        title: "source-faker: resume from the stored cursor".to_owned(),
         connectors: vec!["destination-jsonl", "source-faker", "source-postgres"],
         ..Tale::default()
     };
-    let done = house.planned(&tale).await;
-    for _ in 0..3 {
-        let (lease, run, job) = house.claim().await;
-        let steps = failed(&house, &lease, &run, &job).await;
-        if job.connector.as_str() == "source-faker" {
-            settle(&house, lease, &steps, Conclusion::Failure, done).await;
-        } else {
-            let mut steps = steps.clone();
-            steps[2] = finished("unit", Outcome::Succeeded);
-            steps[3] = finished("publish <i>", Outcome::Succeeded);
-            settle(&house, lease, &steps, Conclusion::Success, done).await;
-        }
-    }
-    let live =
-        Tale { pull: 14, sha: "e", title: title("Shared HTTP client: back off on 429"), ..tale };
-    let running_run = house.planned(&live).await;
+    let done = ended(&house, &tale).await;
+    let title = "Shared HTTP client: back off on 429".to_owned();
+    let live = house.planned(&Tale { pull: 14, sha: "e", title, ..tale }).await;
     let (lease, run, job) = house.claim().await;
     let mut steps = failed(&house, &lease, &run, &job).await;
     steps[2] = running("unit");
     steps[3] = StepRecord { state: StepState::Waiting, ..running("publish <i>") };
     house.store.record(&lease, &steps).await.unwrap();
-    println!(
-        "{}/runs/{done}\n{}/runs/{running_run}\nlive {}",
-        house.base, house.base, job.connector
-    );
-    std::fs::write(
-        "/tmp/gallery.txt",
-        format!("DONE={done}\nLIVE={running_run}\nJOB={}\n", job.connector),
-    )
-    .unwrap();
-    let mut text = String::new();
-    let until = tokio::time::Instant::now() + OPEN_FOR;
-    while tokio::time::Instant::now() < until {
-        text.push_str(&format!(
-            "tests/test_live.py::test_{} \u{1b}[32mPASSED\u{1b}[0m\n",
-            text.len()
-        ));
-        let tail = LogTail { start: 0, bytes: Bytes::from(text.clone()), attempt: 1, ended: false };
-        house.store.heartbeat(&lease).await.unwrap();
-        house.store.write_tail(&lease, &step_id("unit"), tail).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    println!("{0}/runs/{done}\n{0}/runs/{live}/{1}/unit", house.base, job.connector);
+    print_on(&house, &lease).await;
 }

@@ -1,4 +1,4 @@
-//! A server on a port of its own, over a fresh SQLite database and a folder of objects, and the
+//! A server on a port of its own, over a fresh `SQLite` database and a folder of objects, and the
 //! means to put runs of every state into it.
 
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use checkvalve::domain::links::Links;
 use checkvalve::domain::names::{ConnectorName, StepId};
 use checkvalve::domain::pipeline::{Network, StepSpec};
 use checkvalve::domain::plan::{Inputs, Plan};
-use checkvalve::domain::run::{Job, Repository, Run, Selection, StepFacts, StepRecord};
-use checkvalve::domain::state::{Outcome, StepState};
+use checkvalve::domain::run::{Job, Problem, Repository, Run, Selection, StepFacts, StepRecord};
+use checkvalve::domain::state::{Conclusion, Outcome, StepState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::github::webhook::WebhookSecrets;
@@ -28,10 +28,10 @@ use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub const SECRET: &str = "It's a Secret to Everybody";
-pub const NEXT_SECRET: &str = "the secret after it";
-pub const TOKEN: &str = "token-of-the-api";
-pub const TERM: Duration = Duration::from_secs(60);
+pub(crate) const SECRET: &str = "It's a Secret to Everybody";
+pub(crate) const NEXT_SECRET: &str = "the secret after it";
+pub(crate) const TOKEN: &str = "token-of-the-api";
+pub(crate) const TERM: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 struct Engine(Result<(), String>);
@@ -42,14 +42,15 @@ impl Health for Engine {
     }
 }
 
-pub struct House {
-    pub store: Store,
-    pub blobs: Blobs,
-    pub base: String,
-    pub client: Client,
-    pub stop: CancellationToken,
-    pub worker: WorkerId,
-    pub folder: tempfile::TempDir,
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) blobs: Blobs,
+    pub(crate) base: String,
+    pub(crate) client: Client,
+    pub(crate) stop: CancellationToken,
+    pub(crate) worker: WorkerId,
+    /// Kept for as long as the house stands.
+    _folder: tempfile::TempDir,
 }
 
 impl Drop for House {
@@ -60,10 +61,10 @@ impl Drop for House {
 
 /// How a house differs from the usual one.
 #[derive(Debug, Clone)]
-pub struct Plot {
-    pub listen: &'static str,
-    pub api_token: bool,
-    pub engine: Result<(), String>,
+pub(crate) struct Plot {
+    pub(crate) listen: &'static str,
+    pub(crate) api_token: bool,
+    pub(crate) engine: Result<(), String>,
 }
 
 impl Default for Plot {
@@ -73,11 +74,11 @@ impl Default for Plot {
 }
 
 impl House {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::on(Plot::default()).await
     }
 
-    pub async fn on(plot: Plot) -> Self {
+    pub(crate) async fn on(plot: Plot) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = format!("sqlite:{}", folder.path().join("web.db").display());
         let store = Store::open(&database).await.unwrap();
@@ -104,19 +105,19 @@ impl House {
         tokio::spawn(web::serve(listener, web::router(web), stop.clone()));
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let worker = WorkerId::new(ambient::ulid());
-        Self { store, blobs, base, client, stop, worker, folder }
+        Self { store, blobs, base, client, stop, worker, _folder: folder }
     }
 
-    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.request(reqwest::Method::GET, path).send().await.unwrap()
     }
 
     /// The page's text, which must be there.
-    pub async fn page(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         let response = self.get(path).await;
         let status = response.status();
         let text = response.text().await.unwrap();
@@ -124,12 +125,18 @@ impl House {
         text
     }
 
-    pub async fn json(&self, path: &str) -> serde_json::Value {
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
         serde_json::from_str(&self.page(path).await).unwrap()
     }
 
     /// A webhook as GitHub sends it, signed with `secret`.
-    pub fn hook(&self, secret: &str, event: &str, guid: &str, body: &[u8]) -> RequestBuilder {
+    pub(crate) fn hook(
+        &self,
+        secret: &str,
+        event: &str,
+        guid: &str,
+        body: &[u8],
+    ) -> RequestBuilder {
         self.request(reqwest::Method::POST, "/webhooks/github")
             .header("content-type", "application/json")
             .header("x-github-event", event)
@@ -139,7 +146,7 @@ impl House {
     }
 
     /// Makes a run, unplanned.
-    pub async fn make(&self, tale: &Tale) -> RunId {
+    pub(crate) async fn make(&self, tale: &Tale) -> RunId {
         let repository = tale.repository();
         let facts = tale.pull_facts();
         self.store.observe_pull(&repository, &facts, false).await.unwrap();
@@ -164,7 +171,7 @@ impl House {
     }
 
     /// Makes a run and plans it: these connectors, each with the steps `install` → `unit`, `lint`.
-    pub async fn planned(&self, tale: &Tale) -> RunId {
+    pub(crate) async fn planned(&self, tale: &Tale) -> RunId {
         let id = self.make(tale).await;
         let lease = self.store.claim_planning(self.worker, TERM).await.unwrap().unwrap();
         assert_eq!(lease.run.id, id);
@@ -172,16 +179,16 @@ impl House {
         id
     }
 
-    pub async fn claim(&self) -> (Lease, Run, Job) {
+    pub(crate) async fn claim(&self) -> (Lease, Run, Job) {
         self.store.claim_job(self.worker, TERM).await.unwrap().unwrap()
     }
 
-    pub async fn run(&self, id: RunId) -> Run {
+    pub(crate) async fn run(&self, id: RunId) -> Run {
         self.store.run(id).await.unwrap().unwrap()
     }
 }
 
-pub fn signature(secret: &str, body: &[u8]) -> String {
+pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
@@ -189,15 +196,15 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
 
 /// What a run is about.
 #[derive(Debug, Clone)]
-pub struct Tale {
-    pub private: bool,
-    pub repository: &'static str,
-    pub pull: u64,
-    pub title: String,
+pub(crate) struct Tale {
+    pub(crate) private: bool,
+    pub(crate) repository: &'static str,
+    pub(crate) pull: u64,
+    pub(crate) title: String,
     /// One hex digit; the head commit is forty of it.
-    pub sha: &'static str,
-    pub connectors: Vec<&'static str>,
-    pub problem: Option<(checkvalve::domain::state::Conclusion, checkvalve::domain::run::Problem)>,
+    pub(crate) sha: &'static str,
+    pub(crate) connectors: Vec<&'static str>,
+    pub(crate) problem: Option<(Conclusion, Problem)>,
 }
 
 impl Default for Tale {
@@ -215,7 +222,7 @@ impl Default for Tale {
 }
 
 impl Tale {
-    pub fn repository(&self) -> Repository {
+    pub(crate) fn repository(&self) -> Repository {
         Repository {
             id: self.repository.bytes().map(u64::from).sum(),
             name: self.repository.parse().unwrap(),
@@ -224,7 +231,7 @@ impl Tale {
         }
     }
 
-    pub fn planned(&self) -> PlannedRun {
+    pub(crate) fn planned(&self) -> PlannedRun {
         PlannedRun {
             merge_base: Some("c".repeat(40).parse().unwrap()),
             selection: Selection {
@@ -255,7 +262,7 @@ impl Tale {
     }
 }
 
-pub fn step_id(name: &str) -> StepId {
+pub(crate) fn step_id(name: &str) -> StepId {
     name.parse().unwrap()
 }
 
@@ -305,7 +312,7 @@ fn new_job(connector: &str) -> NewJob {
 }
 
 /// The record of a step that runs since a while.
-pub fn running(id: &str) -> StepRecord {
+pub(crate) fn running(id: &str) -> StepRecord {
     let state = StepState::Running { started_at: ago(30) };
     StepRecord {
         id: step_id(id),
@@ -316,15 +323,15 @@ pub fn running(id: &str) -> StepRecord {
     }
 }
 
-pub fn finished(id: &str, outcome: Outcome) -> StepRecord {
+pub(crate) fn finished(id: &str, outcome: Outcome) -> StepRecord {
     let state = StepState::Finished { started_at: ago(30), finished_at: ago(18), outcome };
     StepRecord { state, ..running(id) }
 }
 
-pub fn ago(seconds: i64) -> Timestamp {
+pub(crate) fn ago(seconds: i64) -> Timestamp {
     Timestamp::from_millis(ambient::now().as_millis() - seconds * 1000)
 }
 
-pub async fn put(house: &House, key: &str, content: impl Into<Bytes>) {
+pub(crate) async fn put(house: &House, key: &str, content: impl Into<Bytes>) {
     house.blobs.put(key, content.into(), "text/plain").await.unwrap();
 }

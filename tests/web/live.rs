@@ -245,3 +245,29 @@ async fn a_step_that_was_taken_over_is_followed_by_attempt() {
     let text = tokio::time::timeout(Duration::from_secs(10), following).await.unwrap().unwrap();
     assert_eq!(text, "first\n", "attempt 1 ended when attempt 2 began");
 }
+
+#[tokio::test]
+async fn a_job_that_was_given_up_ends_its_streams() {
+    let house = House::open().await;
+    let id = house.planned(&Tale::default()).await;
+    let term = Duration::from_millis(300);
+    let (lease, ..) = house.store.claim_job(house.worker, term).await.unwrap().unwrap();
+    house.store.record(&lease, &[running("unit")]).await.unwrap();
+    house.store.write_tail(&lease, &step_id("unit"), tail(0, "last words\n", false)).await.unwrap();
+    let log = format!("/api/v1/runs/{id}/connectors/source-faker/steps/unit/log?follow=1");
+    let followed = house.get(&log).await;
+    let followed = tokio::spawn(async move { followed.text().await.unwrap() });
+    let told = house.get(&format!("/api/v1/runs/{id}/events")).await;
+    let told = tokio::spawn(events(told, |_| false));
+    // The worker is dead, and the run is no longer wanted.
+    house.store.cancel_run(id, None, "superseded by `dddddddddddd`").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(house.store.settle_abandoned().await.unwrap(), 1);
+    let both = async { (followed.await.unwrap(), told.await.unwrap()) };
+    let (text, (told, closed)) =
+        tokio::time::timeout(Duration::from_secs(10), both).await.expect("both end");
+    assert_eq!(text, "last words\n");
+    assert!(closed && told.last().unwrap().data["conclusion"] == "cancelled");
+    let page = house.page(&format!("/runs/{id}")).await;
+    assert!(page.contains("superseded by <code>dddddddddddd</code>"), "{page}");
+}

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::Page;
-use super::parts::{ago, runs_table};
+use super::parts::{Place, ago, runs_table};
 use crate::ambient;
 use crate::domain::run::Run;
 use crate::domain::time::{Timestamp, human};
@@ -95,6 +95,6 @@ fn repositories_table(web: &Web, rows: &[RepositoryRow], now: Timestamp) -> Mark
 fn recent(web: &Web, runs: &[Run], now: Timestamp) -> Markup {
     html! {
         @if runs.is_empty() { p.muted { "No run yet." } }
-        @else { (runs_table(web, runs, now, true)) }
+        @else { (runs_table(web, runs, now, Place::Home)) }
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::names::ConnectorName;
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::{RunState, StepState};
 use crate::domain::time::{Timestamp, human};
-use crate::render::html::{big_state_badge, duration, reasons, state_badge};
+use crate::render::html::{big_state_badge, duration, prose, reasons, state_badge};
 use crate::render::look::{self, Look};
 use crate::web::Web;
 use crate::web::access::Visitor;
@@ -45,7 +45,7 @@ pub(crate) async fn show(
         }
         (notices(&web, &run))
         @if let Some(why) = job.cancel.as_ref().filter(|_| run.cancel.is_none()) {
-            div.notice { p { "Its end was asked for: " (why) } }
+            div.notice { p { "Its end was asked for: " (prose(why)) } }
         }
         (steps(&web, &run, job, now))
         h2 { "Graph" }
@@ -115,8 +115,8 @@ pub(super) fn happened(step: &StepRecord) -> Markup {
             @if tests.skipped > 0 { ", " (tests.skipped) " skipped" }
             " "
         }
-        @if let StepState::Skipped { reason, .. } = &step.state { span.muted { (reason) } }
-        @else if let Some(reason) = &facts.reason { span.muted { (reason) } }
+        @if let StepState::Skipped { reason, .. } = &step.state { span.muted { (prose(&reason.to_string())) } }
+        @else if let Some(reason) = &facts.reason { span.muted { (prose(reason)) } }
         @else if let Some(code) = facts.exit_code.filter(|code| *code != 0) {
             span.muted { "exit code " (code) }
         }

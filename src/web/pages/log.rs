@@ -158,6 +158,7 @@ async fn stored_section(
     Ok(html! {
         p.muted {
             a href=(raw) { "Whole log" } " (" (size(stored.total)) ")"
+            @if excerpt.lines.len() > 40 { " · " a href="#log-end" { "Jump to the end" } }
             @if cut > 0 { "; " (size(cut)) " more were printed and cut off" }
         }
         @if !reached {
@@ -167,7 +168,7 @@ async fn stored_section(
         }
         (pager(&excerpt, asked))
         (lines(&excerpt, asked, None))
-        @if excerpt.lines.len() > 60 { (pager(&excerpt, asked)) }
+        div #log-end { @if excerpt.lines.len() > 40 { (pager(&excerpt, asked)) } }
     })
 }
 

@@ -14,6 +14,7 @@ use maud::{Markup, html};
 
 use super::Web;
 use super::error::WebError;
+use crate::render::html::prose;
 
 pub(super) use home::show as home;
 pub(super) use job::show as job;
@@ -31,8 +32,8 @@ pub(super) fn error_page(web: &Web, error: &WebError) -> Markup {
     let body = html! {
         h1 { (title) }
         div class="notice is-action" role="alert" {
-            p { strong { (error.message()) } }
-            p { (error.mend()) }
+            p { strong { (prose(error.message())) } }
+            p { (prose(error.mend())) }
         }
         p { a href="/" { "All repositories and recent runs" } }
     };

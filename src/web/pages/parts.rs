@@ -6,7 +6,7 @@ use crate::domain::names::Sha;
 use crate::domain::run::{Job, Repository, Run};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::trigger::{Scope, Trigger};
-use crate::render::html::{duration, state_badge, time};
+use crate::render::html::{duration, prose, state_badge, time};
 use crate::render::look::{self, Look, rule_words};
 use crate::render::{graph, timeline};
 use crate::web::Web;
@@ -85,33 +85,47 @@ pub(super) fn run_time(run: &Run, now: Timestamp) -> Markup {
     }
 }
 
+/// Where runs are listed: what all of them have in common there is not said of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Home,
+    Repository,
+    Pull,
+}
+
 /// Runs, newest first.
-pub(super) fn runs_table(web: &Web, runs: &[Run], now: Timestamp, with_repository: bool) -> Markup {
+pub(super) fn runs_table(web: &Web, runs: &[Run], now: Timestamp, place: Place) -> Markup {
     html! {
         div.panel { div.scroll tabindex="0" role="region" aria-label="Runs" {
             table {
                 thead { tr {
                     th scope="col" { "State" }
-                    th scope="col" { "Subject" }
+                    th scope="col" { @if place == Place::Pull { "Run" } @else { "Subject" } }
                     th scope="col" { "Connectors" }
                     th scope="col" { "Commit" }
                     th scope="col" { "Caused by" }
                     th.right scope="col" { "Time" }
                     th.right scope="col" { "Made" }
                 } }
-                tbody { @for run in runs { (runs_row(web, run, now, with_repository)) } }
+                tbody { @for run in runs { (runs_row(web, run, now, place)) } }
             }
         } }
     }
 }
 
-fn runs_row(web: &Web, run: &Run, now: Timestamp, with_repository: bool) -> Markup {
+fn runs_row(web: &Web, run: &Run, now: Timestamp, place: Place) -> Markup {
     html! {
         tr {
             td { (state_badge(Look::of_run(run))) }
             th scope="row" {
-                a href=(web.links.run(run.id)) { (subject(run)) }
-                @if with_repository { div.muted.small { (run.repository.name) } }
+                @match place {
+                    Place::Home => {
+                        a href=(web.links.run(run.id)) { (subject(run)) }
+                        div.muted.small { (run.repository.name) }
+                    }
+                    Place::Repository => a href=(web.links.run(run.id)) { (subject(run)) },
+                    Place::Pull => a.mono href=(web.links.run(run.id)) { (short_id(run)) },
+                }
             }
             td { (connectors_in_words(run)) }
             td { (commit(web, &run.repository, &run.head_sha)) }
@@ -137,7 +151,7 @@ pub(super) fn connectors_in_words(run: &Run) -> Markup {
     let passed = looks().filter(|look| *look == Look::Passed).count();
     let bad: Vec<_> = run.jobs.iter().filter(|job| Look::of_job(job).is_bad()).collect();
     html! {
-        @if let Some(problem) = &run.problem { (problem.title) }
+        @if let Some(problem) = &run.problem { (prose(&problem.title)) }
         @else if run.selection.is_none() { span.muted { "being planned" } }
         @else if run.jobs.is_empty() { span.muted { "none affected" } }
         @else {

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::{Live, Page};
-use super::parts::{commit, runs_table, what_to_write};
+use super::parts::{Place, commit, runs_table, what_to_write};
 use super::repository::{head_look, visible};
 use crate::ambient;
 use crate::domain::names::{RepoName, Sha};
@@ -140,7 +140,7 @@ fn commit_body(web: &Web, head: &Head, newest: bool, now: Timestamp) -> Markup {
         @else if latest.is_some_and(|run| run.selection.is_some()) {
             div.panel { div.pad { "This change affects no connector." } }
         }
-        (runs_table(web, &newest_first, now, false))
+        (runs_table(web, &newest_first, now, Place::Pull))
         @if newest { @if let Some(run) = latest { (what_to_write(web, run)) } }
     }
 }

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::Page;
-use super::parts::{commit, runs_table};
+use super::parts::{Place, commit, runs_table};
 use crate::ambient;
 use crate::domain::names::RepoName;
 use crate::domain::run::{Repository, Run};
@@ -61,7 +61,7 @@ pub(crate) async fn show(
         (pulls_table(&web, &repository, &pulls))
         h2 { "Recent runs" }
         @if runs.is_empty() { p.muted { "No run yet." } }
-        @else { (runs_table(&web, &runs, now, false)) }
+        @else { (runs_table(&web, &runs, now, Place::Repository)) }
     };
     let page = Page {
         title: repository.name.as_str(),

@@ -13,7 +13,9 @@ use crate::domain::ids::RunId;
 use crate::domain::run::{Job, Run};
 use crate::domain::state::RunState;
 use crate::domain::time::Timestamp;
-use crate::render::html::{big_state_badge, problem, reasons, selection, state_badge, steps_grid};
+use crate::render::html::{
+    big_state_badge, problem, prose, reasons, selection, state_badge, steps_grid,
+};
 use crate::render::look::Look;
 use crate::web::Web;
 use crate::web::access::Visitor;
@@ -21,8 +23,10 @@ use crate::web::error::Answer;
 use crate::web::files::visible_run;
 use crate::web::names::Named;
 
-/// More connectors than this: pictures are on their own pages only.
+/// With more connectors than this, pictures are on the connectors' own pages only.
 const PICTURES: usize = 12;
+/// With more than this, only what did not pass stands open.
+const ALL_OPEN: usize = 2;
 const REASONS: usize = 8;
 
 pub(crate) async fn show(
@@ -75,7 +79,7 @@ pub(super) fn notices(web: &Web, run: &Run) -> Markup {
                 "A newer head took over: " a href=(web.links.run(by)) { "its run" } "."
             } }
         } @else if let Some(why) = &run.cancel {
-            div.notice { p { "Its end was asked for: " (why) } }
+            div.notice { p { "Its end was asked for: " (prose(why)) } }
         }
         @if let Some(trouble) = &run.problem { (problem(trouble)) }
     }
@@ -104,8 +108,9 @@ fn connectors(web: &Web, run: &Run) -> Markup {
 fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
     let look = Look::of_job(job);
     let few = run.jobs.len() <= PICTURES;
+    let open = few && (run.jobs.len() <= ALL_OPEN || look.is_bad() || look == Look::Running);
     html! {
-        details class={ "step " (look.class()) } open[few] #{ "connector-" (job.connector) } {
+        details class={ "step " (look.class()) } open[open] #{ "connector-" (job.connector) } {
             summary {
                 (state_badge(look))
                 span.title { (job.connector) }
@@ -122,21 +127,26 @@ fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
 
 fn facts(web: &Web, run: &Run) -> Markup {
     html! {
-        div.panel { div.pad {
-            dl.facts {
-                dt { "Asked for" } dd { (parts::scope(run)) }
-                dt { "Head" } dd { (commit(web, &run.repository, &run.head_sha)) " " code { (run.head_ref) } }
-                dt { "Base" } dd { (commit(web, &run.repository, &run.base_sha)) " " code { (run.base_ref) } }
-                @if let Some(sha) = &run.merge_base {
-                    dt { "Merge base" } dd { (commit(web, &run.repository, sha)) }
-                }
-                (fact_time("Made", Some(run.created_at)))
-                (fact_time("Started", run.started_at))
-                (fact_time("Concluded", run.concluded_at))
-                dt { "As JSON" }
-                dd { a.mono href={ (web.links.public) "/api/v1/runs/" (run.id) } { (run.id) } }
+        div.pair {
+            div.panel { div.pad { dl.facts { (asked(web, run)) } } }
+            @if let Some(found) = &run.selection {
+                div.panel { div.pad { (selection(found)) } }
             }
-            @if let Some(found) = &run.selection { (selection(found)) }
-        } }
+        }
+    }
+}
+
+fn asked(web: &Web, run: &Run) -> Markup {
+    let commit = |sha| commit(web, &run.repository, sha);
+    html! {
+        dt { "Asked for" } dd { (parts::scope(run)) }
+        dt { "Head" } dd { (commit(&run.head_sha)) " " code { (run.head_ref) } }
+        dt { "Base" } dd { (commit(&run.base_sha)) " " code { (run.base_ref) } }
+        @if let Some(sha) = &run.merge_base { dt { "Merge base" } dd { (commit(sha)) } }
+        (fact_time("Made", Some(run.created_at)))
+        (fact_time("Started", run.started_at))
+        (fact_time("Concluded", run.concluded_at))
+        dt { "As JSON" }
+        dd { a.mono href={ (web.links.public) "/api/v1/runs/" (run.id) } { (run.id) } }
     }
 }

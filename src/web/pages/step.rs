@@ -56,7 +56,7 @@ pub(crate) async fn show(
     let body = html! {
         h1 { (job.connector) span.muted { " / " } (step.id) }
         p.lead {
-            @if current { (big_state_badge(look)) span { (took(step, now)) } (happened(step)) }
+            @if current { (big_state_badge(look)) span { (took(step, now)) } span { (happened(step)) } }
             @else { span.tag { "attempt " (attempt) " of " (step.attempt) } }
         }
         (notices(&web, &run))
