@@ -186,7 +186,7 @@ async fn reports_are_found_under_both_their_names() {
 async fn a_log_is_found_where_an_earlier_holder_left_it() {
     let house = House::open().await;
     let id = house.planned(&Tale::default()).await;
-    let term = Duration::from_millis(200);
+    let term = Duration::from_secs(1);
     let (lease, run, job) = house.store.claim_job(house.worker, term).await.unwrap().unwrap();
     let file = objects::step_log(&step_id("install"), 1);
     let first = objects::epoch_prefix(&run, &job.connector, lease.epoch);
@@ -201,7 +201,7 @@ async fn a_log_is_found_where_an_earlier_holder_left_it() {
     house.store.record(&lease, &[install]).await.unwrap();
     let path = log_path(id).replace("/unit/", "/install/");
     assert_eq!(house.page(&path).await, "of the first holder");
-    tokio::time::sleep(term * 2).await;
+    tokio::time::sleep(term + Duration::from_millis(200)).await;
     let (second, ..) = house.claim().await;
     assert!(second.epoch > lease.epoch);
     assert_eq!(house.page(&path).await, "of the first holder");
