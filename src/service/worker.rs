@@ -121,10 +121,12 @@ impl Worker {
         let epoch = lease.epoch;
         self.store.settle_job(lease, &records, conclusion).await?;
         info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
-        let settled = Run { jobs: vec![Job { epoch, ..job.clone() }], ..run.clone() };
+        let job = Job { epoch, steps: records, ..job.clone() };
+        let id = job.id;
+        let settled = Run { jobs: vec![job], ..run.clone() };
         // The janitor repeats this if it fails.
-        if let Err(error) = self.archivist.archive_job(&settled, job.id).await {
-            warn!(job = %job.id, "objects get their final names later: {error:#}");
+        if let Err(error) = self.archivist.archive_job(&settled, id).await {
+            warn!(job = %id, "objects get their final names later: {error:#}");
         }
         Ok(())
     }
