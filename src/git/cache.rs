@@ -75,6 +75,11 @@ impl BareRepo {
         &self.objects
     }
 
+    /// Are all of these commits here?
+    pub async fn has(&self, shas: &[Sha]) -> Result<bool, GitError> {
+        Ok(self.missing(shas).await?.is_empty())
+    }
+
     /// Brings the commits here with all their history, and keeps them. What is here already costs
     /// no request. A commit that its origin no longer has is [`GitError::Vanished`].
     pub async fn fetch(&self, auth: Option<&SecretString>, shas: &[Sha]) -> Result<(), GitError> {

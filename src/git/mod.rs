@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod local;
 mod objects;
+mod origin;
 
 pub use self::cache::{BareRepo, GitCache};
 pub use self::error::GitError;

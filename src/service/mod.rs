@@ -1,3 +1,15 @@
-//! service.
+//! The background loops. Each asks what should be true now, so a lost wake-up costs latency and
+//! never correctness. They meet the web only in the database.
 
+pub mod archive;
+pub mod commands;
+pub mod intake;
+pub mod janitor;
+pub mod journal;
+pub mod planner;
 pub mod planning;
+pub mod publisher;
+pub mod source;
+pub mod ticking;
+pub mod trust;
+pub mod worker;

@@ -268,7 +268,7 @@ impl Documents {
         &mut self,
         tree: &Snapshot<'_>,
         wanted: &BTreeSet<&str>,
-        same: &dyn Fn(&str) -> Option<Source>,
+        same: &(dyn Fn(&str) -> Option<Source> + Sync),
     ) -> Result<HashMap<String, Arc<Result<Document, String>>>, PlanningError> {
         let mut found = HashMap::new();
         let mut missing = BTreeSet::new();

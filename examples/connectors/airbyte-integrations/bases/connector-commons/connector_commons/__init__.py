@@ -1,0 +1,1 @@
+"""What the connectors that handle money share."""

@@ -1,0 +1,1 @@
+"""Writes invoices as a double-entry ledger."""

@@ -1,0 +1,15 @@
+"""Starts the connector: `python3 main.py spec`."""
+
+import sys
+from pathlib import Path
+
+# Nothing is installed here, since the example needs no network: the shared code is beside us.
+BASES = Path(__file__).resolve().parents[2] / "bases"
+sys.path[:0] = [str(BASES / "connector-protocol"), str(BASES / "connector-commons")]
+
+from connector_protocol.entrypoint import run  # noqa: E402
+
+from destination_ledger.destination import DestinationLedger  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run(DestinationLedger(), sys.argv[1:]))

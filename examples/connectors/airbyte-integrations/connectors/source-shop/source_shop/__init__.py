@@ -1,0 +1,1 @@
+"""Reads products and invoices of a shop, with exact amounts."""

@@ -1,0 +1,1 @@
+"""Reads hourly readings of weather stations, and makes daily means of them."""

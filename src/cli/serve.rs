@@ -1,0 +1,456 @@
+//! `serve` and `worker`: the loops put together.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::exit::UsageError;
+use crate::ambient;
+use crate::blobs::{Blobs, BlobsUrl};
+use crate::config::server::{ExecutorKind, Settings};
+use crate::domain::ids::WorkerId;
+use crate::domain::links::Links;
+use crate::engine::Engine;
+use crate::exec::Executors;
+use crate::exec::docker::{Docker, DockerOptions, Reaper};
+use crate::exec::host::Host;
+use crate::git::GitCache;
+use crate::github::webhook::WebhookSecrets;
+use crate::github::{Github, GithubSettings};
+use crate::service::archive::Archivist;
+use crate::service::intake::Intake;
+use crate::service::janitor::Janitor;
+use crate::service::planner::Planner;
+use crate::service::publisher::Publisher;
+use crate::service::source::Sources;
+use crate::service::ticking::{Rhythm, drive};
+use crate::service::worker::Worker;
+use crate::store::{Store, Topic};
+use crate::web::{self, EngineAnswer, Health, NoEngine, Web};
+
+/// The state folder, and this process's place in it: several processes may share the folder, each
+/// under a number of its own.
+#[derive(Debug)]
+pub struct StateDir {
+    pub path: PathBuf,
+    /// Of the folder: marks our containers on an engine that others use too.
+    pub instance: String,
+    /// Of the place: the same over restarts, so that the leases of a dead predecessor are known.
+    pub worker: WorkerId,
+    place: u32,
+    _lock: File,
+}
+
+/// So many processes may share one state folder.
+const PLACES: u32 = 64;
+
+impl StateDir {
+    /// Makes the folder (mode 0700) and takes the first free place in it.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("can't make the state folder {}", path.display()))?;
+        let instance = kept(&path.join("instance"), || ambient::ulid().to_string())?;
+        for place in 0..PLACES {
+            let Some(lock) = try_lock(&path.join(format!("process-{place}.lock")))? else {
+                continue;
+            };
+            let id = path.join(format!("process-{place}.id"));
+            let id = kept(&id, || WorkerId::new(ambient::ulid()).to_string())?;
+            let worker = id.trim().parse().context("the state folder's process id")?;
+            let instance = instance.trim().to_owned();
+            return Ok(Self { path: path.to_owned(), instance, worker, place, _lock: lock });
+        }
+        bail!("{PLACES} processes use the state folder {} already", path.display())
+    }
+
+    /// This process's own folder for sources, logs and outputs of running jobs.
+    fn spool(&self) -> anyhow::Result<PathBuf> {
+        self.folder(&format!("spool/{}", self.place))
+    }
+
+    /// The installation's key, made here if no setting gives one.
+    fn key(&self, settings: &Settings) -> anyhow::Result<[u8; 32]> {
+        if let Some(key) = settings.key()? {
+            return Ok(key);
+        }
+        let made = kept(&self.path.join("key"), || hex::encode(rand::random::<[u8; 32]>()))?;
+        let bytes = hex::decode(made.trim()).context("the state folder's key")?;
+        bytes.try_into().ok().context("the state folder's key is not 32 bytes long")
+    }
+
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.path.join(name);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        Ok(folder)
+    }
+}
+
+/// The lock of a place, or `None` if a living process has it.
+fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
+    let opened = File::options().create(true).truncate(false).write(true).open(path);
+    let file = opened.with_context(|| {
+        format!(
+            "can't write to the state folder: {} (is the disk full or read-only?)",
+            path.display()
+        )
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).context("can't lock the state folder"),
+    }
+}
+
+/// A small file's content, made once.
+fn kept(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<String> {
+    if let Ok(text) = fs::read_to_string(path) {
+        return Ok(text);
+    }
+    let text = make();
+    let written = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("can't write {}", path.display()))?;
+    Ok(text)
+}
+
+/// Which parts of the program run in this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// Webhook, pages, intake, planning, publishing.
+    pub server: bool,
+    /// Jobs at once; 0: none.
+    pub workers: usize,
+}
+
+/// A running server (or worker).
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens, if it does.
+    pub address: Option<SocketAddr>,
+    pub links: Links,
+    pub store: Store,
+    pub worker: WorkerId,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    janitor: Janitor,
+}
+
+impl Running {
+    /// Stops all loops, gives unfinished jobs back, and clears this host's containers.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let patience = Duration::from_secs(20);
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            warn!("some loops did not end in {patience:?}");
+        }
+        if let Err(error) = self.janitor.reap().await {
+            warn!("containers were left behind: {error:#}");
+        }
+    }
+}
+
+/// What the loops share.
+struct Common {
+    store: Store,
+    blobs: Blobs,
+    github: Arc<Github>,
+    links: Links,
+    sources: Sources,
+    archivist: Archivist,
+    worker: WorkerId,
+}
+
+/// Puts everything together and starts it.
+pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running> {
+    let state = StateDir::open(&settings.state_dir(ambient::env)?)?;
+    let listen = settings.listen()?;
+    // Bound first: the address may be asked for with port 0, and links need the true one.
+    let listener = if parts.server { Some(bind(listen).await?) } else { None };
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let links = Links {
+        public: settings.public_url(address.unwrap_or(listen))?,
+        github: settings.github_url()?,
+    };
+    let common = connect(settings, &state, links).await?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let executors = Arc::new(executors(settings, &state, parts).await?);
+    let reaper = match executors.as_ref() {
+        Some(Executors::Docker(docker)) => Some(docker.reaper()),
+        Some(Executors::Host(_)) | None => None,
+    };
+    let janitor = janitor(settings, &common, reaper)?;
+    common.store.expire_leases_of(common.worker).await?;
+    janitor.reap().await.unwrap_or_else(|error| {
+        warn!("containers of an earlier process were not looked at: {error:#}");
+        false
+    });
+    if let Some(listener) = listener {
+        let loops = (&tasks, &stop);
+        serve(settings, &state, &common, executors.as_ref().as_ref(), listener, loops)?;
+    }
+    if parts.workers > 0 {
+        work(settings, &state, &common, executors, (&tasks, &stop), parts.workers)?;
+    }
+    clean(&common, &janitor, &tasks, &stop);
+    let (store, worker) = (common.store.clone(), common.worker);
+    tasks.spawn(hold(state, stop.clone()));
+    Ok(Running { address, links: common.links, store, worker, stop, tasks, janitor })
+}
+
+/// Keeps the state folder's lock until everything stops.
+async fn hold(state: StateDir, stop: CancellationToken) {
+    stop.cancelled().await;
+    drop(state);
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        let mend = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program has that port; stop it, or choose another with --listen"
+            }
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need privileges",
+            _ => "choose another address with --listen",
+        };
+        anyhow::anyhow!("can't listen on {listen}: {error} ({mend})")
+    })
+}
+
+async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow::Result<Common> {
+    let store = Store::open(&settings.database_url(&state.path)).await?;
+    let blobs_url: BlobsUrl = settings.store_url(&state.path).parse()?;
+    let blobs = Blobs::open(&blobs_url).await?;
+    let github = Arc::new(Github::new(GithubSettings {
+        api_url: settings.github_api_url()?,
+        app_id: settings.app_id()?,
+        private_key: settings.private_key()?,
+        ca_file: settings.ca_file(),
+    })?);
+    let sources = Sources {
+        github: github.clone(),
+        cache: GitCache::new(state.folder("git")?).with_ca_file(settings.ca_file()),
+        github_url: links.github.clone(),
+    };
+    let archivist = Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
+    Ok(Common { store, blobs, github, links, sources, archivist, worker: state.worker })
+}
+
+async fn executors(
+    settings: &Settings,
+    state: &StateDir,
+    parts: Parts,
+) -> anyhow::Result<Option<Executors>> {
+    match settings.executor()? {
+        ExecutorKind::Host => Ok(Some(Executors::Host(Host::default()))),
+        ExecutorKind::Docker => {
+            let options = DockerOptions::new(state.instance.clone());
+            match Docker::connect(settings.text("DOCKER_HOST"), options).await {
+                Ok(docker) => Ok(Some(Executors::Docker(docker))),
+                Err(error) if parts.workers == 0 => {
+                    info!("no engine here, and no workers either: {error}");
+                    Ok(None)
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+fn janitor(
+    settings: &Settings,
+    common: &Common,
+    reaper: Option<Reaper>,
+) -> anyhow::Result<Janitor> {
+    Ok(Janitor {
+        store: common.store.clone(),
+        archivist: common.archivist.clone(),
+        reaper,
+        worker: common.worker,
+        retention: settings.retention()?,
+    })
+}
+
+type Loops<'a> = (&'a TaskTracker, &'a CancellationToken);
+
+fn serve(
+    settings: &Settings,
+    state: &StateDir,
+    common: &Common,
+    executors: Option<&Executors>,
+    listener: TcpListener,
+    (tasks, stop): Loops<'_>,
+) -> anyhow::Result<()> {
+    let served = Arc::new(settings.repositories()?);
+    let (store, github) = (common.store.clone(), common.github.clone());
+    let intake = Intake { store: store.clone(), github: github.clone(), served };
+    let planner =
+        Planner { store: store.clone(), sources: common.sources.clone(), worker: common.worker };
+    let publisher = Publisher {
+        store: store.clone(),
+        github,
+        links: common.links.clone(),
+        worker: common.worker,
+    };
+    let next = settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT");
+    let secrets = WebhookSecrets::new(settings.webhook_secret()?, next);
+    let health: Arc<dyn Health> = match executors {
+        Some(Executors::Docker(docker)) => Arc::new(EngineHealth { docker: docker.clone() }),
+        Some(Executors::Host(_)) | None => Arc::new(NoEngine),
+    };
+    let web = Web {
+        store: store.clone(),
+        blobs: common.blobs.clone(),
+        links: common.links.clone(),
+        webhook_secrets: Arc::new(secrets),
+        api_token: settings.secret("CHECKVALVE_API_TOKEN"),
+        key: Arc::new(state.key(settings)?),
+        health,
+        metrics: Arc::default(),
+        stop: stop.clone(),
+    };
+    let address = listener.local_addr()?;
+    tasks.spawn(web::serve(listener, web::router(web), stop.clone()));
+    // Several at once, so that one slow repository does not hold up the others.
+    for _ in 0..4 {
+        let (intake, planner, publisher) = (intake.clone(), planner.clone(), publisher.clone());
+        let each = |name| Rhythm { name, period: Duration::from_secs(2) };
+        let nudge = Some(store.nudge(Topic::Deliveries));
+        tasks.spawn(drive(each("intake"), nudge, stop.clone(), move || {
+            let intake = intake.clone();
+            async move { intake.pass().await }
+        }));
+        let nudge = Some(store.nudge(Topic::Planning));
+        tasks.spawn(drive(each("planner"), nudge, stop.clone(), move || {
+            let planner = planner.clone();
+            async move { planner.pass().await }
+        }));
+        let nudge = Some(store.nudge(Topic::Heads));
+        tasks.spawn(drive(each("publisher"), nudge, stop.clone(), move || {
+            let publisher = publisher.clone();
+            async move { publisher.pass().await }
+        }));
+    }
+    info!("listening on http://{address}, seen from outside as {}", common.links.public);
+    Ok(())
+}
+
+fn work(
+    settings: &Settings,
+    state: &StateDir,
+    common: &Common,
+    executors: Arc<Option<Executors>>,
+    (tasks, stop): Loops<'_>,
+    workers: usize,
+) -> anyhow::Result<()> {
+    let Some(executor) = executors.as_ref().clone() else { bail!("there is no executor") };
+    let spool = state.spool()?;
+    clear(&spool)?;
+    let worker = Worker {
+        store: common.store.clone(),
+        sources: common.sources.clone(),
+        archivist: common.archivist.clone(),
+        engine: Engine::new(executor, settings.slots()?),
+        links: common.links.clone(),
+        worker: common.worker,
+        instance: state.instance.clone(),
+        spool,
+        term: settings.lease()?,
+    };
+    for _ in 0..workers {
+        let (worker, ending) = (worker.clone(), stop.clone());
+        let rhythm = Rhythm { name: "worker", period: Duration::from_secs(2) };
+        let nudge = Some(common.store.nudge(Topic::Jobs));
+        tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
+            let (worker, ending) = (worker.clone(), ending.clone());
+            async move { worker.pass(&ending).await }
+        }));
+    }
+    Ok(())
+}
+
+/// Removes what a dead predecessor spooled; the folder is ours alone by the lock of our place.
+fn clear(spool: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(spool)? {
+        let path = entry?.path();
+        fs::remove_dir_all(&path).with_context(|| format!("can't clear {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn clean(common: &Common, janitor: &Janitor, tasks: &TaskTracker, stop: &CancellationToken) {
+    let archivist = common.archivist.clone();
+    let rhythm = Rhythm { name: "archive", period: Duration::from_secs(5) };
+    let nudge = Some(common.store.nudge(Topic::Runs));
+    tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
+        let archivist = archivist.clone();
+        async move { archivist.pass().await }
+    }));
+    let reaping = janitor.clone();
+    let rhythm = Rhythm { name: "reaper", period: Duration::from_secs(30) };
+    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
+        let janitor = reaping.clone();
+        async move { janitor.reap().await }
+    }));
+    let tidying = janitor.clone();
+    let rhythm = Rhythm { name: "janitor", period: Duration::from_secs(5) };
+    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
+        let janitor = tidying.clone();
+        async move { janitor.tidy().await }
+    }));
+}
+
+/// Whether steps can run, for `/readyz`.
+#[derive(Debug)]
+struct EngineHealth {
+    docker: Docker,
+}
+
+impl Health for EngineHealth {
+    fn engine(&self) -> EngineAnswer<'_> {
+        Box::pin(async move { self.docker.ping().await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// `serve` and `worker` from the command line: starts, waits for an end signal, stops.
+pub async fn run(settings: &Settings, parts: Parts) -> anyhow::Result<()> {
+    if parts.server {
+        settings.repositories().map_err(UsageError::from)?;
+        settings.webhook_secret().map_err(UsageError::from)?;
+    }
+    settings.app_id().map_err(UsageError::from)?;
+    let key = settings.private_key().map_err(UsageError::from)?;
+    if !key.expose_secret().contains("PRIVATE KEY") {
+        bail!(UsageError(
+            "CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()
+        ));
+    }
+    let running = start(settings, parts).await?;
+    super::signals::end().await;
+    info!("stopping: unfinished jobs go back to the queue");
+    running.stop().await;
+    Ok(())
+}

@@ -1,0 +1,480 @@
+//! The server's settings: environment first, then a TOML file with the same keys (design §6.2).
+//! Unknown keys are refused with the closest name; every secret may also stand in a file
+//! (`NAME_FILE`).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use secrecy::SecretString;
+
+use super::duration;
+use crate::domain::names::RepoName;
+
+/// A setting that is missing or wrong: which one, where it was read, and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{name} is not set: {mend}")]
+    Missing { name: &'static str, mend: &'static str },
+    #[error("{name} (from {origin}): {why}")]
+    Invalid { name: String, origin: String, why: String },
+    #[error("{path}: {message}")]
+    File { path: String, message: String },
+}
+
+/// One setting's name; secrets may also be given as `NAME_FILE`.
+struct Key {
+    name: &'static str,
+    secret: bool,
+}
+
+const fn plain(name: &'static str) -> Key {
+    Key { name, secret: false }
+}
+
+const fn secret(name: &'static str) -> Key {
+    Key { name, secret: true }
+}
+
+const KEYS: &[Key] = &[
+    plain("CHECKVALVE_REPOSITORIES"),
+    plain("CHECKVALVE_LISTEN"),
+    plain("CHECKVALVE_PUBLIC_URL"),
+    plain("CHECKVALVE_STATE_DIR"),
+    secret("CHECKVALVE_KEY"),
+    plain("CHECKVALVE_GITHUB_CLIENT_ID"),
+    secret("CHECKVALVE_GITHUB_CLIENT_SECRET"),
+    secret("CHECKVALVE_API_TOKEN"),
+    plain("CHECKVALVE_ADMINS"),
+    plain("CHECKVALVE_CPUS"),
+    plain("CHECKVALVE_MEMORY"),
+    plain("CHECKVALVE_NETWORK_POOL"),
+    plain("CHECKVALVE_LEASE"),
+    plain("CHECKVALVE_RETENTION"),
+    plain("CHECKVALVE_CA_FILE"),
+    secret("CHECKVALVE_DATABASE_URL"),
+    plain("CHECKVALVE_STORE"),
+    plain("TEST_REPORTS_BUCKET_NAME"),
+    plain("CHECKVALVE_GITHUB_API_URL"),
+    plain("CHECKVALVE_GITHUB_URL"),
+    plain("CHECKVALVE_GITHUB_APP_ID"),
+    secret("CHECKVALVE_GITHUB_PRIVATE_KEY"),
+    secret("CHECKVALVE_WEBHOOK_SECRET"),
+    secret("CHECKVALVE_WEBHOOK_SECRET_NEXT"),
+    plain("CHECKVALVE_WORKERS"),
+    plain("CHECKVALVE_SLOTS"),
+    plain("CHECKVALVE_EXECUTOR"),
+    plain("DOCKER_HOST"),
+    plain("CHECKVALVE_LOG"),
+    plain("CHECKVALVE_LOG_FORMAT"),
+];
+
+/// Where steps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutorKind {
+    Docker,
+    Host,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where a value was found, and the value.
+#[derive(Debug, Clone)]
+struct Found {
+    value: String,
+    origin: String,
+}
+
+/// Every setting that is set, before it is understood.
+#[derive(Debug, Default)]
+pub struct Settings {
+    found: BTreeMap<&'static str, Found>,
+}
+
+impl Settings {
+    /// Reads the environment through `env` and, if given, the file.
+    pub fn read(
+        env: impl Fn(&str) -> Option<String>,
+        file: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        let mut found = match file {
+            Some(path) => from_file(path)?,
+            None => BTreeMap::new(),
+        };
+        for key in KEYS {
+            if let Some(value) = from_environment(key, &env)? {
+                found.insert(key.name, value);
+            }
+        }
+        Ok(Self { found })
+    }
+
+    /// Sets a value from a command-line flag, which wins over everything.
+    pub fn set(&mut self, name: &'static str, value: String) {
+        let origin = "the command line".to_owned();
+        self.found.insert(name, Found { value, origin });
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.found.get(name).map(|found| found.value.as_str())
+    }
+
+    pub fn secret(&self, name: &str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(found) = self.found.get(name) else { return Ok(None) };
+        parse(&found.value).map(Some).map_err(|why| SettingsError::Invalid {
+            name: name.to_owned(),
+            origin: found.origin.clone(),
+            why,
+        })
+    }
+
+    /// The repositories that are served; required by `serve`.
+    pub fn repositories(&self) -> Result<Served, SettingsError> {
+        self.parsed("CHECKVALVE_REPOSITORIES", Served::parse)?.ok_or(SettingsError::Missing {
+            name: "CHECKVALVE_REPOSITORIES",
+            mend: "name the repositories to serve, as in `acme/connectors` or `acme/*`",
+        })
+    }
+
+    pub fn listen(&self) -> Result<SocketAddr, SettingsError> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| format!("`{text}` is no address: write `127.0.0.1:8080`"))
+        };
+        Ok(self
+            .parsed("CHECKVALVE_LISTEN", parse)?
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))))
+    }
+
+    /// `CHECKVALVE_PUBLIC_URL`, or the listen address, without a `/` at the end.
+    pub fn public_url(&self, listen: SocketAddr) -> Result<String, SettingsError> {
+        Ok(self.url("CHECKVALVE_PUBLIC_URL")?.unwrap_or_else(|| format!("http://{listen}")))
+    }
+
+    pub fn github_api_url(&self) -> Result<String, SettingsError> {
+        let default = || "https://api.github.com".to_owned();
+        Ok(self.url("CHECKVALVE_GITHUB_API_URL")?.unwrap_or_else(default))
+    }
+
+    pub fn github_url(&self) -> Result<String, SettingsError> {
+        let default = || "https://github.com".to_owned();
+        Ok(self.url("CHECKVALVE_GITHUB_URL")?.unwrap_or_else(default))
+    }
+
+    fn url(&self, name: &str) -> Result<Option<String>, SettingsError> {
+        self.parsed(name, |text| match url::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {
+                Ok(text.trim_end_matches('/').to_owned())
+            }
+            Ok(_) | Err(_) => Err(format!("`{text}` is no http(s) address")),
+        })
+    }
+
+    /// The folder of the database, objects, git caches and spools.
+    pub fn state_dir(
+        &self,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<PathBuf, SettingsError> {
+        if let Some(dir) = self.text("CHECKVALVE_STATE_DIR") {
+            return Ok(PathBuf::from(dir));
+        }
+        if let Some(state) = env("XDG_STATE_HOME") {
+            return Ok(PathBuf::from(state).join("checkvalve"));
+        }
+        let home = env("HOME").ok_or(SettingsError::Missing {
+            name: "CHECKVALVE_STATE_DIR",
+            mend: "there is no HOME either; name a folder for database, objects and caches",
+        })?;
+        Ok(PathBuf::from(home).join(".local/state/checkvalve"))
+    }
+
+    pub fn database_url(&self, state: &Path) -> String {
+        let default = || format!("sqlite:{}", state.join("checkvalve.db").display());
+        self.text("CHECKVALVE_DATABASE_URL").map_or_else(default, str::to_owned)
+    }
+
+    pub fn store_url(&self, state: &Path) -> String {
+        if let Some(url) = self.text("CHECKVALVE_STORE") {
+            return url.to_owned();
+        }
+        match self.text("TEST_REPORTS_BUCKET_NAME") {
+            Some(bucket) => format!("s3://{bucket}"),
+            None => format!("file:{}", state.join("objects").display()),
+        }
+    }
+
+    pub fn app_id(&self) -> Result<String, SettingsError> {
+        self.text("CHECKVALVE_GITHUB_APP_ID").map(str::to_owned).ok_or(SettingsError::Missing {
+            name: "CHECKVALVE_GITHUB_APP_ID",
+            mend: "copy the App ID or client ID from the App's settings page on GitHub",
+        })
+    }
+
+    pub fn private_key(&self) -> Result<SecretString, SettingsError> {
+        self.secret("CHECKVALVE_GITHUB_PRIVATE_KEY").ok_or(SettingsError::Missing {
+            name: "CHECKVALVE_GITHUB_PRIVATE_KEY",
+            mend: "name the App's PEM file in CHECKVALVE_GITHUB_PRIVATE_KEY_FILE",
+        })
+    }
+
+    pub fn webhook_secret(&self) -> Result<SecretString, SettingsError> {
+        self.secret("CHECKVALVE_WEBHOOK_SECRET").ok_or(SettingsError::Missing {
+            name: "CHECKVALVE_WEBHOOK_SECRET",
+            mend: "set the same secret here and in the App's webhook settings on GitHub",
+        })
+    }
+
+    /// The installation's key; `None` when it is to be made in the state folder.
+    pub fn key(&self) -> Result<Option<[u8; 32]>, SettingsError> {
+        self.parsed("CHECKVALVE_KEY", |text| {
+            BASE64
+                .decode(text.trim())
+                .ok()
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| "it must be 32 bytes in base64 (`openssl rand -base64 32`)".into())
+        })
+    }
+
+    /// Jobs at once.
+    pub fn workers(&self) -> Result<usize, SettingsError> {
+        Ok(self.parsed("CHECKVALVE_WORKERS", count)?.unwrap_or_else(cores))
+    }
+
+    /// Steps at once.
+    pub fn slots(&self) -> Result<usize, SettingsError> {
+        Ok(self.parsed("CHECKVALVE_SLOTS", count)?.unwrap_or_else(cores).max(1))
+    }
+
+    pub fn executor(&self) -> Result<ExecutorKind, SettingsError> {
+        let parse = |text: &str| match text {
+            "docker" => Ok(ExecutorKind::Docker),
+            "host" => Ok(ExecutorKind::Host),
+            _ => Err(format!("`{text}` is no executor: write `docker` or `host`")),
+        };
+        Ok(self.parsed("CHECKVALVE_EXECUTOR", parse)?.unwrap_or(ExecutorKind::Docker))
+    }
+
+    pub fn lease(&self) -> Result<Duration, SettingsError> {
+        let parse = |text: &str| match duration::parse(text) {
+            Ok(lease) if lease >= Duration::from_secs(1) => Ok(lease),
+            Ok(_) => Err("a lease is at least `1s`".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(self.parsed("CHECKVALVE_LEASE", parse)?.unwrap_or(Duration::from_secs(30)))
+    }
+
+    pub fn retention(&self) -> Result<Duration, SettingsError> {
+        let parse = |text: &str| duration::parse(text).map_err(|error| error.to_string());
+        Ok(self.parsed("CHECKVALVE_RETENTION", parse)?.unwrap_or(Duration::from_secs(45 * 86_400)))
+    }
+
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.text("CHECKVALVE_CA_FILE").map(PathBuf::from)
+    }
+
+    pub fn log_format(&self) -> Result<LogFormat, SettingsError> {
+        let parse = |text: &str| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("`{text}` is no log format: write `text` or `json`")),
+        };
+        Ok(self.parsed("CHECKVALVE_LOG_FORMAT", parse)?.unwrap_or(LogFormat::Text))
+    }
+}
+
+/// Which repositories are served.
+#[derive(Debug, Clone)]
+pub struct Served {
+    globs: GlobSet,
+}
+
+impl Served {
+    /// Globs `owner/repo`, separated by commas or blanks; `*` stays within one part, and case is
+    /// ignored, as GitHub does.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut builder = GlobSetBuilder::new();
+        let mut any = false;
+        for glob in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|g| !g.is_empty()) {
+            if glob.split('/').count() != 2 {
+                return Err(format!("`{glob}` must read `owner/repo`, as in `acme/*`"));
+            }
+            let parsed =
+                GlobBuilder::new(glob).literal_separator(true).case_insensitive(true).build();
+            builder.add(parsed.map_err(|error| error.to_string())?);
+            any = true;
+        }
+        if !any {
+            return Err("it names no repository; write `owner/repo` or `owner/*`".to_owned());
+        }
+        Ok(Self { globs: builder.build().map_err(|error| error.to_string())? })
+    }
+
+    pub fn serves(&self, name: &RepoName) -> bool {
+        self.globs.is_match(name.as_str())
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("`{text}` is no whole number"))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn from_environment(
+    key: &Key,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<Found>, SettingsError> {
+    if let Some(value) = env(key.name) {
+        return Ok(Some(Found { value, origin: "the environment".to_owned() }));
+    }
+    if !key.secret {
+        return Ok(None);
+    }
+    let name = format!("{}_FILE", key.name);
+    let Some(path) = env(&name) else { return Ok(None) };
+    let value = std::fs::read_to_string(&path).map_err(|error| SettingsError::Invalid {
+        name,
+        origin: "the environment".to_owned(),
+        why: format!("can't read `{path}`: {error}"),
+    })?;
+    Ok(Some(Found { value: value.trim_end().to_owned(), origin: path }))
+}
+
+fn from_file(path: &Path) -> Result<BTreeMap<&'static str, Found>, SettingsError> {
+    let shown = path.display().to_string();
+    let failed = |message: String| SettingsError::File { path: shown.clone(), message };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error| failed(format!("{error}")))?;
+    let mut found = BTreeMap::new();
+    for (key, value) in &table {
+        let (name, value) = entry(key, value).map_err(&failed)?;
+        found.insert(name, Found { value, origin: shown.clone() });
+    }
+    Ok(found)
+}
+
+/// One key of the file: the full name, or without the prefix and in lower case.
+fn entry(key: &str, value: &toml::Value) -> Result<(&'static str, String), String> {
+    if key == "grants" {
+        return Err("`grants` belong to secrets, which this version does not have yet; \
+                    take them out"
+            .to_owned());
+    }
+    let upper = key.to_uppercase();
+    let prefixed = format!("CHECKVALVE_{upper}");
+    if let Some(known) = KEYS.iter().find(|k| k.name == upper || k.name == prefixed) {
+        return Ok((known.name, text_of(key, value)?));
+    }
+    let base = upper.strip_suffix("_FILE").unwrap_or(&upper);
+    let prefixed = format!("CHECKVALVE_{base}");
+    let of_file = KEYS.iter().find(|k| k.secret && (k.name == base || k.name == prefixed));
+    if let Some(known) = of_file {
+        let path = text_of(key, value)?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("`{key}`: can't read `{path}`: {error}"))?;
+        return Ok((known.name, text.trim_end().to_owned()));
+    }
+    let closest = KEYS
+        .iter()
+        .map(|k| k.name.strip_prefix("CHECKVALVE_").unwrap_or(k.name).to_lowercase())
+        .min_by_key(|name| strsim::damerau_levenshtein(name, &key.to_lowercase()))
+        .unwrap_or_default();
+    Err(format!("unknown key `{key}`; did you mean `{closest}`?"))
+}
+
+fn text_of(key: &str, value: &toml::Value) -> Result<String, String> {
+    match value {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Array(items) => {
+            let texts: Result<Vec<String>, String> =
+                items.iter().map(|v| text_of(key, v)).collect();
+            Ok(texts?.join(","))
+        }
+        toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Table(_) => {
+            Err(format!("`{key}` must be a text, a number or a list of texts"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &'static [(&'static str, &'static str)]) -> Settings {
+        let env = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Settings::read(env, None).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_the_designs() {
+        let settings = with(&[]);
+        assert_eq!(settings.listen().unwrap().to_string(), "127.0.0.1:8080");
+        assert_eq!(
+            settings.public_url(settings.listen().unwrap()).unwrap(),
+            "http://127.0.0.1:8080"
+        );
+        assert_eq!(settings.lease().unwrap(), Duration::from_secs(30));
+        assert_eq!(settings.retention().unwrap(), Duration::from_secs(45 * 86_400));
+        assert_eq!(settings.github_api_url().unwrap(), "https://api.github.com");
+        assert_eq!(settings.store_url(Path::new("/s")), "file:/s/objects");
+        assert!(settings.repositories().is_err());
+    }
+
+    #[test]
+    fn served_repositories_are_globs_within_one_part() {
+        let served = Served::parse("acme/*, other/One").unwrap();
+        assert!(served.serves(&"Acme/connectors".parse().unwrap()));
+        assert!(served.serves(&"other/one".parse().unwrap()));
+        assert!(!served.serves(&"evil/connectors".parse().unwrap()));
+        assert!(Served::parse("acme").is_err());
+        assert!(Served::parse(" ,").is_err());
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_unknown_keys_name_the_closest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkvalve.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nrepositories = [\"a/b\", \"c/*\"]\n")
+            .unwrap();
+        let env = |name: &str| (name == "CHECKVALVE_LISTEN").then(|| "127.0.0.1:2".to_owned());
+        let settings = Settings::read(env, Some(&path)).unwrap();
+        assert_eq!(settings.listen().unwrap().port(), 2);
+        assert!(settings.repositories().unwrap().serves(&"c/d".parse().unwrap()));
+
+        std::fs::write(&path, "lisen = \"x\"\n").unwrap();
+        let error = Settings::read(|_| None, Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "hush\n").unwrap();
+        let path = path.display().to_string();
+        let env = |n: &str| (n == "CHECKVALVE_WEBHOOK_SECRET_FILE").then(|| path.clone());
+        let settings = Settings::read(env, None).unwrap();
+        assert_eq!(settings.text("CHECKVALVE_WEBHOOK_SECRET"), Some("hush"));
+    }
+}

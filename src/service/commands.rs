@@ -1,0 +1,410 @@
+//! Comments and buttons, through one layer: the same permission check, the same effects.
+
+use std::collections::BTreeSet;
+
+use super::intake::{Failure, new_run};
+use super::trust;
+use crate::domain::command::{self, Asked, Command, Tested};
+use crate::domain::event::{Actor, Button, CheckFacts, PullFacts};
+use crate::domain::names::{ConnectorName, Sha, StepId};
+use crate::domain::run::{Repository, Run};
+use crate::domain::state::RunState;
+use crate::domain::trigger::{Scope, Target, Trigger};
+use crate::domain::verdict;
+use crate::github::{Github, Reaction};
+use crate::render::replies;
+use crate::store::{CommentAnswer, Created, Handled, NewRun, Store};
+
+/// The name of the one stable check run.
+pub const SUMMARY_CHECK: &str = "checkvalve";
+
+/// Obeys commands.
+pub(super) struct Commands<'a> {
+    pub(super) store: &'a Store,
+    pub(super) github: &'a Github,
+}
+
+/// What is to be done, once a comment or button is understood.
+#[derive(Debug, Default)]
+struct Effects {
+    scope: Option<Scope>,
+    /// Runs to end, each with the connectors of it (none named: all).
+    cancels: Vec<(crate::domain::ids::RunId, Option<Vec<ConnectorName>>)>,
+    /// A sentence each: what will happen.
+    will: Vec<String>,
+    /// A sentence each: what is not done, and why.
+    not: Vec<String>,
+}
+
+impl Commands<'_> {
+    /// Obeys a comment once, by its id.
+    pub(super) async fn comment(
+        &self,
+        repository: &Repository,
+        pull: u64,
+        comment: u64,
+        author: &Actor,
+        body: &str,
+    ) -> Result<Handled, Failure> {
+        let asked = command::parse(body);
+        if asked.is_empty() {
+            return Ok(Handled::Ignored("the comment holds no command".to_owned()));
+        }
+        if author.bot {
+            return Ok(Handled::Ignored("bots are not obeyed".to_owned()));
+        }
+        let answer = self.store.comment(repository.id, comment).await?;
+        if answer.settled {
+            return Ok(Handled::Done("obeyed already".to_owned()));
+        }
+        self.github.react(repository, comment, Reaction::Eyes).await?;
+        if !self.github.permission(repository, &author.login).await?.may_write() {
+            let text = replies::may_not_write(&author.login);
+            return self.refuse(repository, pull, answer, &text).await;
+        }
+        let Some(facts) = self.github.pull(repository, pull).await?.filter(|facts| facts.open)
+        else {
+            return self.refuse(repository, pull, answer, &replies::closed()).await;
+        };
+        self.store.observe_pull(repository, &facts, false).await?;
+        if asked.commands.contains(&Command::Help) {
+            return self.help(repository, pull, answer).await;
+        }
+        let effects = self.effects(repository, &facts, &asked).await?;
+        let cause = format!("comment-{comment}");
+        let done =
+            self.carry_out(repository, &facts, author, &effects, (Trigger::Comment, cause)).await?;
+        if effects.not.is_empty() && !effects.will.is_empty() {
+            self.github.react(repository, comment, Reaction::Rocket).await?;
+            self.store
+                .answer_comment(repository.id, &CommentAnswer { settled: true, ..answer })
+                .await?;
+            return Ok(Handled::Done(done));
+        }
+        let text = replies::partly(&effects.will, &effects.not);
+        self.refuse(repository, pull, answer, &text).await?;
+        Ok(Handled::Done(done))
+    }
+
+    /// 😕 and one reply, edited rather than repeated.
+    async fn refuse(
+        &self,
+        repository: &Repository,
+        pull: u64,
+        answer: CommentAnswer,
+        text: &str,
+    ) -> Result<Handled, Failure> {
+        self.github.react(repository, answer.comment, Reaction::Confused).await?;
+        self.reply(repository, pull, answer, text).await?;
+        Ok(Handled::Done(text.lines().next().unwrap_or_default().to_owned()))
+    }
+
+    async fn help(
+        &self,
+        repository: &Repository,
+        pull: u64,
+        answer: CommentAnswer,
+    ) -> Result<Handled, Failure> {
+        self.reply(repository, pull, answer, command::help()).await?;
+        Ok(Handled::Done("helped".to_owned()))
+    }
+
+    async fn reply(
+        &self,
+        repository: &Repository,
+        pull: u64,
+        mut answer: CommentAnswer,
+        text: &str,
+    ) -> Result<(), Failure> {
+        match answer.reply {
+            Some(reply) => self.github.edit_comment(repository, reply, text).await?,
+            None => answer.reply = Some(self.github.comment(repository, pull, text).await?),
+        }
+        answer.settled = true;
+        Ok(self.store.answer_comment(repository.id, &answer).await?)
+    }
+
+    async fn effects(
+        &self,
+        repository: &Repository,
+        pull: &PullFacts,
+        asked: &Asked,
+    ) -> Result<Effects, Failure> {
+        let mut effects = Effects { not: asked.problems.clone(), ..Effects::default() };
+        if asked.from.is_some() {
+            effects.not.push(
+                "`--from` needs step snapshots, which this version does not have yet.".into(),
+            );
+        }
+        let wants_code =
+            asked.commands.iter().any(|c| matches!(c, Command::Test(_) | Command::Retest(_)));
+        if wants_code && !trust::code_is_trusted(self.github, repository, pull, None).await? {
+            effects.not.push(replies::code_not_trusted(&pull.author.login));
+            return Ok(effects);
+        }
+        let runs = self.store.runs_of_head(repository.id, &pull.head_sha).await?;
+        for command in &asked.commands {
+            match command {
+                Command::Test(tested) => test(&mut effects, tested),
+                Command::Retest(named) => retest(&mut effects, &runs, named),
+                Command::Cancel(named) => cancel(&mut effects, &runs, named),
+                Command::OkToTest(_) => effects.not.push(replies::no_approvals_yet()),
+                Command::Help => {}
+            }
+        }
+        Ok(effects)
+    }
+
+    async fn carry_out(
+        &self,
+        repository: &Repository,
+        pull: &PullFacts,
+        actor: &Actor,
+        effects: &Effects,
+        (trigger, cause): (Trigger, String),
+    ) -> Result<String, Failure> {
+        let mut done = Vec::new();
+        for (run, connectors) in &effects.cancels {
+            let why = format!("cancelled by {}", actor.login);
+            let asked = self.store.cancel_run(*run, connectors.as_deref(), &why).await?;
+            done.push(format!("{asked} job(s) of {run} asked to end"));
+        }
+        if let Some(scope) = &effects.scope {
+            let run = NewRun {
+                trigger,
+                cause,
+                actor: actor.login.clone(),
+                scope: scope.clone(),
+                ..new_run(repository, pull)
+            };
+            done.push(match self.store.create_run(run).await? {
+                Created::Fresh(id) => format!("made {id}"),
+                Created::Exists(id) => format!("{id} is for this already"),
+            });
+        }
+        Ok(done.join("; "))
+    }
+
+    /// "Re-run" on one of our check runs, or one of our buttons.
+    pub(super) async fn button(
+        &self,
+        repository: &Repository,
+        check: &CheckFacts,
+        button: &Button,
+        sender: &Actor,
+    ) -> Result<Handled, Failure> {
+        if check.app_id != self.github.app_id().await? {
+            return Ok(Handled::Ignored("another App's check run".to_owned()));
+        }
+        let (pull, runs) = match self.pull_of_head(repository, &check.head_sha, sender).await? {
+            Ok(found) => found,
+            Err(ignored) => return Ok(ignored),
+        };
+        let mut effects = Effects::default();
+        match (button, check.name.split_once(" / ")) {
+            (Button::Rerun, Some((connector, step))) => {
+                rerun_step(&mut effects, &runs, connector, step);
+            }
+            (Button::Rerun, None) => rerun_all(&mut effects, &runs),
+            (Button::Action(action), _) if action == "retest" => retest(&mut effects, &runs, &[]),
+            (Button::Action(action), _) if action == "test" => {
+                test(&mut effects, &Tested::Affected)
+            }
+            (Button::Action(action), _) if action == "cancel" => cancel(&mut effects, &runs, &[]),
+            (Button::Action(action), _) => {
+                return Ok(Handled::Ignored(format!("no button is called `{action}`")));
+            }
+        }
+        let what = match button {
+            Button::Rerun => "rerun",
+            Button::Action(action) => action,
+        };
+        let cause = format!("check-run-{}-{what}", check.id);
+        self.press(repository, &pull, sender, &effects, cause).await
+    }
+
+    /// "Re-run all checks": everything that is affected, unless something still runs.
+    pub(super) async fn suite(
+        &self,
+        repository: &Repository,
+        suite: u64,
+        head: &Sha,
+        sender: &Actor,
+        guid: &str,
+    ) -> Result<Handled, Failure> {
+        let (pull, runs) = match self.pull_of_head(repository, head, sender).await? {
+            Ok(found) => found,
+            Err(ignored) => return Ok(ignored),
+        };
+        let mut effects = Effects::default();
+        if runs.iter().any(|run| run.state != RunState::Concluded) {
+            effects.not.push("what runs now is left alone".to_owned());
+        } else {
+            test(&mut effects, &Tested::Affected);
+        }
+        let cause = format!("check-suite-{suite}-{guid}");
+        self.press(repository, &pull, sender, &effects, cause).await
+    }
+
+    async fn press(
+        &self,
+        repository: &Repository,
+        pull: &PullFacts,
+        sender: &Actor,
+        effects: &Effects,
+        cause: String,
+    ) -> Result<Handled, Failure> {
+        if effects.scope.is_none() && effects.cancels.is_empty() {
+            return Ok(Handled::Ignored(effects.not.join("; ")));
+        }
+        let by = (Trigger::Button, cause);
+        Ok(Handled::Done(self.carry_out(repository, pull, sender, effects, by).await?))
+    }
+
+    /// The open pull request that has this commit as its head now, if `sender` may command it and
+    /// its code is trusted; else why nothing is done.
+    async fn pull_of_head(
+        &self,
+        repository: &Repository,
+        head: &Sha,
+        sender: &Actor,
+    ) -> Result<Result<(PullFacts, Vec<Run>), Handled>, Failure> {
+        let ignored = |why: &str| Ok(Err(Handled::Ignored(why.to_owned())));
+        if !self.github.permission(repository, &sender.login).await?.may_write() {
+            return ignored("the sender may not write");
+        }
+        let runs = self.store.runs_of_head(repository.id, head).await?;
+        let numbers: BTreeSet<u64> = runs.iter().filter_map(|run| run.pull).collect();
+        for number in numbers {
+            let Some(pull) = self.github.pull(repository, number).await? else { continue };
+            if !pull.open || pull.head_sha != *head {
+                continue;
+            }
+            if !trust::code_is_trusted(self.github, repository, &pull, None).await? {
+                return ignored("the code of this pull request is not trusted");
+            }
+            return Ok(Ok((pull, runs)));
+        }
+        ignored("no open pull request has this commit as its head")
+    }
+}
+
+/// `/test`: more than one of them in a comment work together.
+fn test(effects: &mut Effects, tested: &Tested) {
+    let scope = match tested {
+        Tested::Affected => Scope::Affected,
+        Tested::All => Scope::All,
+        Tested::Named(targets) => Scope::Only { targets: targets.clone() },
+    };
+    effects.will.push(match &scope {
+        Scope::Affected => "Everything that the change affects runs again.".to_owned(),
+        Scope::All => "Every connector runs.".to_owned(),
+        Scope::Only { targets } => format!("Runs: {}.", replies::targets(targets)),
+    });
+    effects.scope = Some(join(effects.scope.take(), scope));
+}
+
+/// `/retest`: what did not succeed and what never ran; what runs now is left alone.
+fn retest(effects: &mut Effects, runs: &[Run], named: &[Target]) {
+    if runs.is_empty() {
+        test(effects, &Tested::Affected);
+        return;
+    }
+    let unplanned = runs.iter().all(|run| run.selection.is_none());
+    if unplanned && runs.iter().all(|run| run.state == RunState::Concluded) {
+        test(effects, &Tested::Affected);
+        return;
+    }
+    let wanted = |connector: &ConnectorName, step: &StepId| {
+        let hits = |target: &Target| {
+            target.connector.eq_ignore_ascii_case(connector.as_str())
+                && target.step.as_deref().is_none_or(|s| s.eq_ignore_ascii_case(step.as_str()))
+        };
+        named.is_empty() || named.iter().any(hits)
+    };
+    let mut targets = Vec::new();
+    for (connector, steps) in verdict::to_retest(runs) {
+        for step in steps.iter().filter(|step| wanted(&connector, step)) {
+            let (connector, step) = (connector.to_string(), Some(step.to_string()));
+            targets.push(Target { connector, step });
+        }
+    }
+    for target in named {
+        if !targets.iter().any(|t| t.connector.eq_ignore_ascii_case(&target.connector)) {
+            effects.not.push(replies::nothing_to_retest(target, runs));
+        }
+    }
+    if targets.is_empty() {
+        if named.is_empty() {
+            effects.not.push("Nothing is run again: what counts is green, or runs now.".to_owned());
+        }
+        return;
+    }
+    effects.will.push(format!("Runs again: {}.", replies::targets(&targets)));
+    effects.scope = Some(join(effects.scope.take(), Scope::Only { targets }));
+}
+
+fn cancel(effects: &mut Effects, runs: &[Run], named: &[Target]) {
+    let connectors: Vec<ConnectorName> =
+        named.iter().filter_map(|target| target.connector.parse().ok()).collect();
+    let before = effects.cancels.len();
+    for run in runs.iter().filter(|run| run.state != RunState::Concluded) {
+        effects.cancels.push((run.id, (!named.is_empty()).then(|| connectors.clone())));
+    }
+    if effects.cancels.len() == before {
+        effects.not.push("Nothing is cancelled: nothing runs or waits.".to_owned());
+    } else {
+        effects.will.push("What runs or waits is cancelled.".to_owned());
+    }
+}
+
+/// "Re-run" on a step: it, and what was skipped because of it.
+fn rerun_step(effects: &mut Effects, runs: &[Run], connector: &str, step: &str) {
+    let standings = verdict::head_verdict(runs).standings;
+    let of_connector: Vec<_> =
+        standings.iter().filter(|s| s.job.connector.as_str() == connector).collect();
+    let Some(pressed) = of_connector.iter().find(|s| s.step.id.as_str() == step) else {
+        effects.not.push(format!("`{connector} / {step}` is not known on this commit"));
+        return;
+    };
+    if !pressed.step.state.is_settled() {
+        effects.not.push(format!("`{connector} / {step}` runs now"));
+        return;
+    }
+    let mut again: BTreeSet<&StepId> = BTreeSet::from([&pressed.step.id]);
+    for spec in pressed.job.plan.steps() {
+        let skipped =
+            of_connector.iter().any(|s| s.step.id == spec.id && s.step.state.outcome().is_none());
+        if skipped && spec.needs.iter().any(|needed| again.contains(needed)) {
+            again.insert(&spec.id);
+        }
+    }
+    let targets: Vec<Target> = again
+        .into_iter()
+        .map(|id| Target { connector: connector.to_owned(), step: Some(id.to_string()) })
+        .collect();
+    effects.scope = Some(Scope::Only { targets });
+}
+
+/// "Re-run" on `checkvalve`: what did not succeed; everything, if all is green.
+fn rerun_all(effects: &mut Effects, runs: &[Run]) {
+    retest(effects, runs, &[]);
+    let running = runs.iter().any(|run| run.state != RunState::Concluded);
+    if effects.scope.is_none() && !running {
+        test(effects, &Tested::Affected);
+    }
+}
+
+fn join(one: Option<Scope>, other: Scope) -> Scope {
+    match (one, other) {
+        (None, other) => other,
+        (Some(Scope::All), _) | (_, Scope::All) => Scope::All,
+        (Some(Scope::Only { mut targets }), Scope::Only { targets: more }) => {
+            targets.extend(more);
+            targets.sort();
+            targets.dedup();
+            Scope::Only { targets }
+        }
+        (Some(Scope::Affected), _) | (_, Scope::Affected) => Scope::Affected,
+    }
+}

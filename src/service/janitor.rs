@@ -1,0 +1,64 @@
+//! What dead workers and time leave behind is cleared: containers, leases, old runs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::archive::Archivist;
+use crate::domain::ids::WorkerId;
+use crate::exec::docker::Reaper;
+use crate::store::Store;
+
+/// How long the janitor's lease holds; also its period, and a bit.
+const TERM: Duration = Duration::from_secs(90);
+
+/// Clears up.
+#[derive(Debug, Clone)]
+pub struct Janitor {
+    pub store: Store,
+    pub archivist: Archivist,
+    /// Absent with the host executor.
+    pub reaper: Option<Reaper>,
+    pub worker: WorkerId,
+    pub retention: Duration,
+}
+
+impl Janitor {
+    /// Removes this host's containers whose job is held by no one under their epoch. Every host
+    /// does this for its own engine.
+    pub async fn reap(&self) -> anyhow::Result<bool> {
+        let Some(reaper) = &self.reaper else { return Ok(false) };
+        let owned = reaper.owned().await?;
+        if owned.is_empty() {
+            return Ok(false);
+        }
+        let pairs: Vec<_> = owned.iter().map(|(_, job, epoch)| (*job, *epoch)).collect();
+        let alive: BTreeSet<_> = self.store.alive(&pairs).await?.into_iter().collect();
+        let dead = owned.iter().filter(|(_, job, epoch)| !alive.contains(&(*job, *epoch)));
+        for (container, job, epoch) in dead {
+            info!(%job, epoch, container, "removing what a dead worker left");
+            if let Err(error) = reaper.remove(container).await {
+                warn!(container, "not removed: {error}");
+            }
+        }
+        Ok(false)
+    }
+
+    /// Settles what was abandoned and enforces retention: one process at a time.
+    pub async fn tidy(&self) -> anyhow::Result<bool> {
+        if !self.store.hold("janitor", self.worker, TERM).await? {
+            return Ok(false);
+        }
+        let settled = self.store.settle_abandoned().await?;
+        if settled > 0 {
+            warn!(jobs = settled, "abandoned jobs were settled");
+        }
+        let forgotten = self.store.forget(self.retention).await?;
+        for run in &forgotten {
+            self.archivist.forget(run).await?;
+            info!(run.id = %run.id, "forgotten: older than CHECKVALVE_RETENTION");
+        }
+        Ok(false)
+    }
+}

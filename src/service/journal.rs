@@ -1,0 +1,172 @@
+//! What a job's engine tells, kept under the job's lease: states in the database, live tails,
+//! logs and artifacts in the object store.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::{Bytes, BytesMut};
+use tracing::debug;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::domain::names::StepId;
+use crate::domain::objects;
+use crate::domain::run::{Artifact, LogRef, Run, StepRecord};
+use crate::engine::{Journal, Kept, Left};
+use crate::store::{Lease, LogTail, Store, StoreError};
+
+/// How much of a running step's log the database holds.
+const TAIL_BYTES: usize = 64 * 1024;
+
+/// At most four flushes a second.
+pub(super) const FLUSH: Duration = Duration::from_millis(250);
+
+/// Why something could not be kept; the job's try ends, and the job is tried again elsewhere.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error("{path}: {source}")]
+    Spool { path: String, source: std::io::Error },
+}
+
+impl JournalError {
+    pub(super) fn is_lease_lost(&self) -> bool {
+        matches!(self, Self::Store(StoreError::LeaseLost))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    attempt: u32,
+    start: u64,
+    bytes: BytesMut,
+    dirty: bool,
+}
+
+/// Records one job.
+pub(super) struct JobJournal<'a> {
+    pub(super) store: &'a Store,
+    pub(super) blobs: &'a Blobs,
+    pub(super) lease: &'a Lease,
+    pub(super) run: &'a Run,
+    /// Objects go here first; the settle names the epoch that is accepted.
+    pub(super) prefix: String,
+    /// Their final names, as reports show them.
+    pub(super) final_prefix: String,
+    tails: Mutex<BTreeMap<StepId, Tail>>,
+}
+
+impl<'a> JobJournal<'a> {
+    pub(super) fn new(
+        store: &'a Store,
+        blobs: &'a Blobs,
+        lease: &'a Lease,
+        run: &'a Run,
+        connector: &crate::domain::names::ConnectorName,
+    ) -> Self {
+        Self {
+            store,
+            blobs,
+            lease,
+            run,
+            prefix: objects::epoch_prefix(run, connector, lease.epoch),
+            final_prefix: objects::job_prefix(run, connector),
+            tails: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Writes the tails that changed since the last time.
+    pub(super) async fn flush(&self) {
+        for (step, tail) in self.changed_tails() {
+            if let Err(error) = self.store.write_tail(self.lease, &step, tail).await {
+                debug!(run = %self.run.id, %step, "live tail not written: {error}");
+            }
+        }
+    }
+
+    fn changed_tails(&self) -> Vec<(StepId, LogTail)> {
+        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = tails.iter_mut().filter(|(_, tail)| tail.dirty);
+        changed
+            .map(|(step, tail)| {
+                tail.dirty = false;
+                let bytes = Bytes::copy_from_slice(&tail.bytes);
+                let (start, attempt) = (tail.start, tail.attempt);
+                (step.clone(), LogTail { start, bytes, attempt, ended: false })
+            })
+            .collect()
+    }
+
+    pub(super) async fn put(&self, name: &str, bytes: Bytes, kind: &str) -> Result<(), BlobError> {
+        let key = format!("{}/{name}", self.prefix);
+        (|| self.blobs.put(&key, bytes.clone(), kind)).retry(patience()).await
+    }
+
+    pub(super) async fn put_file(
+        &self,
+        name: &str,
+        file: &std::path::Path,
+        kind: &str,
+    ) -> Result<(), BlobError> {
+        let key = format!("{}/{name}", self.prefix);
+        (|| self.blobs.put_file(&key, file, kind)).retry(patience()).await
+    }
+}
+
+/// The object store is given about ten seconds to come back.
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(300))
+        .with_max_delay(Duration::from_secs(4))
+        .with_max_times(5)
+}
+
+impl Journal for JobJournal<'_> {
+    type Error = JournalError;
+
+    async fn record(&self, steps: &[StepRecord]) -> Result<(), JournalError> {
+        Ok(self.store.record(self.lease, steps).await?)
+    }
+
+    async fn printed(&self, step: &StepId, attempt: u32, offset: u64, chunk: &Bytes) {
+        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = tails.entry(step.clone()).or_default();
+        if tail.attempt != attempt {
+            *tail = Tail { attempt, start: offset, ..Tail::default() };
+        }
+        tail.bytes.extend_from_slice(chunk);
+        if tail.bytes.len() > TAIL_BYTES {
+            let cut = tail.bytes.len() - TAIL_BYTES;
+            let _forgotten = tail.bytes.split_to(cut);
+            tail.start += cut as u64;
+        }
+        tail.dirty = true;
+    }
+
+    async fn keep(&self, left: &Left) -> Result<Kept, JournalError> {
+        let name = objects::step_log(&left.step, left.attempt);
+        self.put_file(&name, &left.log, "text/plain; charset=utf-8").await?;
+        let log = LogRef {
+            key: format!("{}/{name}", self.final_prefix),
+            bytes: left.bytes,
+            lines: left.lines,
+            cut: left.cut,
+        };
+        let mut artifacts = Vec::new();
+        for path in &left.artifacts {
+            let file = left.out.join(path);
+            let name = objects::step_artifact(&left.step, left.attempt, path);
+            let shown = |source| JournalError::Spool { path: path.clone(), source };
+            let bytes = tokio::fs::metadata(&file).await.map_err(shown)?.len();
+            self.put_file(&name, &file, "application/octet-stream").await?;
+            let key = format!("{}/{name}", self.final_prefix);
+            artifacts.push(Artifact { path: path.clone(), key, bytes });
+        }
+        Ok(Kept { log: Some(log), artifacts })
+    }
+}

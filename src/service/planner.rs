@@ -1,0 +1,142 @@
+//! Runs become plans: the commits are fetched, the change is diffed, the affected connectors are
+//! named, and each gets its plan.
+
+use std::time::Duration;
+
+use tokio::time::interval;
+use tracing::{info, warn};
+
+use super::planning::{self, Planned, PlanningError};
+use super::source::{SourceError, Sources};
+use crate::ambient;
+use crate::domain::ids::{JobId, WorkerId};
+use crate::domain::run::{Problem, ProblemKind, Run};
+use crate::domain::state::Conclusion;
+use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
+
+const TERM: Duration = Duration::from_secs(60);
+
+/// How often planning is tried before the run is concluded as an infrastructure error.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// Plans runs.
+#[derive(Clone)]
+pub struct Planner {
+    pub store: Store,
+    pub sources: Sources,
+    pub worker: WorkerId,
+}
+
+impl Planner {
+    /// Plans the oldest unplanned run; false when there is none.
+    pub async fn pass(&self) -> anyhow::Result<bool> {
+        let Some(lease) = self.store.claim_planning(self.worker, TERM).await? else {
+            return Ok(false);
+        };
+        let planned = tokio::select! {
+            planned = self.plan(&lease.run) => planned,
+            lost = self.keep(&lease) => return lost.map(|()| true),
+        };
+        let run = lease.run.id;
+        let settled = match planned {
+            Ok(planned) => self.store.settle_planning(lease, planned).await,
+            Err(error) => self.failed(lease, &error).await,
+        };
+        match settled {
+            Err(StoreError::LeaseLost) => warn!(%run, "another planner has the run"),
+            other => other?,
+        }
+        Ok(true)
+    }
+
+    /// Extends the lease until it is lost.
+    async fn keep(&self, lease: &PlanningLease) -> anyhow::Result<()> {
+        let mut beat = interval(TERM / 6);
+        loop {
+            beat.tick().await;
+            match self.store.extend_planning(lease, TERM).await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost) => return Ok(()),
+                Err(error) => warn!(run = %lease.run.id, "can't extend the lease: {error}"),
+            }
+        }
+    }
+
+    async fn plan(&self, run: &Run) -> Result<PlannedRun, PlanFailure> {
+        let commits = [run.base_sha.clone(), run.head_sha.clone()];
+        let repo = self.sources.with_commits(&run.repository, &commits).await?;
+        let planned = planning::plan(&repo, &run.base_sha, &run.head_sha, &run.scope).await?;
+        info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
+        Ok(to_store(planned))
+    }
+
+    async fn failed(&self, lease: PlanningLease, failure: &PlanFailure) -> Result<(), StoreError> {
+        warn!(run = %lease.run.id, attempt = lease.attempt, "planning failed: {failure}");
+        if failure.is_final() || lease.attempt >= MAX_ATTEMPTS {
+            let (conclusion, problem) = failure.problem();
+            return self.store.fail_planning(lease, conclusion, problem).await;
+        }
+        let wait = Duration::from_secs(1 << lease.attempt);
+        self.store.retry_planning(lease, wait, &failure.to_string()).await
+    }
+}
+
+/// Turns what planning found into jobs, leaving out the steps that were not asked for.
+fn to_store(planned: Planned) -> PlannedRun {
+    let jobs = planned.jobs.into_iter().map(|job| {
+        let ids = job.plan.steps().iter().map(|step| step.id.clone());
+        let left_out = if job.only.is_empty() {
+            Vec::new()
+        } else {
+            ids.filter(|id| !job.only.contains(id)).collect()
+        };
+        NewJob {
+            id: JobId::new(ambient::ulid()),
+            change: job.change,
+            reasons: job.reasons,
+            plan: job.plan,
+            left_out,
+        }
+    });
+    PlannedRun {
+        merge_base: planned.merge_base,
+        selection: planned.selection,
+        jobs: jobs.collect(),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PlanFailure {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Planning(#[from] PlanningError),
+}
+
+impl PlanFailure {
+    /// Would another try end the same way?
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Planning(PlanningError::Git(_)) => false,
+            Self::Planning(_) => true,
+            Self::Source(SourceError::Git(error)) => !error.may_pass(),
+            Self::Source(SourceError::Github(_)) => false,
+        }
+    }
+
+    fn problem(&self) -> (Conclusion, Problem) {
+        if let Self::Planning(PlanningError::Configuration(problem)) = self {
+            return (Conclusion::Failure, (**problem).clone());
+        }
+        let problem = Problem {
+            kind: ProblemKind::Infrastructure,
+            title: "Infrastructure error: the change could not be read".to_owned(),
+            text: format!(
+                "{self}\n\nThis is not the connector's fault. Comment `/retest` to try again, or \
+                 push a new commit if the old one is gone."
+            ),
+            place: None,
+        };
+        (Conclusion::Failure, problem)
+    }
+}

@@ -1,0 +1,171 @@
+//! GitHub's check runs follow our state: desired against acknowledged, published as a diff.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::ambient;
+use crate::domain::check::DesiredCheck;
+use crate::domain::ids::{CheckId, WorkerId};
+use crate::domain::links::Links;
+use crate::github::{Github, GithubError, Retry};
+use crate::render::checks;
+use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
+
+/// Longer than any sequence of writes for one head should take before it is renewed.
+const TERM: Duration = Duration::from_secs(120);
+
+/// Publishes heads.
+#[derive(Clone)]
+pub struct Publisher {
+    pub store: Store,
+    pub github: Arc<Github>,
+    pub links: Links,
+    pub worker: WorkerId,
+}
+
+/// What is to be done about one desired check run.
+#[derive(Debug, PartialEq, Eq)]
+enum Publication<'a> {
+    Nothing,
+    /// None of this name and occasion was ever intended.
+    Create,
+    /// Intended, and never acknowledged: it may or may not exist.
+    Resolve(&'a CheckRecord),
+    Update(&'a CheckRecord, u64),
+}
+
+/// A completed check run can't reliably go back to running, so what runs again gets a new one of
+/// the same name; everything else is an update.
+fn publication<'a>(desired: &DesiredCheck, last: Option<&'a CheckRecord>) -> Publication<'a> {
+    let Some(last) = last else { return Publication::Create };
+    let Some(github_id) = last.github_id else { return Publication::Resolve(last) };
+    if last.digest.as_deref() == Some(desired.digest().as_str()) {
+        return Publication::Nothing;
+    }
+    let again = last.occasion != desired.occasion || !desired.is_completed();
+    if last.completed && again { Publication::Create } else { Publication::Update(last, github_id) }
+}
+
+impl Publisher {
+    /// Brings one head up to date; false when none is due.
+    pub async fn pass(&self) -> anyhow::Result<bool> {
+        let Some(head) = self.store.claim_head(self.worker, TERM).await? else { return Ok(false) };
+        match self.publish(&head).await {
+            Ok(()) => self.store.settle_head(head).await?,
+            Err(Trouble::Store(StoreError::LeaseLost)) => debug!("another publisher has the head"),
+            Err(Trouble::Store(error)) => return Err(error.into()),
+            Err(Trouble::Github(error)) => {
+                let wait = match error.retry() {
+                    Retry::After(wait) => wait,
+                    Retry::Unknown => Duration::from_secs(2),
+                    // Refused for good: said, and tried again only when the head changes.
+                    Retry::Never => {
+                        warn!(head = %head.head_sha, "GitHub refused a check run: {error}");
+                        self.store.settle_head(head).await?;
+                        return Ok(true);
+                    }
+                };
+                warn!(head = %head.head_sha, "publishing goes on in {wait:?}: {error}");
+                self.store.retry_head(head, wait, &error.to_string()).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn publish(&self, head: &ClaimedHead) -> Result<(), Trouble> {
+        let mut last: BTreeMap<&str, &CheckRecord> = BTreeMap::new();
+        for record in &head.checks {
+            last.insert(&record.name, record);
+        }
+        let mut refused = None;
+        for desired in checks::desired(&head.runs, &self.links) {
+            let publication = publication(&desired, last.get(desired.name.as_str()).copied());
+            match self.carry_out(head, &desired, publication).await {
+                // One refused check run must not keep the others from GitHub.
+                Err(Trouble::Github(error)) if error.retry() == Retry::Never => {
+                    warn!(check = desired.name, "refused: {error}");
+                    refused = Some(error);
+                }
+                done => done?,
+            }
+        }
+        refused.map_or(Ok(()), |error| Err(Trouble::Github(error)))
+    }
+
+    async fn carry_out(
+        &self,
+        head: &ClaimedHead,
+        desired: &DesiredCheck,
+        publication: Publication<'_>,
+    ) -> Result<(), Trouble> {
+        match publication {
+            Publication::Nothing => Ok(()),
+            Publication::Update(record, github_id) => {
+                self.github.update_check(&head.repository, github_id, desired).await?;
+                self.acknowledge(head, record, github_id, desired).await
+            }
+            Publication::Create => {
+                let record = CheckRecord {
+                    id: CheckId::new(ambient::ulid()),
+                    name: desired.name.clone(),
+                    occasion: desired.occasion.clone(),
+                    github_id: None,
+                    digest: None,
+                    completed: false,
+                    created_at: ambient::now(),
+                };
+                self.store.intend_check(head, &record).await?;
+                self.create(head, &record, desired).await
+            }
+            Publication::Resolve(record) => {
+                let found =
+                    self.github.find_check(&head.repository, &head.head_sha, record.id).await?;
+                match found {
+                    Some(github_id) => {
+                        self.github.update_check(&head.repository, github_id, desired).await?;
+                        self.acknowledge(head, record, github_id, desired).await
+                    }
+                    None => self.create(head, record, desired).await,
+                }
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        head: &ClaimedHead,
+        record: &CheckRecord,
+        desired: &DesiredCheck,
+    ) -> Result<(), Trouble> {
+        let github_id = self.github.create_check(&head.repository, desired, record.id).await?;
+        self.acknowledge(head, record, github_id, desired).await
+    }
+
+    async fn acknowledge(
+        &self,
+        head: &ClaimedHead,
+        record: &CheckRecord,
+        github_id: u64,
+        desired: &DesiredCheck,
+    ) -> Result<(), Trouble> {
+        let acknowledged = CheckRecord {
+            github_id: Some(github_id),
+            digest: Some(desired.digest()),
+            completed: desired.is_completed(),
+            occasion: desired.occasion.clone(),
+            ..record.clone()
+        };
+        Ok(self.store.acknowledge_check(head, &acknowledged).await?)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Github(#[from] GithubError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

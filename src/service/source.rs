@@ -1,0 +1,60 @@
+//! A repository's commits on this host: the bare cache, kept up to date from GitHub.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::names::Sha;
+use crate::domain::plan::Inputs;
+use crate::domain::run::Repository;
+use crate::exec::SourceArchive;
+use crate::git::{BareRepo, GitCache, GitError};
+use crate::github::{Github, GithubError};
+
+/// Why a commit could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("no access token for the repository: {0}")]
+    Github(#[from] GithubError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// Where commits come from.
+#[derive(Clone)]
+pub struct Sources {
+    pub github: Arc<Github>,
+    pub cache: GitCache,
+    /// `CHECKVALVE_GITHUB_URL`; repositories are at `<it>/<owner>/<repo>.git`.
+    pub github_url: String,
+}
+
+impl Sources {
+    /// The repository with these commits in it. A token is asked for only if one is missing.
+    pub async fn with_commits(
+        &self,
+        repository: &Repository,
+        commits: &[Sha],
+    ) -> Result<BareRepo, SourceError> {
+        let url = format!("{}/{}.git", self.github_url, repository.name);
+        let repo = self.cache.repository(repository.id, &url);
+        if !repo.has(commits).await? {
+            let token = self.github.token(repository.installation).await?;
+            repo.fetch(Some(&token), commits).await?;
+        }
+        Ok(repo)
+    }
+
+    /// Writes a job's part of the tree as an archive into `folder`.
+    pub async fn archive(
+        &self,
+        repository: &Repository,
+        commit: &Sha,
+        inputs: &Inputs,
+        folder: &Path,
+    ) -> Result<SourceArchive, SourceError> {
+        let repo = self.with_commits(repository, std::slice::from_ref(commit)).await?;
+        let tar: PathBuf = folder.join("source.tar");
+        repo.export(commit, inputs, &tar).await?;
+        Ok(SourceArchive { tar })
+    }
+}

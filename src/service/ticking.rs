@@ -1,0 +1,60 @@
+//! The one shape of every background loop: tick, nudge, stop.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::store::Nudge;
+
+/// How long a loop rests after a pass that failed.
+const REST_AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// A loop's name and rhythm.
+#[derive(Debug, Clone, Copy)]
+pub struct Rhythm {
+    pub name: &'static str,
+    /// The longest time between two looks, when nothing nudges.
+    pub period: Duration,
+}
+
+/// Runs passes until `stop`: at once again while a pass found work, else at the next nudge or
+/// after the period. The nudge is registered before the first pass, so no wake-up is lost.
+/// A pass that fails is logged, and tried again after a rest.
+pub async fn drive<F, W>(
+    rhythm: Rhythm,
+    mut nudge: Option<Nudge>,
+    stop: CancellationToken,
+    mut pass: F,
+) where
+    F: FnMut() -> W,
+    W: Future<Output = anyhow::Result<bool>>,
+{
+    while !stop.is_cancelled() {
+        match pass().await {
+            Ok(true) => {}
+            Ok(false) => tokio::select! {
+                () = changed(nudge.as_mut()) => {}
+                () = sleep(rhythm.period) => {}
+                () = stop.cancelled() => {}
+            },
+            Err(failure) => {
+                error!(name = rhythm.name, "a pass failed and is tried again: {failure:#}");
+                tokio::select! {
+                    () = sleep(REST_AFTER_ERROR) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+}
+
+/// The next nudge; never, for a loop that has none.
+async fn changed(nudge: Option<&mut Nudge>) {
+    match nudge {
+        Some(nudge) => nudge.changed().await,
+        None => std::future::pending().await,
+    }
+}

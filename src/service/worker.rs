@@ -1,0 +1,333 @@
+//! Jobs are carried out under a lease: claim, heartbeat, engine, reports, fenced settle.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::archive::{Archivist, pretty};
+use super::journal::{FLUSH, JobJournal, JournalError};
+use super::source::Sources;
+use crate::ambient;
+use crate::blobs::BlobError;
+use crate::domain::ids::WorkerId;
+use crate::domain::links::Links;
+use crate::domain::names::StepId;
+use crate::domain::objects;
+use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
+use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
+use crate::engine::{Engine, EngineError, JobLabels, JobRun, Stop};
+use crate::exec::{Executors, SourceArchive};
+use crate::render::{graph, report, timeline};
+use crate::store::{Lease, Store, StoreError};
+
+/// Carries out jobs.
+#[derive(Clone)]
+pub struct Worker {
+    pub store: Store,
+    pub sources: Sources,
+    pub archivist: Archivist,
+    pub engine: Engine<Executors>,
+    pub links: Links,
+    pub worker: WorkerId,
+    /// Marks our containers on an engine that others use too.
+    pub instance: String,
+    /// Where sources, logs and outputs of running jobs lie.
+    pub spool: PathBuf,
+    pub term: Duration,
+}
+
+impl Worker {
+    /// Carries out the next job; false when none is due. `stop` gives the job back unfinished.
+    pub async fn pass(&self, stop: &tokio_util::sync::CancellationToken) -> anyhow::Result<bool> {
+        let Some((lease, run, job)) = self.store.claim_job(self.worker, self.term).await? else {
+            return Ok(false);
+        };
+        info!(run.id = %run.id, connector.name = %job.connector, attempt = job.attempt, "job claimed");
+        let spool = self.spool.join(format!("{}-{}", job.id, lease.epoch));
+        let ended = self.carry_out(lease, &run, &job, &spool, stop).await;
+        if let Err(error) = tokio::fs::remove_dir_all(&spool).await {
+            warn!(path = %spool.display(), "spool not removed: {error}");
+        }
+        match ended {
+            Ok(()) => {}
+            Err(JobFailure::Lost) => info!(job = %job.id, "the job is another worker's now"),
+            Err(JobFailure::ShuttingDown) => info!(job = %job.id, "the job goes back to the queue"),
+            Err(JobFailure::Other(error)) => {
+                warn!(job = %job.id, "the job is tried again: {error:#}");
+            }
+        }
+        Ok(true)
+    }
+
+    async fn carry_out(
+        &self,
+        lease: Lease,
+        run: &Run,
+        job: &Job,
+        spool: &Path,
+        shutdown: &tokio_util::sync::CancellationToken,
+    ) -> Result<(), JobFailure> {
+        let stop = Stop::new();
+        let journal =
+            JobJournal::new(&self.store, &self.archivist.blobs, &lease, run, &job.connector);
+        let ended = tokio::select! {
+            ended = self.steps(&lease, run, job, spool, &journal, &stop) => ended,
+            () = self.keep_lease(&lease, &journal, &stop) => Err(JobFailure::Lost),
+            () = shutdown.cancelled() => Err(JobFailure::ShuttingDown),
+        };
+        journal.flush().await;
+        let records = match ended {
+            Ok(records) => records,
+            Err(JobFailure::ShuttingDown) => {
+                drop(journal);
+                self.store.release_job(lease).await?;
+                return Err(JobFailure::ShuttingDown);
+            }
+            // Not given back: when the lease expires the job is claimed again, which counts, and
+            // what fails for ever is given up.
+            Err(failure) => return Err(failure),
+        };
+        let conclusion = job_conclusion(&job.plan, &records);
+        self.report(run, job, &records, conclusion, &journal, spool).await?;
+        drop(journal);
+        let epoch = lease.epoch;
+        self.store.settle_job(lease, &records, conclusion).await?;
+        info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
+        let settled = Run { jobs: vec![Job { epoch, ..job.clone() }], ..run.clone() };
+        // The janitor repeats this if it fails.
+        if let Err(error) = self.archivist.archive_job(&settled, job.id).await {
+            warn!(job = %job.id, "objects get their final names later: {error:#}");
+        }
+        Ok(())
+    }
+
+    /// Exports the source and runs the plan.
+    async fn steps(
+        &self,
+        lease: &Lease,
+        run: &Run,
+        job: &Job,
+        spool: &Path,
+        journal: &JobJournal<'_>,
+        stop: &Stop,
+    ) -> Result<Vec<StepRecord>, JobFailure> {
+        if let Some(why) = &job.cancel {
+            stop.stop(why);
+        }
+        tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
+        let (commit, inputs) = (&run.head_sha, job.plan.inputs());
+        let source = match self.sources.archive(&run.repository, commit, inputs, spool).await {
+            Ok(source) => source,
+            Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
+            Err(error) => {
+                return Ok(errored(job, &format!("the source could not be had: {error}")));
+            }
+        };
+        let ended =
+            self.engine.run(self.job_run(lease, run, job, spool, source), journal, stop).await;
+        match ended {
+            Ok(records) => Ok(records),
+            Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
+            Err(error) => Err(anyhow::Error::from(error).into()),
+        }
+    }
+
+    fn job_run<'a>(
+        &self,
+        lease: &Lease,
+        run: &Run,
+        job: &'a Job,
+        spool: &Path,
+        source: SourceArchive,
+    ) -> JobRun<'a> {
+        let labels = JobLabels {
+            instance: self.instance.clone(),
+            run: run.id,
+            job: job.id,
+            epoch: lease.epoch,
+            connector: job.connector.clone(),
+        };
+        JobRun {
+            plan: &job.plan,
+            records: job.steps.clone(),
+            labels,
+            env: step_environment(run),
+            source: Arc::new(source),
+            spool: spool.to_owned(),
+            fail_fast: false,
+        }
+    }
+
+    /// Heartbeats until the lease is lost, by the database's word or by our own clock: a holder
+    /// that could not beat for 0.6 of the term must assume that another has taken over.
+    async fn keep_lease(&self, lease: &Lease, journal: &JobJournal<'_>, stop: &Stop) {
+        let fence = lease.term.mul_f64(0.6);
+        let mut cancels = self.store.nudge(crate::store::Topic::Cancels);
+        let mut beats = interval(lease.term / 6);
+        let mut flushes = interval(FLUSH);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        flushes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut good = Instant::now();
+        loop {
+            tokio::select! {
+                _ = flushes.tick() => { journal.flush().await; continue }
+                _ = beats.tick() => {}
+                () = cancels.changed() => {}
+            }
+            let sent = Instant::now();
+            let left = fence.saturating_sub(good.elapsed());
+            match tokio::time::timeout(left, self.store.heartbeat(lease)).await {
+                Ok(Ok(beat)) => {
+                    good = sent;
+                    if let Some(why) = beat.cancel {
+                        stop.stop(why);
+                    }
+                }
+                Ok(Err(StoreError::LeaseLost)) => return,
+                Ok(Err(error)) => warn!(job = %lease.job, "heartbeat failed: {error}"),
+                Err(_) => warn!(job = %lease.job, "heartbeat took too long"),
+            }
+            if good.elapsed() >= fence {
+                warn!(job = %lease.job, "no heartbeat for {fence:?}: the job is given up");
+                return;
+            }
+        }
+    }
+
+    /// Writes the job's reports under its epoch.
+    async fn report(
+        &self,
+        run: &Run,
+        job: &Job,
+        records: &[StepRecord],
+        conclusion: Conclusion,
+        journal: &JobJournal<'_>,
+        spool: &Path,
+    ) -> Result<(), BlobError> {
+        let now = ambient::now();
+        let job = Job {
+            state: RunState::Concluded,
+            conclusion: Some(conclusion),
+            started_at: job.started_at.or(Some(now)),
+            concluded_at: Some(now),
+            steps: records.to_vec(),
+            ..job.clone()
+        };
+        let logs = last_of_logs(&job, spool).await;
+        let html = report::job_html(run, &job, &self.links, &logs);
+        let json = report::job_json(run, &job, &self.links);
+        journal.put("report.json", pretty(&json), "application/json").await?;
+        journal.put("report.html", html.into(), "text/html; charset=utf-8").await?;
+        journal.put("junit.xml", report::junit_xml(&job).into(), "application/xml").await?;
+        journal.put("graph.svg", graph::job_svg(&job).into(), "image/svg+xml").await?;
+        journal.put("timeline.svg", timeline::job_svg(&job).into(), "image/svg+xml").await?;
+        if let Some(log) = whole_log(&job, spool).await {
+            journal.put_file("log.txt", &log, "text/plain; charset=utf-8").await?;
+        }
+        Ok(())
+    }
+}
+
+/// Variables that every step of the run gets (the engine adds those of the connector and step).
+pub fn step_environment(run: &Run) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("CHECKVALVE_SHA".to_owned(), run.head_sha.to_string()),
+        ("CHECKVALVE_RUN".to_owned(), run.id.to_string()),
+    ])
+}
+
+/// Where the engine spools a step's log.
+fn spooled_log(spool: &Path, step: &StepId, attempt: u32) -> PathBuf {
+    spool.join(objects::step_log(step, attempt))
+}
+
+/// The last part of each step's log, for the report.
+async fn last_of_logs(job: &Job, spool: &Path) -> Vec<(StepId, Vec<u8>)> {
+    let mut logs = Vec::new();
+    for step in &job.steps {
+        let path = spooled_log(spool, &step.id, step.attempt);
+        if let Ok(bytes) = last_bytes(&path, 64 * 1024).await {
+            logs.push((step.id.clone(), bytes));
+        }
+    }
+    logs
+}
+
+async fn last_bytes(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    use tokio::io::{AsyncReadExt, AsyncSeekExt};
+    let mut file = tokio::fs::File::open(path).await?;
+    let length = file.metadata().await?.len();
+    file.seek(std::io::SeekFrom::Start(length.saturating_sub(most))).await?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// All steps' logs in the pipeline's order, one after the other, each under its name.
+async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
+    use tokio::io::AsyncWriteExt;
+    let path = spool.join("log.txt");
+    let mut whole = tokio::fs::File::create(&path).await.ok()?;
+    for step in &job.steps {
+        let heading = format!("==> {} (attempt {})\n", step.id, step.attempt);
+        whole.write_all(heading.as_bytes()).await.ok()?;
+        if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await
+        {
+            tokio::io::copy(&mut log, &mut whole).await.ok()?;
+        }
+        whole.write_all(b"\n").await.ok()?;
+    }
+    whole.flush().await.ok()?;
+    Some(path)
+}
+
+/// Every unsettled step as ours: errored, with the reason.
+fn errored(job: &Job, why: &str) -> Vec<StepRecord> {
+    let now = ambient::now();
+    let mut records = job.steps.clone();
+    for record in records.iter_mut().filter(|record| !record.state.is_settled()) {
+        let outcome = Outcome::Errored;
+        record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
+        record.facts.reason = Some(why.to_owned());
+    }
+    records
+}
+
+enum JobFailure {
+    /// Another worker holds the job.
+    Lost,
+    /// This process ends; the job is another's, or ours after a restart.
+    ShuttingDown,
+    Other(anyhow::Error),
+}
+
+impl From<StoreError> for JobFailure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::LeaseLost => Self::Lost,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<BlobError> for JobFailure {
+    fn from(error: BlobError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<JournalError> for JobFailure {
+    fn from(error: JournalError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<anyhow::Error> for JobFailure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
