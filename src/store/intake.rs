@@ -129,8 +129,15 @@ impl Committer {
             let NewDelivery { guid, event, action, body } = delivery;
             args![guid.as_str(), event.as_str(), action.as_deref(), body.clone()]
         });
-        let fresh: Vec<(String,)> =
-            self.pool.insert(&deliveries::DELIVERIES, rows.collect()).await?;
+        let rows: Vec<_> = rows.collect();
+        let inserted = self.pool.insert(&deliveries::DELIVERIES, rows.clone()).await;
+        let fresh: Vec<(String,)> = match inserted {
+            // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.
+            Err(error) if error.is_disconnected() => {
+                self.pool.insert(&deliveries::DELIVERIES, rows).await?
+            }
+            inserted => inserted?,
+        };
         if !fresh.is_empty() {
             self.nudges.wake(Topics::of(Topic::Deliveries));
             let _ = self.tell.try_send(());

@@ -132,3 +132,61 @@ pub(crate) async fn numbers_are_counted(place: &Place) {
     assert_eq!(store.queue().await.unwrap().oldest_seconds, 1);
     assert_eq!(store.runs(&RunQuery::default()).await.unwrap().len(), 1);
 }
+
+/// What people see when the file can't be used: which file, and what to do.
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state/checkvalve.db");
+    let url = format!("sqlite:{}", file.display());
+    Store::open(&url).await.unwrap().close().await;
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let said = Store::open(&url).await.unwrap_err().to_string();
+    assert!(said.contains("checkvalve.db: it is read-only; make the file"), "{said}");
+
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "no database, but long enough to be taken for one".repeat(100)).unwrap();
+    let said = Store::open(&url).await.unwrap_err().to_string();
+    assert!(said.contains("checkvalve.db") && said.contains("restore it"), "{said}");
+
+    let under_a_file = format!("sqlite:{}/x.db", file.display());
+    let said = Store::open(&under_a_file).await.unwrap_err().to_string();
+    assert!(said.contains("x.db"), "{said}");
+}
+
+/// A restart of the server ends all connections; nobody has to restart us.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_the_server_ended_are_replaced() {
+    use sqlx::{Connection as _, Executor as _};
+    let Some(place) = Place::postgres().await else { return };
+    let (store, other) = (place.open().await, place.open().await);
+    store.take_in(delivery("a")).await.unwrap();
+    let mut admin = sqlx::PgConnection::connect(&place.url).await.unwrap();
+    admin
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .await
+        .unwrap();
+    assert_eq!(store.take_in(delivery("b")).await.unwrap(), checkvalve::store::Taken::Fresh);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(store.queue().await.unwrap().deliveries_pending, 2);
+    create_planned(&store, 'a', &["source-a"]).await;
+    // And notifications come again.
+    let heard = async {
+        for i in 0.. {
+            let mut nudge = other.nudge(checkvalve::store::Topic::Deliveries);
+            store.take_in(delivery(&format!("c{i}"))).await.unwrap();
+            let heard = tokio::time::timeout(Duration::from_millis(300), nudge.changed()).await;
+            if heard.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), heard).await.expect("no notification came");
+}
