@@ -62,8 +62,7 @@ impl StoreError {
         matches!(error, sqlx::Error::Io(_))
             || error
                 .as_database_error()
-                .and_then(|error| error.code())
-                .is_some_and(|code| code.starts_with("57P"))
+                .is_some_and(|error| error.code().is_some_and(|code| code.starts_with("57P")))
     }
 
     pub(super) fn is_locked(&self) -> bool {
