@@ -104,6 +104,7 @@ stories! {
         every_statement_is_prepared,
         idle_is_said_only_when_nothing_is_left,
         retention_forgets_what_is_old,
+        a_forgotten_head_does_not_stay_due,
         objects_get_their_final_names_once,
         a_named_lease_has_one_holder,
         two_processes_may_open_at_once,

@@ -130,14 +130,9 @@ impl Committer {
             args![guid.as_str(), event.as_str(), action.as_deref(), body.clone()]
         });
         let rows: Vec<_> = rows.collect();
-        let inserted = self.pool.insert(&deliveries::DELIVERIES, rows.clone()).await;
-        let fresh: Vec<(String,)> = match inserted {
-            // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.
-            Err(error) if error.is_disconnected() => {
-                self.pool.insert(&deliveries::DELIVERIES, rows).await?
-            }
-            inserted => inserted?,
-        };
+        // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.
+        let fresh: Vec<(String,)> =
+            reconnecting!(self.pool.insert(&deliveries::DELIVERIES, rows.clone()))?;
         if !fresh.is_empty() {
             self.nudges.wake(Topics::of(Topic::Deliveries));
             let _ = self.tell.try_send(());

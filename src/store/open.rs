@@ -14,6 +14,7 @@ use super::nudge::Nudges;
 use super::pool::Pool;
 use super::{Inner, Store, StoreError, intake, logs};
 
+/// Embedded. A *new* file in the folder is seen when this file is compiled again: touch it.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
