@@ -1,7 +1,8 @@
 //! Steps in real containers of a real engine: what they may do, what they leave, how they end.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "shared with the stories")]
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/line.rs"]
