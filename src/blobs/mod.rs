@@ -1,17 +1,21 @@
 //! The object store: a folder, or S3. One contract, two drivers.
+//!
+//! Keys are `/`-separated and relative, without empty, `.` or `..` parts. Writing is atomic: a
+//! reader sees the old object, the new one, or none.
 
-use std::path::{Path, PathBuf};
+mod folder;
+mod key;
+mod s3;
+mod url;
+
+use std::path::Path;
 
 use bytes::Bytes;
 
-/// Where objects are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BlobsUrl {
-    /// `file:<folder>`
-    Folder(PathBuf),
-    /// `s3://BUCKET/PREFIX`
-    S3 { bucket: String, prefix: String },
-}
+use self::folder::Folder;
+use self::s3::Bucket;
+pub use self::s3::S3Access;
+pub use self::url::BlobsUrl;
 
 /// Why an object could not be read or written. Everything here is ours, never the connector's.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,9 @@ pub enum BlobError {
     Url(String),
     #[error("`{0}` is no object key")]
     Key(String),
+    /// A variable that the AWS SDK would read, too, is missing.
+    #[error("objects on S3 need {0}; set it, or CHECKVALVE_STORE to `file:<folder>`")]
+    Unset(&'static str),
     #[error("object `{key}`: {source}")]
     Io { key: String, source: std::io::Error },
     #[error("object `{key}` on S3: {message}")]
@@ -34,60 +41,115 @@ pub struct Object {
     pub total: u64,
 }
 
-/// The object store. Keys are `/`-separated, relative, without empty, `.` or `..` parts.
-/// Writing is atomic: a reader sees the old object, the new one, or none.
+/// The object store. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Blobs {}
+pub struct Blobs {
+    driver: Driver,
+}
+
+#[derive(Debug, Clone)]
+enum Driver {
+    Folder(Folder),
+    S3(Bucket),
+}
+
+macro_rules! on {
+    ($blobs:expr, |$driver:ident| $call:expr) => {
+        match &$blobs.driver {
+            Driver::Folder($driver) => $call,
+            Driver::S3($driver) => $call,
+        }
+    };
+}
+
+/// The object that [`Blobs::check`] writes.
+const PROBE: &str = ".checkvalve-probe";
 
 impl Blobs {
-    pub async fn open(_url: &BlobsUrl) -> Result<Self, BlobError> {
-        todo!()
+    /// A folder is made if it is missing; S3 is first asked when an object is wanted, with the
+    /// credentials that the AWS SDK's variables name.
+    pub async fn open(url: &BlobsUrl) -> Result<Self, BlobError> {
+        match url {
+            BlobsUrl::Folder(root) => {
+                Ok(Self { driver: Driver::Folder(Folder::open(root).await?) })
+            }
+            BlobsUrl::S3 { bucket, prefix } => {
+                Ok(Self::on_s3(bucket, prefix, S3Access::from_env()?))
+            }
+        }
+    }
+
+    /// A bucket with credentials that come from elsewhere than the environment.
+    pub fn on_s3(bucket: &str, prefix: &str, access: S3Access) -> Self {
+        Self { driver: Driver::S3(Bucket::new(bucket, prefix, access)) }
     }
 
     /// Can objects be written and read now? For `/readyz`.
     pub async fn check(&self) -> Result<(), BlobError> {
-        todo!()
+        let mark = Bytes::from_static(b"ok");
+        self.put(PROBE, mark.clone(), "text/plain").await?;
+        match self.get(PROBE, None).await? {
+            Some(object) if object.bytes == mark => Ok(()),
+            Some(_) | None => Err(BlobError::Io {
+                key: PROBE.to_owned(),
+                source: std::io::Error::other("what was written could not be read back"),
+            }),
+        }
     }
 
-    pub async fn put(
-        &self,
-        _key: &str,
-        _bytes: Bytes,
-        _content_type: &str,
-    ) -> Result<(), BlobError> {
-        todo!()
+    /// `content_type` is kept by S3; pages know it by the key's ending.
+    pub async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), BlobError> {
+        key::check(key)?;
+        on!(self, |driver| driver.put(key, bytes, content_type).await)
     }
 
     /// Streams a file of any size; memory stays bounded.
     pub async fn put_file(
         &self,
-        _key: &str,
-        _file: &Path,
-        _content_type: &str,
+        key: &str,
+        file: &Path,
+        content_type: &str,
     ) -> Result<(), BlobError> {
-        todo!()
+        key::check(key)?;
+        on!(self, |driver| driver.put_file(key, file, content_type).await)
     }
 
-    /// `None` when there is no such object. `range` is `(first byte, length)`.
+    /// `None` when there is no such object. `range` is `(first byte, length)`; what of it lies
+    /// beyond the end is left out.
     pub async fn get(
         &self,
-        _key: &str,
-        _range: Option<(u64, u64)>,
+        key: &str,
+        range: Option<(u64, u64)>,
     ) -> Result<Option<Object>, BlobError> {
-        todo!()
+        key::check(key)?;
+        on!(self, |driver| driver.get(key, range).await)
     }
 
     /// Copies one object over another, within the store; nothing happens if `from` is missing.
-    pub async fn copy(&self, _from: &str, _to: &str) -> Result<(), BlobError> {
-        todo!()
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
+        key::check(from)?;
+        key::check(to)?;
+        if from == to {
+            return Ok(());
+        }
+        on!(self, |driver| driver.copy(from, to).await)
     }
 
-    /// Keys below a prefix (a whole `/`-separated part), in order.
-    pub async fn list(&self, _prefix: &str) -> Result<Vec<String>, BlobError> {
-        todo!()
+    /// Keys below a prefix (a whole `/`-separated part; empty: all of them), in the order of their bytes.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        if !prefix.is_empty() {
+            key::check(prefix)?;
+        }
+        let mut keys = on!(self, |driver| driver.list(prefix).await)?;
+        keys.retain(|key| key != PROBE);
+        keys.sort_unstable();
+        Ok(keys)
     }
 
-    pub async fn delete(&self, _key: &str) -> Result<(), BlobError> {
-        todo!()
+    /// Nothing happens if there is no such object.
+    pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        key::check(key)?;
+        on!(self, |driver| driver.delete(key).await)
     }
 }

@@ -19,7 +19,7 @@ use super::serve::{self, Parts, Running};
 use super::signals;
 use crate::ambient;
 use crate::config::server::Settings;
-use crate::exec::docker::{self, Docker};
+use crate::exec::docker::{Docker, DockerOptions};
 use crate::store::RunQuery;
 
 /// The repository that the simulated GitHub holds, and the change that the pull request makes.
@@ -106,7 +106,7 @@ fn point_at(settings: &mut Settings, simulator: &Simulator, state: &Path, args: 
 }
 
 async fn choose_executor(host: Option<&str>) -> (&'static str, String) {
-    let options = docker::Options::new("demo".to_owned());
+    let options = DockerOptions::new("demo");
     let docker = match Docker::connect(host, options).await {
         Ok(docker) => docker,
         Err(error) => {
@@ -243,12 +243,8 @@ async fn archived(running: &Running) {
     }
 }
 
-async fn stay(
-    simulator: &Simulator,
-    head: &str,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let number = simulator.pull_request(NAME, 1).map_or(1, |pull| pull.number);
+async fn stay(simulator: &Simulator, head: &str, out: &mut impl Write) -> anyhow::Result<()> {
+    let number = simulator.pull_request(NAME, 1).number;
     writeln!(
         out,
         "\nTry a command, as a comment on the pull request:\n\n  curl -X POST \

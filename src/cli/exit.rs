@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::select::CliError;
 use crate::config::server::SettingsError;
 
 /// How a command ended, as scripts see it.
@@ -44,6 +45,10 @@ impl From<SettingsError> for UsageError {
 /// Prints an error with its causes and answers the status that it stands for.
 pub fn report(error: &anyhow::Error) -> Exit {
     eprintln!("error: {error:#}");
-    let usage = error.chain().any(|cause| cause.is::<UsageError>() || cause.is::<SettingsError>());
-    if usage { Exit::Usage } else { Exit::CouldNotRun }
+    let usage = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<UsageError>()
+            || cause.is::<SettingsError>()
+            || cause.downcast_ref::<CliError>().is_some_and(|error| error.status() == 2)
+    };
+    if error.chain().any(usage) { Exit::Usage } else { Exit::CouldNotRun }
 }

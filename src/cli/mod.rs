@@ -13,6 +13,7 @@ pub mod test;
 pub mod testing;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,9 +21,10 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use self::exit::Exit;
-use self::select::Global;
+use self::select::{CliError, Global};
 use crate::ambient;
 use crate::config::server::{LogFormat, Settings};
+use crate::render::graph;
 use crate::store::Store;
 
 /// Checks every pull request on a connector monorepo, one check run per step.
@@ -138,9 +140,11 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
             Ok(Exit::Passed)
         }
         Command::Test(args) => testing::run(&args, &global, &settings).await,
-        Command::List(args) => list::run(&args, &global).await,
-        Command::Affected(args) => affected::run(&args, &global).await,
-        Command::Plan(args) => plan::run(&args, &global).await,
+        Command::List(args) => passed(list::run(&args, &global, &mut io::stdout()).await),
+        Command::Affected(args) => passed(affected::run(&args, &global, &mut io::stdout()).await),
+        Command::Plan(args) => {
+            passed(plan::run(&args, &global, graph::plan_svg, &mut io::stdout()).await)
+        }
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
             serve::StateDir::open(&state)?;
@@ -149,6 +153,10 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
             Ok(Exit::Passed)
         }
     }
+}
+
+fn passed(done: Result<(), CliError>) -> anyhow::Result<Exit> {
+    Ok(done.map(|()| Exit::Passed)?)
 }
 
 /// Logs go to standard error: servers say what they do, commands only what goes wrong.
@@ -162,7 +170,7 @@ fn start_log(settings: &Settings, cli: &Cli) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(settings.text("CHECKVALVE_LOG").unwrap_or(default))
         .map_err(|error| exit::UsageError(format!("CHECKVALVE_LOG: {error}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match settings.log_format()? {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -23,7 +23,7 @@ use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::Engine;
 use crate::exec::Executors;
-use crate::exec::docker::{self, Docker, Reaper};
+use crate::exec::docker::{Docker, DockerOptions, Reaper};
 use crate::exec::host::Host;
 use crate::git::GitCache;
 use crate::github::webhook::WebhookSecrets;
@@ -37,7 +37,7 @@ use crate::service::source::Sources;
 use crate::service::ticking::{Rhythm, drive};
 use crate::service::worker::Worker;
 use crate::store::{Store, Topic};
-use crate::web::{self, Health, Web};
+use crate::web::{self, EngineAnswer, Health, NoEngine, Web};
 
 /// The state folder, and this process's place in it: several processes may share the folder, each
 /// under a number of its own.
@@ -65,7 +65,9 @@ impl StateDir {
             .with_context(|| format!("can't make the state folder {}", path.display()))?;
         let instance = kept(&path.join("instance"), || ambient::ulid().to_string())?;
         for place in 0..PLACES {
-            let Some(lock) = try_lock(&path.join(format!("process-{place}.lock")))? else { continue };
+            let Some(lock) = try_lock(&path.join(format!("process-{place}.lock")))? else {
+                continue;
+            };
             let id = path.join(format!("process-{place}.id"));
             let id = kept(&id, || WorkerId::new(ambient::ulid()).to_string())?;
             let worker = id.trim().parse().context("the state folder's process id")?;
@@ -105,7 +107,10 @@ impl StateDir {
 fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
     let opened = File::options().create(true).truncate(false).write(true).open(path);
     let file = opened.with_context(|| {
-        format!("can't write to the state folder: {} (is the disk full or read-only?)", path.display())
+        format!(
+            "can't write to the state folder: {} (is the disk full or read-only?)",
+            path.display()
+        )
     })?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -171,7 +176,7 @@ impl Running {
 struct Common {
     store: Store,
     blobs: Blobs,
-    github: Github,
+    github: Arc<Github>,
     links: Links,
     sources: Sources,
     archivist: Archivist,
@@ -204,7 +209,8 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
         false
     });
     if let Some(listener) = listener {
-        serve(settings, &state, &common, listener, (&tasks, &stop)).await?;
+        let loops = (&tasks, &stop);
+        serve(settings, &state, &common, executors.as_ref().as_ref(), listener, loops)?;
     }
     if parts.workers > 0 {
         work(settings, &state, &common, executors, (&tasks, &stop), parts.workers)?;
@@ -238,19 +244,18 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
     let store = Store::open(&settings.database_url(&state.path)).await?;
     let blobs_url: BlobsUrl = settings.store_url(&state.path).parse()?;
     let blobs = Blobs::open(&blobs_url).await?;
-    let github = Github::new(GithubSettings {
+    let github = Arc::new(Github::new(GithubSettings {
         api_url: settings.github_api_url()?,
         app_id: settings.app_id()?,
         private_key: settings.private_key()?,
         ca_file: settings.ca_file(),
-    })?;
+    })?);
     let sources = Sources {
         github: github.clone(),
-        cache: GitCache::new(state.folder("git")?, settings.ca_file()),
+        cache: GitCache::new(state.folder("git")?).with_ca_file(settings.ca_file()),
         github_url: links.github.clone(),
     };
-    let archivist =
-        Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
+    let archivist = Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
     Ok(Common { store, blobs, github, links, sources, archivist, worker: state.worker })
 }
 
@@ -262,7 +267,7 @@ async fn executors(
     match settings.executor()? {
         ExecutorKind::Host => Ok(Some(Executors::Host(Host::default()))),
         ExecutorKind::Docker => {
-            let options = docker::Options::new(state.instance.clone());
+            let options = DockerOptions::new(state.instance.clone());
             match Docker::connect(settings.text("DOCKER_HOST"), options).await {
                 Ok(docker) => Ok(Some(Executors::Docker(docker))),
                 Err(error) if parts.workers == 0 => {
@@ -291,10 +296,11 @@ fn janitor(
 
 type Loops<'a> = (&'a TaskTracker, &'a CancellationToken);
 
-async fn serve(
+fn serve(
     settings: &Settings,
     state: &StateDir,
     common: &Common,
+    executors: Option<&Executors>,
     listener: TcpListener,
     (tasks, stop): Loops<'_>,
 ) -> anyhow::Result<()> {
@@ -309,15 +315,13 @@ async fn serve(
         links: common.links.clone(),
         worker: common.worker,
     };
-    let secrets = WebhookSecrets {
-        current: settings.webhook_secret()?,
-        next: settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT"),
+    let next = settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT");
+    let secrets = WebhookSecrets::new(settings.webhook_secret()?, next);
+    let health: Arc<dyn Health> = match executors {
+        Some(Executors::Docker(docker)) => Arc::new(EngineHealth { docker: docker.clone() }),
+        Some(Executors::Host(_)) | None => Arc::new(NoEngine),
     };
-    let health: Arc<dyn Health> = Arc::new(EngineHealth {
-        host: settings.text("DOCKER_HOST").map(str::to_owned),
-        kind: settings.executor()?,
-    });
-    let web = Web::new(web::Parts {
+    let web = Web {
         store: store.clone(),
         blobs: common.blobs.clone(),
         links: common.links.clone(),
@@ -325,24 +329,26 @@ async fn serve(
         api_token: settings.secret("CHECKVALVE_API_TOKEN"),
         key: Arc::new(state.key(settings)?),
         health,
-    });
+        metrics: Arc::default(),
+        stop: stop.clone(),
+    };
     let address = listener.local_addr()?;
     tasks.spawn(web::serve(listener, web::router(web), stop.clone()));
     // Several at once, so that one slow repository does not hold up the others.
     for _ in 0..4 {
         let (intake, planner, publisher) = (intake.clone(), planner.clone(), publisher.clone());
         let each = |name| Rhythm { name, period: Duration::from_secs(2) };
-        let nudge = store.nudge(Topic::Deliveries);
+        let nudge = Some(store.nudge(Topic::Deliveries));
         tasks.spawn(drive(each("intake"), nudge, stop.clone(), move || {
             let intake = intake.clone();
             async move { intake.pass().await }
         }));
-        let nudge = store.nudge(Topic::Planning);
+        let nudge = Some(store.nudge(Topic::Planning));
         tasks.spawn(drive(each("planner"), nudge, stop.clone(), move || {
             let planner = planner.clone();
             async move { planner.pass().await }
         }));
-        let nudge = store.nudge(Topic::Heads);
+        let nudge = Some(store.nudge(Topic::Heads));
         tasks.spawn(drive(each("publisher"), nudge, stop.clone(), move || {
             let publisher = publisher.clone();
             async move { publisher.pass().await }
@@ -377,7 +383,7 @@ fn work(
     for _ in 0..workers {
         let (worker, ending) = (worker.clone(), stop.clone());
         let rhythm = Rhythm { name: "worker", period: Duration::from_secs(2) };
-        let nudge = common.store.nudge(Topic::Jobs);
+        let nudge = Some(common.store.nudge(Topic::Jobs));
         tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
             let (worker, ending) = (worker.clone(), ending.clone());
             async move { worker.pass(&ending).await }
@@ -398,20 +404,20 @@ fn clear(spool: &Path) -> anyhow::Result<()> {
 fn clean(common: &Common, janitor: &Janitor, tasks: &TaskTracker, stop: &CancellationToken) {
     let archivist = common.archivist.clone();
     let rhythm = Rhythm { name: "archive", period: Duration::from_secs(5) };
-    let nudge = common.store.nudge(Topic::Runs);
+    let nudge = Some(common.store.nudge(Topic::Runs));
     tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
         let archivist = archivist.clone();
         async move { archivist.pass().await }
     }));
     let reaping = janitor.clone();
     let rhythm = Rhythm { name: "reaper", period: Duration::from_secs(30) };
-    tasks.spawn(drive(rhythm, common.store.nudge(Topic::Never), stop.clone(), move || {
+    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
         let janitor = reaping.clone();
         async move { janitor.reap().await }
     }));
     let tidying = janitor.clone();
     let rhythm = Rhythm { name: "janitor", period: Duration::from_secs(5) };
-    tasks.spawn(drive(rhythm, common.store.nudge(Topic::Never), stop.clone(), move || {
+    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
         let janitor = tidying.clone();
         async move { janitor.tidy().await }
     }));
@@ -420,20 +426,12 @@ fn clean(common: &Common, janitor: &Janitor, tasks: &TaskTracker, stop: &Cancell
 /// Whether steps can run, for `/readyz`.
 #[derive(Debug)]
 struct EngineHealth {
-    host: Option<String>,
-    kind: ExecutorKind,
+    docker: Docker,
 }
 
 impl Health for EngineHealth {
-    fn engine(&self) -> futures_util::future::BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move {
-            match self.kind {
-                ExecutorKind::Host => Ok(()),
-                ExecutorKind::Docker => docker::ping(self.host.as_deref())
-                    .await
-                    .map_err(|error| error.to_string()),
-            }
-        })
+    fn engine(&self) -> EngineAnswer<'_> {
+        Box::pin(async move { self.docker.ping().await.map_err(|error| error.to_string()) })
     }
 }
 
@@ -446,7 +444,9 @@ pub async fn run(settings: &Settings, parts: Parts) -> anyhow::Result<()> {
     settings.app_id().map_err(UsageError::from)?;
     let key = settings.private_key().map_err(UsageError::from)?;
     if !key.expose_secret().contains("PRIVATE KEY") {
-        bail!(UsageError("CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()));
+        bail!(UsageError(
+            "CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()
+        ));
     }
     let running = start(settings, parts).await?;
     super::signals::end().await;

@@ -1,4 +1,5 @@
 //! Configuration: the server's settings, and the repository file with its presets.
 
 pub mod duration;
+pub mod repository;
 pub mod server;

@@ -7,6 +7,17 @@ use sha2::{Digest, Sha256};
 use super::names::Sha;
 use super::time::Timestamp;
 
+/// The longest `output.summary` and `output.text`: GitHub's schema counts characters, its model
+/// counts bytes, and the stricter one decides (github/docs issue 35252).
+pub const SUMMARY_MAX_BYTES: usize = 65_535;
+/// Annotations in one request; each further request appends (GitHub's OpenAPI, `checks/create`).
+pub const ANNOTATIONS_MAX: usize = 50;
+/// Buttons on a check run, and the characters of their three texts (same source).
+pub const ACTIONS_MAX: usize = 3;
+pub const ACTION_LABEL_MAX: usize = 20;
+pub const ACTION_DESCRIPTION_MAX: usize = 40;
+pub const ACTION_IDENTIFIER_MAX: usize = 20;
+
 /// The conclusions that an App may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

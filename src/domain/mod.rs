@@ -10,6 +10,7 @@ pub mod decide;
 pub mod event;
 pub mod ids;
 pub mod impact;
+pub mod junit;
 pub mod links;
 pub mod names;
 pub mod objects;

@@ -1,1 +1,308 @@
 //! A repository's configuration after parsing: connector rules, impact rules, pipelines.
+
+mod pattern;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+pub use self::pattern::{Pattern, PatternError, Variables, escape};
+use super::catalog::Connector;
+use super::pipeline::StepSpec;
+
+/// A known layout that needs no repository file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    #[default]
+    None,
+    Airbyte,
+}
+
+impl Preset {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Airbyte => "airbyte",
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a changed path that nothing claims means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unclaimed {
+    /// It may matter to any connector.
+    #[default]
+    All,
+    /// It matters to none.
+    None,
+    /// The repository wants every path to be spoken for.
+    Error,
+}
+
+/// Where a connector's facts stand: dotted paths in one YAML, JSON or TOML file in its root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttributeRule {
+    pub file: String,
+    /// Attribute → `data.tags[language]`: keys, and a tag of a list of `tag:value` texts.
+    pub paths: BTreeMap<String, String>,
+}
+
+/// What Airbyte's layout does beyond markers, roots and globs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct AirbyteExtras {
+    pub enabled: bool,
+}
+
+/// How connectors are recognised: one marker file each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectorRule {
+    pub kind: Option<String>,
+    /// The marker; `{name}` and other variables stand for one path component.
+    pub marker: Pattern,
+    /// Variable → patterns of which one must match its value.
+    pub conditions: BTreeMap<String, Vec<Pattern>>,
+    /// Relative to the marker's folder: what must be there, and what must not.
+    pub beside: Vec<Pattern>,
+    pub unless: Vec<Pattern>,
+    /// Default: the marker's folder.
+    pub root: Option<Pattern>,
+    /// Paths elsewhere that are the connector's own.
+    pub owns: Vec<Pattern>,
+    /// Names that are none.
+    pub exclude: Vec<Pattern>,
+    pub attributes: Option<AttributeRule>,
+    pub airbyte: AirbyteExtras,
+}
+
+impl ConnectorRule {
+    pub fn new(marker: Pattern) -> Self {
+        Self {
+            kind: None,
+            marker,
+            conditions: BTreeMap::new(),
+            beside: Vec::new(),
+            unless: Vec::new(),
+            root: None,
+            owns: Vec::new(),
+            exclude: Vec::new(),
+            attributes: None,
+            airbyte: AirbyteExtras::default(),
+        }
+    }
+}
+
+/// A unit without a marker: what its patterns cover.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Component {
+    pub name: String,
+    pub kind: Option<String>,
+    pub include: Vec<Pattern>,
+    pub exclude: Vec<Pattern>,
+}
+
+/// Which connectors: AND between the fields, OR within one; an empty field does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Selector {
+    pub name: Vec<Pattern>,
+    pub kind: Vec<String>,
+    pub language: Vec<String>,
+    pub release_stage: Vec<String>,
+    pub support_level: Vec<String>,
+}
+
+impl Selector {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn matches(&self, connector: &Connector) -> bool {
+        let one_of = |wanted: &[String], value: Option<&str>| {
+            wanted.is_empty()
+                || value.is_some_and(|value| wanted.iter().any(|w| w.eq_ignore_ascii_case(value)))
+        };
+        let named = self.name.is_empty()
+            || self.name.iter().any(|pattern| pattern.matches(connector.name.as_str()));
+        named
+            && one_of(&self.kind, connector.kind.as_deref())
+            && one_of(&self.language, connector.attribute("language"))
+            && one_of(&self.release_stage, connector.attribute("release_stage"))
+            && one_of(&self.support_level, connector.attribute("support_level"))
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.name.iter().map(ToString::to_string).collect();
+        let fields = [
+            ("name", &names),
+            ("kind", &self.kind),
+            ("language", &self.language),
+            ("release_stage", &self.release_stage),
+            ("support_level", &self.support_level),
+        ];
+        let parts: Vec<String> = fields
+            .into_iter()
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(field, values)| format!("{field} {}", values.join(" or ")))
+            .collect();
+        if parts.is_empty() {
+            f.write_str("every connector")
+        } else {
+            f.write_str(&parts.join(", "))
+        }
+    }
+}
+
+/// What an impact rule selects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reaches {
+    All,
+    /// Names, in which the variables of the rule's paths may occur.
+    Names(Vec<Pattern>),
+    Selector(Selector),
+}
+
+impl fmt::Display for Reaches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("every connector"),
+            Self::Names(names) => {
+                let names: Vec<&str> = names.iter().map(Pattern::as_str).collect();
+                f.write_str(&names.join(", "))
+            }
+            Self::Selector(selector) => selector.fmt(f),
+        }
+    }
+}
+
+/// Shared code: changed paths that reach connectors elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImpactRule {
+    pub paths: Vec<Pattern>,
+    pub reaches: Reaches,
+}
+
+impl ImpactRule {
+    /// Does a change of `path` reach the connector through this rule? The pattern that says so.
+    pub fn reaches(&self, path: &str, connector: &Connector) -> Option<&Pattern> {
+        self.paths.iter().find(|pattern| match &self.reaches {
+            Reaches::All => pattern.matches(path),
+            Reaches::Selector(selector) => selector.matches(connector) && pattern.matches(path),
+            Reaches::Names(names) => pattern.bindings(path).iter().any(|bound| {
+                names
+                    .iter()
+                    .filter_map(|name| name.fill(bound))
+                    .any(|name| name.matches(connector.name.as_str()))
+            }),
+        })
+    }
+
+    /// The paths through which it can reach the connector, its own variables filled in where the
+    /// connector fixes them; empty if it can't.
+    pub fn inputs_of(&self, connector: &Connector) -> Vec<Pattern> {
+        match &self.reaches {
+            Reaches::All => self.paths.clone(),
+            Reaches::Selector(selector) if selector.matches(connector) => self.paths.clone(),
+            Reaches::Selector(_) => Vec::new(),
+            Reaches::Names(names) => {
+                let bound: Vec<Variables> =
+                    names.iter().flat_map(|n| n.exact_bindings(connector.name.as_str())).collect();
+                let fill = |pattern: &Pattern| {
+                    let filled = bound.iter().filter_map(|bound| pattern.fill(bound));
+                    let filled: Vec<Pattern> = filled.collect();
+                    // A variable that the names do not fix stays a wildcard: more, not less.
+                    if filled.is_empty() { vec![pattern.clone()] } else { filled }
+                };
+                if bound.is_empty() {
+                    Vec::new()
+                } else {
+                    self.paths.iter().flat_map(fill).collect()
+                }
+            }
+        }
+    }
+}
+
+/// A declared pipeline; the first whose selector matches is a connector's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pipeline {
+    pub selector: Selector,
+    pub on: Vec<PipelineTrigger>,
+    pub steps: Vec<StepSpec>,
+    /// What steps name besides the connector's own files.
+    pub inputs: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PipelineTrigger {
+    PullRequest,
+    MergeGroup,
+}
+
+/// A repository's configuration, resolved with its preset.
+#[derive(Debug, Clone, Serialize)]
+pub struct RepoRules {
+    /// In words: `.github/checkvalve.yml at 1a2b3c` or `preset airbyte`.
+    pub origin: String,
+    pub preset: Preset,
+    pub ignore: Vec<Pattern>,
+    pub connectors: Vec<ConnectorRule>,
+    pub components: Vec<Component>,
+    pub impact: Vec<ImpactRule>,
+    pub unclaimed: Unclaimed,
+    pub pipelines: Vec<Pipeline>,
+    /// Remarks for the check: keys that are accepted and do nothing yet.
+    pub notes: Vec<String>,
+}
+
+impl RepoRules {
+    pub fn empty(origin: String) -> Self {
+        Self {
+            origin,
+            preset: Preset::None,
+            ignore: Vec::new(),
+            connectors: Vec::new(),
+            components: Vec::new(),
+            impact: Vec::new(),
+            unclaimed: Unclaimed::default(),
+            pipelines: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Do both select the same, whatever pipelines they then run?
+    pub fn selects_as(&self, other: &Self) -> bool {
+        self.ignore == other.ignore
+            && self.connectors == other.connectors
+            && self.components == other.components
+            && self.impact == other.impact
+            && self.unclaimed == other.unclaimed
+    }
+
+    pub fn pipeline(&self, connector: &Connector) -> Option<&Pipeline> {
+        self.pipelines.iter().find(|pipeline| pipeline.selector.matches(connector))
+    }
+}
+
+/// The name that `text` was probably meant to be: within a third of its letters.
+pub fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let wanted = text.to_lowercase();
+    let limit = (text.chars().count() / 3).clamp(1, 4);
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &wanted), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}

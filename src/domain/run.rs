@@ -217,28 +217,94 @@ pub struct Run {
     pub jobs: Vec<Job>,
 }
 
-/// The verdict on a job whose steps are all settled: failures that count, ours or theirs, make it
-/// a failure; a job in which nothing succeeded is never green.
+/// The verdict on a job whose steps are all settled: a failure that counts makes it a failure, and
+/// so does any error of ours, `allow_failure` or not; what was cancelled is neither green nor red;
+/// and a job in which nothing ran is never green.
 pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
-    let mut conclusion = Conclusion::Failure;
-    for record in steps {
-        let counts = plan.step(&record.id).is_none_or(|spec| !spec.allow_failure);
-        match record.state.outcome() {
-            Some(Outcome::Cancelled) => return Conclusion::Cancelled,
-            Some(Outcome::Failed | Outcome::TimedOut) if !counts => {
-                conclusion = Conclusion::Success
-            }
-            Some(Outcome::Failed | Outcome::TimedOut | Outcome::Errored) => {
-                return steps_cancelled(steps).unwrap_or(Conclusion::Failure);
-            }
-            Some(Outcome::Succeeded) => conclusion = Conclusion::Success,
-            None => {}
-        }
+    let outcomes = || steps.iter().filter_map(|step| Some((step, step.state.outcome()?)));
+    let allowed = |step: &StepRecord| plan.step(&step.id).is_some_and(|spec| spec.allow_failure);
+    let failed = outcomes().any(|(step, outcome)| match outcome {
+        Outcome::Failed | Outcome::TimedOut => !allowed(step),
+        Outcome::Errored => true,
+        Outcome::Succeeded | Outcome::Cancelled => false,
+    });
+    if outcomes().any(|(_, outcome)| outcome == Outcome::Cancelled) {
+        Conclusion::Cancelled
+    } else if failed || outcomes().next().is_none() {
+        Conclusion::Failure
+    } else {
+        Conclusion::Success
     }
-    conclusion
 }
 
-fn steps_cancelled(steps: &[StepRecord]) -> Option<Conclusion> {
-    let cancelled = |step: &StepRecord| step.state.outcome() == Some(Outcome::Cancelled);
-    steps.iter().any(cancelled).then_some(Conclusion::Cancelled)
+#[cfg(test)]
+mod tests {
+    use super::super::pipeline::{Network, StepSpec};
+    use super::super::plan::Inputs;
+    use super::super::state::SkipReason;
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(0);
+
+    fn spec(id: &str, allow_failure: bool) -> StepSpec {
+        StepSpec {
+            id: id.parse().unwrap(),
+            image: String::new(),
+            run: Vec::new(),
+            needs: Vec::new(),
+            always: false,
+            env: std::collections::BTreeMap::default(),
+            timeout_ms: 1000,
+            retries: 0,
+            network: Network::None,
+            resources: None,
+            artifacts: Vec::new(),
+            junit: None,
+            allow_failure,
+            untrusted: false,
+        }
+    }
+
+    /// `None`: left out.
+    fn judged(counted: Option<Outcome>, allowed: Option<Outcome>) -> Conclusion {
+        let (name, root) = ("c".parse().unwrap(), String::new());
+        let specs = vec![spec("counted", false), spec("allowed", true)];
+        let plan = Plan::new(name, root, Inputs::default(), specs).unwrap();
+        let record = |id: &str, outcome: Option<Outcome>| StepRecord {
+            id: id.parse().unwrap(),
+            state: match outcome {
+                Some(outcome) => StepState::Finished { started_at: AT, finished_at: AT, outcome },
+                None => StepState::Skipped { at: AT, reason: SkipReason::NotAsked },
+            },
+            attempt: 1,
+            queued_at: AT,
+            facts: StepFacts::default(),
+        };
+        let mut steps = vec![record("counted", counted), record("allowed", allowed)];
+        let verdict = job_conclusion(&plan, &steps);
+        steps.reverse();
+        assert_eq!(job_conclusion(&plan, &steps), verdict, "the order of steps means nothing");
+        verdict
+    }
+
+    #[test]
+    fn a_job_is_judged_by_what_counts() {
+        use Outcome::{Cancelled, Errored, Failed, Succeeded, TimedOut};
+        let cases = [
+            (Some(Succeeded), Some(Succeeded), Conclusion::Success),
+            (Some(Succeeded), Some(Failed), Conclusion::Success),
+            (Some(Succeeded), Some(TimedOut), Conclusion::Success),
+            (Some(Succeeded), Some(Errored), Conclusion::Failure),
+            (Some(Failed), Some(Succeeded), Conclusion::Failure),
+            (Some(TimedOut), None, Conclusion::Failure),
+            (Some(Errored), None, Conclusion::Failure),
+            (Some(Cancelled), Some(Succeeded), Conclusion::Cancelled),
+            (Some(Failed), Some(Cancelled), Conclusion::Cancelled),
+            (None, Some(Failed), Conclusion::Success),
+            (None, None, Conclusion::Failure),
+        ];
+        for (counted, allowed, expected) in cases {
+            assert_eq!(judged(counted, allowed), expected, "{counted:?}, {allowed:?}");
+        }
+    }
 }

@@ -1,1 +1,199 @@
 //! Carries out a plan: decide → start → record. Sees neither GitHub, the database nor the web.
+//!
+//! One job is one future: dropping it ends what it started. What must be written down before
+//! something happens goes through the [`Journal`], which may refuse (the lease is lost), and then
+//! everything ends at once.
+
+mod attempt;
+mod course;
+mod spool;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::ids::{JobId, RunId};
+use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::plan::Plan;
+use crate::domain::run::{Artifact, LogRef, StepRecord};
+use crate::exec::{Executor, SourceArchive};
+
+/// Where an engine writes down what happens. Whoever implements it decides what is durable.
+pub trait Journal: Send + Sync {
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Steps that changed, all those of one decision together. A step runs only after its record
+    /// as running was accepted.
+    fn record(&self, steps: &[StepRecord]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Something was printed; `offset` counts the bytes of this try before it.
+    fn printed(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        offset: u64,
+        chunk: &Bytes,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Stores what a try left behind.
+    fn keep(&self, left: &Left) -> impl Future<Output = Result<Kept, Self::Error>> + Send;
+}
+
+/// What a try left in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    pub step: StepId,
+    pub attempt: u32,
+    /// The log's file.
+    pub log: PathBuf,
+    pub bytes: u64,
+    pub lines: u64,
+    /// Bytes that the cap cut off.
+    pub cut: u64,
+    /// The folder with what the step left in `$CHECKVALVE_OUT`.
+    pub out: PathBuf,
+    /// The paths in it, `/`-separated and sorted, that the step's `artifacts` match.
+    pub artifacts: Vec<String>,
+}
+
+/// Where it was stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub log: Option<LogRef>,
+    pub artifacts: Vec<Artifact>,
+}
+
+/// For whom a job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobLabels {
+    pub instance: String,
+    pub run: RunId,
+    pub job: JobId,
+    pub epoch: i64,
+    pub connector: ConnectorName,
+}
+
+/// A job to carry out.
+#[derive(Debug, Clone)]
+pub struct JobRun<'a> {
+    pub plan: &'a Plan,
+    /// How far its steps are. Steps without a record have not begun. What is running here is begun
+    /// again; see [`crate::domain::decide::resume`].
+    pub records: Vec<StepRecord>,
+    pub labels: JobLabels,
+    /// Added to each step's own: `CHECKVALVE_SHA` and the like.
+    pub env: BTreeMap<String, String>,
+    pub source: Arc<SourceArchive>,
+    /// A folder of this job alone, for logs and what steps leave.
+    pub spool: PathBuf,
+    /// Begin nothing more after a failure that counts.
+    pub fail_fast: bool,
+}
+
+/// Asks a job to end early, and says why. Clones are the same request.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    reason: Arc<OnceLock<String>>,
+}
+
+impl Stop {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for the end. The first reason given stays.
+    pub fn stop(&self, reason: impl Into<String>) {
+        let _ = self.reason.set(reason.into());
+        self.token.cancel();
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Why, once it is stopped.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.get().map(String::as_str)
+    }
+
+    /// Resolves when the end is asked for.
+    pub async fn stopped(&self) {
+        self.token.cancelled().await;
+    }
+}
+
+/// How an engine behaves where its plan leaves it open.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// How often a step is tried again after an error of ours.
+    pub error_retries: u32,
+    /// The pause before the first try again; each further one is five times as long.
+    pub backoff: Duration,
+    /// Bytes of log that are kept of a try.
+    pub log_cap: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { error_retries: 3, backoff: Duration::from_secs(1), log_cap: 1 << 30 }
+    }
+}
+
+/// Why a job could not be carried on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError<J: std::error::Error> {
+    /// The journal refused; everything that ran was ended.
+    #[error(transparent)]
+    Journal(J),
+}
+
+/// Carries out jobs, any number at once, with so many steps at once altogether.
+#[derive(Debug)]
+pub struct Engine<E> {
+    executor: Arc<E>,
+    slots: Arc<Semaphore>,
+    options: Arc<EngineOptions>,
+}
+
+impl<E> Clone for Engine<E> {
+    /// Clones share the slots.
+    fn clone(&self) -> Self {
+        Self {
+            executor: self.executor.clone(),
+            slots: self.slots.clone(),
+            options: self.options.clone(),
+        }
+    }
+}
+
+impl<E: Executor> Engine<E> {
+    pub fn new(executor: E, slots: usize) -> Self {
+        Self::with_options(executor, slots, EngineOptions::default())
+    }
+
+    pub fn with_options(executor: E, slots: usize, options: EngineOptions) -> Self {
+        Self {
+            executor: Arc::new(executor),
+            slots: Arc::new(Semaphore::new(slots.max(1))),
+            options: Arc::new(options),
+        }
+    }
+
+    /// Runs a job until all of its steps are settled, and answers their records in the plan's
+    /// order. After `stop` what runs is ended and what waits is cancelled, with its reason.
+    pub async fn run<J: Journal>(
+        &self,
+        job: JobRun<'_>,
+        journal: &J,
+        stop: &Stop,
+    ) -> Result<Vec<StepRecord>, EngineError<J::Error>> {
+        course::Course::new(self, &job, journal, stop).run().await
+    }
+}

@@ -1,5 +1,12 @@
 //! Where steps run: [`Executor`] is the one seam where the world is slow and unreliable.
 
+pub mod docker;
+pub mod host;
+mod out;
+mod pipe;
+mod script;
+mod source;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -9,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::ambient;
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{Network, Resources};
@@ -30,11 +38,7 @@ pub struct Labels {
     pub attempt: u32,
 }
 
-/// The source of a job as a tar archive in the worker's spool.
-#[derive(Debug)]
-pub struct SourceArchive {
-    pub tar: PathBuf,
-}
+pub use source::SourceArchive;
 
 /// One try at one step.
 #[derive(Debug, Clone)]
@@ -50,6 +54,8 @@ pub struct StepRun {
     pub resources: Option<Resources>,
     /// Where the executor puts what the step left in `$CHECKVALVE_OUT`.
     pub out: PathBuf,
+    /// Is any of that wanted? If not, fetching it is spared.
+    pub keep_out: bool,
 }
 
 /// How a try ended.
@@ -77,4 +83,137 @@ pub trait Executor: Send + Sync + 'static {
         log: mpsc::Sender<Bytes>,
         stop: CancellationToken,
     ) -> impl Future<Output = Ended> + Send;
+}
+
+/// Why an executor is of no use at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    #[error(
+        "no Docker Engine answers at `{host}`: {why}. Start Docker, or set DOCKER_HOST to where it \
+         runs, or run steps as plain processes with `--executor host`"
+    )]
+    NoEngine { host: String, why: String },
+    #[error("the Docker Engine refused: {0}")]
+    Engine(String),
+}
+
+/// The executors that the product has.
+#[derive(Debug, Clone)]
+pub enum Executors {
+    Docker(docker::Docker),
+    Host(host::Host),
+}
+
+impl Executors {
+    /// Waits until nothing is left of runs that were dropped. Whoever is about to exit should.
+    pub async fn settled(&self) {
+        match self {
+            Self::Docker(docker) => docker.settled().await,
+            Self::Host(_) => {}
+        }
+    }
+}
+
+impl Executor for Executors {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
+        match self {
+            Self::Docker(docker) => docker.run(step, log, cancel).await,
+            Self::Host(host) => host.run(step, log, cancel).await,
+        }
+    }
+}
+
+/// Why a try ended before its commands did.
+#[derive(Debug)]
+enum Halt {
+    Cancelled,
+    Errored { reason: String, retry: bool },
+}
+
+impl Halt {
+    /// Ours, and another try may do better.
+    fn again(reason: impl Into<String>) -> Self {
+        Self::Errored { reason: reason.into(), retry: true }
+    }
+
+    /// Nothing will change by trying again.
+    fn never(reason: impl Into<String>) -> Self {
+        Self::Errored { reason: reason.into(), retry: false }
+    }
+}
+
+/// What the commands of a step came to.
+#[derive(Debug)]
+struct Exit {
+    code: i64,
+    reason: Option<String>,
+    /// Did it end because it was asked to?
+    stopped: bool,
+}
+
+/// The course of one try: when it began and where its time went.
+#[derive(Debug)]
+struct Course {
+    started_at: Timestamp,
+    segments: Vec<Segment>,
+    open: Option<(&'static str, Timestamp)>,
+    image_digest: Option<String>,
+}
+
+impl Course {
+    fn begin() -> Self {
+        let started_at = ambient::now();
+        Self { started_at, segments: Vec::new(), open: None, image_digest: None }
+    }
+
+    /// Ends the segment that is open and opens another.
+    fn enter(&mut self, name: &'static str) {
+        self.leave();
+        self.open = Some((name, ambient::now()));
+    }
+
+    fn leave(&mut self) {
+        if let Some((name, started_at)) = self.open.take() {
+            let finished_at = ambient::now();
+            self.segments.push(Segment { name: name.to_owned(), started_at, finished_at });
+        }
+    }
+
+    fn end(mut self, result: Result<Exit, Halt>) -> Ended {
+        self.leave();
+        let (outcome, exit_code, reason, retry) = match result {
+            Ok(exit) if exit.stopped => (Outcome::Cancelled, Some(exit.code), exit.reason, false),
+            Ok(exit) if exit.code == 0 => (Outcome::Succeeded, Some(0), exit.reason, false),
+            Ok(exit) => (Outcome::Failed, Some(exit.code), exit.reason, false),
+            Err(Halt::Cancelled) => (Outcome::Cancelled, None, None, false),
+            Err(Halt::Errored { reason, retry }) => (Outcome::Errored, None, Some(reason), retry),
+        };
+        Ended {
+            outcome,
+            exit_code,
+            reason,
+            retry,
+            started_at: self.started_at,
+            finished_at: ambient::now(),
+            segments: self.segments,
+            image_digest: self.image_digest,
+        }
+    }
+}
+
+/// Waits for `work` unless `cancel` comes first, in which case `work` is dropped.
+async fn unless_stopped<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, Halt>>,
+) -> Result<T, Halt> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Halt::Cancelled),
+        result = work => result,
+    }
 }

@@ -1,1 +1,27 @@
-//! github.
+//! The edge to GitHub, and the only user of octocrab: App and installation tokens, pull requests,
+//! permissions, check runs, comments, webhook verification.
+//!
+//! Wire types stay in here; what leaves is the domain's. This module decides nothing about runs,
+//! and never repeats a write whose outcome is unknown: it says so ([`Retry::Unknown`]), and the
+//! caller looks before asking again.
+
+mod answers;
+mod app;
+mod checks;
+mod client;
+mod comments;
+mod error;
+mod installations;
+mod payload;
+mod people;
+mod pulls;
+mod rates;
+mod transport;
+pub mod webhook;
+mod wire;
+
+pub use checks::OwnCheck;
+pub use client::{Github, GithubSettings};
+pub use comments::Reaction;
+pub use error::{GithubError, Retry};
+pub use rates::Rate;

@@ -23,7 +23,9 @@ pub fn targets(targets: &[Target]) -> String {
 }
 
 pub fn may_not_write(login: &str) -> String {
-    format!("Commands are obeyed from people who may write to this repository, and `{login}` may not.")
+    format!(
+        "Commands are obeyed from people who may write to this repository, and `{login}` may not."
+    )
 }
 
 pub fn closed() -> String {
@@ -39,7 +41,8 @@ pub fn code_not_trusted(author: &str) -> String {
 }
 
 pub fn no_approvals_yet() -> String {
-    "`/ok-to-test` is not there yet: push the commits to a branch of this repository instead.".to_owned()
+    "`/ok-to-test` is not there yet: push the commits to a branch of this repository instead."
+        .to_owned()
 }
 
 /// Why a named target is not run again.
@@ -54,7 +57,9 @@ pub fn nothing_to_retest(named: &Target, runs: &[Run]) -> String {
         .filter(|(distance, _)| *distance <= 4)
         .min();
     match closest {
-        Some((_, name)) => format!("{shown} was not checked on this commit; did you mean `{name}`?"),
+        Some((_, name)) => {
+            format!("{shown} was not checked on this commit; did you mean `{name}`?")
+        }
         None => format!("{shown} was not checked on this commit; `/test` it to do so."),
     }
 }

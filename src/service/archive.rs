@@ -13,7 +13,7 @@ use crate::render::report;
 use crate::store::Store;
 
 /// Archives what has concluded.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Archivist {
     pub store: Store,
     pub blobs: Blobs,
@@ -60,7 +60,13 @@ impl Archivist {
         Ok(())
     }
 
-    async fn put(&self, prefix: &str, name: &str, bytes: Bytes, kind: &str) -> Result<(), BlobError> {
+    async fn put(
+        &self,
+        prefix: &str,
+        name: &str,
+        bytes: Bytes,
+        kind: &str,
+    ) -> Result<(), BlobError> {
         self.blobs.put(&format!("{prefix}/{name}"), bytes, kind).await
     }
 

@@ -62,7 +62,8 @@ impl Commands<'_> {
             let text = replies::may_not_write(&author.login);
             return self.refuse(repository, pull, answer, &text).await;
         }
-        let Some(facts) = self.github.pull(repository, pull).await?.filter(|facts| facts.open) else {
+        let Some(facts) = self.github.pull(repository, pull).await?.filter(|facts| facts.open)
+        else {
             return self.refuse(repository, pull, answer, &replies::closed()).await;
         };
         self.store.observe_pull(repository, &facts, false).await?;
@@ -71,10 +72,13 @@ impl Commands<'_> {
         }
         let effects = self.effects(repository, &facts, &asked).await?;
         let cause = format!("comment-{comment}");
-        let done = self.carry_out(repository, &facts, author, &effects, (Trigger::Comment, cause)).await?;
+        let done =
+            self.carry_out(repository, &facts, author, &effects, (Trigger::Comment, cause)).await?;
         if effects.not.is_empty() && !effects.will.is_empty() {
             self.github.react(repository, comment, Reaction::Rocket).await?;
-            self.store.answer_comment(repository.id, &CommentAnswer { settled: true, ..answer }).await?;
+            self.store
+                .answer_comment(repository.id, &CommentAnswer { settled: true, ..answer })
+                .await?;
             return Ok(Handled::Done(done));
         }
         let text = replies::partly(&effects.will, &effects.not);
@@ -128,7 +132,9 @@ impl Commands<'_> {
     ) -> Result<Effects, Failure> {
         let mut effects = Effects { not: asked.problems.clone(), ..Effects::default() };
         if asked.from.is_some() {
-            effects.not.push("`--from` needs step snapshots, which this version does not have yet.".into());
+            effects.not.push(
+                "`--from` needs step snapshots, which this version does not have yet.".into(),
+            );
         }
         let wants_code =
             asked.commands.iter().any(|c| matches!(c, Command::Test(_) | Command::Retest(_)));
@@ -201,7 +207,9 @@ impl Commands<'_> {
             }
             (Button::Rerun, None) => rerun_all(&mut effects, &runs),
             (Button::Action(action), _) if action == "retest" => retest(&mut effects, &runs, &[]),
-            (Button::Action(action), _) if action == "test" => test(&mut effects, &Tested::Affected),
+            (Button::Action(action), _) if action == "test" => {
+                test(&mut effects, &Tested::Affected)
+            }
             (Button::Action(action), _) if action == "cancel" => cancel(&mut effects, &runs, &[]),
             (Button::Action(action), _) => {
                 return Ok(Handled::Ignored(format!("no button is called `{action}`")));
@@ -365,7 +373,8 @@ fn rerun_step(effects: &mut Effects, runs: &[Run], connector: &str, step: &str) 
     }
     let mut again: BTreeSet<&StepId> = BTreeSet::from([&pressed.step.id]);
     for spec in pressed.job.plan.steps() {
-        let skipped = of_connector.iter().any(|s| s.step.id == spec.id && s.step.state.outcome().is_none());
+        let skipped =
+            of_connector.iter().any(|s| s.step.id == spec.id && s.step.state.outcome().is_none());
         if skipped && spec.needs.iter().any(|needed| again.contains(needed)) {
             again.insert(&spec.id);
         }

@@ -24,7 +24,7 @@ const MAX_ATTEMPTS: u32 = 20;
 #[derive(Clone)]
 pub struct Intake {
     pub store: Store,
-    pub github: Github,
+    pub github: Arc<Github>,
     pub served: Arc<Served>,
 }
 

@@ -14,7 +14,7 @@ use crate::store::Store;
 const TERM: Duration = Duration::from_secs(90);
 
 /// Clears up.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Janitor {
     pub store: Store,
     pub archivist: Archivist,

@@ -106,7 +106,12 @@ impl<'a> JobJournal<'a> {
         (|| self.blobs.put(&key, bytes.clone(), kind)).retry(patience()).await
     }
 
-    async fn put_file(&self, name: &str, file: &std::path::Path, kind: &str) -> Result<(), BlobError> {
+    pub(super) async fn put_file(
+        &self,
+        name: &str,
+        file: &std::path::Path,
+        kind: &str,
+    ) -> Result<(), BlobError> {
         let key = format!("{}/{name}", self.prefix);
         (|| self.blobs.put_file(&key, file, kind)).retry(patience()).await
     }

@@ -1,7 +1,6 @@
 //! Runs become plans: the commits are fetched, the change is diffed, the affected connectors are
 //! named, and each gets its plan.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::interval;
@@ -11,10 +10,8 @@ use super::planning::{self, Planned, PlanningError};
 use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::domain::ids::{JobId, WorkerId};
-use crate::domain::names::StepId;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
-use crate::domain::trigger::{Scope, Target};
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
 const TERM: Duration = Duration::from_secs(60);
@@ -70,7 +67,7 @@ impl Planner {
         let repo = self.sources.with_commits(&run.repository, &commits).await?;
         let planned = planning::plan(&repo, &run.base_sha, &run.head_sha, &run.scope).await?;
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
-        Ok(with_scope(planned, &run.scope))
+        Ok(to_store(planned))
     }
 
     async fn failed(&self, lease: PlanningLease, failure: &PlanFailure) -> Result<(), StoreError> {
@@ -85,17 +82,13 @@ impl Planner {
 }
 
 /// Turns what planning found into jobs, leaving out the steps that were not asked for.
-fn with_scope(planned: Planned, scope: &Scope) -> PlannedRun {
-    let asked = asked_steps(scope);
+fn to_store(planned: Planned) -> PlannedRun {
     let jobs = planned.jobs.into_iter().map(|job| {
-        let wanted = asked.get(&job.connector.as_str().to_lowercase());
-        let left_out = match wanted {
-            Some(Some(steps)) => {
-                let asked = |id: &StepId| steps.contains(&id.as_str().to_lowercase());
-                let ids = job.plan.steps().iter().map(|step| step.id.clone());
-                ids.filter(|id| !asked(id)).collect()
-            }
-            Some(None) | None => Vec::new(),
+        let ids = job.plan.steps().iter().map(|step| step.id.clone());
+        let left_out = if job.only.is_empty() {
+            Vec::new()
+        } else {
+            ids.filter(|id| !job.only.contains(id)).collect()
         };
         NewJob {
             id: JobId::new(ambient::ulid()),
@@ -105,24 +98,11 @@ fn with_scope(planned: Planned, scope: &Scope) -> PlannedRun {
             left_out,
         }
     });
-    PlannedRun { merge_base: planned.merge_base, selection: planned.selection, jobs: jobs.collect() }
-}
-
-/// By connector, in lower case: the steps asked for, or `None` for all of them.
-fn asked_steps(scope: &Scope) -> BTreeMap<String, Option<BTreeSet<String>>> {
-    let mut asked: BTreeMap<String, Option<BTreeSet<String>>> = BTreeMap::new();
-    let Scope::Only { targets } = scope else { return asked };
-    for Target { connector, step } in targets {
-        let entry = asked.entry(connector.to_lowercase()).or_insert_with(|| Some(BTreeSet::new()));
-        match (entry.as_mut(), step) {
-            (Some(steps), Some(step)) => {
-                steps.insert(step.to_lowercase());
-            }
-            (_, None) => *entry = None,
-            (None, Some(_)) => {}
-        }
+    PlannedRun {
+        merge_base: planned.merge_base,
+        selection: planned.selection,
+        jobs: jobs.collect(),
     }
-    asked
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -139,14 +119,14 @@ impl PlanFailure {
         match self {
             Self::Planning(PlanningError::Git(_)) => false,
             Self::Planning(_) => true,
-            Self::Source(SourceError::Git(error)) => error.is_final(),
+            Self::Source(SourceError::Git(error)) => !error.may_pass(),
             Self::Source(SourceError::Github(_)) => false,
         }
     }
 
     fn problem(&self) -> (Conclusion, Problem) {
         if let Self::Planning(PlanningError::Configuration(problem)) = self {
-            return (Conclusion::Failure, problem.clone());
+            return (Conclusion::Failure, (**problem).clone());
         }
         let problem = Problem {
             kind: ProblemKind::Infrastructure,

@@ -1,6 +1,7 @@
 //! GitHub's check runs follow our state: desired against acknowledged, published as a diff.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
@@ -20,7 +21,7 @@ const TERM: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Publisher {
     pub store: Store,
-    pub github: Github,
+    pub github: Arc<Github>,
     pub links: Links,
     pub worker: WorkerId,
 }

@@ -1,6 +1,7 @@
 //! A repository's commits on this host: the bare cache, kept up to date from GitHub.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
@@ -21,21 +22,21 @@ pub enum SourceError {
 /// Where commits come from.
 #[derive(Clone)]
 pub struct Sources {
-    pub github: Github,
+    pub github: Arc<Github>,
     pub cache: GitCache,
     /// `CHECKVALVE_GITHUB_URL`; repositories are at `<it>/<owner>/<repo>.git`.
     pub github_url: String,
 }
 
 impl Sources {
-    /// The repository with these commits in it; fetched only if one is missing.
+    /// The repository with these commits in it. A token is asked for only if one is missing.
     pub async fn with_commits(
         &self,
         repository: &Repository,
         commits: &[Sha],
     ) -> Result<BareRepo, SourceError> {
         let url = format!("{}/{}.git", self.github_url, repository.name);
-        let repo = self.cache.repository(&repository.id.to_string(), &url).await?;
+        let repo = self.cache.repository(repository.id, &url);
         if !repo.has(commits).await? {
             let token = self.github.token(repository.installation).await?;
             repo.fetch(Some(&token), commits).await?;

@@ -25,7 +25,7 @@ pub struct Rhythm {
 /// A pass that fails is logged, and tried again after a rest.
 pub async fn drive<F, W>(
     rhythm: Rhythm,
-    mut nudge: Nudge,
+    mut nudge: Option<Nudge>,
     stop: CancellationToken,
     mut pass: F,
 ) where
@@ -36,7 +36,7 @@ pub async fn drive<F, W>(
         match pass().await {
             Ok(true) => {}
             Ok(false) => tokio::select! {
-                () = nudge.changed() => {}
+                () = changed(nudge.as_mut()) => {}
                 () = sleep(rhythm.period) => {}
                 () = stop.cancelled() => {}
             },
@@ -48,5 +48,13 @@ pub async fn drive<F, W>(
                 }
             }
         }
+    }
+}
+
+/// The next nudge; never, for a loop that has none.
+async fn changed(nudge: Option<&mut Nudge>) {
+    match nudge {
+        Some(nudge) => nudge.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -55,6 +55,7 @@ impl Worker {
         match ended {
             Ok(()) => {}
             Err(JobFailure::Lost) => info!(job = %job.id, "the job is another worker's now"),
+            Err(JobFailure::ShuttingDown) => info!(job = %job.id, "the job goes back to the queue"),
             Err(JobFailure::Other(error)) => {
                 warn!(job = %job.id, "the job is tried again: {error:#}");
             }
@@ -71,27 +72,24 @@ impl Worker {
         shutdown: &tokio_util::sync::CancellationToken,
     ) -> Result<(), JobFailure> {
         let stop = Stop::new();
-        let journal = JobJournal::new(
-            &self.store,
-            &self.archivist.blobs,
-            &lease,
-            run,
-            &job.connector,
-        );
+        let journal =
+            JobJournal::new(&self.store, &self.archivist.blobs, &lease, run, &job.connector);
         let ended = tokio::select! {
             ended = self.steps(&lease, run, job, spool, &journal, &stop) => ended,
             () = self.keep_lease(&lease, &journal, &stop) => Err(JobFailure::Lost),
-            () = shutdown.cancelled() => Err(JobFailure::Other(anyhow::anyhow!("shutting down"))),
+            () = shutdown.cancelled() => Err(JobFailure::ShuttingDown),
         };
         journal.flush().await;
         let records = match ended {
             Ok(records) => records,
-            Err(JobFailure::Lost) => return Err(JobFailure::Lost),
-            Err(failure) => {
+            Err(JobFailure::ShuttingDown) => {
                 drop(journal);
                 self.store.release_job(lease).await?;
-                return Err(failure);
+                return Err(JobFailure::ShuttingDown);
             }
+            // Not given back: when the lease expires the job is claimed again, which counts, and
+            // what fails for ever is given up.
+            Err(failure) => return Err(failure),
         };
         let conclusion = job_conclusion(&job.plan, &records);
         self.report(run, job, &records, conclusion, &journal, spool).await?;
@@ -99,10 +97,7 @@ impl Worker {
         let epoch = lease.epoch;
         self.store.settle_job(lease, &records, conclusion).await?;
         info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
-        let settled = Run {
-            jobs: vec![Job { epoch, ..job.clone() }],
-            ..run.clone()
-        };
+        let settled = Run { jobs: vec![Job { epoch, ..job.clone() }], ..run.clone() };
         // The janitor repeats this if it fails.
         if let Err(error) = self.archivist.archive_job(&settled, job.id).await {
             warn!(job = %job.id, "objects get their final names later: {error:#}");
@@ -121,16 +116,19 @@ impl Worker {
         stop: &Stop,
     ) -> Result<Vec<StepRecord>, JobFailure> {
         if let Some(why) = &job.cancel {
-            stop.cancel(why);
+            stop.stop(why);
         }
         tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
         let (commit, inputs) = (&run.head_sha, job.plan.inputs());
         let source = match self.sources.archive(&run.repository, commit, inputs, spool).await {
             Ok(source) => source,
             Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
-            Err(error) => return Ok(errored(job, &format!("the source could not be had: {error}"))),
+            Err(error) => {
+                return Ok(errored(job, &format!("the source could not be had: {error}")));
+            }
         };
-        let ended = self.engine.run(self.job_run(lease, run, job, spool, source), journal, stop).await;
+        let ended =
+            self.engine.run(self.job_run(lease, run, job, spool, source), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
             Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
@@ -186,7 +184,7 @@ impl Worker {
                 Ok(Ok(beat)) => {
                     good = sent;
                     if let Some(why) = beat.cancel {
-                        stop.cancel(&why);
+                        stop.stop(why);
                     }
                 }
                 Ok(Err(StoreError::LeaseLost)) => return,
@@ -277,7 +275,8 @@ async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
     for step in &job.steps {
         let heading = format!("==> {} (attempt {})\n", step.id, step.attempt);
         whole.write_all(heading.as_bytes()).await.ok()?;
-        if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await {
+        if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await
+        {
             tokio::io::copy(&mut log, &mut whole).await.ok()?;
         }
         whole.write_all(b"\n").await.ok()?;
@@ -301,6 +300,8 @@ fn errored(job: &Job, why: &str) -> Vec<StepRecord> {
 enum JobFailure {
     /// Another worker holds the job.
     Lost,
+    /// This process ends; the job is another's, or ours after a restart.
+    ShuttingDown,
     Other(anyhow::Error),
 }
 

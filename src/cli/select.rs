@@ -1,0 +1,240 @@
+//! Which connectors a command is about.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::rules::{Pattern, Selector, closest};
+use crate::git::{GitError, LocalRepo};
+use crate::service::planning::{PlanningError, RepositoryFile, Survey, survey_here};
+
+/// Options that stand before any subcommand.
+#[derive(Debug, Clone, Default)]
+pub struct Global {
+    /// The repository; default: the one that one stands in.
+    pub repo: Option<PathBuf>,
+    /// A repository file to use instead of the repository's.
+    pub pipelines: Option<PathBuf>,
+    pub verbose: u8,
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// What was typed can't be obeyed.
+    #[error("{0}")]
+    Usage(String),
+    /// The repository's configuration is wrong.
+    #[error("{0}")]
+    Configuration(String),
+    /// Engine, network or disk.
+    #[error("{0}")]
+    CouldNotRun(String),
+    /// Whoever reads our output went away (`… | head`).
+    #[error("the output could not be written: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// The exit status that says so.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Configuration(_) => 2,
+            Self::CouldNotRun(_) | Self::Output(_) => 3,
+        }
+    }
+}
+
+impl From<GitError> for CliError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::NoRepository(_)
+            | GitError::UnknownRevision(_)
+            | GitError::NoBase
+            | GitError::NoWorkTree => Self::Usage(error.to_string()),
+            GitError::NotInstalled(_)
+            | GitError::NoAccess { .. }
+            | GitError::Vanished { .. }
+            | GitError::Network { .. }
+            | GitError::DiskFull(_)
+            | GitError::TimedOut { .. }
+            | GitError::Failed { .. }
+            | GitError::Output { .. }
+            | GitError::Io { .. } => Self::CouldNotRun(error.to_string()),
+        }
+    }
+}
+
+impl From<PlanningError> for CliError {
+    fn from(error: PlanningError) -> Self {
+        match error {
+            PlanningError::Configuration(problem) => {
+                Self::Configuration(format!("{}\n{}", problem.title, problem.text))
+            }
+            PlanningError::Unknown(_) => Self::Usage(error.to_string()),
+            PlanningError::Vanished { .. } => Self::CouldNotRun(error.to_string()),
+            PlanningError::Git(error) => error.into(),
+        }
+    }
+}
+
+/// SELECT: AND between the kinds of option, OR within one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SelectArgs {
+    /// Connectors by name
+    #[arg(long, value_name = "NAME", num_args = 1.., help_heading = "Select")]
+    pub name: Vec<String>,
+    /// Connectors of a kind, as the repository file has them
+    #[arg(long, value_name = "KIND", num_args = 1.., help_heading = "Select")]
+    pub kind: Vec<String>,
+    /// Connectors in a language
+    #[arg(long, value_name = "LANGUAGE", num_args = 1.., help_heading = "Select")]
+    pub language: Vec<String>,
+    /// Connectors of a release stage
+    #[arg(long, value_name = "STAGE", num_args = 1.., help_heading = "Select")]
+    pub release_stage: Vec<String>,
+    /// Connectors of a support level
+    #[arg(long, value_name = "LEVEL", num_args = 1.., help_heading = "Select")]
+    pub support_level: Vec<String>,
+    /// Connectors that the change since the base affects: commits, index, work tree and untracked files
+    #[arg(long, help_heading = "Select")]
+    pub modified: bool,
+    /// What `--modified` compares with [default: origin/HEAD, origin/main or origin/master]
+    #[arg(long, value_name = "REF", requires = "modified", help_heading = "Select")]
+    pub base: Option<String>,
+    /// Every connector
+    #[arg(long, help_heading = "Select")]
+    pub all: bool,
+}
+
+/// What SELECT chose, and what it was chosen from.
+#[derive(Debug)]
+pub struct Selected {
+    pub repo: LocalRepo,
+    pub survey: Survey,
+    pub names: BTreeSet<ConnectorName>,
+}
+
+impl SelectArgs {
+    fn selector(&self) -> Selector {
+        Selector {
+            name: self.name.iter().map(|name| Pattern::literal(name)).collect(),
+            kind: self.kind.clone(),
+            language: self.language.clone(),
+            release_stage: self.release_stage.clone(),
+            support_level: self.support_level.clone(),
+        }
+    }
+
+    /// Looks at the repository and chooses.
+    pub async fn select(&self, global: &Global) -> Result<Selected, CliError> {
+        if self.selector().is_empty() && !self.modified && !self.all {
+            return Err(CliError::Usage(
+                "say which connectors: --name, --kind, --language, --release-stage, \
+                 --support-level, --modified or --all"
+                    .to_owned(),
+            ));
+        }
+        let repo = LocalRepo::discover(global.repo.as_deref()).await?;
+        let base = if self.modified { Some(repo.base(self.base.as_deref()).await?) } else { None };
+        let survey = survey(&repo, base.as_ref(), None, global).await?;
+        let names = self.choose(&survey)?;
+        Ok(Selected { repo, survey, names })
+    }
+
+    /// Chooses from what is known.
+    pub fn choose(&self, survey: &Survey) -> Result<BTreeSet<ConnectorName>, CliError> {
+        let mut wanted = self.selector();
+        let mut names = Vec::new();
+        for name in &self.name {
+            match survey.named(name) {
+                Some(connector) => names.push(Pattern::literal(connector.name.as_str())),
+                None => return Err(CliError::Usage(unknown_name(name, survey))),
+            }
+        }
+        wanted.name = names;
+        if self.modified && !survey.impacts.refused.is_empty() {
+            return Err(CliError::Configuration(refused(survey)));
+        }
+        let affected: BTreeSet<&ConnectorName> =
+            survey.impacts.to_run().map(|impact| &impact.name).collect();
+        let chosen = survey.connectors().into_iter().filter(|connector| {
+            wanted.matches(connector) && (!self.modified || affected.contains(&connector.name))
+        });
+        Ok(chosen.map(|connector| connector.name.clone()).collect())
+    }
+}
+
+/// Surveys the repository with the options that stand before the subcommand.
+pub(super) async fn survey(
+    repo: &LocalRepo,
+    base: Option<&Sha>,
+    head: Option<&Sha>,
+    global: &Global,
+) -> Result<Survey, CliError> {
+    let file = global.pipelines.as_deref().map(repository_file).transpose()?;
+    Ok(survey_here(repo, base, head, file.as_ref()).await?)
+}
+
+fn repository_file(path: &Path) -> Result<RepositoryFile, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        CliError::Usage(format!("`--pipelines {}` can't be read: {error}", path.display()))
+    })?;
+    Ok(RepositoryFile { name: path.display().to_string(), text })
+}
+
+pub(super) fn unknown_name(name: &str, survey: &Survey) -> String {
+    let known = survey.connectors();
+    let names = known.iter().map(|connector| connector.name.as_str());
+    let mut text = format!("no connector is called `{}`", shown(name));
+    if let Some(closest) = closest(name, names.clone()) {
+        let _ = write!(text, "; did you mean `{}`?", shown(closest));
+        return text;
+    }
+    let part: Vec<String> = names
+        .filter(|known| known.contains(name))
+        .take(5)
+        .map(|n| format!("`{}`", shown(n)))
+        .collect();
+    if part.is_empty() {
+        let _ = write!(text, "; `list --all` prints the {} that are there", known.len());
+    } else {
+        let _ = write!(text, "; there is {}", part.join(", "));
+    }
+    text
+}
+
+/// `unclaimed: error` in words.
+pub(super) fn refused(survey: &Survey) -> String {
+    let paths: Vec<String> = survey.impacts.refused.iter().map(|path| shown(path)).collect();
+    format!(
+        "the repository file says `unclaimed: error`, and these changed paths belong to nothing:\n  \
+         {}\nlet a connector own them, name them under `impact:`, or ignore them",
+        paths.join("\n  ")
+    )
+}
+
+/// A name or path as a terminal may have it: no control characters.
+pub(super) fn shown(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    let visible = |c: char| {
+        if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() }
+    };
+    text.chars().map(visible).collect()
+}
+
+/// Prints a value as JSON, with a newline.
+pub(super) fn print_json<T: serde::Serialize>(
+    out: &mut impl Write,
+    value: &T,
+) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other)?;
+    writeln!(out, "{text}")?;
+    Ok(())
+}

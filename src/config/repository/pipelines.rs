@@ -1,0 +1,433 @@
+//! Pipelines and their steps.
+
+use std::collections::BTreeMap;
+
+use super::problems::{Place, Problems};
+use super::reader::{Fields, Shape};
+use super::sections::Kinds;
+use super::yaml::{Node, Value};
+use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::pipeline::{DEFAULT_TIMEOUT, Network, Resources, StepSpec};
+use crate::domain::plan::{Inputs, Plan, PlanError};
+use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger, Selector, closest};
+
+const PIPELINE: Shape = Shape {
+    what: "a pipeline",
+    known: &["for", "on", "supersede", "merge", "steps"],
+    not_yet: &[(
+        "lock",
+        "locks between jobs are not built yet: remove it, and keep steps that share an account out \
+         of the pipeline",
+    )],
+};
+const STEP: Shape = Shape {
+    what: "a step",
+    known: &[
+        "id",
+        "image",
+        "run",
+        "needs",
+        "always",
+        "env",
+        "timeout",
+        "retries",
+        "network",
+        "resources",
+        "inputs",
+        "artifacts",
+        "reports",
+        "allow_failure",
+        "untrusted",
+        "cache",
+        "isolate",
+    ],
+    not_yet: &[
+        (
+            "from",
+            "steps do not inherit file systems yet: do the work in one step, and use `needs` for order",
+        ),
+        ("uses", "built-in steps are not there yet: give the step an `image` and a `run`"),
+        ("when", "conditions are not there yet: remove it, or test for it within `run`"),
+        (
+            "secrets",
+            "secrets are not there yet: remove it, and what needs one can't run here for now",
+        ),
+        ("services", "services are not there yet: start what the step needs within `run`"),
+        ("matrix", "matrices are not there yet: write one step for each value"),
+    ],
+};
+const RESOURCES: Shape = Shape { what: "`resources`", known: &["cpus", "memory"], not_yet: &[] };
+const REPORTS: Shape = Shape {
+    what: "`reports`",
+    known: &["junit"],
+    not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
+};
+
+/// A step, where it stands, and the ids that it needs.
+type Step = (Place, StepSpec, Vec<(Place, String)>);
+
+const MAX_STEPS: usize = 100;
+
+impl Problems<'_> {
+    pub(super) fn pipeline(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Pipeline> {
+        let fields = self.fields(node, &PIPELINE)?;
+        let selector = match fields.get("for") {
+            Some(node) => self.selector(node, kinds).unwrap_or_default(),
+            None => Selector::default(),
+        };
+        let on = fields.get("on").map_or_else(
+            || vec![PipelineTrigger::PullRequest, PipelineTrigger::MergeGroup],
+            |node| self.triggers(node),
+        );
+        if let Some(node) = fields.get("supersede")
+            && self.boolean(node, "`supersede`") == Some(false)
+        {
+            let mend = "remove it: a new head ends the runs of the old one";
+            self.add(node.place, "`supersede: false` is not possible yet", mend);
+        }
+        if let Some(node) = fields.get("merge")
+            && self.boolean(node, "`merge`") == Some(true)
+        {
+            let mend = "remove it: the head commit is tested as it was pushed";
+            self.add(node.place, "`merge: true` is not possible yet", mend);
+        }
+        let Some(steps) = fields.get("steps") else {
+            let mend = "add `steps:` with a list of `{ id, image, run }`";
+            self.add(fields.place, "the pipeline has no `steps`", mend);
+            return None;
+        };
+        let (steps, inputs) = self.steps(steps)?;
+        Some(Pipeline { selector, on, steps, inputs })
+    }
+
+    fn triggers(&mut self, node: &Node) -> Vec<PipelineTrigger> {
+        let mut on = Vec::new();
+        for (place, text) in self.texts(node, "`on`") {
+            match text.as_str() {
+                "pull_request" => on.push(PipelineTrigger::PullRequest),
+                "merge_group" => {
+                    self.note(
+                        place,
+                        "`on: merge_group` is accepted; merge groups are not answered yet",
+                    );
+                    on.push(PipelineTrigger::MergeGroup);
+                }
+                "push" | "schedule" => {
+                    let what = format!("`on: {text}` is not possible yet");
+                    self.add(place, what, "remove it: pipelines run for pull requests");
+                }
+                other => {
+                    let known = ["pull_request", "merge_group", "push", "schedule"];
+                    let mend = closest(other, known).map_or_else(
+                        || format!("it is one of: {}", known.join(", ")),
+                        |known| format!("did you mean `{known}`?"),
+                    );
+                    self.add(place, format!("there is no trigger `{other}`"), mend);
+                }
+            }
+        }
+        if !on.contains(&PipelineTrigger::PullRequest) && !on.is_empty() {
+            let mend = "add `pull_request`: pipelines of other events alone are not possible yet";
+            self.add(node.place, "`on` leaves out `pull_request`", mend);
+        }
+        on
+    }
+
+    /// Steps that make a plan, and the inputs that they name.
+    fn steps(&mut self, node: &Node) -> Option<(Vec<StepSpec>, Vec<Pattern>)> {
+        let items = self.list(node, "`steps`");
+        if items.is_empty() {
+            if matches!(node.value, Value::List(_)) {
+                self.add(
+                    node.place,
+                    "the pipeline has no steps",
+                    "add a step: `{ id, image, run }`",
+                );
+            }
+            return None;
+        }
+        if items.len() > MAX_STEPS {
+            let what = format!("the pipeline has {} steps", items.len());
+            self.add(node.place, what, format!("a pipeline has at most {MAX_STEPS}"));
+            return None;
+        }
+        let mut read: Vec<Step> = Vec::new();
+        let mut inputs = Vec::new();
+        let mut whole = true;
+        for item in items {
+            match self.step(item, &mut inputs) {
+                Some((step, needs)) => read.push((item.place, step, needs)),
+                None => whole = false,
+            }
+        }
+        whole &= self.unique(&read);
+        // With a step missing, half of the needs would be wrong, too.
+        whole = whole && self.needs(&mut read);
+        if !whole {
+            return None;
+        }
+        let places: BTreeMap<StepId, Place> =
+            read.iter().map(|(place, step, _)| (step.id.clone(), *place)).collect();
+        let steps: Vec<StepSpec> = read.into_iter().map(|(_, step, _)| step).collect();
+        self.acyclic(&steps, &places).then_some((steps, inputs))
+    }
+
+    fn unique(&mut self, steps: &[Step]) -> bool {
+        let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+        let mut unique = true;
+        for (place, step, _) in steps {
+            // Check names differ in more than case, for the eyes of whoever reads them.
+            if let Some(first) = seen.insert(step.id.as_str().to_lowercase(), *place) {
+                let what = format!("two steps are called `{}`", step.id);
+                let mend = format!("give each its own id; the first is on line {}", first.line);
+                self.add(*place, what, mend);
+                unique = false;
+            }
+        }
+        unique
+    }
+
+    fn needs(&mut self, steps: &mut [Step]) -> bool {
+        let ids: Vec<StepId> = steps.iter().map(|(_, step, _)| step.id.clone()).collect();
+        let mut known = true;
+        for (_, step, needs) in steps {
+            for (place, needed) in needs.iter() {
+                if let Some(id) = ids.iter().find(|id| id.as_str() == needed) {
+                    step.needs.push(id.clone());
+                    continue;
+                }
+                known = false;
+                let mend = match closest(needed, ids.iter().map(StepId::as_str)) {
+                    Some(id) => format!("did you mean `{id}`?"),
+                    None => "name a step of the same pipeline".to_owned(),
+                };
+                let what = format!("step `{}` needs `{needed}`, which does not exist", step.id);
+                self.add(*place, what, mend);
+            }
+        }
+        known
+    }
+
+    fn acyclic(&mut self, steps: &[StepSpec], places: &BTreeMap<StepId, Place>) -> bool {
+        let Ok(anyone) = "any".parse::<ConnectorName>() else { return true };
+        match Plan::new(anyone, String::new(), Inputs::default(), steps.to_vec()) {
+            Ok(_) => true,
+            Err(error) => {
+                let at = match &error {
+                    PlanError::Cycle(ids) => ids.first(),
+                    PlanError::Duplicate(id) | PlanError::UnknownNeed { step: id, .. } => Some(id),
+                    PlanError::Empty => None,
+                };
+                let place = at.and_then(|id| places.get(id)).copied().unwrap_or(Place::START);
+                self.add(place, error.to_string(), "take one of the `needs` out");
+                false
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        node: &Node,
+        inputs: &mut Vec<Pattern>,
+    ) -> Option<(StepSpec, Vec<(Place, String)>)> {
+        let fields = self.fields(node, &STEP)?;
+        let id = self.step_id(&fields);
+        let named = id.as_ref().map_or_else(|| "the step".to_owned(), |id| format!("step `{id}`"));
+        let image = self.image(&fields, &named);
+        let run = self.run(&fields, &named);
+        let mut needs =
+            fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
+        needs.dedup_by(|a, b| a.1 == b.1);
+        self.accepted(&fields);
+        let timeout =
+            fields.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |n| self.duration(n, "`timeout`"));
+        let retries = fields.get("retries").map_or(Some(0), |n| self.count(n, "`retries`", 10));
+        let network = fields.get("network").map_or(Some(Network::Bridge), |node| {
+            self.word(node, "`network`", &[("none", Network::None), ("bridge", Network::Bridge)])
+        });
+        let resources = fields.get("resources").map(|node| self.resources(node));
+        let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
+        let artifacts = fields.get("artifacts").map(|node| self.patterns(node, "`artifacts`"));
+        let junit = fields.get("reports").and_then(|node| self.reports(node));
+        if let Some(node) = fields.get("inputs") {
+            inputs.extend(self.patterns(node, "`inputs`").into_iter().map(|(_, pattern)| pattern));
+        }
+        let always = self.flag(&fields, "always");
+        let allow_failure = self.flag(&fields, "allow_failure");
+        let untrusted = self.flag(&fields, "untrusted");
+        let resources = match resources {
+            Some(asked) => Some(asked?),
+            None => None,
+        };
+        let step = StepSpec {
+            id: id?,
+            image: image?,
+            run: run?,
+            needs: Vec::new(),
+            always,
+            env,
+            timeout_ms: u64::try_from(timeout?.as_millis()).unwrap_or(u64::MAX),
+            retries: retries?,
+            network: network?,
+            resources,
+            artifacts: artifacts
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(_, p)| p.to_string())
+                .collect(),
+            junit,
+            allow_failure,
+            untrusted,
+        };
+        Some((step, needs))
+    }
+
+    fn flag(&mut self, fields: &Fields<'_>, key: &str) -> bool {
+        fields.get(key).and_then(|node| self.boolean(node, &format!("`{key}`"))).unwrap_or(false)
+    }
+
+    /// Keys that ask for what already is so, or that cost only time.
+    fn accepted(&mut self, fields: &Fields<'_>) {
+        if let Some(node) = fields.get("cache") {
+            let words = [("success", true), ("all", true), ("off", false), ("false", false)];
+            let asked = match node.value {
+                Value::Bool(truth) => Some(truth),
+                Value::Null
+                | Value::Number(_)
+                | Value::Text(_)
+                | Value::List(_)
+                | Value::Map(_) => self.word(node, "`cache`", &words),
+            };
+            if asked == Some(true) {
+                self.note(
+                    node.place,
+                    "`cache` is accepted; nothing is reused yet, every step runs",
+                );
+            }
+        }
+        if let Some(node) = fields.get("isolate")
+            && self.boolean(node, "`isolate`") == Some(true)
+        {
+            self.note(node.place, "`isolate` is accepted; every step has a container of its own");
+        }
+    }
+
+    fn step_id(&mut self, fields: &Fields<'_>) -> Option<StepId> {
+        let Some(node) = fields.get("id") else {
+            self.add(
+                fields.place,
+                "the step has no `id`",
+                "add `id: unit`: it names the check run",
+            );
+            return None;
+        };
+        let text = self.text(node, "`id`")?;
+        match text.parse() {
+            Ok(id) => Some(id),
+            Err(error) => {
+                let error: crate::domain::names::InvalidName = error;
+                self.add(node.place, error.to_string(), "it becomes a part of a check's name");
+                None
+            }
+        }
+    }
+
+    fn image(&mut self, fields: &Fields<'_>, named: &str) -> Option<String> {
+        let Some(node) = fields.get("image") else {
+            let mend = "add `image: \"python:3.11\"`: the container that it runs in";
+            self.add(fields.place, format!("{named} has no `image`"), mend);
+            return None;
+        };
+        let image = self.text(node, "`image`")?;
+        if image.chars().any(|c| c.is_whitespace() || c.is_control()) || image.starts_with('-') {
+            self.add(node.place, format!("`{image}` is not an image's name"), "write `name:tag`");
+            return None;
+        }
+        Some(image)
+    }
+
+    fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {
+        let Some(node) = fields.get("run") else {
+            let mend = "add `run: \"…\"`: a command for `sh -e -c`, or a list of them";
+            self.add(fields.place, format!("{named} has nothing to `run`"), mend);
+            return None;
+        };
+        let before = self.error_count();
+        let commands: Vec<String> =
+            self.texts(node, "`run`").into_iter().map(|(_, command)| command).collect();
+        if commands.is_empty() && self.error_count() == before {
+            self.add(node.place, format!("{named} has nothing to `run`"), "add a command");
+        }
+        (!commands.is_empty() && self.error_count() == before).then_some(commands)
+    }
+
+    fn env(&mut self, node: &Node) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        let Value::Map(entries) = &node.value else {
+            self.wrong_type(node, "`env`", "a mapping from names to values");
+            return env;
+        };
+        for entry in entries {
+            let name = &entry.key;
+            if !is_variable_name(name) {
+                let mend = "use letters, digits and `_`, not beginning with a digit";
+                self.add(entry.place, format!("`{name}` can't be an environment variable"), mend);
+            } else if name.starts_with("CHECKVALVE_") {
+                let mend = "choose another name: `CHECKVALVE_` ones are set for every step";
+                self.add(entry.place, format!("`{name}` is reserved"), mend);
+            }
+            let value = match &entry.node.value {
+                Value::Text(text) | Value::Number(text) => text.clone(),
+                Value::Bool(truth) => truth.to_string(),
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    self.wrong_type(&entry.node, &format!("`env.{name}`"), "a text");
+                    continue;
+                }
+            };
+            if value.contains('\0') {
+                self.add(
+                    entry.node.place,
+                    format!("`env.{name}` holds a NUL character"),
+                    "remove it",
+                );
+            }
+            if env.insert(name.clone(), value).is_some() {
+                self.add(
+                    entry.place,
+                    format!("`{name}` stands twice in `env`"),
+                    "keep one of them",
+                );
+            }
+        }
+        env
+    }
+
+    fn resources(&mut self, node: &Node) -> Option<Resources> {
+        let fields = self.fields(node, &RESOURCES)?;
+        let (Some(cpus), Some(memory)) = (fields.get("cpus"), fields.get("memory")) else {
+            let mend = "give both: `resources: { cpus: 2, memory: 2Gi }`";
+            self.add(fields.place, "`resources` is incomplete", mend);
+            return None;
+        };
+        let cpus = self.positive(cpus, "`cpus`", 1024.0);
+        let memory = self.size(memory, "`memory`");
+        Some(Resources { cpus: cpus?, memory: memory? })
+    }
+
+    fn reports(&mut self, node: &Node) -> Option<String> {
+        let fields = self.fields(node, &REPORTS)?;
+        let node = fields.get("junit")?;
+        let file = self.text(node, "`junit`")?;
+        if Pattern::parse(&file).is_err() {
+            let mend = "write a path under `$CHECKVALVE_OUT`, such as `junit.xml`";
+            self.add(node.place, format!("`junit` can't be `{file}`"), mend);
+        }
+        Some(file)
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,140 @@
+//! What is wrong with a repository file: each with its place, the line, and the mend.
+
+use std::fmt;
+
+/// A place in the file, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub line: u32,
+    pub column: u32,
+}
+
+impl Place {
+    pub const START: Self = Self { line: 1, column: 1 };
+}
+
+/// One error of a repository file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    pub place: Place,
+    /// The line itself; empty if the file has none there.
+    pub snippet: String,
+    pub what: String,
+    pub mend: String,
+}
+
+/// Every error that was found in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    pub file: String,
+    /// In the file's order, at least one.
+    pub errors: Vec<Wrong>,
+}
+
+impl Invalid {
+    /// An error of the file as a whole.
+    pub fn whole(file: &str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        let wrong = Wrong {
+            place: Place::START,
+            snippet: String::new(),
+            what: what.into(),
+            mend: mend.into(),
+        };
+        Self { file: file.to_owned(), errors: vec![wrong] }
+    }
+
+    pub fn first_line(&self) -> u32 {
+        self.errors.first().map_or(1, |wrong| wrong.place.line)
+    }
+
+    /// One line, as a check's title.
+    pub fn title(&self) -> String {
+        let line = self.first_line();
+        match self.errors.as_slice() {
+            [] => format!("{} is not valid", self.file),
+            [only] => format!("{}:{line}: {}", self.file, only.what),
+            [first, rest @ ..] => {
+                format!("{}:{line}: {} (and {} more)", self.file, first.what, rest.len())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, wrong) in self.errors.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n\n")?;
+            }
+            let Place { line, column } = wrong.place;
+            write!(f, "{}:{line}:{column}: {}", self.file, wrong.what)?;
+            if !wrong.snippet.is_empty() {
+                let margin = line.to_string();
+                let before: String =
+                    wrong.snippet.chars().take(column as usize - 1).map(blank).collect();
+                write!(f, "\n {margin} | {}", wrong.snippet)?;
+                write!(f, "\n {} | {before}^", " ".repeat(margin.len()))?;
+            }
+            if !wrong.mend.is_empty() {
+                write!(f, "\n {}", wrong.mend)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Tabs stay tabs, so that the mark stands under its column.
+fn blank(c: char) -> char {
+    if c == '\t' { '\t' } else { ' ' }
+}
+
+/// Longer lines are cut in messages.
+const SNIPPET: usize = 160;
+
+/// Gathers errors and remarks while a file is read.
+#[derive(Debug)]
+pub(super) struct Problems<'t> {
+    lines: Vec<&'t str>,
+    errors: Vec<Wrong>,
+    notes: Vec<String>,
+    file: String,
+}
+
+/// A file with a thousand errors has one cause; nobody reads them all.
+const MAX_ERRORS: usize = 50;
+
+impl<'t> Problems<'t> {
+    pub(super) fn new(file: &str, text: &'t str) -> Self {
+        let lines = text.lines().collect();
+        Self { lines, errors: Vec::new(), notes: Vec::new(), file: file.to_owned() }
+    }
+
+    pub(super) fn add(&mut self, place: Place, what: impl Into<String>, mend: impl Into<String>) {
+        if self.errors.len() >= MAX_ERRORS {
+            return;
+        }
+        let line = self.lines.get(place.line as usize - 1).copied().unwrap_or_default();
+        let snippet = line.trim_end().chars().take(SNIPPET).collect();
+        let (what, mend) = (what.into(), mend.into());
+        self.errors.push(Wrong { place, snippet, what, mend });
+    }
+
+    pub(super) fn error_count(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// A key that this version does not obey yet, although it may stand there.
+    pub(super) fn note(&mut self, place: Place, text: impl fmt::Display) {
+        self.notes.push(format!("`{}` line {}: {text}", self.file, place.line));
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<String>, Invalid> {
+        if self.errors.is_empty() {
+            return Ok(self.notes);
+        }
+        self.errors.sort_by_key(|wrong| wrong.place);
+        Err(Invalid { file: self.file, errors: self.errors })
+    }
+}

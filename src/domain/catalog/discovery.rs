@@ -1,0 +1,299 @@
+//! From a tree's paths to its connectors.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Catalog, Connector, Document, Finding, Paths, covers};
+use crate::domain::names::ConnectorName;
+use crate::domain::rules::{Component, ConnectorRule, Pattern, RepoRules, Variables};
+
+/// Airbyte's documentation lives in the repository, and its connectors point at its address.
+const DOCUMENTATION_SITE: &str = "https://docs.airbyte.com";
+const STRICT_ENCRYPT: &str = "-strict-encrypt";
+
+/// Connectors found, before their attribute files are read.
+#[derive(Debug)]
+pub struct Draft<'r> {
+    rules: &'r RepoRules,
+    found: Vec<Found>,
+    components: Vec<Component>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug)]
+struct Found {
+    rule: usize,
+    name: String,
+    root: String,
+    marker: String,
+    variables: Variables,
+    attribute_file: Option<String>,
+    language: Option<&'static str>,
+}
+
+/// Applies the connector rules to a tree, in order: for each marker the first rule that matches.
+pub fn discover<'r>(rules: &'r RepoRules, paths: &Paths) -> Draft<'r> {
+    let mut by_file_name: HashMap<&str, Vec<&str>> = HashMap::new();
+    for path in paths.iter() {
+        by_file_name.entry(file_name(path)).or_default().push(path);
+    }
+    let mut taken = BTreeSet::new();
+    let mut found = Vec::new();
+    for (nth, rule) in rules.connectors.iter().enumerate() {
+        let candidates: Vec<&str> = match rule.marker.file_name() {
+            Some(name) => by_file_name.get(name).cloned().unwrap_or_default(),
+            None => paths.iter().collect(),
+        };
+        for marker in candidates {
+            if let Some(one) = recognise(nth, rule, marker, paths)
+                && taken.insert((one.root.clone(), one.name.clone()))
+            {
+                found.push(one);
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    tell_apart(&mut found, &mut findings);
+    let components = rules.components.iter().filter(|component| exists(component, paths));
+    Draft { rules, found, components: components.cloned().collect(), findings }
+}
+
+fn recognise(nth: usize, rule: &ConnectorRule, marker: &str, paths: &Paths) -> Option<Found> {
+    let folder = folder(marker);
+    let fits = |variables: &Variables| {
+        rule.conditions.iter().all(|(variable, patterns)| {
+            variables.get(variable).is_some_and(|v| patterns.iter().any(|p| p.matches(v)))
+        })
+    };
+    let variables = rule.marker.exact_bindings(marker).into_iter().find(fits)?;
+    let beside = |pattern: &Pattern| lies_beside(pattern, folder, &variables, paths);
+    if !rule.beside.iter().all(beside) || rule.unless.iter().any(beside) {
+        return None;
+    }
+    if rule.airbyte.enabled && (marker.contains("-scaffold-") || marker.contains("/.")) {
+        return None;
+    }
+    let root = match &rule.root {
+        Some(root) => root.fill(&variables)?.literal_paths()?.into_iter().next()?,
+        None => folder.to_owned(),
+    };
+    let name = variables.get("name").cloned().unwrap_or_else(|| file_name(&root).to_owned());
+    if rule.exclude.iter().any(|pattern| pattern.matches(&name)) {
+        return None;
+    }
+    let attribute_file = rule.attributes.as_ref().and_then(|attributes| {
+        // A connector that is a single file has its facts in it or beside it.
+        let inside = join(&root, &attributes.file);
+        let beside = join(folder, &attributes.file);
+        [inside, beside].into_iter().find(|path| paths.has_file(path))
+    });
+    let language = if rule.airbyte.enabled { airbyte_language(&root, &name, paths) } else { None };
+    let marker = marker.to_owned();
+    Some(Found { rule: nth, name, root, marker, variables, attribute_file, language })
+}
+
+/// As Airbyte's own tooling infers it from files; the first that is there.
+fn airbyte_language(root: &str, name: &str, paths: &Paths) -> Option<&'static str> {
+    let file = |path: &str| paths.has_file(&join(root, path));
+    let folder = |path: &str| paths.has_folder(&join(root, path));
+    if file("manifest.yaml") {
+        Some("manifest-only")
+    } else if file(&format!("{}/manifest.yaml", name.replace('-', "_"))) {
+        Some("low-code")
+    } else if file("setup.py") || file("pyproject.toml") {
+        Some("python")
+    } else if folder("src/main/java") || folder("src/main/kotlin") {
+        Some("java")
+    } else {
+        None
+    }
+}
+
+fn lies_beside(pattern: &Pattern, folder: &str, variables: &Variables, paths: &Paths) -> bool {
+    let Some(pattern) = pattern.fill(variables) else { return false };
+    if let Some(literal) = pattern.literal_paths() {
+        return literal.iter().any(|path| {
+            let path = join(folder, path);
+            paths.has_file(&path) || paths.has_folder(&path)
+        });
+    }
+    let skip = if folder.is_empty() { 0 } else { folder.len() + 1 };
+    paths.within(folder).iter().any(|path| pattern.matches(&path[skip..]))
+}
+
+fn exists(component: &Component, paths: &Paths) -> bool {
+    component
+        .include
+        .iter()
+        .any(|pattern| paths.within(&pattern.folder()).iter().any(|path| covers(component, path)))
+}
+
+/// A name is a check's name: of two connectors that share one, the first in the tree's order of
+/// depth keeps it, and the others get the folder above it in front.
+fn tell_apart(found: &mut [Found], findings: &mut Vec<Finding>) {
+    found.sort_by(|a, b| {
+        let depth = |one: &Found| one.root.matches('/').count();
+        (&a.name, depth(a), &a.root).cmp(&(&b.name, depth(b), &b.root))
+    });
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for one in found {
+        let Some(first) = seen.get(&one.name.to_lowercase()).cloned() else {
+            seen.insert(one.name.to_lowercase(), one.root.clone());
+            continue;
+        };
+        let longer = one.root.replace('/', ".");
+        let text = format!(
+            "`{}` is already the connector in `{first}`; this one is called `{longer}`",
+            one.name
+        );
+        findings.push(Finding { path: one.marker.clone(), text });
+        one.name = longer;
+        seen.insert(one.name.to_lowercase(), one.root.clone());
+    }
+}
+
+impl Draft<'_> {
+    /// The files that [`Draft::finish`] wants to see, sorted.
+    pub fn wanted(&self) -> Vec<&str> {
+        let files = self.found.iter().filter_map(|one| one.attribute_file.as_deref());
+        files.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Makes the catalog. `document` answers for every path of [`Draft::wanted`]; a file that can't
+    /// be read is a finding, and its connector stays.
+    pub fn finish<'d>(
+        self,
+        document: impl Fn(&str) -> Option<&'d Arc<Result<Document, String>>>,
+    ) -> Catalog {
+        let mut catalog = Catalog { findings: self.findings, ..Catalog::default() };
+        let mut rule_of = Vec::new();
+        for found in self.found {
+            let (root, rule) = (found.root.clone(), found.rule);
+            let parsed = found.attribute_file.as_deref().and_then(&document);
+            if let (Some(path), Some(Err(error))) = (&found.attribute_file, parsed.map(Arc::as_ref))
+            {
+                catalog.findings.push(Finding { path: path.clone(), text: error.clone() });
+            }
+            let parsed = parsed.and_then(|parsed| parsed.as_ref().as_ref().ok());
+            match connector(&self.rules.connectors[rule], found, parsed) {
+                Ok(connector) => {
+                    catalog.connectors.push(connector);
+                    rule_of.push(Some(rule));
+                }
+                Err(text) => catalog.findings.push(Finding { path: root, text }),
+            }
+        }
+        catalog.by_name =
+            catalog.connectors.iter().enumerate().map(|(at, c)| (c.name.clone(), at)).collect();
+        for component in self.components {
+            match of_component(&component) {
+                Ok(connector) => {
+                    // A component with a connector's name adds paths to it.
+                    let at = catalog.by_name.get(&connector.name).copied().unwrap_or_else(|| {
+                        catalog.by_name.insert(connector.name.clone(), rule_of.len());
+                        catalog.connectors.push(connector);
+                        rule_of.push(None);
+                        rule_of.len() - 1
+                    });
+                    catalog.components.push((at, component));
+                }
+                Err(text) => catalog.findings.push(Finding { path: component.name, text }),
+            }
+        }
+        pair_variants(&mut catalog, self.rules, &rule_of);
+        catalog.index(self.rules, &rule_of);
+        catalog.findings.sort();
+        catalog
+    }
+}
+
+fn connector(
+    rule: &ConnectorRule,
+    found: Found,
+    document: Option<&Document>,
+) -> Result<Connector, String> {
+    let name: ConnectorName = found.name.parse().map_err(|e| format!("{e}"))?;
+    let mut attributes = match (&rule.attributes, document) {
+        (Some(rule), Some(document)) => document.attributes(rule),
+        (None, _) | (_, None) => BTreeMap::new(),
+    };
+    if let Some(language) = found.language {
+        attributes.insert("language".to_owned(), language.to_owned());
+    }
+    let mut owns: Vec<Pattern> =
+        rule.owns.iter().filter_map(|pattern| pattern.fill(&found.variables)).collect();
+    let page = attributes.get("documentation").filter(|_| rule.airbyte.enabled);
+    owns.extend(page.and_then(|url| documentation_page(url)).map(|page| Pattern::literal(&page)));
+    let archived =
+        rule.airbyte.enabled && attributes.get("support_level").is_some_and(|l| l == "archived");
+    Ok(Connector {
+        name,
+        kind: rule.kind.clone(),
+        root: found.root,
+        marker: Some(found.marker),
+        attributes,
+        variables: found.variables,
+        owns,
+        attribute_file: found.attribute_file,
+        archived,
+        twin: None,
+    })
+}
+
+/// `https://docs.airbyte.com/integrations/sources/faker` → `docs/integrations/sources/faker.md`.
+fn documentation_page(url: &str) -> Option<String> {
+    let page = url.strip_prefix(DOCUMENTATION_SITE)?.trim_matches('/');
+    (!page.is_empty() && !page.split('/').any(|part| matches!(part, "" | "." | "..")))
+        .then(|| format!("docs/{page}.md"))
+}
+
+fn of_component(component: &Component) -> Result<Connector, String> {
+    let folders: BTreeSet<String> = component.include.iter().map(Pattern::folder).collect();
+    let root = if folders.len() == 1 { folders.into_iter().next() } else { None };
+    Ok(Connector {
+        name: component.name.parse().map_err(|e| format!("{e}"))?,
+        kind: component.kind.clone(),
+        root: root.unwrap_or_default(),
+        marker: None,
+        attributes: BTreeMap::new(),
+        variables: Variables::from([("name".to_owned(), component.name.clone())]),
+        owns: component.include.clone(),
+        attribute_file: None,
+        archived: false,
+        twin: None,
+    })
+}
+
+/// `X` and `X-strict-encrypt` are one connector in two builds.
+fn pair_variants(catalog: &mut Catalog, rules: &RepoRules, rule_of: &[Option<usize>]) {
+    let airbyte =
+        |at: usize| rule_of[at].is_some_and(|rule| rules.connectors[rule].airbyte.enabled);
+    let pairs: Vec<(usize, usize)> = catalog
+        .connectors
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| airbyte(*at))
+        .filter_map(|(at, connector)| {
+            let plain: ConnectorName =
+                connector.name.as_str().strip_suffix(STRICT_ENCRYPT)?.parse().ok()?;
+            let plain = *catalog.by_name.get(&plain)?;
+            airbyte(plain).then_some((plain, at))
+        })
+        .collect();
+    for (plain, strict) in pairs {
+        catalog.connectors[plain].twin = Some(catalog.connectors[strict].name.clone());
+        catalog.connectors[strict].twin = Some(catalog.connectors[plain].name.clone());
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn join(folder: &str, path: &str) -> String {
+    if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
+}

@@ -1,0 +1,147 @@
+//! Why a connector is selected, or which rules looked at it and why none matched.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{ChangeKind, Impacts, Reason};
+use crate::domain::catalog::{Catalog, Connector};
+use crate::domain::change::{ChangeSet, ChangedFile};
+use crate::domain::rules::{Pattern, RepoRules, Unclaimed};
+
+/// One rule that looked at the connector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Look {
+    pub rule: String,
+    pub because: String,
+}
+
+/// The answer to "why?" and "why not?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    pub name: String,
+    pub selected: bool,
+    pub reasons: Vec<Reason>,
+    /// In the order in which the rules apply.
+    pub looked: Vec<Look>,
+}
+
+/// Explains one connector's part in a change. `None` if no connector of either side has the name.
+pub fn explain(
+    rules: &RepoRules,
+    (base, head): (Option<&Catalog>, &Catalog),
+    change: &ChangeSet,
+    impacts: &Impacts,
+    name: &str,
+) -> Option<Explanation> {
+    let now = head.named(name);
+    let connector = now.or_else(|| base.and_then(|base| base.named(name)))?;
+    let impact = impacts.connectors.get(&connector.name);
+    let looked = match change {
+        ChangeSet::Everything { because } => {
+            vec![look("everything", format!("the change is not known in full: {because}"))]
+        }
+        ChangeSet::Complete { files } => {
+            let paths = files.iter().flat_map(ChangedFile::paths).collect();
+            looks(rules, connector, &paths, impacts)
+        }
+    };
+    let mut explanation = Explanation {
+        name: connector.name.to_string(),
+        selected: impact.is_some_and(|impact| impact.change != ChangeKind::Removed),
+        reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
+        looked,
+    };
+    if connector.archived {
+        let because = "its support level is `archived`: a change never selects it".to_owned();
+        explanation.looked.push(look("archived", because));
+    }
+    if now.is_none() {
+        let because = "it is gone at head: named, and not run".to_owned();
+        explanation.looked.push(look("removed", because));
+    }
+    Some(explanation)
+}
+
+fn look(rule: impl Into<String>, because: String) -> Look {
+    Look { rule: rule.into(), because }
+}
+
+fn looks(
+    rules: &RepoRules,
+    connector: &Connector,
+    paths: &BTreeSet<&str>,
+    impacts: &Impacts,
+) -> Vec<Look> {
+    let mut looks = Vec::new();
+    if !impacts.ignored.is_empty() {
+        looks.push(look("ignore", format!("{} select nothing", some(&impacts.ignored))));
+    }
+    let left: BTreeSet<&str> =
+        paths.iter().copied().filter(|path| !impacts.ignored.contains(*path)).collect();
+    let inside = |path: &&str| within(path, &connector.root);
+    let verdict = match left.iter().copied().find(inside) {
+        Some(path) if connector.marker.is_some() => format!("`{path}` lies in it"),
+        Some(_) | None => format!("none of {} lies in it", count(left.len())),
+    };
+    if connector.marker.is_some() {
+        looks.push(look(format!("root {}", shown(&connector.root)), verdict));
+    }
+    for pattern in &connector.owns {
+        let verdict = match left.iter().find(|path| pattern.matches(path)) {
+            Some(path) => format!("`{path}` matches"),
+            None => format!("none of {} matches", count(left.len())),
+        };
+        looks.push(look(format!("owns {pattern}"), verdict));
+    }
+    for rule in &rules.impact {
+        let patterns: Vec<&str> = rule.paths.iter().map(Pattern::as_str).collect();
+        let matching = left.iter().find(|path| rule.paths.iter().any(|p| p.matches(path)));
+        let reached = left.iter().find(|path| rule.reaches(path, connector).is_some());
+        let verdict = match (reached, matching) {
+            (Some(path), _) => format!("`{path}` reaches it"),
+            (None, Some(path)) => {
+                format!("`{path}` matches, but reaches {} and not this one", rule.reaches)
+            }
+            (None, None) => format!("none of {} matches", count(left.len())),
+        };
+        looks.push(look(format!("impact {}", patterns.join(", ")), verdict));
+    }
+    looks.push(of_unclaimed(rules, impacts));
+    looks
+}
+
+fn of_unclaimed(rules: &RepoRules, impacts: &Impacts) -> Look {
+    let verdict = match (impacts.unclaimed.is_empty(), rules.unclaimed) {
+        (true, _) => "every changed path is claimed or ignored".to_owned(),
+        (false, Unclaimed::None) => {
+            format!("{}: claimed by nothing, and selects nothing", some(&impacts.unclaimed))
+        }
+        (false, Unclaimed::All) => {
+            format!("{}: claimed by nothing, so everything is selected", some(&impacts.unclaimed))
+        }
+        (false, Unclaimed::Error) => {
+            format!("{}: claimed by nothing, which is an error here", some(&impacts.unclaimed))
+        }
+    };
+    look("unclaimed", verdict)
+}
+
+fn within(path: &str, folder: &str) -> bool {
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn shown(root: &str) -> &str {
+    if root.is_empty() { "." } else { root }
+}
+
+fn count(paths: usize) -> String {
+    if paths == 1 { "1 changed path".to_owned() } else { format!("{paths} changed paths") }
+}
+
+fn some(paths: &BTreeSet<String>) -> String {
+    let first: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
+    let more = paths.len() - first.len();
+    if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
+}

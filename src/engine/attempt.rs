@@ -1,0 +1,309 @@
+//! One try at one step: run, spool, judge, keep.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobSetBuilder};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::spool::{Spool, Spooled};
+use super::{Engine, JobRun, Journal, Left, Stop};
+use crate::ambient;
+use crate::domain::junit;
+use crate::domain::objects;
+use crate::domain::pipeline::StepSpec;
+use crate::domain::run::{StepFacts, Tests};
+use crate::domain::state::Outcome;
+use crate::domain::time::{Timestamp, human};
+use crate::exec::{Ended, Executor, Labels, StepRun};
+
+/// The largest test report that is read.
+const REPORT_LIMIT: u64 = 64 << 20;
+/// How many chunks of output may wait to be written.
+const CHUNKS: usize = 32;
+
+/// How a try went.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) outcome: Outcome,
+    pub(super) retry: bool,
+    pub(super) facts: StepFacts,
+    pub(super) finished_at: Timestamp,
+}
+
+/// A try that is about to begin.
+pub(super) struct Attempt<'a, E, J> {
+    pub(super) engine: &'a Engine<E>,
+    pub(super) job: &'a JobRun<'a>,
+    pub(super) journal: &'a J,
+    pub(super) stop: &'a Stop,
+    /// Ends everything of the job: cancelled by `stop`, and when the journal refused.
+    pub(super) halt: CancellationToken,
+    pub(super) spec: &'a StepSpec,
+    pub(super) number: u32,
+    pub(super) workdir: String,
+}
+
+/// What the executor and the spool answered.
+struct Done {
+    ended: Ended,
+    timed_out: bool,
+    spooled: io::Result<Spooled>,
+}
+
+impl<E: Executor, J: Journal> Attempt<'_, E, J> {
+    /// Runs the try; `slot` is given back as soon as the step has ended.
+    pub(super) async fn run(self, slot: OwnedSemaphorePermit) -> Result<Tried, J::Error> {
+        let folder = self.folder();
+        let done = self.carry_out(&folder).await;
+        // A run that stops at the first failure begins nothing before this one is judged.
+        let _held = self.job.fail_fast.then_some(slot);
+        let Done { mut ended, timed_out, spooled } = match done {
+            Ok(done) => done,
+            Err(e) => return Ok(Tried::not_begun(&e)),
+        };
+        self.judge(&mut ended, timed_out);
+        let spooled = spooled.unwrap_or_else(|e| {
+            ended.outcome = Outcome::Errored;
+            ended.reason = Some(unwritable(&e));
+            ended.retry = true;
+            Spooled::default()
+        });
+        let found = self.look_through(folder.join("out")).await;
+        let mut facts = StepFacts {
+            reason: ended.reason.or(found.trouble),
+            exit_code: ended.exit_code,
+            image_digest: ended.image_digest,
+            tests: found.tests,
+            segments: ended.segments,
+            excerpt: spooled.excerpt,
+            ..StepFacts::default()
+        };
+        let fenced = self.halt.is_cancelled() && !self.stop.is_stopped();
+        if !fenced {
+            let left = Left {
+                step: self.spec.id.clone(),
+                attempt: self.number,
+                log: folder.join("log.txt"),
+                bytes: spooled.bytes,
+                lines: spooled.lines,
+                cut: spooled.cut,
+                out: folder.join("out"),
+                artifacts: found.artifacts,
+            };
+            let kept = self.journal.keep(&left).await?;
+            facts.log = kept.log;
+            facts.artifacts = kept.artifacts;
+        }
+        let finished_at = ended.finished_at;
+        Ok(Tried { outcome: ended.outcome, retry: ended.retry, facts, finished_at })
+    }
+
+    fn folder(&self) -> PathBuf {
+        let step = objects::segment(self.spec.id.as_str());
+        self.job.spool.join(step).join(self.number.to_string())
+    }
+
+    async fn carry_out(&self, folder: &Path) -> io::Result<Done> {
+        tokio::fs::create_dir_all(folder.join("out")).await?;
+        let spool = Spool::create(&folder.join("log.txt"), self.engine.options.log_cap).await?;
+        let (log, chunks) = mpsc::channel(CHUNKS);
+        let halt = self.halt.child_token();
+        let executor = self.engine.executor.clone();
+        let (run, stop) = (self.step_run(folder), halt.clone());
+        // A task of its own: a slow journal must not hold up the step.
+        let task = tokio::spawn(async move { executor.run(run, log, stop).await });
+        let mut task = AbortOnDropHandle::new(task);
+        let limit = self.spec.timeout();
+        let ended = async {
+            if let Ok(ended) = tokio::time::timeout(limit, &mut task).await {
+                return (ended, false);
+            }
+            halt.cancel();
+            (task.await, true)
+        };
+        let whose = (self.journal, &self.spec.id, self.number);
+        let ((ended, timed_out), spooled) =
+            tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
+        let ended = ended.map_err(io::Error::other)?;
+        Ok(Done { ended, timed_out, spooled })
+    }
+
+    fn step_run(&self, folder: &Path) -> StepRun {
+        let (labels, spec) = (&self.job.labels, self.spec);
+        let mut env = spec.env.clone();
+        env.entry("CI".to_owned()).or_insert_with(|| "true".to_owned());
+        env.insert("CHECKVALVE_CONNECTOR".to_owned(), labels.connector.to_string());
+        env.insert("CHECKVALVE_ROOT".to_owned(), self.job.plan.root().to_owned());
+        env.insert("CHECKVALVE_RUN".to_owned(), labels.run.to_string());
+        env.extend(self.job.env.clone());
+        StepRun {
+            labels: Labels {
+                instance: labels.instance.clone(),
+                run: labels.run,
+                job: labels.job,
+                epoch: labels.epoch,
+                connector: labels.connector.clone(),
+                step: spec.id.clone(),
+                attempt: self.number,
+            },
+            image: spec.image.clone(),
+            run: spec.run.clone(),
+            env,
+            workdir: self.workdir.clone(),
+            source: self.job.source.clone(),
+            network: spec.network,
+            resources: spec.resources,
+            out: folder.join("out"),
+            keep_out: !spec.artifacts.is_empty() || spec.junit.is_some(),
+        }
+    }
+
+    /// An executor that was stopped says *cancelled*; who stopped it, and why, is known here.
+    fn judge(&self, ended: &mut Ended, timed_out: bool) {
+        if ended.outcome != Outcome::Cancelled {
+            return;
+        }
+        if self.stop.is_stopped() {
+            ended.reason = self.stop.reason().map(str::to_owned);
+        } else if timed_out {
+            let limit = human(self.spec.timeout());
+            let limit = limit.strip_suffix(" 00 s").unwrap_or(&limit);
+            if ended.segments.iter().any(|segment| segment.name == "run") {
+                ended.outcome = Outcome::TimedOut;
+                ended.reason = Some(format!("ended after {limit}, its limit"));
+            } else {
+                ended.outcome = Outcome::Errored;
+                ended.reason = Some(format!("did not get to run within {limit}, its limit"));
+                ended.retry = true;
+            }
+        }
+    }
+
+    async fn look_through(&self, out: PathBuf) -> Found {
+        let (globs, report) = (self.spec.artifacts.clone(), self.spec.junit.clone());
+        let found = tokio::task::spawn_blocking(move || Found::below(&out, &globs, report));
+        found.await.unwrap_or_default()
+    }
+}
+
+impl Tried {
+    fn not_begun(error: &io::Error) -> Self {
+        let facts = StepFacts { reason: Some(unwritable(error)), ..StepFacts::default() };
+        Self { outcome: Outcome::Errored, retry: true, facts, finished_at: ambient::now() }
+    }
+}
+
+fn unwritable(error: &io::Error) -> String {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mend = if full {
+        "; make room on that disk, or move CHECKVALVE_STATE_DIR to a larger one"
+    } else {
+        ""
+    };
+    format!("the step's log could not be written: {error}{mend}")
+}
+
+/// What is of interest in what a step left.
+#[derive(Debug, Default)]
+struct Found {
+    artifacts: Vec<String>,
+    tests: Option<Tests>,
+    /// What is wrong with the test report, in words.
+    trouble: Option<String>,
+}
+
+impl Found {
+    fn below(out: &Path, globs: &[String], report: Option<String>) -> Self {
+        let (tests, trouble) = match report.map(|path| (read_tests(out, &path), path)) {
+            None => (None, None),
+            Some((Ok(tests), _)) => (Some(tests), None),
+            Some((Err(why), path)) => (None, Some(format!("test report `{path}`: {why}"))),
+        };
+        Self { artifacts: matching(out, globs), tests, trouble }
+    }
+}
+
+fn read_tests(out: &Path, path: &str) -> Result<Tests, String> {
+    // The executor left nothing but plain files there; the path is the pipeline's.
+    let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    let file = out.join(path);
+    let size =
+        fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
+    match size {
+        _ if !inside => Err("it must be a path within $CHECKVALVE_OUT".to_owned()),
+        None => Err("the step did not write it to $CHECKVALVE_OUT".to_owned()),
+        Some(size) if size > REPORT_LIMIT => {
+            Err(format!("{} MiB are too much to read", size >> 20))
+        }
+        Some(_) => fs::read(&file).map_err(|e| e.to_string()).and_then(|xml| junit::parse(&xml)),
+    }
+}
+
+/// Paths of plain files below `out` that a glob matches, sorted.
+fn matching(out: &Path, globs: &[String]) -> Vec<String> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        // The configuration was checked when it was read; a glob that is none matches nothing.
+        if let Ok(glob) =
+            GlobBuilder::new(glob.trim_start_matches("./")).literal_separator(true).build()
+        {
+            set.add(glob);
+        }
+    }
+    let Ok(set) = set.build() else { return Vec::new() };
+    if set.is_empty() {
+        return Vec::new();
+    }
+    let mut paths = Vec::new();
+    let mut folders = vec![out.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for child in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(kind) = child.file_type() else { continue };
+            if kind.is_dir() {
+                folders.push(child.path());
+                continue;
+            }
+            let path = child.path();
+            let path = path.strip_prefix(out).ok().and_then(Path::to_str);
+            paths.extend(
+                path.filter(|path| kind.is_file() && set.is_match(path)).map(str::to_owned),
+            );
+        }
+    }
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_are_the_matching_files_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["b.log", "a.log", "htmlcov/index.html", "htmlcov/deep/x.html", "other"] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let globs = ["*.log", "htmlcov/**", "[", "missing"].map(String::from);
+        assert_eq!(
+            matching(folder.path(), &globs),
+            ["a.log", "b.log", "htmlcov/deep/x.html", "htmlcov/index.html"]
+        );
+        assert!(matching(folder.path(), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_report_outside_of_the_folder_or_missing_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = Found::below(folder.path(), &[], Some("../x.xml".into()));
+        assert!(found.trouble.unwrap().contains("within $CHECKVALVE_OUT"));
+        let found = Found::below(folder.path(), &[], Some("x.xml".into()));
+        assert!(found.trouble.unwrap().contains("did not write it"));
+    }
+}

@@ -1,0 +1,355 @@
+//! The loop of one job: decide → start → record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Attempt, Tried};
+use super::{Engine, EngineError, JobRun, Journal, Stop};
+use crate::ambient;
+use crate::domain::decide::{self, Decision, States};
+use crate::domain::names::StepId;
+use crate::domain::pipeline::StepSpec;
+use crate::domain::run::{StepFacts, StepRecord};
+use crate::domain::state::{Outcome, StepState};
+use crate::exec::Executor;
+
+/// What a job waits for.
+enum Event<Error> {
+    Tried(StepId, Box<Result<Tried, Error>>),
+    /// The pause before another try is over.
+    Rested(StepId),
+    Slot(Option<OwnedSemaphorePermit>),
+    Stop,
+}
+
+/// How often a step was tried in vain, by whose fault.
+#[derive(Debug, Default)]
+struct Tries {
+    failed: u32,
+    errored: u32,
+}
+
+/// A job on its way.
+pub(super) struct Course<'a, E, J: Journal> {
+    engine: &'a Engine<E>,
+    job: &'a JobRun<'a>,
+    journal: &'a J,
+    stop: &'a Stop,
+    halt: CancellationToken,
+    records: BTreeMap<StepId, StepRecord>,
+    tries: BTreeMap<StepId, Tries>,
+    /// Waiting for another try: neither to be started nor skipped now.
+    resting: BTreeSet<StepId>,
+    /// Could be started; since when stands in the record.
+    ready: BTreeSet<StepId>,
+    slot: Option<OwnedSemaphorePermit>,
+    /// A place in the queue for a slot. One a job: a job with many ready steps does not push
+    /// others back by more than one slot's turn.
+    asking: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    under_way: FuturesUnordered<BoxFuture<'a, Event<J::Error>>>,
+    workdir: String,
+}
+
+impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
+    pub(super) fn new(
+        engine: &'a Engine<E>,
+        job: &'a JobRun<'a>,
+        journal: &'a J,
+        stop: &'a Stop,
+    ) -> Self {
+        let now = ambient::now();
+        let mut given: BTreeMap<StepId, StepRecord> = decide::resume(job.records.clone())
+            .into_iter()
+            .map(|record| (record.id.clone(), record))
+            .collect();
+        let fresh = |id: &StepId| StepRecord {
+            id: id.clone(),
+            state: StepState::Waiting,
+            attempt: 1,
+            queued_at: now,
+            facts: StepFacts::default(),
+        };
+        let steps = job.plan.steps().iter().map(|spec| &spec.id);
+        let records =
+            steps.map(|id| (id.clone(), given.remove(id).unwrap_or_else(|| fresh(id)))).collect();
+        Self {
+            engine,
+            job,
+            journal,
+            stop,
+            halt: stop.token.child_token(),
+            records,
+            tries: BTreeMap::new(),
+            resting: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            slot: None,
+            asking: None,
+            under_way: FuturesUnordered::new(),
+            workdir: String::new(),
+        }
+    }
+
+    /// Until all steps are settled.
+    pub(super) async fn run(mut self) -> Result<Vec<StepRecord>, EngineError<J::Error>> {
+        self.find_workdir().await;
+        match self.go_on().await {
+            Ok(()) => {
+                let steps = self.job.plan.steps().iter();
+                Ok(steps.filter_map(|spec| self.records.remove(&spec.id)).collect())
+            }
+            Err(refused) => {
+                // Somebody else may be at it by now: nothing of ours may go on beside them.
+                self.halt.cancel();
+                while let Some(event) = self.under_way.next().await {
+                    drop(event);
+                }
+                Err(EngineError::Journal(refused))
+            }
+        }
+    }
+
+    async fn find_workdir(&mut self) {
+        let (source, root) = (self.job.source.clone(), self.job.plan.root().to_owned());
+        let found = tokio::task::spawn_blocking(move || source.folder_of(&root)).await;
+        // An archive that can't be read is met again, and told, where it is used.
+        self.workdir = match found {
+            Ok(Ok(folder)) => folder,
+            Ok(Err(_)) | Err(_) => self.job.plan.root().to_owned(),
+        };
+    }
+
+    async fn go_on(&mut self) -> Result<(), J::Error> {
+        self.ready = self.startable();
+        loop {
+            self.act().await?;
+            if self.records.values().all(|record| record.state.is_settled()) {
+                return Ok(());
+            }
+            match self.next_event().await {
+                Some(Event::Tried(step, tried)) => self.tried(&step, (*tried)?).await?,
+                Some(Event::Rested(step)) => {
+                    self.resting.remove(&step);
+                }
+                Some(Event::Slot(slot)) => self.slot = slot,
+                Some(Event::Stop) => {}
+                None => return Ok(()),
+            }
+            self.queue();
+        }
+    }
+
+    /// Everything that should happen now.
+    async fn act(&mut self) -> Result<(), J::Error> {
+        if self.stop.is_stopped() {
+            return self.cancel_waiting().await;
+        }
+        if self.job.fail_fast {
+            let skips = decide::fail_fast(self.job.plan, &self.states());
+            self.apply(skips).await?;
+        }
+        let free = usize::from(self.slot.is_some());
+        let decisions = decide::decide(self.job.plan, &self.states(), free);
+        self.apply(decisions).await?;
+        // What is not used now must not be kept from others.
+        if self.startable().is_empty() {
+            self.slot = None;
+            self.asking = None;
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, decisions: Vec<Decision>) -> Result<(), J::Error> {
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        let now = ambient::now();
+        let mut changed = Vec::with_capacity(decisions.len());
+        let mut starts = Vec::new();
+        for decision in decisions {
+            let (step, state, reason) = match decision {
+                Decision::Start(step) => {
+                    starts.push(step.clone());
+                    (step, StepState::Running { started_at: now }, None)
+                }
+                Decision::Skip(step, reason) => {
+                    let text = reason.to_string();
+                    (step, StepState::Skipped { at: now, reason }, Some(text))
+                }
+            };
+            let Some(record) = self.records.get_mut(&step) else { continue };
+            record.state = state;
+            record.facts = StepFacts { reason, ..StepFacts::default() };
+            changed.push(record.clone());
+        }
+        self.journal.record(&changed).await?;
+        for step in starts {
+            self.start(&step);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, step: &StepId) {
+        let Some(slot) = self.slot.take() else { return };
+        let (Some(spec), Some(record)) = (self.job.plan.step(step), self.records.get(step)) else {
+            return;
+        };
+        self.ready.remove(step);
+        let attempt = Attempt {
+            engine: self.engine,
+            job: self.job,
+            journal: self.journal,
+            stop: self.stop,
+            halt: self.halt.clone(),
+            spec,
+            number: record.attempt,
+            workdir: self.workdir.clone(),
+        };
+        let step = step.clone();
+        self.under_way
+            .push(Box::pin(async move { Event::Tried(step, Box::new(attempt.run(slot).await)) }));
+    }
+
+    /// A try has ended: with it the step, unless it is tried again.
+    async fn tried(&mut self, step: &StepId, tried: Tried) -> Result<(), J::Error> {
+        let (Some(spec), Some(record)) = (self.job.plan.step(step), self.records.get_mut(step))
+        else {
+            return Ok(());
+        };
+        let before = self.tries.entry(step.clone()).or_default();
+        let pause = pause(self.engine, spec, before, &tried).filter(|_| !self.stop.is_stopped());
+        if let Some(pause) = pause {
+            let reason =
+                tried.facts.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            let (attempt, how) = (record.attempt, tried.outcome.as_str());
+            let reason = format!("attempt {attempt} {how}{reason}; it is tried again");
+            record.state = StepState::Waiting;
+            record.attempt += 1;
+            record.queued_at = ambient::now();
+            record.facts = StepFacts { reason: Some(reason), ..tried.facts };
+            self.resting.insert(step.clone());
+            let (step, halt) = (step.clone(), self.halt.clone());
+            self.under_way.push(Box::pin(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = halt.cancelled() => {}
+                }
+                Event::Rested(step)
+            }));
+        } else {
+            let finished_at = tried.finished_at;
+            let started_at = match record.state {
+                StepState::Running { started_at } => started_at,
+                StepState::Waiting | StepState::Finished { .. } | StepState::Skipped { .. } => {
+                    finished_at
+                }
+            };
+            let outcome = tried.outcome;
+            record.state = StepState::Finished { started_at, finished_at, outcome };
+            record.facts = tried.facts;
+        }
+        let record = record.clone();
+        self.journal.record(&[record]).await
+    }
+
+    async fn cancel_waiting(&mut self) -> Result<(), J::Error> {
+        self.slot = None;
+        self.asking = None;
+        self.resting.clear();
+        let now = ambient::now();
+        let mut changed = Vec::new();
+        for record in self.records.values_mut().filter(|r| r.state == StepState::Waiting) {
+            let outcome = Outcome::Cancelled;
+            record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
+            record.facts.reason = self.stop.reason().map(str::to_owned);
+            changed.push(record.clone());
+        }
+        if changed.is_empty() { Ok(()) } else { self.journal.record(&changed).await }
+    }
+
+    async fn next_event(&mut self) -> Option<Event<J::Error>> {
+        let stopping = self.stop.is_stopped();
+        let asks = !stopping && self.slot.is_none() && !self.startable().is_empty();
+        let slots = &self.engine.slots;
+        let asking = self.asking.get_or_insert_with(|| Box::pin(slot(slots.clone())));
+        tokio::select! {
+            biased;
+            () = self.stop.stopped(), if !stopping => Some(Event::Stop),
+            Some(event) = self.under_way.next(), if !self.under_way.is_empty() => Some(event),
+            slot = asking, if asks => {
+                self.asking = None;
+                Some(Event::Slot(slot))
+            }
+            else => None,
+        }
+    }
+
+    /// States as the scheduler sees them: a step that rests is as good as running.
+    fn states(&self) -> States {
+        let seen = |record: &StepRecord| {
+            if self.resting.contains(&record.id) {
+                StepState::Running { started_at: record.queued_at }
+            } else {
+                record.state.clone()
+            }
+        };
+        self.records.values().map(|record| (record.id.clone(), seen(record))).collect()
+    }
+
+    fn startable(&self) -> BTreeSet<StepId> {
+        let decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
+        let starts = decisions.into_iter().filter_map(|decision| match decision {
+            Decision::Start(step) => Some(step),
+            Decision::Skip(..) => None,
+        });
+        starts.collect()
+    }
+
+    /// Notes since when steps could be started that could not before.
+    fn queue(&mut self) {
+        let startable = self.startable();
+        let now = ambient::now();
+        for step in startable.difference(&self.ready) {
+            if let Some(record) = self.records.get_mut(step) {
+                record.queued_at = now;
+            }
+        }
+        self.ready = startable;
+    }
+}
+
+async fn slot(slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    // Slots are never closed.
+    slots.acquire_owned().await.ok()
+}
+
+/// How long to wait before the step is tried again, if it is.
+fn pause<E>(
+    engine: &Engine<E>,
+    spec: &StepSpec,
+    before: &mut Tries,
+    tried: &Tried,
+) -> Option<Duration> {
+    match tried.outcome {
+        Outcome::Errored if tried.retry && before.errored < engine.options.error_retries => {
+            let pause = engine.options.backoff.saturating_mul(5_u32.saturating_pow(before.errored));
+            before.errored += 1;
+            Some(pause)
+        }
+        Outcome::Failed if before.failed < spec.retries => {
+            before.failed += 1;
+            Some(Duration::ZERO)
+        }
+        Outcome::Succeeded
+        | Outcome::Failed
+        | Outcome::TimedOut
+        | Outcome::Errored
+        | Outcome::Cancelled => None,
+    }
+}

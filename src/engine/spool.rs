@@ -1,0 +1,219 @@
+//! A try's log on its way to a file: counted, capped, its end remembered.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::Journal;
+use crate::domain::names::StepId;
+
+/// How much of the end is remembered.
+const TAIL: usize = 8 * 1024;
+/// How many chunks are written as one.
+const BATCH: usize = 64;
+
+/// What the log came to.
+#[derive(Debug, Default)]
+pub(super) struct Spooled {
+    pub(super) bytes: u64,
+    pub(super) lines: u64,
+    pub(super) cut: u64,
+    pub(super) excerpt: String,
+}
+
+/// The file of a try's log.
+pub(super) struct Spool {
+    path: PathBuf,
+    file: File,
+    cap: u64,
+    bytes: u64,
+    lines: u64,
+    cut: u64,
+    tail: Vec<u8>,
+}
+
+impl Spool {
+    pub(super) async fn create(path: &Path, cap: u64) -> io::Result<Self> {
+        let file = File::create(path).await.map_err(|e| place(path, &e))?;
+        let path = path.to_owned();
+        Ok(Self { path, file, cap, bytes: 0, lines: 0, cut: 0, tail: Vec::new() })
+    }
+
+    /// Writes all that comes, until nobody sends any more. After an error the rest is only read,
+    /// so that the step is not stuck.
+    pub(super) async fn fill<J: Journal>(
+        mut self,
+        mut chunks: mpsc::Receiver<Bytes>,
+        (journal, step, attempt): (&J, &StepId, u32),
+        on_error: impl FnOnce(),
+    ) -> io::Result<Spooled> {
+        let mut batch = Vec::with_capacity(BATCH);
+        while chunks.recv_many(&mut batch, BATCH).await > 0 {
+            let chunk = joined(&mut batch);
+            let offset = self.bytes;
+            match self.write(chunk).await {
+                Ok(Some(written)) => journal.printed(step, attempt, offset, &written).await,
+                Ok(None) => {}
+                Err(e) => {
+                    on_error();
+                    while chunks.recv().await.is_some() {}
+                    return Err(place(&self.path, &e));
+                }
+            }
+        }
+        self.file.flush().await.map_err(|e| place(&self.path, &e))?;
+        let partial = u64::from(self.tail.last().is_some_and(|byte| *byte != b'\n'));
+        Ok(Spooled {
+            bytes: self.bytes,
+            lines: self.lines + partial,
+            cut: self.cut,
+            excerpt: readable(&self.tail),
+        })
+    }
+
+    /// Writes what the cap leaves room for, and answers it.
+    async fn write(&mut self, mut chunk: Bytes) -> io::Result<Option<Bytes>> {
+        if self.cut > 0 {
+            self.cut += chunk.len() as u64;
+            return Ok(None);
+        }
+        let room = usize::try_from(self.cap - self.bytes).unwrap_or(usize::MAX);
+        if chunk.len() > room {
+            self.cut = (chunk.len() - room) as u64;
+            let mut last = BytesMut::from(&chunk[..room]);
+            let note = format!(
+                "\ncheckvalve: the log is cut off here: a step may print {} MiB, the rest is not \
+                 kept\n",
+                self.cap >> 20
+            );
+            last.extend_from_slice(note.as_bytes());
+            chunk = last.freeze();
+        }
+        self.file.write_all(&chunk).await?;
+        self.bytes += chunk.len() as u64;
+        self.lines += chunk.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+        self.remember(&chunk);
+        Ok(Some(chunk))
+    }
+
+    fn remember(&mut self, chunk: &[u8]) {
+        let fresh = &chunk[chunk.len().saturating_sub(TAIL)..];
+        let keep = TAIL.saturating_sub(fresh.len()).min(self.tail.len());
+        self.tail.drain(..self.tail.len() - keep);
+        self.tail.extend_from_slice(fresh);
+    }
+}
+
+fn place(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn joined(batch: &mut Vec<Bytes>) -> Bytes {
+    if batch.len() == 1 {
+        return batch.pop().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(batch.iter().map(Bytes::len).sum());
+    for chunk in batch.drain(..) {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
+}
+
+/// The end of a log as text: whole lines where possible, without terminal sequences.
+fn readable(tail: &[u8]) -> String {
+    let mut text = tail;
+    if tail.len() >= TAIL
+        && let Some(line) = tail.iter().position(|byte| *byte == b'\n')
+        && line + 1 < tail.len()
+    {
+        text = &tail[line + 1..];
+    }
+    without_sequences(&String::from_utf8_lossy(text))
+}
+
+/// Drops `ESC [ … letter` and lone control characters other than line ends and tabs.
+fn without_sequences(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                chars.next();
+                while chars.next_if(|c| !('@'..='~').contains(c)).is_some() {}
+                chars.next();
+            }
+            '\n' | '\t' | '\r' => clean.push(c),
+            c if c.is_control() => {}
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::StepRecord;
+    use crate::engine::{Kept, Left};
+
+    struct Deaf;
+
+    impl Journal for Deaf {
+        type Error = io::Error;
+
+        async fn record(&self, _: &[StepRecord]) -> io::Result<()> {
+            Ok(())
+        }
+
+        async fn printed(&self, _: &StepId, _: u32, _: u64, _: &Bytes) {}
+
+        async fn keep(&self, _: &Left) -> io::Result<Kept> {
+            Ok(Kept::default())
+        }
+    }
+
+    async fn spooled(path: &Path, cap: u64, chunks: &[&[u8]]) -> io::Result<Spooled> {
+        let (sender, receiver) = mpsc::channel(100);
+        for chunk in chunks {
+            sender.send(Bytes::copy_from_slice(chunk)).await.unwrap();
+        }
+        drop(sender);
+        let step = "unit".parse().unwrap();
+        Spool::create(path, cap).await?.fill(receiver, (&Deaf, &step, 1), || {}).await
+    }
+
+    #[tokio::test]
+    async fn a_log_is_counted_and_its_end_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.txt");
+        let log = spooled(&path, 1 << 20, &[b"a\nb", b"\n\x1b[31mred\x1b[0m\xff"]).await.unwrap();
+        assert_eq!((log.bytes, log.lines, log.cut), (17, 3, 0));
+        assert_eq!(log.excerpt, "a\nb\nred\u{fffd}");
+        let many = "0123456789\n".repeat(5000);
+        let log = spooled(&path, 1 << 20, &[many.as_bytes()]).await.unwrap();
+        assert_eq!((log.bytes, log.lines), (55_000, 5000));
+        assert!(log.excerpt.len() <= TAIL && log.excerpt.starts_with("0123"));
+    }
+
+    #[tokio::test]
+    async fn the_cap_is_said_in_the_log_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.txt");
+        let log = spooled(&path, 5, &[b"1234", b"5678", b"9"]).await.unwrap();
+        assert_eq!(log.cut, 4);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("12345\ncheckvalve: the log is cut off here"), "{text}");
+        assert_eq!(text.len() as u64, log.bytes);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_error_that_names_the_place() {
+        let error = spooled(Path::new("/dev/full"), 1 << 30, &[&[b'x'; 9000]]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().contains("/dev/full"), "{error}");
+    }
+}

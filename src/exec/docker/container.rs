@@ -1,0 +1,223 @@
+//! One step's container: made without privileges, removed whatever happens.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::Docker as Api;
+use bollard::errors::Error as ApiError;
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, RemoveContainerOptions, StartContainerOptions,
+};
+
+use tokio_util::task::TaskTracker;
+
+use super::image::Image;
+use super::{Docker, Halt, halt, told};
+use crate::ambient;
+use crate::domain::pipeline::{Network, Resources};
+use crate::exec::source::relative;
+use crate::exec::{Labels, StepRun, script};
+
+/// `$CHECKVALVE_OUT` in a container.
+pub(super) const OUT: &str = "/checkvalve/out";
+/// `$CHECKVALVE_SECRETS` in a container: in memory, so that no layer ever holds one.
+const SECRETS: &str = "/checkvalve/secrets";
+/// Where the source tree lies, in the container's own layer.
+const WORKSPACE: &str = "/workspace";
+
+/// A step that never stops forking ends here, not the host.
+const PROCESSES: i64 = 4096;
+/// What package managers can't do without; everything else is dropped.
+const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
+
+pub(super) const LABEL_INSTANCE: &str = "io.checkvalve.instance";
+pub(super) const LABEL_JOB: &str = "io.checkvalve.job";
+pub(super) const LABEL_EPOCH: &str = "io.checkvalve.epoch";
+
+impl Docker {
+    pub(super) fn body(&self, step: &StepRun, image: &Image) -> ContainerCreateBody {
+        let env = step
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .chain([format!("CHECKVALVE_OUT={OUT}"), format!("CHECKVALVE_SECRETS={SECRETS}")]);
+        let workdir = relative(&step.workdir).display().to_string();
+        let workdir = format!("{WORKSPACE}/{workdir}");
+        ContainerCreateBody {
+            image: Some(image.id.clone()),
+            entrypoint: Some(["sh", "-e", "-c"].map(String::from).to_vec()),
+            cmd: Some(vec![script::script(&step.run)]),
+            env: Some(env.collect()),
+            working_dir: Some(workdir.trim_end_matches('/').to_owned()),
+            labels: Some(labels(&step.labels)),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            // An image's own would run beside the step, with its output nowhere.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..HealthConfig::default()
+            }),
+            host_config: Some(host_config(step.network, self.granted(step.resources))),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    /// What a step gets: an engine refuses more than it has, so that is the most.
+    pub(super) fn granted(&self, asked: Option<Resources>) -> Resources {
+        let Resources { cpus, memory } = asked.unwrap_or(self.limits);
+        Resources { cpus: cpus.clamp(0.01, self.cores), memory }
+    }
+}
+
+fn host_config(network: Network, limits: Resources) -> HostConfig {
+    let memory = i64::try_from(limits.memory).unwrap_or(i64::MAX);
+    #[expect(clippy::cast_possible_truncation, reason = "a few cores in billionths fit well")]
+    let nano_cpus = (limits.cpus * 1e9) as i64;
+    HostConfig {
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(CAPABILITIES.map(String::from).to_vec()),
+        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        privileged: Some(false),
+        // An init reaps orphans and lets SIGTERM end a shell, which as process 1 would ignore it.
+        init: Some(true),
+        pids_limit: Some(PROCESSES),
+        memory: Some(memory),
+        // Equal to the memory: no swap, so that a limit is a limit.
+        memory_swap: Some(memory),
+        nano_cpus: Some(nano_cpus),
+        // Output is taken by attaching; following stored logs is slow and can lose lines.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        network_mode: Some(
+            match network {
+                Network::None => "none",
+                Network::Bridge => "bridge",
+            }
+            .to_owned(),
+        ),
+        tmpfs: Some(HashMap::from([(
+            SECRETS.to_owned(),
+            "rw,noexec,nosuid,nodev,size=16m,mode=1777".to_owned(),
+        )])),
+        ..HostConfig::default()
+    }
+}
+
+fn labels(labels: &Labels) -> HashMap<String, String> {
+    [
+        (LABEL_INSTANCE, labels.instance.clone()),
+        ("io.checkvalve.run", labels.run.to_string()),
+        (LABEL_JOB, labels.job.to_string()),
+        (LABEL_EPOCH, labels.epoch.to_string()),
+        ("io.checkvalve.connector", labels.connector.to_string()),
+        ("io.checkvalve.step", labels.step.to_string()),
+        ("io.checkvalve.attempt", labels.attempt.to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+/// An image that no step can use: the pipeline's fault, but not the connector's failure.
+pub(super) fn no_shell(image: &str, told: &str) -> Halt {
+    let told = told.trim();
+    Halt::never(format!(
+        "image `{image}` has no `sh`, which the step's commands need; choose an image with a shell \
+         ({told})"
+    ))
+}
+
+/// A container that is removed when this goes out of scope, at the latest.
+#[derive(Debug)]
+pub(super) struct Container {
+    api: Api,
+    /// Ours, known before the engine is asked: an answer that never comes leaves nothing behind.
+    name: String,
+    armed: bool,
+    removals: TaskTracker,
+}
+
+impl Container {
+    pub(super) async fn create(
+        api: &Api,
+        removals: &TaskTracker,
+        image: &str,
+        body: ContainerCreateBody,
+    ) -> Result<Self, Halt> {
+        let name = format!("checkvalve-{}", ambient::ulid().to_string().to_lowercase());
+        let (api, removals) = (api.clone(), removals.clone());
+        let mut container = Self { api: api.clone(), name, armed: true, removals };
+        let options =
+            CreateContainerOptions { name: Some(container.name.clone()), ..Default::default() };
+        match api.create_container(Some(options), body).await {
+            Ok(_) => Ok(container),
+            Err(e) => {
+                // Refused, there is none; without an answer there may be one yet.
+                container.armed = !matches!(e, ApiError::DockerResponseServerError { .. });
+                Err(halt(&format!("no container of image `{image}` could be made"), &e))
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts it. What fails here never was the step's: its commands have not begun.
+    pub(super) async fn start(&self, image: &str) -> Result<(), Halt> {
+        let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
+        let Err(error) = started else { return Ok(()) };
+        let text = told(&error);
+        if text.contains("executable file not found") || text.contains("exec: \"sh\"") {
+            return Err(no_shell(image, &text));
+        }
+        if text.contains("argument list too long") {
+            return Err(Halt::never(
+                "the step's commands and variables are longer than the kernel takes (128 KiB \
+                 each); move them into a script in the repository",
+            ));
+        }
+        // An engine answers 4xx also for its own troubles here.
+        Err(Halt::again(format!("the container of image `{image}` could not be started: {text}")))
+    }
+
+    /// Ends and removes it. Failing that, the reaper finds it by its labels.
+    pub(super) async fn remove(mut self) {
+        remove(&self.api, &self.name, false).await;
+        self.armed = false;
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        // Outside of a runtime there is nobody to ask; the reaper will see to it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (api, name) = (self.api.clone(), self.name.clone());
+        // A creation that was under way may still come true.
+        let removal = async move { remove(&api, &name, true).await };
+        self.removals.spawn_on(removal, &runtime);
+    }
+}
+
+/// Removes a container, running or not, with its anonymous volumes.
+async fn remove(api: &Api, name: &str, may_yet_appear: bool) {
+    const TRIES: u32 = 3;
+    for again in (0..TRIES).rev() {
+        let options = RemoveContainerOptions { force: true, v: true, link: false };
+        match api.remove_container(name, Some(options)).await {
+            Ok(()) => return,
+            Err(e) if is_missing(&e) && (again == 0 || !may_yet_appear) => return,
+            Err(e) if again == 0 => {
+                tracing::warn!(container = name, error = told(&e), "left to the reaper");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+pub(super) fn is_missing(error: &ApiError) -> bool {
+    matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
+}

@@ -1,0 +1,105 @@
+//! Finds a step's image on the engine, or has it pulled.
+
+use bollard::Docker as Api;
+use bollard::errors::Error as ApiError;
+use bollard::models::ImageInspect;
+use bollard::query_parameters::CreateImageOptions;
+use futures_util::StreamExt;
+
+use super::container::is_missing;
+use super::{Course, Halt, halt, told};
+
+/// An image that is on the engine.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// By which the container is made: a tag may be moved while the step is being prepared.
+    pub(super) id: String,
+    /// What the registry knows it by, else its id.
+    pub(super) digest: Option<String>,
+    pub(super) runs_as_root: bool,
+}
+
+impl From<ImageInspect> for Image {
+    fn from(image: ImageInspect) -> Self {
+        let id = image.id.unwrap_or_default();
+        let user = image.config.and_then(|config| config.user).unwrap_or_default();
+        let user = user.split(':').next().unwrap_or_default();
+        let digest = image.repo_digests.and_then(|digests| digests.into_iter().next());
+        Self {
+            digest: digest.or_else(|| Some(id.clone())),
+            runs_as_root: matches!(user, "" | "0" | "root"),
+            id,
+        }
+    }
+}
+
+pub(super) async fn find(api: &Api, name: &str, course: &mut Course) -> Result<Image, Halt> {
+    if name.is_empty() {
+        return Err(Halt::never("the step names no image; give it `image: NAME:TAG`"));
+    }
+    match api.inspect_image(name).await {
+        Ok(image) => return Ok(image.into()),
+        Err(e) if is_missing(&e) => {}
+        Err(e) => return Err(halt(&format!("image `{name}` could not be looked up"), &e)),
+    }
+    course.enter("pull");
+    let pulled = pull(api, name).await;
+    course.leave();
+    if let Err(e) = pulled {
+        let why = told(&e);
+        let reason = format!(
+            "image `{name}` is not on this engine and could not be pulled: {why}. Check its name, \
+             or pull or build it there first"
+        );
+        return Err(if is_passing(&e, &why) { Halt::again(reason) } else { Halt::never(reason) });
+    }
+    let image = api.inspect_image(name).await;
+    image.map(Image::from).map_err(|e| halt(&format!("image `{name}` was pulled, but is gone"), &e))
+}
+
+async fn pull(api: &Api, name: &str) -> Result<(), ApiError> {
+    let options =
+        CreateImageOptions { from_image: Some(with_tag(name)), ..CreateImageOptions::default() };
+    let mut progress = Box::pin(api.create_image(Some(options), None, None));
+    while let Some(line) = progress.next().await {
+        let line = line?;
+        if let Some(error) = line.error_detail.and_then(|detail| detail.message) {
+            return Err(ApiError::DockerStreamError { error });
+        }
+    }
+    Ok(())
+}
+
+/// Without a tag, an engine would pull every one that there is.
+fn with_tag(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if last.contains([':', '@']) { name.to_owned() } else { format!("{name}:latest") }
+}
+
+/// Is it the registry's or the line's bad moment, rather than a name that nobody has?
+fn is_passing(error: &ApiError, why: &str) -> bool {
+    const PASSING: [&str; 6] =
+        ["timeout", "Timeout", "reset by peer", "toomanyrequests", "unexpected EOF", "503"];
+    let engine_answered = matches!(
+        error,
+        ApiError::DockerResponseServerError { .. } | ApiError::DockerStreamError { .. }
+    );
+    !engine_answered || PASSING.iter().any(|sign| why.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_tag_means_latest() {
+        for (name, asked) in [
+            ("busybox", "busybox:latest"),
+            ("busybox:1", "busybox:1"),
+            ("localhost:5000/a/b", "localhost:5000/a/b:latest"),
+            ("a/b@sha256:00", "a/b@sha256:00"),
+        ] {
+            assert_eq!(with_tag(name), asked);
+        }
+    }
+}

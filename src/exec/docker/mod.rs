@@ -1,0 +1,293 @@
+//! Steps in containers of a Docker Engine, near or far: nothing but its API is used, so that a
+//! remote engine works as a local one.
+//!
+//! What can't be inspected is ours and never the step's: an engine that went away, a container
+//! that vanished, an exit status that nobody can vouch for.
+
+mod container;
+mod image;
+mod output;
+mod reaper;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker as Api;
+use bollard::errors::Error as ApiError;
+use bollard::query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::reaper::Reaper;
+use super::out::{CAPS, Taken};
+use super::pipe::{ChannelReader, ChannelWriter};
+use super::{Course, Ended, ExecError, Executor, Exit, Halt, StepRun, unless_stopped};
+use crate::domain::pipeline::Resources;
+use container::Container;
+
+/// The engine's socket when nothing else is said.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// How long an upload or a stop may keep its answer back; the client's own limit of two minutes is
+/// short of a large source on a slow line.
+const SLOW: Duration = Duration::from_mins(15);
+
+/// How an executor of containers behaves.
+#[derive(Debug, Clone)]
+pub struct DockerOptions {
+    /// The installation's id, which the reaper goes by.
+    pub instance: String,
+    /// How long a step has between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// What a step may use that declares nothing; the engine's whole share if `None`.
+    pub limits: Option<Resources>,
+    /// How many containers may be starting at once: more only makes each slower.
+    pub starts: usize,
+}
+
+impl DockerOptions {
+    /// The defaults for an installation.
+    pub fn new(instance: impl Into<String>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            instance: instance.into(),
+            grace: Duration::from_secs(10),
+            limits: None,
+            starts: 2.max(cores * 2),
+        }
+    }
+}
+
+/// A Docker Engine to run steps on. Clones share the bound on starts.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    api: Api,
+    host: String,
+    options: Arc<DockerOptions>,
+    /// What a step gets that declares nothing, and the most that any may get.
+    limits: Resources,
+    cores: f64,
+    starts: Arc<Semaphore>,
+    /// Removals of containers whose runs were dropped.
+    removals: TaskTracker,
+}
+
+/// What [`Executor::run`] was given.
+#[derive(Debug, Clone, Copy)]
+struct Given<'a> {
+    step: &'a StepRun,
+    log: &'a mpsc::Sender<Bytes>,
+    cancel: &'a CancellationToken,
+}
+
+impl Docker {
+    /// Connects to `host`, as `DOCKER_HOST` has it (`unix://…` or `tcp://…`).
+    pub async fn connect(host: Option<&str>, options: DockerOptions) -> Result<Self, ExecError> {
+        let host = host.unwrap_or(DEFAULT_HOST).to_owned();
+        let away = |e: ApiError| ExecError::NoEngine { host: host.clone(), why: told(&e) };
+        let api = Api::connect_with_host(&host).map_err(away)?;
+        let api = api.negotiate_version().await.map_err(away)?;
+        let info = api.info().await.map_err(away)?;
+        let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(1 << 32);
+        let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).map_or(1.0, f64::from);
+        // A quarter is left to the engine and the host, so that a step is ended before they are.
+        let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
+        let limits = options.limits.unwrap_or(whole);
+        let starts = Arc::new(Semaphore::new(options.starts.max(1)));
+        let removals = TaskTracker::new();
+        Ok(Self { api, host, options: Arc::new(options), limits, cores, starts, removals })
+    }
+
+    /// Is the engine there?
+    pub async fn ping(&self) -> Result<(), ExecError> {
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.api.ping()).await;
+        let why = match answer {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(e)) => told(&e),
+            Err(_) => "no answer within 10 s".to_owned(),
+        };
+        Err(ExecError::NoEngine { host: self.host.clone(), why })
+    }
+
+    /// The engine's version and API version, for people.
+    pub async fn version(&self) -> Result<String, ExecError> {
+        let version = self.api.version().await.map_err(|e| ExecError::Engine(told(&e)))?;
+        let known = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
+        Ok(format!("{} (API {})", known(version.version), known(version.api_version)))
+    }
+
+    /// Is this image on the engine already?
+    pub async fn has_image(&self, image: &str) -> bool {
+        self.api.inspect_image(image).await.is_ok()
+    }
+
+    /// Finds and removes this installation's containers.
+    pub fn reaper(&self) -> Reaper {
+        Reaper::new(self.api.clone(), self.options.instance.clone())
+    }
+
+    /// Waits until the containers of dropped runs are removed. Whoever is about to exit should.
+    pub async fn settled(&self) {
+        self.removals.close();
+        self.removals.wait().await;
+        self.removals.reopen();
+    }
+
+    async fn try_run(&self, given: &Given<'_>, course: &mut Course) -> Result<Exit, Halt> {
+        let Given { step, cancel, .. } = *given;
+        let image = unless_stopped(cancel, image::find(&self.api, &step.image, course)).await?;
+        course.image_digest.clone_from(&image.digest);
+        course.enter("create");
+        let body = self.body(step, &image);
+        let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
+        // From here on the container is there: whatever happens, it is removed and waited for.
+        let result = self.use_container(&container, given, &image, course).await;
+        course.leave();
+        container.remove().await;
+        result
+    }
+
+    async fn use_container(
+        &self,
+        container: &Container,
+        given: &Given<'_>,
+        image: &image::Image,
+        course: &mut Course,
+    ) -> Result<Exit, Halt> {
+        let Given { step, log, cancel } = *given;
+        unless_stopped(cancel, self.upload(container, step, image)).await?;
+        course.enter("start");
+        let permit = unless_stopped(cancel, async {
+            self.starts.acquire().await.map_err(|e| Halt::again(e.to_string()))
+        });
+        let permit = permit.await?;
+        let watch = watch::Watch::begin(&self.api, container.name(), log.clone()).await?;
+        container.start(&step.image).await?;
+        drop(permit);
+        course.enter("run");
+        let mut exit = watch.until_exit(cancel, self.options.grace, &step.image).await?;
+        if exit.reason.as_deref() == Some(watch::OUT_OF_MEMORY) {
+            let mib = self.granted(step.resources).memory >> 20;
+            exit.reason = Some(format!("out of memory: limit {mib} MiB"));
+        }
+        if !step.keep_out {
+            return Ok(exit);
+        }
+        course.enter("collect");
+        for note in self.collect(container, step).await? {
+            // Nobody to read it is nobody to miss it.
+            let _ = log.send(format!("checkvalve: {note}\n").into()).await;
+        }
+        Ok(exit)
+    }
+
+    /// Sends the source into the container's own layer.
+    async fn upload(
+        &self,
+        container: &Container,
+        step: &StepRun,
+        image: &image::Image,
+    ) -> Result<(), Halt> {
+        let (chunks, body) = mpsc::channel(8);
+        let (source, workdir) = (step.source.clone(), step.workdir.clone());
+        let open = !image.runs_as_root;
+        let pack = tokio::task::spawn_blocking(move || {
+            source.for_container(ChannelWriter(chunks.clone()), &workdir, open).inspect_err(|e| {
+                // The request must fail too: a body that just ended would look complete.
+                let _ = chunks.blocking_send(Err(std::io::Error::other(e.to_string())));
+            })
+        });
+        let body = futures_util::stream::unfold(body, |mut body| async {
+            body.recv().await.map(|chunk| (chunk, body))
+        });
+        let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
+        let api = self.api.clone().with_timeout(SLOW);
+        let body = bollard::body_try_stream(body);
+        let sent = api.upload_to_container(container.name(), Some(options), body).await;
+        let packed = pack.await.map_err(|e| Halt::again(e.to_string()))?;
+        match (sent, packed) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(e), Ok(())) => Err(halt("the source could not be sent to the engine", &e)),
+            (Err(e), Err(packed)) if packed.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(halt("the source could not be sent to the engine", &e))
+            }
+            (_, Err(e)) => Err(Halt::again(format!("the source could not be read: {e}"))),
+        }
+    }
+
+    /// Fetches `/checkvalve/out`; answers what was left out.
+    async fn collect(&self, container: &Container, step: &StepRun) -> Result<Vec<String>, Halt> {
+        let options = DownloadFromContainerOptions { path: container::OUT.to_owned() };
+        let mut archive =
+            Box::pin(self.api.download_from_container(container.name(), Some(options)));
+        let (chunks, reader) = mpsc::channel(8);
+        let to = step.out.clone();
+        let take = tokio::task::spawn_blocking(move || {
+            Taken::new(&to, CAPS).archive(ChannelReader::new(reader))
+        });
+        while let Some(chunk) = archive.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => Ok(chunk),
+                Err(ApiError::DockerResponseServerError { status_code: 404, message })
+                    if !message.contains("No such container") =>
+                {
+                    return Ok(vec!["$CHECKVALVE_OUT was removed; nothing of it is kept".into()]);
+                }
+                Err(e) => Err(std::io::Error::other(told(&e))),
+            };
+            let failed = chunk.is_err();
+            // The taker stops early when a cap is reached.
+            if chunks.send(chunk).await.is_err() || failed {
+                break;
+            }
+        }
+        drop(chunks);
+        let kept = take.await.map_err(|e| Halt::again(e.to_string()))?;
+        kept.map_err(|e| Halt::again(format!("what the step left could not be fetched: {e}")))
+    }
+}
+
+impl Executor for Docker {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
+        let given = Given { step: &step, log: &log, cancel: &cancel };
+        let mut course = Course::begin();
+        let result = self.try_run(&given, &mut course).await;
+        course.end(result)
+    }
+}
+
+/// An error of the engine's in its own words.
+fn told(error: &ApiError) -> String {
+    if let ApiError::DockerResponseServerError { message, .. } = error {
+        return message.trim().to_owned();
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let why = cause.to_string();
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Ours: a refusal (4xx) stays one, everything else may pass.
+fn halt(what: &str, error: &ApiError) -> Halt {
+    let reason = format!("{what}: {}", told(error));
+    let refused = matches!(
+        error,
+        ApiError::DockerResponseServerError { status_code: 400..=408 | 410..=499, .. }
+    );
+    if refused { Halt::never(reason) } else { Halt::again(reason) }
+}

@@ -1,0 +1,249 @@
+//! Steps as plain processes in a private copy of the source: for one's own machine, since nothing
+//! here keeps a step from reading what its user may read. What it started ends with it.
+
+mod tree;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::out::{CAPS, Taken};
+use super::source::relative;
+use super::{Course, Ended, Executor, Exit, Halt, StepRun, script, unless_stopped};
+use crate::ambient;
+use tree::Tree;
+
+/// How long the output may stay open after everything that we know of has ended.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs steps as processes of the user who runs Checkvalve.
+#[derive(Debug, Clone)]
+pub struct Host {
+    grace: Duration,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(10))
+    }
+}
+
+/// Where a try works; removed with everything in it when it ends.
+struct Place {
+    folder: TempDir,
+    out: PathBuf,
+}
+
+impl Host {
+    /// `grace` is what a step has between SIGTERM and SIGKILL.
+    pub fn new(grace: Duration) -> Self {
+        Self { grace }
+    }
+
+    async fn try_run(
+        &self,
+        step: &StepRun,
+        log: &mpsc::Sender<Bytes>,
+        cancel: &CancellationToken,
+        course: &mut Course,
+    ) -> Result<Exit, Halt> {
+        course.enter("create");
+        let place = unless_stopped(cancel, prepare(step)).await?;
+        course.enter("run");
+        let mark = ambient::ulid().to_string();
+        let (mut child, output) = spawn(step, &place, &mark)?;
+        let tree = Tree::of(&child, &mark, place.folder.path().to_owned());
+        let _lifeline = lifeline(&child)?;
+        let exited = CancellationToken::new();
+        let pump = tokio::spawn(pump(output, log.clone(), exited.clone()));
+        let pump = AbortOnDropHandle::new(pump);
+        let exit = self.until_exit(&mut child, &tree, cancel).await;
+        let left = blocking(move || Ok(tree.end())).await?;
+        exited.cancel();
+        let drained = pump.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        let drained = drained.err().map(|e| format!("the output may lack its end: {e}"));
+        let exit = exit?;
+        course.enter("collect");
+        let left_out = collect(place, step).await?;
+        for note in [left, drained].into_iter().flatten().chain(left_out) {
+            let _ = log.send(format!("checkvalve: {note}\n").into()).await;
+        }
+        Ok(exit)
+    }
+
+    async fn until_exit(
+        &self,
+        child: &mut Child,
+        tree: &Tree,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, Halt> {
+        let status = tokio::select! {
+            biased;
+            status = child.wait() => status,
+            () = cancel.cancelled() => return self.end(child, tree).await,
+        };
+        Ok(exit(status.map_err(|e| lost(&e))?, false))
+    }
+
+    /// SIGTERM to the whole tree, and to what is left of it after the grace, SIGKILL.
+    async fn end(&self, child: &mut Child, tree: &Tree) -> Result<Exit, Halt> {
+        tree.terminate();
+        let in_time = tokio::time::timeout(self.grace, child.wait()).await;
+        let status = if let Ok(status) = in_time {
+            status
+        } else {
+            tree.kill();
+            child.wait().await
+        };
+        Ok(exit(status.map_err(|e| lost(&e))?, true))
+    }
+}
+
+impl Executor for Host {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
+        let mut course = Course::begin();
+        let result = self.try_run(&step, &log, &cancel, &mut course).await;
+        course.end(result)
+    }
+}
+
+fn lost(error: &io::Error) -> Halt {
+    Halt::again(format!("the step's process could not be waited for: {error}"))
+}
+
+/// As a shell says it: 128 and the signal that ended it.
+fn exit(status: ExitStatus, stopped: bool) -> Exit {
+    let signal = status.signal();
+    let code = status.code().or_else(|| signal.map(|signal| 128 + signal)).unwrap_or(-1);
+    let reason = signal.filter(|_| !stopped).map(|signal| format!("ended by signal {signal}"));
+    Exit { code: code.into(), reason, stopped }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Halt> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.map_err(|e| Halt::again(e.to_string()))?.map_err(|e| Halt::again(e.to_string()))
+}
+
+/// Unpacks the source beside where the step's files are to go.
+async fn prepare(step: &StepRun) -> Result<Place, Halt> {
+    let (source, workdir) = (step.source.clone(), relative(&step.workdir));
+    let beside = step.out.parent().unwrap_or(Path::new(".")).to_owned();
+    let place = move || {
+        std::fs::create_dir_all(&beside)?;
+        let folder = TempDir::with_prefix_in("work-", beside)?;
+        // Processes are found by their working folder too, and there links are resolved.
+        let root = folder.path().canonicalize()?;
+        for name in ["home", "tmp", "out", "secrets", "tree"] {
+            std::fs::create_dir(root.join(name))?;
+        }
+        source.unpack(&root.join("tree"))?;
+        std::fs::create_dir_all(root.join("tree").join(workdir))?;
+        Ok(Place { folder, out: root.join("out") })
+    };
+    let prepared = blocking(place).await;
+    prepared.map_err(|halt| match halt {
+        Halt::Errored { reason, retry } => {
+            let reason = format!("the source could not be unpacked: {reason}");
+            Halt::Errored { reason, retry }
+        }
+        Halt::Cancelled => Halt::Cancelled,
+    })
+}
+
+fn spawn(step: &StepRun, place: &Place, mark: &str) -> Result<(Child, pipe::Receiver), Halt> {
+    let start = || -> io::Result<(Child, pipe::Receiver)> {
+        let (reader, writer) = io::pipe()?;
+        let root = place.folder.path().canonicalize()?;
+        let path = ambient::env("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        let child = Command::new("sh")
+            .args(["-e", "-c", &script::script(&step.run)])
+            .current_dir(root.join("tree").join(relative(&step.workdir)))
+            .env_clear()
+            .env("PATH", path)
+            .env("LANG", ambient::env("LANG").unwrap_or_else(|| "C.UTF-8".into()))
+            .env("HOME", root.join("home"))
+            .env("TMPDIR", root.join("tmp"))
+            .envs(&step.env)
+            .env("CHECKVALVE_OUT", root.join("out"))
+            .env("CHECKVALVE_SECRETS", root.join("secrets"))
+            .env(tree::MARK, mark)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok((child, pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?))
+    };
+    start().map_err(|e| Halt::again(format!("the step's shell could not be started: {e}")))
+}
+
+/// A process that ends the step's group if we die without a chance to: its standard input, which
+/// we hold, closes then.
+fn lifeline(step: &Child) -> Result<Child, Halt> {
+    let group = step.id().unwrap_or_default();
+    let lifeline = Command::new("sh")
+        .args(["-c", "read -r _; kill -s KILL -- \"-$1\"", "sh", &group.to_string()])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    lifeline.map_err(|e| Halt::again(format!("the step's shell could not be watched: {e}")))
+}
+
+/// Hands the output on as it comes. A slow reader slows the step down, and nothing piles up.
+async fn pump(
+    mut output: pipe::Receiver,
+    log: mpsc::Sender<Bytes>,
+    exited: CancellationToken,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(64 * 1024);
+        let too_long = async {
+            exited.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        let count = tokio::select! {
+            count = output.read_buf(&mut buffer) => count?,
+            () = too_long => return Err(io::Error::other("a hidden process keeps it open")),
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        // Without a reader the step goes on all the same, its output read and forgotten.
+        let _ = log.send(buffer.split().freeze()).await;
+    }
+}
+
+async fn collect(place: Place, step: &StepRun) -> Result<Vec<String>, Halt> {
+    let (to, keep) = (step.out.clone(), step.keep_out);
+    blocking(move || {
+        let notes = if keep { Taken::new(&to, CAPS).folder_tree(&place.out)? } else { Vec::new() };
+        drop(place);
+        Ok(notes)
+    })
+    .await
+}

@@ -1,0 +1,54 @@
+//! What a person's repository knows of where it came from.
+
+use super::command::{LOCAL, Settings};
+use super::error::GitError;
+use super::local::LocalRepo;
+use crate::domain::names::Sha;
+
+impl LocalRepo {
+    /// `owner/repo` as the origin's address has it, and the checked-out branch; each `None` if
+    /// there is none.
+    pub async fn names(&self) -> (Option<String>, Option<String>) {
+        let origin = self.line(&["config", "--get", "remote.origin.url"]).await;
+        let branch = self.line(&["symbolic-ref", "--quiet", "--short", "HEAD"]).await;
+        (origin.as_deref().and_then(owner_and_repo), branch)
+    }
+
+    /// Makes sure that the origin has this commit, and that its objects are here.
+    pub async fn fetch_pushed(&self, commit: &Sha) -> Result<(), GitError> {
+        let args =
+            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin", commit.as_str()];
+        let ended = self.objects().git.run(&args, Settings::default(), None, LOCAL).await?;
+        ended.success("fetch").map(drop)
+    }
+
+    async fn line(&self, args: &[&str]) -> Option<String> {
+        let ended = self.objects().git.run(args, Settings::default(), None, LOCAL).await.ok()?;
+        if ended.code != Some(0) {
+            return None;
+        }
+        let line = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+/// The last two parts of an address: `https://host/o/r.git`, `git@host:o/r`, `/folder/o/r`.
+fn owner_and_repo(address: &str) -> Option<String> {
+    let path = address.trim_end_matches('/').trim_end_matches(".git");
+    let mut parts = path.rsplit(['/', ':']).filter(|part| !part.is_empty());
+    let (repo, owner) = (parts.next()?, parts.next()?);
+    Some(format!("{owner}/{repo}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_owner_and_repository() {
+        for address in ["https://github.com/o/r.git", "git@github.com:o/r", "/srv/o/r/"] {
+            assert_eq!(owner_and_repo(address).as_deref(), Some("o/r"), "{address}");
+        }
+        assert_eq!(owner_and_repo("r"), None);
+    }
+}

@@ -1,0 +1,317 @@
+//! The client: who asks, how often, how long.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use moka::future::Cache;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
+
+use super::answers::{Call, Setback, judge, silent};
+use super::app::{App, Renewal, Token, clock_is_to_blame};
+use super::error::GithubError;
+use super::rates::{Rate, Rates};
+use super::transport::{Answer, Transport};
+use super::wire;
+use crate::ambient;
+use crate::domain::policy::Permission;
+
+/// For a call with all of its attempts. A listing is one call a page.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Against a server whose pages never end; a hundred items each.
+const PAGES: usize = 1000;
+/// Far more than an App of one organization has.
+const CACHED_TOKENS: u64 = 10_000;
+const CACHED_PERMISSIONS: u64 = 10_000;
+/// A permission taken away holds at most this much longer.
+const PERMISSION_LIVES: Duration = Duration::from_mins(1);
+
+/// Where GitHub is and who we are.
+#[derive(Debug, Clone)]
+pub struct GithubSettings {
+    /// `https://api.github.com`, or `https://HOST/api/v3`.
+    pub api_url: String,
+    /// The App's id, or its client id.
+    pub app_id: String,
+    /// RSA, PEM.
+    pub private_key: SecretString,
+    /// More CAs to trust, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// GitHub, as the App sees it. Make one and share it: it holds the connections, the tokens and what
+/// is known of the rate limits.
+#[derive(Debug)]
+pub struct Github {
+    transport: Transport,
+    app: App,
+    app_id: OnceCell<u64>,
+    tokens: Cache<u64, Arc<Token>>,
+    rates: Rates,
+    pub(super) permissions: Cache<(u64, String), Permission>,
+}
+
+impl Github {
+    /// Checks the settings; GitHub is not asked yet. Must be called within a Tokio runtime.
+    pub fn new(settings: GithubSettings) -> Result<Self, GithubError> {
+        let GithubSettings { api_url, app_id, private_key, ca_file } = settings;
+        Ok(Self {
+            transport: Transport::new(&api_url, ca_file.as_deref())?,
+            app: App::new(app_id.trim().to_owned(), &private_key)?,
+            app_id: OnceCell::new(),
+            tokens: Cache::builder().max_capacity(CACHED_TOKENS).expire_after(Renewal).build(),
+            rates: Rates::default(),
+            permissions: Cache::builder()
+                .max_capacity(CACHED_PERMISSIONS)
+                .time_to_live(PERMISSION_LIVES)
+                .build(),
+        })
+    }
+
+    /// The installation's token: for git over HTTPS, and for our own calls. Cached until five
+    /// minutes before it ends; however many ask at once, one is minted.
+    pub async fn token(&self, installation: u64) -> Result<SecretString, GithubError> {
+        Ok(self.installation_token(installation).await?.secret.clone())
+    }
+
+    /// The App's numeric id, which check runs carry; asked once.
+    pub async fn app_id(&self) -> Result<u64, GithubError> {
+        let ask = || async {
+            let call = Call::get("read the App", "/app".to_owned());
+            let app: wire::Id = call.read(&self.as_app(&call).await?)?;
+            Ok(app.id)
+        };
+        self.app_id.get_or_try_init(ask).await.copied()
+    }
+
+    /// The installation's rate limit, as GitHub's last answer told it.
+    pub fn rate(&self, installation: u64) -> Option<Rate> {
+        self.rates.rate(Some(installation))
+    }
+
+    async fn installation_token(&self, installation: u64) -> Result<Arc<Token>, GithubError> {
+        self.tokens
+            .try_get_with(installation, self.mint(installation))
+            .await
+            .map_err(|error| (*error).clone())
+    }
+
+    async fn mint(&self, installation: u64) -> Result<Arc<Token>, GithubError> {
+        #[derive(Deserialize)]
+        struct Minted {
+            token: String,
+            expires_at: chrono::DateTime<chrono::FixedOffset>,
+        }
+        let path = format!("/app/installations/{installation}/access_tokens");
+        // A token too many does no harm, so it may be sent twice.
+        let call = Call::set("get an installation's token", http::Method::POST, path, json!({}));
+        let answer = self.as_app(&call).await.map_err(|error| {
+            let suspended = matches!(
+                &error,
+                GithubError::Refused { status: 403, message, .. } if message.contains("suspended")
+            );
+            if suspended { GithubError::Suspended { installation } } else { error }
+        })?;
+        let minted: Minted = call.read(&answer)?;
+        // Both times are GitHub's, so that a wrong clock here does not matter.
+        let now = answer.date().unwrap_or_else(|| ambient::now().as_millis());
+        let lifetime = u64::try_from(minted.expires_at.timestamp_millis() - now).unwrap_or(0);
+        Ok(Arc::new(Token::new(minted.token.into(), Duration::from_millis(lifetime))))
+    }
+
+    /// Calls as the installation and reads the answer.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        installation: u64,
+        call: &Call,
+    ) -> Result<T, GithubError> {
+        call.read(&self.as_installation(installation, call).await?)
+    }
+
+    /// Calls as the App, with a JWT.
+    pub(super) async fn as_app(&self, call: &Call) -> Result<Answer, GithubError> {
+        timeout(DEADLINE, self.attempts_as_app(call)).await.unwrap_or_else(|_| Err(too_long(call)))
+    }
+
+    /// Calls as an installation, with its token.
+    pub(super) async fn as_installation(
+        &self,
+        installation: u64,
+        call: &Call,
+    ) -> Result<Answer, GithubError> {
+        timeout(DEADLINE, self.attempts_as_installation(installation, call))
+            .await
+            .unwrap_or_else(|_| Err(too_long(call)))
+    }
+
+    async fn attempts_as_app(&self, call: &Call) -> Result<Answer, GithubError> {
+        let mut patience = Patience::new();
+        let mut corrected = false;
+        loop {
+            let jwt = self.app.jwt()?;
+            match self.attempt(None, call, &jwt).await {
+                Ok(answer) => return Ok(answer),
+                Err(Setback::Final(error)) => return Err(error),
+                Err(Setback::Passing(error)) => patience.pause(error).await?,
+                Err(Setback::Unauthorized { message, date: Some(date) })
+                    if clock_is_to_blame(&message) && !corrected =>
+                {
+                    corrected = true;
+                    self.app.set_clock(date);
+                }
+                Err(Setback::Unauthorized { message, .. }) => {
+                    return Err(GithubError::Unauthorized { call: call.name, message });
+                }
+            }
+        }
+    }
+
+    async fn attempts_as_installation(
+        &self,
+        installation: u64,
+        call: &Call,
+    ) -> Result<Answer, GithubError> {
+        let mut patience = Patience::new();
+        let mut replaced = false;
+        let mut waits_for_replication = 3;
+        loop {
+            let token = self.installation_token(installation).await?;
+            match self.attempt(Some(installation), call, &token.secret).await {
+                Ok(answer) => return Ok(answer),
+                Err(Setback::Final(error)) => return Err(error),
+                Err(Setback::Passing(error)) => patience.pause(error).await?,
+                Err(Setback::Unauthorized { .. })
+                    if token.may_be_too_fresh() && waits_for_replication > 0 =>
+                {
+                    waits_for_replication -= 1;
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Err(Setback::Unauthorized { .. }) if !replaced => {
+                    replaced = true;
+                    self.forget(installation, &token).await;
+                }
+                Err(Setback::Unauthorized { message, .. }) => {
+                    self.forget(installation, &token).await;
+                    return Err(GithubError::Unauthorized { call: call.name, message });
+                }
+            }
+        }
+    }
+
+    /// Drops a token that was refused, unless somebody has already replaced it.
+    async fn forget(&self, installation: u64, token: &Arc<Token>) {
+        let cached = self.tokens.get(&installation).await;
+        if cached.is_some_and(|cached| Arc::ptr_eq(&cached, token)) {
+            self.tokens.invalidate(&installation).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        who: Option<u64>,
+        call: &Call,
+        bearer: &SecretString,
+    ) -> Result<Answer, Setback> {
+        if let Some(wait) = self.rates.closed(who) {
+            return Err(Setback::Final(GithubError::RateLimited { call: call.name, wait }));
+        }
+        let sent = self.transport.send(&call.request, bearer).await;
+        let result = match sent {
+            Ok(answer) => judge(call, who, answer, &self.rates),
+            Err(silence) => Err(silent(call, silence)),
+        };
+        let method = &call.request.method;
+        match &result {
+            Ok(answer) => {
+                tracing::debug!(%method, uri = call.request.uri, status = answer.status.as_u16());
+            }
+            Err(setback) => tracing::debug!(%method, uri = call.request.uri, ?setback),
+        }
+        result
+    }
+
+    /// Reads a listing page after page along GitHub's own `next` links, until the end or until
+    /// `take` has what it wants (`false`). A page that can't be had is an error: a cut listing would
+    /// say "nothing there".
+    pub(super) async fn pages<P: DeserializeOwned>(
+        &self,
+        who: Option<u64>,
+        name: &'static str,
+        uri: String,
+        mut take: impl FnMut(P) -> Result<bool, GithubError>,
+    ) -> Result<(), GithubError> {
+        let refused = |message: String| GithubError::Refused { call: name, status: 200, message };
+        let mut call = Call::get(name, uri);
+        for _ in 0..PAGES {
+            let answer = match who {
+                Some(installation) => self.as_installation(installation, &call).await?,
+                None => self.as_app(&call).await?,
+            };
+            if !take(call.read(&answer)?)? {
+                return Ok(());
+            }
+            let Some(next) = answer.header("link").and_then(next_link) else { return Ok(()) };
+            let next = self.transport.within(next).ok_or_else(|| {
+                refused(format!("its next page `{next}` is not at CHECKVALVE_GITHUB_API_URL"))
+            })?;
+            call = Call::get(name, next);
+        }
+        Err(refused(format!("the list has more than {PAGES} pages")))
+    }
+}
+
+fn too_long(call: &Call) -> GithubError {
+    call.lost(format!("no answer within {} s", DEADLINE.as_secs()))
+}
+
+/// `<URL>; rel="next", <URL>; rel="last"`: the first's URL.
+fn next_link(header: &str) -> Option<&str> {
+    header.split(", <").find_map(|link| {
+        let (url, parameters) = link.trim().trim_start_matches('<').split_once('>')?;
+        let next = parameters.split(';').any(|parameter| {
+            let parameter = parameter.trim().trim_end_matches(',');
+            parameter == "rel=\"next\"" || parameter == "rel=next"
+        });
+        next.then_some(url)
+    })
+}
+
+/// Pauses between attempts, longer each time and never in step with other hosts'.
+struct Patience(ExponentialBackoff);
+
+impl Patience {
+    fn new() -> Self {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(250))
+            .with_factor(4.0)
+            .with_max_times(3)
+            .with_jitter();
+        Self(pauses.build())
+    }
+
+    /// Sleeps before another attempt, or gives the error back: enough.
+    async fn pause(&mut self, error: GithubError) -> Result<(), GithubError> {
+        let Some(pause) = self.0.next() else { return Err(error) };
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_whatever_stands_around_it() {
+        let links = r#"<https://h/repositories/1/pulls?page=1>; rel="prev", <https://h/repositories/1/pulls?labels=a,b&page=3>; rel="next", <https://h/x>; rel="last""#;
+        assert_eq!(next_link(links), Some("https://h/repositories/1/pulls?labels=a,b&page=3"));
+        assert_eq!(next_link(r#"<https://h/x>; rel="last""#), None);
+        assert_eq!(next_link("rubbish"), None);
+    }
+}

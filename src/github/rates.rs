@@ -1,0 +1,106 @@
+//! GitHub's rate limits, per installation: what is left, and until when to keep silent. Asking
+//! while limited makes it worse ("may result in your integration being banned"), so a call that
+//! would is refused here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::transport::Answer;
+use crate::ambient;
+use crate::domain::time::Timestamp;
+
+/// Without `retry-after` and reset: at least a minute, doubled each time (GitHub's
+/// "Rate limits for the REST API").
+const AT_LEAST: Duration = Duration::from_mins(1);
+const DOUBLINGS: u32 = 4;
+
+/// An installation's primary rate limit, as GitHub last told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub limit: u64,
+    pub remaining: u64,
+    /// When `remaining` is `limit` again.
+    pub reset: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    rate: Option<Rate>,
+    closed_until: Option<Instant>,
+    /// Refusals in a row.
+    refusals: u32,
+}
+
+/// By installation; `None` is the App itself.
+#[derive(Debug, Default)]
+pub(super) struct Rates(Mutex<BTreeMap<Option<u64>, Standing>>);
+
+impl Rates {
+    fn with<T>(&self, who: Option<u64>, f: impl FnOnce(&mut Standing) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f(all.entry(who).or_default())
+    }
+
+    pub(super) fn rate(&self, who: Option<u64>) -> Option<Rate> {
+        self.with(who, |standing| standing.rate)
+    }
+
+    /// How long GitHub must not be asked, if so.
+    pub(super) fn closed(&self, who: Option<u64>) -> Option<Duration> {
+        let until = self.with(who, |standing| standing.closed_until)?;
+        until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+
+    /// Notes what an answer says about limits; the wait, if it was refused for them.
+    pub(super) fn note(
+        &self,
+        who: Option<u64>,
+        answer: &Answer,
+        refused: bool,
+    ) -> Option<Duration> {
+        let rate = rate(answer);
+        let until_reset = || {
+            let now = answer.date().unwrap_or_else(|| ambient::now().as_millis());
+            let left = rate.filter(|rate| rate.remaining == 0)?.reset.as_millis() - now;
+            // A second more: GitHub's reset is cut to seconds.
+            Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)) + Duration::from_secs(1))
+        };
+        self.with(who, |standing| {
+            standing.rate = rate.or(standing.rate);
+            let wait = if refused {
+                let doubled = AT_LEAST * 2_u32.pow(standing.refusals.min(DOUBLINGS));
+                standing.refusals += 1;
+                Some(retry_after(answer).or_else(until_reset).unwrap_or(doubled))
+            } else {
+                standing.refusals = 0;
+                until_reset()
+            };
+            if let Some(wait) = wait {
+                let until = Instant::now() + wait;
+                standing.closed_until = standing.closed_until.max(Some(until));
+            }
+            wait
+        })
+    }
+}
+
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    Some(Duration::from_secs(answer.header("retry-after")?.trim().parse().ok()?))
+}
+
+/// The primary limit; other resources (`integration_manifest`, `search`) have limits of their own.
+fn rate(answer: &Answer) -> Option<Rate> {
+    if answer.header("x-ratelimit-resource").is_some_and(|resource| resource != "core") {
+        return None;
+    }
+    let number = |name| answer.header(name)?.trim().parse::<u64>().ok();
+    let reset = i64::try_from(number("x-ratelimit-reset")?).ok()?.checked_mul(1000)?;
+    Some(Rate {
+        limit: number("x-ratelimit-limit")?,
+        remaining: number("x-ratelimit-remaining")?,
+        reset: Timestamp::from_millis(reset),
+    })
+}

@@ -1,0 +1,172 @@
+//! The JSON of the API: names and vocabulary are promises, fields are only ever added.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::domain::impact::Reason;
+use crate::domain::links::Links;
+use crate::domain::names::Sha;
+use crate::domain::run::{Job, Run, StepRecord};
+use crate::domain::state::{Conclusion, Outcome, RunState};
+use crate::domain::time::Timestamp;
+use crate::domain::trigger::Trigger;
+
+use super::look;
+
+/// GitHub's ids of a run's check runs, by the check run's name (`<connector> / <step>`).
+pub type CheckRunIds = BTreeMap<String, u64>;
+
+/// `/api/v1/runs/{run}`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunJson {
+    pub id: String,
+    pub repository: String,
+    pub pull_request: Option<u64>,
+    pub head_sha: Sha,
+    pub base_sha: Sha,
+    pub trigger: Trigger,
+    pub state: RunState,
+    pub conclusion: Option<Conclusion>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub concluded_at: Option<Timestamp>,
+    pub superseded_by: Option<String>,
+    pub url: String,
+    /// Absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connectors: Option<Vec<ConnectorJson>>,
+}
+
+/// One connector of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConnectorJson {
+    pub name: String,
+    pub state: RunState,
+    pub conclusion: Option<Conclusion>,
+    pub reasons: Vec<Reason>,
+    /// Where its report is, once it is concluded.
+    pub report_url: Option<String>,
+    pub steps: Vec<StepJson>,
+}
+
+/// One step of a connector.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepJson {
+    pub id: String,
+    /// `waiting`, `running`, `finished` or `skipped`.
+    pub state: &'static str,
+    pub outcome: Option<Outcome>,
+    pub reason: Option<String>,
+    pub exit_code: Option<i64>,
+    pub attempt: u32,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    /// When it finished, or was skipped.
+    pub finished_at: Option<Timestamp>,
+    pub cache: CacheJson,
+    pub log_url: String,
+    pub url: String,
+    pub check_run_id: Option<u64>,
+}
+
+/// Whether a step's outcome was reused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CacheJson {
+    pub state: &'static str,
+    pub key: Option<String>,
+    pub because: Option<String>,
+}
+
+impl CacheJson {
+    /// This version reuses nothing, and says so.
+    pub fn off() -> Self {
+        Self { state: "off", key: None, because: Some("caching is not there yet".to_owned()) }
+    }
+}
+
+/// An error's answer: `{"error": {code, message, mend}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorJson {
+    pub error: ErrorBody,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorBody {
+    pub code: String,
+    pub message: String,
+    pub mend: String,
+}
+
+impl ErrorJson {
+    pub fn new(
+        code: impl Into<String>,
+        message: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self { error: ErrorBody { code: code.into(), message: message.into(), mend: mend.into() } }
+    }
+}
+
+/// One run with its connectors and steps.
+pub fn run(run: &Run, links: &Links, checks: &CheckRunIds) -> RunJson {
+    let connectors = run.jobs.iter().map(|job| connector(run, job, links, checks)).collect();
+    RunJson { connectors: Some(connectors), ..listed(run, links) }
+}
+
+/// One run as it stands in a list.
+pub fn listed(run: &Run, links: &Links) -> RunJson {
+    RunJson {
+        id: run.id.to_string(),
+        repository: run.repository.name.to_string(),
+        pull_request: run.pull,
+        head_sha: run.head_sha.clone(),
+        base_sha: run.base_sha.clone(),
+        trigger: run.trigger,
+        state: run.state,
+        conclusion: run.conclusion,
+        created_at: run.created_at,
+        started_at: run.started_at,
+        concluded_at: run.concluded_at,
+        superseded_by: run.superseded_by.map(|newer| newer.to_string()),
+        url: links.run(run.id),
+        connectors: None,
+    }
+}
+
+/// One connector of a run, as in the run and in its events.
+pub fn connector(run: &Run, job: &Job, links: &Links, checks: &CheckRunIds) -> ConnectorJson {
+    ConnectorJson {
+        name: job.connector.to_string(),
+        state: job.state,
+        conclusion: job.conclusion,
+        reasons: job.reasons.clone(),
+        report_url: job.concluded_at.map(|_| links.report(run.id, &job.connector)),
+        steps: job.steps.iter().map(|record| step(run, job, record, links, checks)).collect(),
+    }
+}
+
+/// One step, as in the run and in its events.
+pub fn step(
+    run: &Run,
+    job: &Job,
+    step: &StepRecord,
+    links: &Links,
+    checks: &CheckRunIds,
+) -> StepJson {
+    StepJson {
+        id: step.id.to_string(),
+        state: step.state.as_str(),
+        outcome: step.state.outcome(),
+        reason: look::reason(step),
+        exit_code: step.facts.exit_code,
+        attempt: step.attempt,
+        queued_at: step.queued_at,
+        started_at: look::started_at(step),
+        finished_at: look::settled_at(step),
+        cache: CacheJson::off(),
+        log_url: links.log(run.id, &job.connector, &step.id),
+        url: links.step(run.id, &job.connector, &step.id),
+        check_run_id: checks.get(&super::checks::step_check_name(job, step)).copied(),
+    }
+}

@@ -1,0 +1,269 @@
+//! The summary of `checkvalve`: connectors × steps, why these, what took longest, what was left
+//! aside, where the configuration came from. Each part has its own limit; together they stay
+//! below GitHub's.
+
+use std::fmt::Write as _;
+
+use crate::domain::links::Links;
+use crate::domain::run::{Job, Problem, Run, Selection};
+use crate::domain::time::human;
+use crate::domain::verdict::HeadVerdict;
+
+use crate::render::grid::{Cell, Grid, Row};
+use crate::render::look::{self, Look, rule_words};
+use crate::render::markdown::{closed, code, lines, link, text};
+use crate::render::path::{critical_path, path_took};
+
+/// Bytes of each part; a problem stands in the place of the table. Their sum is below
+/// [`crate::domain::check::SUMMARY_MAX_BYTES`].
+const PROBLEM_MAX: usize = 24_000;
+const TABLE_MAX: usize = 30_000;
+const PATHS_MAX: usize = 3_000;
+const REASONS_MAX: usize = 14_000;
+const CHANGE_MAX: usize = 9_000;
+const RUNS_MAX: usize = 4_000;
+
+/// More columns than this don't fit on GitHub's page: then a row lists its steps.
+const COLUMNS_MAX: usize = 8;
+
+/// Lines of a list before it is counted instead.
+const NAMED: usize = 15;
+
+pub(super) fn summary(
+    runs: &[Run],
+    newest: &Run,
+    verdict: &HeadVerdict<'_>,
+    links: &Links,
+) -> String {
+    let own = verdict.own.unwrap_or(newest);
+    let mut summary = String::new();
+    if let Some(problem) = &own.problem {
+        summary.push_str(&problem_text(problem, own, links));
+    }
+    if let Some(selection) = own.selection.as_ref().filter(|selection| !selection.complete) {
+        let because = selection.because.as_deref().unwrap_or("the change set could not be known");
+        let because = crate::render::markdown::one_line(because, 1_000);
+        let _ = writeln!(summary, "**Every connector is selected:** {}\n", text(&because));
+    }
+    if !verdict.standings.is_empty() {
+        summary.push_str(&table(&Grid::of_standings(&verdict.standings), links));
+        summary.push_str(&paths(own));
+        summary.push_str(&reasons(own));
+    }
+    if let Some(selection) = &own.selection {
+        summary.push_str(&change(selection));
+    }
+    summary.push_str(&runs_of_head(runs, links));
+    summary.push_str(&footer(newest, links));
+    summary
+}
+
+fn problem_text(problem: &Problem, run: &Run, links: &Links) -> String {
+    let mut shown = String::new();
+    if let Some((file, line)) = problem.place.as_ref().filter(|(file, _)| file.len() < 1_000) {
+        let url = links.github_file(&run.repository.name, &run.head_sha, file);
+        let _ = writeln!(shown, "{}\n", link(&format!("{file}:{line}"), &format!("{url}#L{line}")));
+    }
+    shown.push_str(&closed(&problem.text, PROBLEM_MAX - 6_000));
+    shown
+}
+
+/// What went wrong first, then what runs, then the rest, each by name.
+fn table(grid: &Grid<'_>, links: &Links) -> String {
+    let urgency = |row: &&Row<'_>| {
+        let look = row.look();
+        let settled = !matches!(look, Look::Running | Look::Cancelled);
+        (!look.is_bad(), settled)
+    };
+    let mut rows: Vec<&Row<'_>> = grid.rows.iter().collect();
+    rows.sort_by_key(urgency);
+    let wide = grid.columns.len() > COLUMNS_MAX;
+    let mut table = String::from("| Connector |");
+    let mut rule = String::from("| :-- |");
+    if wide {
+        table.push_str(" Steps |");
+        rule.push_str(" :-- |");
+    } else {
+        for column in &grid.columns {
+            let _ = write!(table, " {} |", text(column.as_str()));
+            rule.push_str(" :-- |");
+        }
+    }
+    let _ = writeln!(table, " Time |\n{rule} --: |");
+    let mut left = rows.len();
+    for row in rows {
+        let line = if wide { wide_row(row, links) } else { narrow_row(row, grid, links) };
+        if table.len() + line.len() > TABLE_MAX - 200 {
+            break;
+        }
+        table.push_str(&line);
+        left -= 1;
+    }
+    table.push('\n');
+    if left > 0 {
+        let _ = writeln!(table, "… and {left} more connectors: the run's page shows all.\n");
+    }
+    table
+}
+
+fn name(row: &Row<'_>, links: &Links) -> String {
+    link(row.job.connector.as_str(), &links.job(row.run.id, &row.job.connector))
+}
+
+fn took(row: &Row<'_>) -> String {
+    row.took().map(human).unwrap_or_default()
+}
+
+fn narrow_row(row: &Row<'_>, grid: &Grid<'_>, links: &Links) -> String {
+    let mut line = format!("| {} |", name(row, links));
+    for column in &grid.columns {
+        let shown = row.cell(column).map(|cell| cell_text(cell, links)).unwrap_or_default();
+        let _ = write!(line, " {shown} |");
+    }
+    let _ = writeln!(line, " {} |", took(row));
+    line
+}
+
+fn wide_row(row: &Row<'_>, links: &Links) -> String {
+    let cells = row.cells.iter();
+    let cells =
+        cells.map(|cell| format!("{} {}", text(cell.step.id.as_str()), cell_text(cell, links)));
+    let cells: Vec<String> = cells.collect();
+    format!("| {} | {} | {} |\n", name(row, links), cells.join(" · "), took(row))
+}
+
+/// Symbol and duration; only what went wrong is linked, since addresses take most of the room.
+fn cell_text(cell: &Cell<'_>, links: &Links) -> String {
+    let words = cell.took.map_or_else(|| cell.look.word().to_owned(), human);
+    if cell.look.is_bad() {
+        let url = links.step(cell.run.id, &cell.job.connector, &cell.step.id);
+        format!("{} {}", cell.look.emoji(), link(&words, &url))
+    } else if matches!(cell.look, Look::Passed | Look::Tolerated) {
+        format!("{} {words}", cell.look.emoji())
+    } else {
+        format!("{} {}", cell.look.emoji(), cell.look.word())
+    }
+}
+
+/// The critical paths of the slowest connectors.
+fn paths(own: &Run) -> String {
+    let mut jobs: Vec<(&Job, Vec<_>)> = own
+        .jobs
+        .iter()
+        .map(|job| (job, critical_path(job)))
+        .filter(|(_, path)| path.len() > 1)
+        .collect();
+    jobs.sort_by_key(|(job, path)| std::cmp::Reverse(path_took(job, path)));
+    jobs.truncate(3);
+    let jobs: Vec<String> = jobs
+        .iter()
+        .map(|(job, path)| {
+            let steps: Vec<String> = path.iter().map(|step| code(step.as_str())).collect();
+            let took = human(path_took(job, path));
+            format!("- {}: {} · {took}", text(job.connector.as_str()), steps.join(" → "))
+        })
+        .collect();
+    section("Critical path", jobs, PATHS_MAX)
+}
+
+fn section(title: &str, items: Vec<String>, max: usize) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let items = lines(items.into_iter(), max - title.len() - 16);
+    format!("**{title}**\n\n{items}\n")
+}
+
+fn reasons(own: &Run) -> String {
+    const EACH: usize = 3;
+    let items = own.jobs.iter().map(|job| {
+        let shown: Vec<String> = job
+            .reasons
+            .iter()
+            .take(EACH)
+            .map(|reason| {
+                let via: Vec<String> = reason.via.iter().take(NAMED).map(|via| code(via)).collect();
+                let via = if via.is_empty() {
+                    String::new()
+                } else {
+                    format!(" via {}", via.join(" → "))
+                };
+                let path =
+                    if reason.path.is_empty() { String::new() } else { code(&reason.path) + " " };
+                format!("{path}{}{via}", rule_words(reason.rule))
+            })
+            .collect();
+        let more = job.reasons.len().saturating_sub(EACH);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        format!("- {}: {}{more}", text(job.connector.as_str()), shown.join("; "))
+    });
+    section("Why these connectors", items.collect(), REASONS_MAX)
+}
+
+fn change(selection: &Selection) -> String {
+    let mut items = Vec::new();
+    if selection.complete {
+        let files = selection.files;
+        let mut line = format!("- {files} file{} changed", if files == 1 { "" } else { "s" });
+        if selection.ignored > 0 {
+            let _ = write!(line, ", {} of them ignored by rule", selection.ignored);
+        }
+        items.push(line);
+    }
+    items.extend(named("Claimed by nothing", &selection.unclaimed));
+    items.extend(named("Removed, so not run", &selection.removed));
+    items.extend(named("Affected, but without a pipeline", &selection.without_pipeline));
+    items.push(format!("- Configuration: {}", text(&selection.origin)));
+    items.extend(selection.notes.iter().map(|note| format!("- {}", text(note))));
+    section("The change", items, CHANGE_MAX)
+}
+
+fn named(title: &str, names: &[String]) -> Option<String> {
+    const MAX: usize = 2_000;
+    if names.is_empty() {
+        return None;
+    }
+    let mut line = format!("- {title} ({}): ", names.len());
+    for (index, name) in names.iter().enumerate() {
+        let name = code(name);
+        if index >= NAMED || line.len() + name.len() > MAX {
+            let _ = write!(line, " and {} more", names.len() - index);
+            break;
+        }
+        let _ = write!(line, "{}{name}", if index > 0 { ", " } else { "" });
+    }
+    Some(line)
+}
+
+/// Which runs made the verdict, newest first; not shown while there is only one.
+fn runs_of_head(runs: &[Run], links: &Links) -> String {
+    if runs.len() < 2 {
+        return String::new();
+    }
+    let items = runs.iter().rev().map(|run| {
+        let look = Look::of_run(run);
+        let took =
+            look::run_took(run).map(|took| format!(" · {}", human(took))).unwrap_or_default();
+        let problem = run.problem.as_ref().map(|problem| format!(": {}", text(&problem.title)));
+        format!(
+            "- {} {} · {} by {}{took} · {}{}",
+            look.emoji(),
+            link(&run.id.to_string(), &links.run(run.id)),
+            run.trigger.as_str().replace('_', " "),
+            text(&run.actor),
+            look.word(),
+            problem.unwrap_or_default(),
+        )
+    });
+    section("Runs of this commit", items.collect(), RUNS_MAX)
+}
+
+fn footer(newest: &Run, links: &Links) -> String {
+    let mut footer = link("Run: graph, timeline, logs, reports", &links.run(newest.id));
+    if let Some(number) = newest.pull {
+        let url = links.pull(&newest.repository.name, number);
+        let _ = write!(footer, " · {}", link("All runs of this pull request", &url));
+    }
+    footer.push('\n');
+    footer
+}

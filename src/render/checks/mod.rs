@@ -1,0 +1,194 @@
+//! What GitHub shows of a head commit, as a function of its runs: `checkvalve`, the check to
+//! require, and one check run per step. Never longer than GitHub accepts.
+
+mod head;
+mod step;
+mod title;
+
+use crate::domain::check::{CheckAction, CheckConclusion, CheckStatus, DesiredCheck};
+use crate::domain::links::Links;
+use crate::domain::run::{Job, Run, StepRecord};
+use crate::domain::state::{Conclusion, RunState, SkipReason, StepState};
+use crate::domain::time::Timestamp;
+use crate::domain::trigger::Trigger;
+use crate::domain::verdict::{HeadVerdict, Standing, head_verdict};
+
+use super::look::{self, Look};
+use super::markdown::one_line;
+
+/// The check that repositories require: its name never changes.
+pub const HEAD_CHECK: &str = "checkvalve";
+
+/// Longer titles are cut: GitHub publishes no limit, and shows one line.
+const TITLE_MAX_CHARS: usize = 200;
+
+/// The check runs of one head commit, from all of its runs, oldest first: `checkvalve`, then
+/// `<connector> / <step>` as each stands. Runs of pushes and schedules show nothing here, so that
+/// they never conclude a check that a pull request requires.
+pub fn desired(runs: &[Run], links: &Links) -> Vec<DesiredCheck> {
+    let shown = |run: &&Run| !matches!(run.trigger, Trigger::Push | Trigger::Schedule);
+    let Some(newest) = runs.iter().rfind(shown) else { return Vec::new() };
+    let verdict = head_verdict(runs);
+    let mut checks = vec![head_check(runs, newest, &verdict, links)];
+    let steps = verdict.standings.iter().filter(|standing| !never_asked(standing));
+    checks.extend(steps.map(|standing| step_check(standing, links)));
+    checks
+}
+
+/// A step that no run was asked for, on a connector that need not be tested: no check.
+fn never_asked(standing: &Standing<'_>) -> bool {
+    let left_out =
+        matches!(&standing.step.state, StepState::Skipped { reason: SkipReason::NotAsked, .. });
+    left_out && !standing.required
+}
+
+fn head_check(
+    runs: &[Run],
+    newest: &Run,
+    verdict: &HeadVerdict<'_>,
+    links: &Links,
+) -> DesiredCheck {
+    let status = head_status(newest, verdict);
+    let actions = match (&status, verdict.own.and_then(|own| own.problem.as_ref())) {
+        (CheckStatus::Completed { conclusion, .. }, problem)
+            if *conclusion != CheckConclusion::Success =>
+        {
+            let retest = action("Re-run failed", "Run again what did not succeed", "retest");
+            let test = action("Run all again", "Run every affected connector again", "test");
+            // Without a plan there is nothing of which a part could run again.
+            if problem.is_some() { vec![test] } else { vec![retest, test] }
+        }
+        _ => Vec::new(),
+    };
+    DesiredCheck {
+        name: HEAD_CHECK.to_owned(),
+        head_sha: newest.head_sha.clone(),
+        occasion: newest.id.to_string(),
+        status,
+        details_url: links.run(newest.id),
+        title: one_line(&title::of_head(verdict, newest), TITLE_MAX_CHARS),
+        summary: head::summary(runs, newest, verdict, links),
+        text: None,
+        actions,
+    }
+}
+
+fn action(label: &str, description: &str, identifier: &str) -> CheckAction {
+    CheckAction {
+        label: label.to_owned(),
+        description: description.to_owned(),
+        identifier: identifier.to_owned(),
+    }
+}
+
+fn head_status(newest: &Run, verdict: &HeadVerdict<'_>) -> CheckStatus {
+    let started_at = verdict.own.unwrap_or(newest);
+    let started_at = started_at.started_at.unwrap_or(started_at.created_at);
+    match verdict.conclusion {
+        None if newest.state == RunState::Queued && verdict.standings.is_empty() => {
+            CheckStatus::Queued
+        }
+        None => CheckStatus::InProgress { started_at },
+        Some(conclusion) => CheckStatus::Completed {
+            conclusion: match conclusion {
+                Conclusion::Success => CheckConclusion::Success,
+                Conclusion::Failure => CheckConclusion::Failure,
+                Conclusion::ActionRequired => CheckConclusion::ActionRequired,
+                Conclusion::Cancelled => CheckConclusion::Cancelled,
+            },
+            started_at: Some(started_at),
+            completed_at: head_completed_at(newest, verdict).max(started_at),
+        },
+    }
+}
+
+/// When the last of what counts came to its end.
+fn head_completed_at(newest: &Run, verdict: &HeadVerdict<'_>) -> Timestamp {
+    let own = verdict.own.unwrap_or(newest);
+    let required = verdict.standings.iter().filter(|standing| standing.required);
+    let ends = required.filter_map(|standing| {
+        standing.job.concluded_at.or(standing.run.concluded_at).or(look::settled_at(standing.step))
+    });
+    let own_end = own.concluded_at.unwrap_or(own.created_at);
+    // A newer run that came to nothing (a fault, nothing to do) is a completed check run, too.
+    ends.max().unwrap_or(own_end).max(newest.created_at)
+}
+
+/// The name of a step's check run.
+pub fn step_check_name(job: &Job, step: &StepRecord) -> String {
+    format!("{} / {}", job.connector, step.id)
+}
+
+fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
+    let Standing { run, job, step, .. } = *standing;
+    DesiredCheck {
+        name: step_check_name(job, step),
+        head_sha: run.head_sha.clone(),
+        occasion: run.id.to_string(),
+        status: step_status(standing),
+        details_url: links.step(run.id, &job.connector, &step.id),
+        title: one_line(&title::of_step(standing), TITLE_MAX_CHARS),
+        summary: step::summary(standing, links),
+        text: None,
+        actions: Vec::new(),
+    }
+}
+
+/// A concluded job's steps are settled whatever its records say: no check run stays open.
+fn step_status(standing: &Standing<'_>) -> CheckStatus {
+    let Standing { run, job, step, .. } = *standing;
+    let conclusion = match step_look(standing) {
+        Look::Waiting => return CheckStatus::Queued,
+        Look::Running => {
+            let started_at = look::started_at(step).unwrap_or(step.queued_at);
+            return CheckStatus::InProgress { started_at };
+        }
+        Look::Passed => CheckConclusion::Success,
+        Look::Failed | Look::Errored => CheckConclusion::Failure,
+        Look::TimedOut => CheckConclusion::TimedOut,
+        Look::Tolerated => CheckConclusion::Neutral,
+        Look::Cancelled => CheckConclusion::Cancelled,
+        Look::Skipped => CheckConclusion::Skipped,
+        Look::ActionRequired => CheckConclusion::ActionRequired,
+    };
+    let started_at = look::started_at(step);
+    let completed_at =
+        look::settled_at(step).or(job.concluded_at).or(run.concluded_at).unwrap_or(step.queued_at);
+    let completed_at = completed_at.max(started_at.unwrap_or(completed_at));
+    CheckStatus::Completed { conclusion, started_at, completed_at }
+}
+
+/// As the job sees it; and a step that was skipped because its run was stopped is cancelled.
+fn step_look(standing: &Standing<'_>) -> Look {
+    let Standing { run, job, step, .. } = *standing;
+    let stopped = run.cancel.is_some() || job.cancel.is_some() || run.superseded_by.is_some();
+    match Look::of_step(job, step) {
+        Look::Waiting | Look::Running if run.state == RunState::Concluded => Look::Cancelled,
+        Look::Skipped if stopped && !failed_before(standing) => Look::Cancelled,
+        look @ (Look::Waiting
+        | Look::Running
+        | Look::Passed
+        | Look::Failed
+        | Look::TimedOut
+        | Look::Errored
+        | Look::Tolerated
+        | Look::Cancelled
+        | Look::Skipped
+        | Look::ActionRequired) => look,
+    }
+}
+
+/// Was it skipped for a failure (and not for the stop)?
+fn failed_before(standing: &Standing<'_>) -> bool {
+    match &standing.step.state {
+        StepState::Skipped { reason: SkipReason::Needs { step }, .. } => standing
+            .job
+            .step(step)
+            .is_some_and(|needed| Look::of_step(standing.job, needed).is_bad()),
+        StepState::Skipped { reason: SkipReason::FailFast { .. }, .. } => true,
+        StepState::Skipped { reason: SkipReason::NotAsked, .. }
+        | StepState::Waiting
+        | StepState::Running { .. }
+        | StepState::Finished { .. } => false,
+    }
+}

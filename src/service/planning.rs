@@ -1,0 +1,159 @@
+//! From two commits, or a commit and a work tree, to what would run: change set, catalogs, impact,
+//! plans. Everything decided here is decided by pure functions of `domain`; this only brings them
+//! what they ask for.
+
+mod jobs;
+mod snapshot;
+mod survey;
+
+use crate::config::repository::Invalid;
+use crate::domain::impact::{ChangeKind, Reason};
+use crate::domain::names::{ConnectorName, Sha, StepId};
+use crate::domain::plan::Plan;
+use crate::domain::rules::closest;
+use crate::domain::run::{Problem, ProblemKind, Selection};
+use crate::domain::trigger::Scope;
+use crate::git::{BareRepo, GitError};
+
+pub use self::jobs::plans;
+pub use self::survey::{RepositoryFile, Survey, survey_here};
+
+/// What is to run for one head.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub merge_base: Option<Sha>,
+    pub selection: Selection,
+    /// By connector name.
+    pub jobs: Vec<PlannedJob>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PlannedJob {
+    pub connector: ConnectorName,
+    pub change: ChangeKind,
+    /// Empty for a connector that the change does not affect and that was asked for by name.
+    pub reasons: Vec<Reason>,
+    /// All steps of the pipeline, also where only some were asked for.
+    pub plan: Plan,
+    /// The steps asked for, in the plan's order; empty for all.
+    pub only: Vec<StepId>,
+}
+
+/// A name in a command that nothing has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownName {
+    /// As it was written: `connector` or `connector/step`.
+    pub name: String,
+    pub closest: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlanningError {
+    /// The repository's own doing: a failed check with the place and the mend.
+    #[error("{}", .0.title)]
+    Configuration(Box<Problem>),
+    /// A commit is gone: pushed over, or its branch deleted.
+    #[error("the commit {} is no longer there", .sha.short())]
+    Vanished { sha: Sha },
+    #[error("{}", unknown_names(.0))]
+    Unknown(Vec<UnknownName>),
+    #[error(transparent)]
+    Git(GitError),
+}
+
+impl From<GitError> for PlanningError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Vanished { sha } => Self::Vanished { sha },
+            other @ (GitError::NotInstalled(_)
+            | GitError::NoRepository(_)
+            | GitError::NoAccess { .. }
+            | GitError::Network { .. }
+            | GitError::DiskFull(_)
+            | GitError::TimedOut { .. }
+            | GitError::UnknownRevision(_)
+            | GitError::NoBase
+            | GitError::NoWorkTree
+            | GitError::Failed { .. }
+            | GitError::Output { .. }
+            | GitError::Io { .. }) => Self::Git(other),
+        }
+    }
+}
+
+impl From<Invalid> for PlanningError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Configuration(Box::new(problem(&invalid)))
+    }
+}
+
+fn unknown_names(names: &[UnknownName]) -> String {
+    let one = |unknown: &UnknownName| match &unknown.closest {
+        Some(closest) => format!("nothing is called `{}`; did you mean `{closest}`?", unknown.name),
+        None => format!("nothing is called `{}`", unknown.name),
+    };
+    names.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Plans a head against its base, both of which were fetched. Configuration, too, is read from
+/// both: what is selected is what either of them selects, so that a pull request can't ignore its
+/// way to green.
+pub async fn plan(
+    repo: &BareRepo,
+    base: &Sha,
+    head: &Sha,
+    scope: &Scope,
+) -> Result<Planned, PlanningError> {
+    let survey = survey::of_commits(repo.objects(), base, head).await?;
+    if *scope == Scope::Affected && !survey.impacts.refused.is_empty() {
+        return Err(PlanningError::Configuration(Box::new(refused(&survey))));
+    }
+    let (wanted, unknown) = jobs::wanted(&survey, scope);
+    if !unknown.is_empty() {
+        return Err(PlanningError::Unknown(unknown));
+    }
+    let (jobs, without_pipeline) = jobs::planned(&survey, &wanted)?;
+    let selection = survey.selection(without_pipeline);
+    Ok(Planned { merge_base: survey.merge_base, selection, jobs })
+}
+
+/// `unclaimed: error` met paths that nothing claims.
+fn refused(survey: &Survey) -> Problem {
+    let paths: Vec<&String> = survey.impacts.refused.iter().collect();
+    let title = match paths.as_slice() {
+        [only] => format!("`{only}` belongs to no connector"),
+        many => format!("{} changed paths belong to no connector", many.len()),
+    };
+    let listed: Vec<String> = paths.iter().take(50).map(|path| (*path).clone()).collect();
+    let text = format!(
+        "The repository file says `unclaimed: error`, and nothing claims:\n\n{}\nLet a connector \
+         `own` them, name them under `impact:`, or `ignore:` them.",
+        fenced(&listed.join("\n")),
+    );
+    Problem { kind: ProblemKind::Configuration, title, text, place: None }
+}
+
+fn problem(invalid: &Invalid) -> Problem {
+    Problem {
+        kind: ProblemKind::Configuration,
+        title: invalid.title(),
+        text: format!("The repository file is not valid:\n\n{}", fenced(&invalid.to_string())),
+        place: Some((invalid.file.clone(), invalid.first_line())),
+    }
+}
+
+/// A code block that its content can't close.
+fn fenced(text: &str) -> String {
+    let (mut longest, mut here) = (0, 0);
+    for c in text.chars() {
+        here = if c == '`' { here + 1 } else { 0 };
+        longest = longest.max(here);
+    }
+    let fence = "`".repeat((longest + 1).max(3));
+    format!("{fence}text\n{text}\n{fence}\n")
+}
+
+/// The closest of some names, as a command's answer offers it.
+fn unknown<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> UnknownName {
+    UnknownName { name: name.to_owned(), closest: closest(name, known).map(str::to_owned) }
+}

@@ -1,0 +1,164 @@
+//! From affected connectors to plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::survey::{Survey, View};
+use super::{PlannedJob, PlanningError, UnknownName, unknown};
+use crate::domain::catalog::Connector;
+use crate::domain::impact::ChangeKind;
+use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::plan::{Inputs, Plan};
+use crate::domain::rules::{Pattern, Pipeline};
+use crate::domain::run::{Problem, ProblemKind};
+use crate::domain::trigger::{Scope, Target};
+
+/// Connectors to plan, each with the steps asked for; none means all.
+pub(super) type Wanted = BTreeMap<ConnectorName, BTreeSet<StepId>>;
+
+pub(super) fn wanted(survey: &Survey, scope: &Scope) -> (Wanted, Vec<UnknownName>) {
+    match scope {
+        Scope::Affected => {
+            let names = survey.impacts.to_run().map(|impact| impact.name.clone());
+            (names.map(|name| (name, BTreeSet::new())).collect(), Vec::new())
+        }
+        Scope::All => {
+            let names = survey.connectors().into_iter().map(|connector| connector.name.clone());
+            (names.map(|name| (name, BTreeSet::new())).collect(), Vec::new())
+        }
+        Scope::Only { targets } => named(survey, targets),
+    }
+}
+
+fn named(survey: &Survey, targets: &[Target]) -> (Wanted, Vec<UnknownName>) {
+    let mut wanted = Wanted::new();
+    let mut whole = BTreeSet::new();
+    let mut not_there = Vec::new();
+    for target in targets {
+        let Some(connector) = survey.named(&target.connector) else {
+            let known = survey.connectors();
+            let names = known.iter().map(|connector| connector.name.as_str());
+            not_there.push(unknown(&target.connector, names));
+            continue;
+        };
+        let steps = wanted.entry(connector.name.clone()).or_default();
+        let Some(step) = &target.step else {
+            whole.insert(connector.name.clone());
+            continue;
+        };
+        let known = pipeline(survey, &connector.name).map(|(_, pipeline)| pipeline);
+        let ids = known.into_iter().flat_map(|pipeline| &pipeline.steps).map(|step| &step.id);
+        let ids: Vec<&StepId> = ids.collect();
+        if let Some(id) = ids.iter().find(|id| id.as_str().eq_ignore_ascii_case(step)) {
+            steps.insert((*id).clone());
+        } else {
+            let mut nothing = unknown(step, ids.iter().map(|id| id.as_str()));
+            nothing.name = format!("{}/{step}", connector.name);
+            nothing.closest = nothing.closest.map(|step| format!("{}/{step}", connector.name));
+            not_there.push(nothing);
+        }
+    }
+    // A connector named whole, and by a step as well, is wanted whole.
+    for name in whole {
+        wanted.insert(name, BTreeSet::new());
+    }
+    (wanted, not_there)
+}
+
+fn pipeline<'s>(survey: &'s Survey, name: &ConnectorName) -> Option<(&'s Connector, &'s Pipeline)> {
+    let (connector, view) = survey.known(name)?;
+    Some((connector, view.rules.pipeline(connector)?))
+}
+
+/// The plans of connectors, and those that have no pipeline.
+pub(super) fn planned(
+    survey: &Survey,
+    wanted: &Wanted,
+) -> Result<(Vec<PlannedJob>, Vec<String>), PlanningError> {
+    let mut jobs = Vec::new();
+    let mut without_pipeline = Vec::new();
+    for (name, steps) in wanted {
+        let Some((connector, view)) = survey.known(name) else { continue };
+        let Some(pipeline) = view.rules.pipeline(connector) else {
+            without_pipeline.push(name.to_string());
+            continue;
+        };
+        let impact = survey.impacts.connectors.get(name);
+        let plan = plan_of(connector, view, pipeline)?;
+        let only = plan.steps().iter().map(|step| step.id.clone());
+        jobs.push(PlannedJob {
+            connector: name.clone(),
+            change: impact.map_or(ChangeKind::Modified, |impact| impact.change),
+            reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
+            only: only.filter(|id| steps.contains(id)).collect(),
+            plan,
+        });
+    }
+    Ok((jobs, without_pipeline))
+}
+
+/// Plans the named connectors of a survey: the command line's counterpart of [`super::plan`].
+/// Names that the head does not have are left out.
+pub fn plans(
+    survey: &Survey,
+    names: &BTreeSet<ConnectorName>,
+) -> Result<super::Planned, PlanningError> {
+    let wanted = names.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
+    let (jobs, without_pipeline) = planned(survey, &wanted)?;
+    let selection = survey.selection(without_pipeline);
+    Ok(super::Planned { merge_base: survey.merge_base.clone(), selection, jobs })
+}
+
+fn plan_of(connector: &Connector, view: &View, pipeline: &Pipeline) -> Result<Plan, PlanningError> {
+    let inputs = inputs(connector, view, pipeline);
+    let plan =
+        Plan::new(connector.name.clone(), connector.root.clone(), inputs, pipeline.steps.clone());
+    plan.map_err(|error| {
+        // The file's reader refuses such pipelines with their line; this is the type's own guard.
+        PlanningError::Configuration(Box::new(Problem {
+            kind: ProblemKind::Configuration,
+            title: format!("the pipeline of `{}` is not valid: {error}", connector.name),
+            text: error.to_string(),
+            place: None,
+        }))
+    })
+}
+
+/// What a connector's containers receive: its own files, what reaches it, and what its steps name.
+fn inputs(connector: &Connector, view: &View, pipeline: &Pipeline) -> Inputs {
+    let mut paths = BTreeSet::new();
+    let mut globs = BTreeSet::new();
+    if connector.marker.is_some() {
+        paths.insert(connector.root.clone());
+    }
+    paths.extend(connector.marker.clone());
+    paths.extend(connector.attribute_file.clone());
+    // A variant is built from what it is a variant of.
+    let twin = connector.twin.as_ref().and_then(|twin| view.head.connector(twin));
+    paths.extend(twin.map(|twin| twin.root.clone()));
+    let shared = view.rules.impact.iter().flat_map(|rule| rule.inputs_of(connector));
+    let named = pipeline
+        .inputs
+        .iter()
+        .map(|pattern| pattern.fill(&connector.variables).unwrap_or_else(|| pattern.clone()));
+    let patterns: Vec<Pattern> =
+        connector.owns.iter().cloned().chain(shared).chain(named).collect();
+    for pattern in patterns {
+        match pattern.literal_paths() {
+            Some(literal) => paths.extend(literal),
+            None => drop(globs.insert(pattern.to_string())),
+        }
+    }
+    // What lies in a folder that is there whole needs no name of its own.
+    let all: Vec<String> = paths.iter().cloned().collect();
+    let within = |path: &String| {
+        all.iter().any(|other| {
+            other != path
+                && (other.is_empty()
+                    || path.strip_prefix(other).is_some_and(|r| r.starts_with('/')))
+        })
+    };
+    Inputs {
+        paths: all.iter().filter(|path| !within(path)).cloned().collect(),
+        globs: globs.into_iter().collect(),
+    }
+}

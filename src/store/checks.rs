@@ -1,0 +1,171 @@
+//! Check runs of ours, as GitHub last acknowledged them.
+
+use std::collections::BTreeMap;
+
+use super::Store;
+use super::deliveries::held;
+use super::error::StoreError;
+use super::pool::{Sql, Tx};
+use super::rows::{number, parse};
+use crate::domain::ids::CheckId;
+use crate::domain::names::Sha;
+use crate::domain::run::{Repository, Run};
+use crate::domain::time::Timestamp;
+
+/// A check run of ours, as GitHub last acknowledged it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRecord {
+    /// `external_id`: made per create intent and stored before the call.
+    pub id: CheckId,
+    pub name: String,
+    /// Which run (or other occasion) it was made for: a new occasion means a new check run.
+    pub occasion: String,
+    /// GitHub's id; `None` while the outcome of the create call is unknown.
+    pub github_id: Option<u64>,
+    /// Digest of what GitHub acknowledged last.
+    pub digest: Option<String>,
+    /// Was `completed` acknowledged?
+    pub completed: bool,
+    pub created_at: Timestamp,
+}
+
+/// The right to publish a head commit's check runs. Made by [`Store::claim_head`] alone.
+#[derive(Debug)]
+pub struct ClaimedHead {
+    pub repository: Repository,
+    pub head_sha: Sha,
+    /// All runs of this head, oldest first.
+    pub runs: Vec<Run>,
+    /// All check runs that we made on it, oldest first.
+    pub checks: Vec<CheckRecord>,
+    pub(crate) version: i64,
+    pub(crate) epoch: i64,
+}
+
+macro_rules! check_columns {
+    () => {
+        "id, name, occasion, github_id, digest, completed, created_at, head_sha from checks"
+    };
+}
+
+statements! {
+    // Also extends the lease: publishing goes on.
+    FENCE = sql!(
+        "update heads set lease_until = ", now!(), " + term
+         where repository_id = $1 and head_sha = $2 and epoch = $3"
+    );
+    INTEND = sql!(
+        "insert into checks (id, repository_id, head_sha, name, occasion, github_id, digest,
+            completed, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (id) do nothing"
+    );
+    ACKNOWLEDGE = sql!(
+        "insert into checks (id, repository_id, head_sha, name, occasion, github_id, digest,
+            completed, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (id) do update set github_id = excluded.github_id, digest = excluded.digest,
+            completed = excluded.completed"
+    );
+    OF_HEAD = sql!(
+        "select ", check_columns!(), " where repository_id = $1 and head_sha = $2
+         order by created_at, id"
+    );
+    BY_GITHUB_ID = sql!(
+        "select ", check_columns!(), " where repository_id = $1 and github_id = $2
+         order by created_at desc limit 1"
+    );
+}
+
+type Columns = (String, String, String, Option<i64>, Option<String>, i64, i64, String);
+
+impl Store {
+    /// Stores the intent before GitHub is asked.
+    pub async fn intend_check(
+        &self,
+        head: &ClaimedHead,
+        check: &CheckRecord,
+    ) -> Result<(), StoreError> {
+        self.write_check(INTEND, head, check).await
+    }
+
+    /// Stores what GitHub acknowledged.
+    pub async fn acknowledge_check(
+        &self,
+        head: &ClaimedHead,
+        check: &CheckRecord,
+    ) -> Result<(), StoreError> {
+        self.write_check(ACKNOWLEDGE, head, check).await
+    }
+
+    async fn write_check(
+        &self,
+        statement: Sql,
+        head: &ClaimedHead,
+        check: &CheckRecord,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let fence = args![head.repository.id, &head.head_sha, head.epoch];
+        held(tx.execute(FENCE, fence).await?)?;
+        let row = args![
+            check.id,
+            head.repository.id,
+            &head.head_sha,
+            check.name.as_str(),
+            check.occasion.as_str(),
+            check.github_id,
+            check.digest.as_deref(),
+            check.completed,
+            check.created_at,
+        ];
+        tx.execute(statement, row).await?;
+        tx.commit().await
+    }
+
+    /// Which check run of ours GitHub means by its id, and on which head it stands.
+    pub async fn check_by_github_id(
+        &self,
+        repository: u64,
+        github_id: u64,
+    ) -> Result<Option<(CheckRecord, Sha)>, StoreError> {
+        let row = self.inner.main.one(BY_GITHUB_ID, args![repository, github_id]).await?;
+        row.map(record).transpose()
+    }
+
+    /// GitHub's ids of the current check runs of a run's steps: (connector / step name, id), by name.
+    pub async fn check_ids(
+        &self,
+        repository: u64,
+        head: &Sha,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let rows: Vec<Columns> = self.inner.main.all(OF_HEAD, args![repository, head]).await?;
+        // Oldest first: of one name the latest that GitHub knows stays.
+        let current: BTreeMap<String, u64> =
+            rows.into_iter().filter_map(|row| Some((row.1, number(row.3?)))).collect();
+        Ok(current.into_iter().collect())
+    }
+}
+
+/// Oldest first.
+pub(super) async fn of_head(
+    tx: &mut Tx<'_>,
+    repository: u64,
+    head: &Sha,
+) -> Result<Vec<CheckRecord>, StoreError> {
+    let rows: Vec<Columns> = tx.all(OF_HEAD, args![repository, head]).await?;
+    rows.into_iter().map(|row| Ok(record(row)?.0)).collect()
+}
+
+fn record(row: Columns) -> Result<(CheckRecord, Sha), StoreError> {
+    let (id, name, occasion, github_id, digest, completed, created_at, head) = row;
+    let record = CheckRecord {
+        id: parse("checks.id", &id)?,
+        name,
+        occasion,
+        github_id: github_id.map(number),
+        digest,
+        completed: completed != 0,
+        created_at: Timestamp::from_millis(created_at),
+    };
+    Ok((record, parse("checks.head_sha", &head)?))
+}

@@ -1,0 +1,98 @@
+//! Why the database did not do it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Someone else holds the job (or delivery, head, planning) now; this writer must stop.
+    #[error("the lease is lost: another worker holds it, or it was settled")]
+    LeaseLost,
+    #[error("the database holds something that it should not: {0}")]
+    Inconsistent(String),
+    #[error("`{0}` is no database: write `sqlite:<file>` or `postgres://…`")]
+    Url(String),
+    /// The database's file, or the disk that it lies on.
+    #[error("the database file {}: {problem}; {mend}", file.display())]
+    File { file: PathBuf, problem: String, mend: &'static str },
+    /// The group commit that this delivery was part of did not happen; nothing was stored.
+    #[error("the delivery could not be stored: {0}")]
+    Intake(String),
+    #[error("the database did not answer within {0} s")]
+    Slow(u64),
+    #[error("statement {name}: {source}")]
+    Statement { name: String, source: sqlx::Error },
+    #[error(transparent)]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+const WRITABLE: &str = "make the file and its folder writable for the user that runs this, or set CHECKVALVE_STATE_DIR";
+const SPACE: &str = "free some space on that disk; nothing that was acknowledged is lost";
+const LOCKED: &str = "another program holds it locked; end that one, or wait for it";
+const BROKEN: &str = "the file is damaged or no SQLite database; restore it from a backup";
+const DISK: &str = "look at the disk (dmesg, quota, mount), then start again";
+
+impl StoreError {
+    /// Would the same transaction succeed if it were tried again now? `PostgreSQL` ends one of two
+    /// transactions that wait for each other (40P01), or that can't be put in one order (40001).
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("40P01" | "40001"))
+            }
+            Self::Database(_)
+            | Self::LeaseLost
+            | Self::Inconsistent(_)
+            | Self::Url(_)
+            | Self::File { .. }
+            | Self::Intake(_)
+            | Self::Slow(_)
+            | Self::Statement { .. }
+            | Self::Migrate(_) => false,
+        }
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self, Self::File { mend, .. } if *mend == LOCKED)
+    }
+
+    /// What `SQLite`'s result codes mean to the one who has to mend it
+    /// (<https://www.sqlite.org/rescode.html>).
+    pub(super) fn of_file(file: &Path, error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code()?.parse().ok());
+        // The low byte is the primary code; extended ones say more than we need.
+        let mend = match code.map(|code: u32| code & 0xff) {
+            Some(3 | 8 | 14 | 23) => WRITABLE,
+            Some(13) => SPACE,
+            Some(5 | 6) => LOCKED,
+            Some(10) => DISK,
+            Some(11 | 26) => BROKEN,
+            _ => return Self::Database(error),
+        };
+        Self::File { file: file.to_owned(), problem: plain(&error), mend }
+    }
+
+    /// A file or folder that could not be made or opened.
+    pub(super) fn of_io(file: &Path, error: &std::io::Error) -> Self {
+        let kind = error.kind();
+        let mend = if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            SPACE
+        } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+            WRITABLE
+        } else {
+            DISK
+        };
+        Self::File { file: file.to_owned(), problem: error.to_string(), mend }
+    }
+
+    pub(super) fn read_only(file: &Path) -> Self {
+        Self::File { file: file.to_owned(), problem: "it is read-only".to_owned(), mend: WRITABLE }
+    }
+}
+
+fn plain(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}

@@ -1,0 +1,151 @@
+//! Group commit: deliveries that arrive while one commit is under way share the next one, so that
+//! durable does not mean slow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::deliveries::{self, NewDelivery, Taken};
+use super::error::StoreError;
+use super::nudge::{Nudges, Topic, Topics};
+use super::pool::Pool;
+
+/// The most deliveries of one commit.
+const BATCH: usize = 32;
+/// Commits at once. `SQLite` has one writer; `PostgreSQL` compresses and logs on several cores.
+const SQLITE_COMMITTERS: usize = 1;
+const POSTGRES_COMMITTERS: usize = 6;
+/// Other processes hear of new deliveries at most so often: each time costs a commit.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+type Answer = Result<Taken, StoreError>;
+
+struct Waiting {
+    delivery: NewDelivery,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The way in; the committing tasks end when it is dropped.
+#[derive(Debug)]
+pub(super) struct Intake {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Intake {
+    pub(super) fn start(pool: &Pool, nudges: &Nudges) -> Self {
+        let (queue, waiting) = mpsc::channel(4 * BATCH);
+        let waiting = Arc::new(Mutex::new(waiting));
+        // Room for one: of many reasons to tell the others, the last one is not lost.
+        let (tell, told) = mpsc::channel(1);
+        let committers = match pool {
+            Pool::Sqlite { .. } => SQLITE_COMMITTERS,
+            Pool::Postgres(_) => POSTGRES_COMMITTERS,
+        };
+        for _ in 0..committers {
+            let committer =
+                Committer { pool: pool.clone(), nudges: nudges.clone(), tell: tell.clone() };
+            tokio::spawn(committer.run(waiting.clone()));
+        }
+        if matches!(pool, Pool::Postgres(_)) {
+            tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
+        }
+        Self { queue }
+    }
+
+    pub(super) async fn take_in(&self, delivery: NewDelivery) -> Answer {
+        let stopped = || StoreError::Intake("the program is stopping".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Waiting { delivery, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+/// Tells other processes, which poll anyway, that there are new deliveries.
+async fn tell_others(pool: Pool, nudges: Nudges, mut told: mpsc::Receiver<()>) {
+    while told.recv().await.is_some() {
+        let told = async {
+            let mut tx = pool.begin(&nudges).await?;
+            tx.nudge(Topic::Deliveries);
+            tx.commit().await
+        };
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "other processes were not told of new deliveries");
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+struct Committer {
+    pool: Pool,
+    nudges: Nudges,
+    tell: mpsc::Sender<()>,
+}
+
+impl Committer {
+    async fn run(self, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+        loop {
+            let mut batch = Vec::new();
+            // The lock is held while nothing arrives, which is when the others have nothing to do.
+            if waiting.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+            self.settle(batch).await;
+        }
+    }
+
+    async fn settle(&self, batch: Vec<Waiting>) {
+        let error = match self.commit(batch.iter().map(|one| &one.delivery)).await {
+            Ok(fresh) => return answer(batch, fresh),
+            Err(error) => error,
+        };
+        if batch.len() == 1 {
+            for one in batch {
+                // Whoever asked may have gone away; the delivery's fate does not depend on it.
+                let _ = one.answer.send(Err(StoreError::Intake(error.to_string())));
+            }
+            return;
+        }
+        // One of them may be at fault: the others must not fail with it.
+        for one in batch {
+            let alone = self.commit(std::iter::once(&one.delivery)).await;
+            let taken = alone.map(|fresh| taken(!fresh.is_empty()));
+            let _ = one.answer.send(taken.map_err(|error| StoreError::Intake(error.to_string())));
+        }
+    }
+
+    /// Stores what is new of these in one transaction; answers the GUIDs that were.
+    async fn commit(
+        &self,
+        batch: impl Iterator<Item = &NewDelivery>,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        // In the order of their GUIDs, in which two commits can't wait for each other.
+        let mut unique: BTreeMap<&str, &NewDelivery> = BTreeMap::new();
+        for delivery in batch {
+            unique.entry(&delivery.guid).or_insert(delivery);
+        }
+        let rows = unique.into_values().map(|delivery| {
+            let NewDelivery { guid, event, action, body } = delivery;
+            args![guid.as_str(), event.as_str(), action.as_deref(), body.clone()]
+        });
+        let fresh: Vec<(String,)> =
+            self.pool.insert(&deliveries::DELIVERIES, rows.collect()).await?;
+        if !fresh.is_empty() {
+            self.nudges.wake(Topics::of(Topic::Deliveries));
+            let _ = self.tell.try_send(());
+        }
+        Ok(fresh.into_iter().map(|(guid,)| guid).collect())
+    }
+}
+
+fn taken(fresh: bool) -> Taken {
+    if fresh { Taken::Fresh } else { Taken::Duplicate }
+}
+
+/// Of equal GUIDs in one batch the first is the fresh one.
+fn answer(batch: Vec<Waiting>, mut fresh: BTreeSet<String>) {
+    for one in batch {
+        let _ = one.answer.send(Ok(taken(fresh.remove(&one.delivery.guid))));
+    }
+}

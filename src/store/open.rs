@@ -1,0 +1,271 @@
+//! Opening and migrating a database.
+
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
+
+use super::nudge::Nudges;
+use super::pool::Pool;
+use super::{Inner, Store, StoreError, intake, logs};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
+const SQLITE_CLOCK: &str = "create view if not exists clock as
+    select cast(round(unixepoch('subsec') * 1000) as integer) as now";
+const POSTGRES_CLOCK: &str = "create or replace view clock as
+    select (extract(epoch from clock_timestamp()) * 1000)::bigint as now";
+
+/// Any number will do, as long as nobody else locks it: "checkval" in ASCII.
+const MIGRATION_LOCK: &str = "select pg_advisory_xact_lock(7163368254486536556)";
+
+/// Of `PostgreSQL`, for one process.
+const CONNECTIONS: u32 = 12;
+/// How long a start waits for another process's.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Of `SQLite`, besides the writer.
+const READERS: u32 = 4;
+
+/// Where the database is.
+enum Place {
+    Sqlite(PathBuf),
+    Postgres(Box<PgConnectOptions>),
+}
+
+impl Store {
+    /// `sqlite:<file>` or `postgres://…`; migrates, guarded against another process doing the same.
+    /// A file that is missing is made (mode 0600, its folder 0700), and beside it `<name>-logs.db`.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        match place(url)? {
+            Place::Sqlite(file) => open_sqlite(&file).await,
+            Place::Postgres(options) => open_postgres(*options).await,
+        }
+    }
+
+    /// Closes all connections, waiting for what is under way; `SQLite` folds its log into the file.
+    pub async fn close(&self) {
+        if let Some(listener) = &self.inner.listener {
+            listener.abort();
+        }
+        self.inner.main.close().await;
+        self.inner.logs.close().await;
+    }
+}
+
+impl Pool {
+    async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+fn place(url: &str) -> Result<Place, StoreError> {
+    let wrong = || StoreError::Url(without_password(url));
+    if let Some(file) = url.strip_prefix("sqlite:") {
+        let file = file.strip_prefix("//").unwrap_or(file);
+        if file.is_empty() || file.starts_with(':') || file.contains('?') || file.ends_with('/') {
+            return Err(wrong());
+        }
+        return Ok(Place::Sqlite(PathBuf::from(file)));
+    }
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(wrong());
+    }
+    let mut options: PgConnectOptions = url.parse().map_err(|_| wrong())?;
+    if !url.contains("sslrootcert")
+        && let Some(file) = crate::ambient::env("CHECKVALVE_CA_FILE")
+    {
+        options = options.ssl_root_cert(file);
+    }
+    Ok(Place::Postgres(Box::new(options.application_name("checkvalve"))))
+}
+
+/// The URL as an error may show it.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Two processes that open a new file at once both turn its write-ahead log on, and `SQLite` tells
+/// one of them that it is locked without waiting (the busy timeout does not count there).
+async fn open_sqlite(file: &Path) -> Result<Store, StoreError> {
+    let started = std::time::Instant::now();
+    loop {
+        match open_sqlite_once(file).await {
+            Err(error) if error.is_locked() && started.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_sqlite_once(file: &Path) -> Result<Store, StoreError> {
+    let main = sqlite(file, SqliteSynchronous::Full).await?;
+    let logs_file = logs_file(file);
+    // A log's tail that a power failure takes is written again, or ends with its step.
+    let logs = sqlite(&logs_file, SqliteSynchronous::Off).await?;
+    if let Pool::Sqlite { writer, .. } = &main {
+        let mut conn = writer.acquire().await.map_err(|error| main.explain(error))?;
+        migrate_sqlite(&mut conn).await.map_err(|error| explain_migration(&main, error))?;
+    }
+    if let Pool::Sqlite { writer, .. } = &logs {
+        writer.execute(logs::TABLE).await.map_err(|error| logs.explain(error))?;
+    }
+    Ok(store(main, logs, Nudges::new(), None))
+}
+
+/// `checkvalve.db` → `checkvalve-logs.db`.
+fn logs_file(file: &Path) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{stem}-logs.db"))
+}
+
+async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, StoreError> {
+    make_file(file)?;
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+        // Pages of 4 KiB: a checkpoint each 16 MiB, so that a burst of webhooks does not wait for many.
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("journal_size_limit", "67108864")
+        .optimize_on_close(true, None);
+    let explain = |error| StoreError::of_file(file, error);
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options.clone())
+        .await
+        .map_err(explain)?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.pragma("query_only", "on"));
+    Ok(Pool::Sqlite { writer, readers, file: Arc::from(file) })
+}
+
+/// Makes the file and its folder readable for us alone. `SQLite` gives its `-wal` and `-shm` files
+/// the same mode.
+fn make_file(file: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| StoreError::of_io(file, &error);
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    // Said before SQLite is asked, which would open it and fail at the first write; and to root,
+    // whom the mode does not stop, it is a mistake all the same.
+    match std::fs::metadata(file) {
+        Ok(meta) if meta.permissions().readonly() => return Err(StoreError::read_only(file)),
+        Ok(_) | Err(_) => {}
+    }
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(file)
+        .map(drop)
+        .map_err(failed)
+}
+
+/// All migrations in one immediate transaction: of two processes that start at once, one waits.
+async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<(), MigrateError> {
+    let mut tx = conn.begin_with("begin immediate").await?;
+    migrate(&mut *tx).await?;
+    tx.execute(SQLITE_CLOCK).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn migrate_postgres(conn: &mut PgConnection) -> Result<(), MigrateError> {
+    let mut tx = conn.begin().await?;
+    tx.execute(MIGRATION_LOCK).await?;
+    migrate(&mut *tx).await?;
+    tx.execute(POSTGRES_CLOCK).await?;
+    // Here, under the lock: of two who say "if not exists" at once, one is refused.
+    tx.execute(logs::TABLE).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Migrations that we do not know are a newer program's; they only expand, so we can go on.
+async fn migrate<C: Migrate>(conn: &mut C) -> Result<(), MigrateError> {
+    let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+    migrator.set_ignore_missing(true).set_locking(false);
+    migrator.run_direct(None, conn, false).await
+}
+
+fn explain_migration(pool: &Pool, error: MigrateError) -> StoreError {
+    if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
+        pool.explain(error)
+    } else {
+        StoreError::Migrate(error)
+    }
+}
+
+async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .after_connect(|conn, _| Box::pin(prefer_lz4(conn)))
+        .connect_with(options)
+        .await?;
+    migrate_postgres(&mut *pool.acquire().await?).await?;
+    let main = Pool::Postgres(pool.clone());
+    let logs = Pool::Postgres(pool.clone());
+    let nudges = Nudges::new();
+    let listener = tokio::spawn(nudges.clone().listen(pool));
+    Ok(store(main, logs, nudges, Some(listener.abort_handle())))
+}
+
+/// Webhooks are stored about twice as fast with lz4 as with `PostgreSQL`'s own compression; a server
+/// built without it says no, and keeps its own.
+async fn prefer_lz4(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    match conn.execute("set default_toast_compression = 'lz4'").await {
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn store(
+    main: Pool,
+    logs: Pool,
+    nudges: Nudges,
+    listener: Option<tokio::task::AbortHandle>,
+) -> Store {
+    let intake = intake::Intake::start(&main, &nudges);
+    Store { inner: Arc::new(Inner { main, logs, intake, nudges, listener }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_database_is_refused_without_showing_its_password() {
+        for bad in ["", "mysql://x", "sqlite:", "sqlite::memory:", "sqlite:a/", "checkvalve.db"] {
+            assert!(matches!(place(bad), Err(StoreError::Url(_))), "{bad}");
+        }
+        let error = place("mysql://me:hunter2@db/x").err().unwrap().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(
+            matches!(place("sqlite:x.db"), Ok(Place::Sqlite(file)) if file == Path::new("x.db"))
+        );
+        assert_eq!(logs_file(Path::new("/s/checkvalve.db")), Path::new("/s/checkvalve-logs.db"));
+    }
+}

@@ -1,0 +1,231 @@
+//! From a run that was asked for to a run with jobs.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::Store;
+use super::arg::Arg;
+use super::deliveries::held;
+use super::error::StoreError;
+use super::nudge::Topic;
+use super::pool::{Rows, Tx};
+use super::read;
+use super::rows::{count, to_json, to_word};
+use super::settle::{Extent, changed, raise_head};
+use crate::domain::ids::{JobId, WorkerId};
+use crate::domain::impact::{ChangeKind, Reason};
+use crate::domain::names::{Sha, StepId};
+use crate::domain::plan::Plan;
+use crate::domain::run::{Problem, Run, Selection};
+use crate::domain::state::{Conclusion, SkipReason};
+
+/// One job of a planned run.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub id: JobId,
+    pub change: ChangeKind,
+    pub reasons: Vec<Reason>,
+    pub plan: Plan,
+    /// Steps that are left out from the start (state skipped, not asked for); empty: all run.
+    pub left_out: Vec<StepId>,
+}
+
+/// What planning made of a run.
+#[derive(Debug, Clone)]
+pub struct PlannedRun {
+    pub merge_base: Option<Sha>,
+    pub selection: Selection,
+    pub jobs: Vec<NewJob>,
+}
+
+/// The right to plan a run. Made by [`Store::claim_planning`] alone.
+#[derive(Debug)]
+pub struct PlanningLease {
+    pub run: Run,
+    pub attempt: u32,
+    pub(crate) epoch: i64,
+}
+
+pub(super) const JOBS: Rows = Rows {
+    insert: "insert into jobs (id, run_id, connector, change_kind, reasons, plan, position,
+        priority, created_at, revision)",
+    columns: 9,
+    fixed: ", -1",
+    rest: "",
+};
+
+pub(super) const STEPS: Rows = Rows {
+    insert: "insert into steps (job_id, id, run_id, position, state, skipped, finished_at, attempt,
+        queued_at, reason, facts, revision)",
+    columns: 11,
+    fixed: ", -1",
+    rest: "",
+};
+
+statements! {
+    CLAIM = skip_locked!(
+        concat!(
+            "update runs set epoch = epoch + 1, attempt = attempt + 1, worker = $1,
+                lease_until = ", now!(), " + $2
+             where id = (select id from runs
+                where planned_at is null and state = 'queued'
+                    and due_at <= ", now!(), " and lease_until <= ", now!(), "
+                order by priority, created_at limit 1"
+        ),
+        ") returning id, attempt, epoch"
+    );
+    EXTEND = sql!(
+        "update runs set lease_until = ", now!(), " + $3
+         where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
+    );
+    PLANNED = sql!(
+        "update runs set planned_at = ", now!(), ", merge_base = $3, selection = $4, worker = null,
+            planning_error = null
+         where id = $1 and epoch = $2 and state = 'queued' and planned_at is null
+         returning priority"
+    );
+    FAIL = sql!(
+        "update runs set state = 'concluded', conclusion = $3, problem = $4, worker = null,
+            concluded_at = ", now!(), "
+         where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
+    );
+    RETRY = sql!(
+        "update runs set due_at = ", now!(), " + $3, lease_until = 0, planning_error = $4,
+            worker = null
+         where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
+    );
+}
+
+impl Store {
+    /// The oldest run that waits to be planned, leased.
+    pub async fn claim_planning(
+        &self,
+        worker: WorkerId,
+        term: Duration,
+    ) -> Result<Option<PlanningLease>, StoreError> {
+        let mut tx = self.begin().await?;
+        let claimed: Option<(String, i64, i64)> = tx.one(CLAIM, args![worker, term]).await?;
+        let Some((run, attempt, epoch)) = claimed else { return Ok(None) };
+        let run = read::header(&mut tx, &run).await?;
+        tx.commit().await?;
+        Ok(Some(PlanningLease { run, attempt: count(attempt), epoch }))
+    }
+
+    pub async fn extend_planning(
+        &self,
+        lease: &PlanningLease,
+        term: Duration,
+    ) -> Result<(), StoreError> {
+        held(self.inner.main.execute(EXTEND, args![lease.run.id, lease.epoch, term]).await?)
+    }
+
+    /// Stores the plan: run, jobs and steps in one transaction. No jobs: the run is concluded, success.
+    pub async fn settle_planning(
+        &self,
+        lease: PlanningLease,
+        planned: PlannedRun,
+    ) -> Result<(), StoreError> {
+        retried!(self.settle_planning_once(&lease, &planned))
+    }
+
+    async fn settle_planning_once(
+        &self,
+        lease: &PlanningLease,
+        planned: &PlannedRun,
+    ) -> Result<(), StoreError> {
+        let run = lease.run.id.to_string();
+        let mut tx = self.begin().await?;
+        let selection = to_json(&planned.selection)?;
+        let fence = args![run.as_str(), lease.epoch, planned.merge_base.as_ref(), selection];
+        let fenced: Option<(i64,)> = tx.one(PLANNED, fence).await?;
+        let (priority,) = fenced.ok_or(StoreError::LeaseLost)?;
+        let now = tx.now().await?;
+        insert_jobs(&mut tx, &run, &planned.jobs, (priority, now)).await?;
+        let head = changed(&mut tx, &run, Extent::Run).await?;
+        raise_head(&mut tx, head).await?;
+        tx.nudge(Topic::Jobs);
+        tx.commit().await
+    }
+
+    /// Planning can't succeed: the run is concluded with this problem.
+    pub async fn fail_planning(
+        &self,
+        lease: PlanningLease,
+        conclusion: Conclusion,
+        problem: Problem,
+    ) -> Result<(), StoreError> {
+        let run = lease.run.id.to_string();
+        let problem = to_json(&problem)?;
+        let mut tx = self.begin().await?;
+        let fence = args![run.as_str(), lease.epoch, conclusion.as_str(), problem];
+        held(tx.execute(FAIL, fence).await?)?;
+        let head = changed(&mut tx, &run, Extent::Run).await?;
+        raise_head(&mut tx, head).await?;
+        tx.commit().await
+    }
+
+    /// Planning failed for now: try again after this long.
+    pub async fn retry_planning(
+        &self,
+        lease: PlanningLease,
+        after: Duration,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let args = args![lease.run.id, lease.epoch, after, error];
+        held(self.inner.main.execute(RETRY, args).await?)
+    }
+}
+
+async fn insert_jobs(
+    tx: &mut Tx<'_>,
+    run: &str,
+    new: &[NewJob],
+    (priority, now): (i64, i64),
+) -> Result<(), StoreError> {
+    let mut jobs = VecDeque::with_capacity(new.len());
+    let mut steps = VecDeque::new();
+    for (position, job) in (0_i64..).zip(new) {
+        jobs.push_back(args![
+            job.id,
+            run,
+            job.plan.connector(),
+            to_word(&job.change)?,
+            to_json(&job.reasons)?,
+            to_json(&job.plan)?,
+            position,
+            priority,
+            now,
+        ]);
+        steps.extend(step_rows(run, job, now)?);
+    }
+    tx.insert::<()>(&JOBS, jobs).await?;
+    tx.insert::<()>(&STEPS, steps).await?;
+    Ok(())
+}
+
+fn step_rows(run: &str, job: &NewJob, now: i64) -> Result<Vec<Vec<Arg>>, StoreError> {
+    let left_out: BTreeSet<&StepId> = job.left_out.iter().collect();
+    let reason = SkipReason::NotAsked;
+    let mut rows = Vec::new();
+    for (position, step) in (0_i64..).zip(job.plan.steps()) {
+        let (state, skipped, finished_at, said) = if left_out.contains(&step.id) {
+            ("skipped", Some(to_json(&reason)?), Some(now), Some(reason.to_string()))
+        } else {
+            ("waiting", None, None, None)
+        };
+        rows.push(args![
+            job.id,
+            &step.id,
+            run,
+            position,
+            state,
+            skipped,
+            finished_at,
+            1_i64,
+            now,
+            said,
+            "{}",
+        ]);
+    }
+    Ok(rows)
+}

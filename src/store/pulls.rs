@@ -1,0 +1,142 @@
+//! Repositories and pull requests as they were last seen.
+
+use super::Store;
+use super::error::StoreError;
+use super::pool::Tx;
+use super::rows::{from_json, number, to_json};
+use crate::domain::event::PullFacts;
+use crate::domain::names::RepoName;
+use crate::domain::run::Repository;
+use crate::domain::time::Timestamp;
+
+/// A pull request as we last saw it. The generation rises when head or base changes, or it reopens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSeen {
+    pub facts: PullFacts,
+    pub generation: i64,
+}
+
+/// A repository with what the pages show of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryRow {
+    pub repository: Repository,
+    pub last_run: Option<Timestamp>,
+}
+
+statements! {
+    SEE_REPOSITORY = sql!(
+        "insert into repositories (id, name, installation, private, seen_at)
+         values ($1, $2, $3, $4, ", now!(), ")
+         on conflict (id) do update set name = excluded.name,
+            installation = excluded.installation, private = excluded.private,
+            seen_at = excluded.seen_at"
+    );
+    SEE_PULL = sql!(
+        "insert into pulls (repository_id, number, facts, generation, seen_at)
+         values ($1, $2, $3, $4, ", now!(), ")
+         on conflict (repository_id, number) do update set facts = excluded.facts,
+            generation = excluded.generation, seen_at = excluded.seen_at"
+    );
+    PULL = sql!("select facts, generation from pulls where repository_id = $1 and number = $2");
+    PULLS = sql!(
+        "select facts, generation from pulls where repository_id = $1
+         order by seen_at desc, number desc limit $2"
+    );
+    REPOSITORIES = sql!(
+        "select id, name, installation, private, last_run_at from repositories
+         order by lower(name), id"
+    );
+    // A name can pass to another repository; who was seen under it last has it.
+    REPOSITORY = sql!(
+        "select id, name, installation, private, last_run_at from repositories
+         where lower(name) = lower($1) order by seen_at desc, id desc limit 1"
+    );
+}
+
+type RepositoryColumns = (i64, String, i64, i64, Option<i64>);
+
+impl Store {
+    /// Notes what was seen; raises the generation if head or base changed, or if it was closed and is
+    /// `reopened`. Told the same again, as after a crash, it is the same generation.
+    pub async fn observe_pull(
+        &self,
+        repository: &Repository,
+        facts: &PullFacts,
+        reopened: bool,
+    ) -> Result<PullSeen, StoreError> {
+        retried!(self.observe_pull_once(repository, facts, reopened))
+    }
+
+    async fn observe_pull_once(
+        &self,
+        repository: &Repository,
+        facts: &PullFacts,
+        reopened: bool,
+    ) -> Result<PullSeen, StoreError> {
+        let mut tx = self.begin().await?;
+        // Also locks the repository's row: who observes the same pull request waits here.
+        see_repository(&mut tx, repository).await?;
+        let known =
+            tx.one(PULL, args![repository.id, facts.number]).await?.map(seen).transpose()?;
+        let generation = match known {
+            None => 1,
+            Some(known) => {
+                let reopened = reopened && !known.facts.open;
+                known.generation + i64::from(reopened || moved(&known.facts, facts))
+            }
+        };
+        let json = to_json(facts)?;
+        tx.execute(SEE_PULL, args![repository.id, facts.number, json, generation]).await?;
+        tx.commit().await?;
+        Ok(PullSeen { facts: facts.clone(), generation })
+    }
+
+    pub async fn pull(&self, repository: u64, number: u64) -> Result<Option<PullSeen>, StoreError> {
+        self.inner.main.one(PULL, args![repository, number]).await?.map(seen).transpose()
+    }
+
+    /// Those seen last come first.
+    pub async fn pulls(&self, repository: u64, limit: u32) -> Result<Vec<PullSeen>, StoreError> {
+        let rows = self.inner.main.all(PULLS, args![repository, limit]).await?;
+        rows.into_iter().map(seen).collect()
+    }
+
+    /// All that were ever seen, by name.
+    pub async fn repositories(&self) -> Result<Vec<RepositoryRow>, StoreError> {
+        let rows = self.inner.main.all(REPOSITORIES, args![]).await?;
+        rows.into_iter().map(repository_row).collect()
+    }
+
+    pub async fn repository(&self, name: &RepoName) -> Result<Option<Repository>, StoreError> {
+        let row = self.inner.main.one(REPOSITORY, args![name]).await?;
+        Ok(row.map(repository_row).transpose()?.map(|row| row.repository))
+    }
+}
+
+fn moved(before: &PullFacts, after: &PullFacts) -> bool {
+    before.head_sha != after.head_sha
+        || before.base_sha != after.base_sha
+        || before.base_ref != after.base_ref
+}
+
+pub(super) async fn see_repository(
+    tx: &mut Tx<'_>,
+    repository: &Repository,
+) -> Result<(), StoreError> {
+    let Repository { id, name, installation, private } = repository;
+    tx.execute(SEE_REPOSITORY, args![*id, name, *installation, *private]).await.map(drop)
+}
+
+fn seen((facts, generation): (String, i64)) -> Result<PullSeen, StoreError> {
+    Ok(PullSeen { facts: from_json("pulls.facts", &facts)?, generation })
+}
+
+fn repository_row(row: RepositoryColumns) -> Result<RepositoryRow, StoreError> {
+    let (id, name, installation, private, last_run) = row;
+    let name = super::rows::parse("repositories.name", &name)?;
+    let (id, installation) = (number(id), number(installation));
+    Ok(RepositoryRow {
+        repository: Repository { id, name, installation, private: private != 0 },
+        last_run: last_run.map(Timestamp::from_millis),
+    })
+}

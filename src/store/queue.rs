@@ -1,0 +1,76 @@
+//! How much there is to do, in numbers.
+
+use super::Store;
+use super::error::StoreError;
+use super::rows::number;
+
+/// `/api/v1/queue`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Queue {
+    pub idle: bool,
+    pub queued: u64,
+    pub running: u64,
+    pub oldest_seconds: u64,
+    pub deliveries_pending: u64,
+    pub checks_pending: u64,
+}
+
+statements! {
+    // Deliveries and heads that wait for a later try count: they are not done.
+    QUEUE = sql!(
+        "select
+            (select count(*) from jobs where state = 'queued')
+                + (select count(*) from runs where planned_at is null and state = 'queued'),
+            (select count(*) from jobs where state = 'running'),
+            (select count(*) from deliveries where state = 'waiting'),
+            (select count(*) from heads where version > published_version),
+            (select min(created_at) from (
+                select created_at from jobs where state = 'queued'
+                union all
+                select created_at from runs where planned_at is null and state = 'queued'
+            ) as waiting),
+            now from clock"
+    );
+    DELIVERIES = sql!("select event, state, count(*) from deliveries group by event, state order by event, state");
+    RUNS = sql!("select triggered_by, coalesce(conclusion, state), count(*) from runs group by 1, 2 order by 1, 2");
+    STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
+}
+
+/// A metric's name, its labels and its value.
+pub type Sample = (String, Vec<(String, String)>, i64);
+
+impl Store {
+    pub async fn queue(&self) -> Result<Queue, StoreError> {
+        let row: Option<(i64, i64, i64, i64, Option<i64>, i64)> =
+            self.inner.main.one(QUEUE, args![]).await?;
+        let (queued, running, deliveries, heads, oldest, now) =
+            row.ok_or_else(|| StoreError::Inconsistent("its clock has no time".to_owned()))?;
+        Ok(Queue {
+            idle: queued + running + deliveries + heads == 0,
+            queued: number(queued),
+            running: number(running),
+            oldest_seconds: oldest.map_or(0, |oldest| number(now - oldest) / 1000),
+            deliveries_pending: number(deliveries),
+            checks_pending: number(heads),
+        })
+    }
+
+    /// Numbers for `/metrics`: deliveries by event and how they were handled, runs and steps by outcome.
+    /// They are what the database holds now: retention lowers them.
+    pub async fn counts(&self) -> Result<Vec<Sample>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let mut samples = Vec::new();
+        for (statement, name, labels) in [
+            (DELIVERIES, "checkvalve_deliveries", ["event", "state"]),
+            (RUNS, "checkvalve_runs", ["trigger", "conclusion"]),
+            (STEPS, "checkvalve_steps", ["state", "outcome"]),
+        ] {
+            let rows: Vec<(String, String, i64)> = tx.all(statement, args![]).await?;
+            samples.extend(rows.into_iter().map(|(first, second, count)| {
+                let labels = labels.map(str::to_owned).into_iter().zip([first, second]);
+                (name.to_owned(), labels.collect(), count)
+            }));
+        }
+        Ok(samples)
+    }
+}

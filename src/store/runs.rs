@@ -1,0 +1,263 @@
+//! Making runs, and asking them to end.
+
+use std::collections::BTreeSet;
+
+use super::Store;
+use super::error::StoreError;
+use super::nudge::Topic;
+use super::pool::Tx;
+use super::pulls::see_repository;
+use super::rows::{parse, to_json};
+use super::settle::{Extent, Head, changed, raise_head};
+use crate::domain::ids::RunId;
+use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::run::{Problem, Repository};
+use crate::domain::state::{Conclusion, RunState};
+use crate::domain::trigger::{Scope, Trigger};
+
+/// A run to be made. Unique by (repository id, pull, base, head, trigger, cause).
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: RunId,
+    pub repository: Repository,
+    pub pull: Option<u64>,
+    pub title: String,
+    pub head_ref: String,
+    pub base_ref: String,
+    pub head_sha: Sha,
+    pub base_sha: Sha,
+    pub trigger: Trigger,
+    pub cause: String,
+    pub actor: String,
+    pub scope: Scope,
+    /// Present: the run is made concluded, with this as its reason.
+    pub problem: Option<(Conclusion, Problem)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    Fresh(RunId),
+    Exists(RunId),
+}
+
+statements! {
+    CREATE = sql!(
+        "insert into runs (id, repository_id, pull, title, head_ref, base_ref, head_sha, base_sha,
+            triggered_by, cause, actor, scope, priority, state, conclusion, problem, created_at,
+            concluded_at)
+         select $1, $2, cast($3 as bigint), $4, $5, $6, $7, $8, $9, $10, $11, $12,
+            cast($13 as bigint), $14, $15, $16, now,
+            case when $14 = 'concluded' then now end from clock where true
+         on conflict do nothing"
+    );
+    BY_CAUSE = sql!(
+        "select id from runs where repository_id = $1 and coalesce(pull, 0) = coalesce($2, 0)
+            and base_sha = $3 and head_sha = $4 and triggered_by = $5 and cause = $6"
+    );
+    LAST_RUN = sql!("update repositories set last_run_at = ", now!(), " where id = $1");
+    // A merge group is tested as it was enqueued, whatever is pushed meanwhile.
+    OUTDATED = sql!(
+        "select id from runs where repository_id = $1 and pull = $2 and head_sha <> $3
+            and state <> 'concluded' and triggered_by <> 'merge_group' order by id"
+    );
+    ASK_JOBS = sql!(
+        "update jobs set cancel = $2, revision = -1
+         where run_id = $1 and state <> 'concluded' and cancel is null returning state"
+    );
+    ASK_JOB = sql!(
+        "update jobs set cancel = $2, revision = -1
+         where run_id = $1 and connector = $3 and state <> 'concluded' and cancel is null
+         returning state"
+    );
+    END_QUEUED = sql!(
+        "update jobs set state = 'concluded', conclusion = 'cancelled',
+            concluded_at = ", now!(), ", revision = -1
+         where run_id = $1 and state = 'queued' and cancel is not null"
+    );
+    END_QUEUED_STEPS = sql!(
+        "update steps set state = 'finished', outcome = 'cancelled', reason = $2, revision = -1,
+            started_at = ", now!(), ", finished_at = ", now!(), "
+         where run_id = $1 and state in ('waiting', 'running')
+            and job_id in (select id from jobs where run_id = $1 and state = 'concluded')"
+    );
+    ASK_RUN = sql!(
+        "update runs set cancel = coalesce(cancel, $2),
+            superseded_by = coalesce(superseded_by, $3)
+         where id = $1 and state <> 'concluded'
+         returning planned_at"
+    );
+    END_UNPLANNED = sql!(
+        "update runs set state = 'concluded', conclusion = 'cancelled', concluded_at = ", now!(), "
+         where id = $1 and state <> 'concluded' and planned_at is null"
+    );
+}
+
+impl Store {
+    /// Makes the run (unplanned) and asks runs of *another* head of its pull request to cancel
+    /// ("superseded by <sha>", `superseded_by`), in one transaction. A run that exists is left as it is.
+    pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
+        retried!(self.create_run_once(&run))
+    }
+
+    async fn create_run_once(&self, run: &NewRun) -> Result<Created, StoreError> {
+        let mut tx = self.begin().await?;
+        // Also locks the repository's row: two runs that supersede each other's work wait here.
+        see_repository(&mut tx, &run.repository).await?;
+        if !insert(&mut tx, run).await? {
+            let existing = by_cause(&mut tx, run).await?;
+            tx.commit().await?;
+            return Ok(Created::Exists(existing));
+        }
+        tx.execute(LAST_RUN, args![run.repository.id]).await?;
+        let mut heads = BTreeSet::from([own_head(run)]);
+        if let Some(pull) = run.pull {
+            let of_others = args![run.repository.id, pull, &run.head_sha];
+            let outdated: Vec<(String,)> = tx.all(OUTDATED, of_others).await?;
+            let why = format!("superseded by {}", run.head_sha.short());
+            for (old,) in outdated {
+                heads.extend(cancel_whole(&mut tx, &old, &why, Some(run.id)).await?.1);
+            }
+        }
+        // In order, and last: no lock is asked for while one of these is held.
+        for head in heads {
+            raise_head(&mut tx, head).await?;
+        }
+        for topic in [Topic::Planning, Topic::Runs] {
+            tx.nudge(topic);
+        }
+        tx.commit().await?;
+        Ok(Created::Fresh(run.id))
+    }
+
+    /// Asks a run (or only these connectors of it) to end. Unclaimed jobs and unplanned runs end at once; the
+    /// holders of others stop and settle. Answers how many jobs (or unplanned runs) were asked.
+    pub async fn cancel_run(
+        &self,
+        run: RunId,
+        connectors: Option<&[ConnectorName]>,
+        why: &str,
+    ) -> Result<u64, StoreError> {
+        let run = run.to_string();
+        retried!(self.cancel_once(&run, connectors, why))
+    }
+
+    async fn cancel_once(
+        &self,
+        run: &str,
+        connectors: Option<&[ConnectorName]>,
+        why: &str,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let (asked, head) = match connectors {
+            None => cancel_whole(&mut tx, run, why, None).await?,
+            Some(connectors) => cancel_some(&mut tx, run, connectors, why).await?,
+        };
+        if let Some(head) = head {
+            raise_head(&mut tx, head).await?;
+            tx.commit().await?;
+        }
+        Ok(asked)
+    }
+}
+
+fn own_head(run: &NewRun) -> Head {
+    (i64::try_from(run.repository.id).unwrap_or(i64::MAX), run.head_sha.to_string())
+}
+
+/// False: there is one of this cause already.
+async fn insert(tx: &mut Tx<'_>, run: &NewRun) -> Result<bool, StoreError> {
+    let (state, conclusion, problem) = match &run.problem {
+        None => (RunState::Queued, None, None),
+        Some((conclusion, problem)) => {
+            (RunState::Concluded, Some(conclusion.as_str()), Some(to_json(problem)?))
+        }
+    };
+    let values = args![
+        run.id,
+        run.repository.id,
+        run.pull,
+        run.title.as_str(),
+        run.head_ref.as_str(),
+        run.base_ref.as_str(),
+        &run.head_sha,
+        &run.base_sha,
+        run.trigger.as_str(),
+        run.cause.as_str(),
+        run.actor.as_str(),
+        to_json(&run.scope)?,
+        priority(run),
+        state.as_str(),
+        conclusion,
+        problem,
+    ];
+    Ok(tx.execute(CREATE, values).await? > 0)
+}
+
+async fn by_cause(tx: &mut Tx<'_>, run: &NewRun) -> Result<RunId, StoreError> {
+    let cause = args![
+        run.repository.id,
+        run.pull,
+        &run.base_sha,
+        &run.head_sha,
+        run.trigger.as_str(),
+        run.cause.as_str(),
+    ];
+    let found: Option<(String,)> = tx.one(BY_CAUSE, cause).await?;
+    let (id,) = found
+        .ok_or_else(|| StoreError::Inconsistent(format!("{} is another cause's run", run.id)))?;
+    parse("runs.id", &id)
+}
+
+/// Lower goes first: who waits at a screen, then pull requests, then what nobody waits for.
+fn priority(run: &NewRun) -> i64 {
+    match run.trigger {
+        Trigger::Comment | Trigger::Button | Trigger::Manual | Trigger::MergeGroup => 0,
+        Trigger::PullRequest if !run.actor.ends_with("[bot]") => 1,
+        Trigger::PullRequest => 2,
+        Trigger::Push => 3,
+        Trigger::Schedule => 4,
+    }
+}
+
+/// Asks a run and all of its jobs to end. No head: it had ended before.
+async fn cancel_whole(
+    tx: &mut Tx<'_>,
+    run: &str,
+    why: &str,
+    superseded_by: Option<RunId>,
+) -> Result<(u64, Option<Head>), StoreError> {
+    let mut asked = tx.all::<(String,)>(ASK_JOBS, args![run, why]).await?.len() as u64;
+    let open: Option<(Option<i64>,)> = tx.one(ASK_RUN, args![run, why, superseded_by]).await?;
+    match open {
+        None => return Ok((0, None)),
+        Some((None,)) => asked += tx.execute(END_UNPLANNED, args![run]).await?,
+        // Planned between our two looks: now its jobs are there.
+        Some(_) if asked == 0 => {
+            asked = tx.all::<(String,)>(ASK_JOBS, args![run, why]).await?.len() as u64;
+        }
+        Some(_) => {}
+    }
+    Ok((asked, Some(end_queued(tx, run, why).await?)))
+}
+
+async fn cancel_some(
+    tx: &mut Tx<'_>,
+    run: &str,
+    connectors: &[ConnectorName],
+    why: &str,
+) -> Result<(u64, Option<Head>), StoreError> {
+    let mut asked = 0;
+    for connector in connectors {
+        asked += tx.all::<(String,)>(ASK_JOB, args![run, why, connector]).await?.len() as u64;
+    }
+    let head = if asked == 0 { None } else { Some(end_queued(tx, run, why).await?) };
+    Ok((asked, head))
+}
+
+/// Ends the jobs that nobody holds; the holders of others are woken.
+async fn end_queued(tx: &mut Tx<'_>, run: &str, why: &str) -> Result<Head, StoreError> {
+    tx.execute(END_QUEUED, args![run]).await?;
+    tx.execute(END_QUEUED_STEPS, args![run, why]).await?;
+    tx.nudge(Topic::Cancels);
+    changed(tx, run, Extent::Run).await
+}

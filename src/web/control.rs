@@ -1,0 +1,220 @@
+//! `POST /api/v1/runs/{run}/cancel|retest`: what comments ask for, asked for with the API token.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Web;
+use super::access::Operator;
+use super::error::{Answer, WebError};
+use super::names::Named;
+use crate::ambient;
+use crate::domain::ids::RunId;
+use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::run::{ProblemKind, Run};
+use crate::domain::state::RunState;
+use crate::domain::trigger::{Scope, Target, Trigger};
+use crate::domain::verdict::{head_verdict, to_retest};
+use crate::store::{Created, NewRun};
+
+/// The actor of what the token asks for.
+const ACTOR: &str = "api";
+
+/// The optional body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    /// Limits it to these.
+    #[serde(default)]
+    connectors: Option<Vec<ConnectorName>>,
+}
+
+fn wish(body: &Bytes) -> Result<Wish, WebError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Wish::default());
+    }
+    // An object: the derived reader would take a list for the fields in order, too.
+    let object = serde_json::from_slice::<serde_json::Map<_, _>>(body);
+    let wish = object.and_then(|object| serde_json::from_value(object.into()));
+    wish.map_err(|error| {
+        WebError::bad_request(
+            "bad_body",
+            format!("The body can't be read: {error}."),
+            "Send nothing, or `{\"connectors\": [\"name\", …]}`.",
+        )
+    })
+}
+
+/// Every named connector must be one of the run's.
+fn check_names(wish: &Wish, run: &Run) -> Result<(), WebError> {
+    let known = |name: &ConnectorName| run.jobs.iter().any(|job| job.connector == *name);
+    let Some(unknown) = wish.connectors.iter().flatten().find(|name| !known(name)) else {
+        return Ok(());
+    };
+    let closest = run
+        .jobs
+        .iter()
+        .map(|job| job.connector.as_str())
+        .min_by_key(|name| strsim::damerau_levenshtein(name, unknown.as_str()));
+    let mend = closest.map_or_else(
+        || "The run has no connectors; leave `connectors` out.".to_owned(),
+        |name| format!("Did you mean `{name}`?"),
+    );
+    let message = format!("The run has no connector `{unknown}`.");
+    Err(WebError::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_connector", message, mend))
+}
+
+async fn found(web: &Web, id: RunId) -> Result<Run, WebError> {
+    let run = web.store.run(id).await?;
+    run.ok_or_else(|| WebError::not_found(format!("There is no run `{id}`.")))
+}
+
+/// `POST /api/v1/runs/{run}/cancel`
+pub(crate) async fn cancel(
+    _: Operator,
+    State(web): State<Arc<Web>>,
+    Named(id): Named<RunId>,
+    body: Bytes,
+) -> Answer {
+    let wish = wish(&body)?;
+    let run = found(&web, id).await?;
+    check_names(&wish, &run)?;
+    let names = wish.connectors.as_deref();
+    let asked = web.store.cancel_run(id, names, "cancelled through the API").await?;
+    tracing::info!(run = %id, asked, "cancelled through the API");
+    let body = json!({"run": id, "asked": asked, "url": web.links.run(id)});
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// `POST /api/v1/runs/{run}/retest`: what did not succeed on the run's head commit, and what never
+/// ran, is run again; what runs now is left alone.
+pub(crate) async fn retest(
+    _: Operator,
+    State(web): State<Arc<Web>>,
+    Named(id): Named<RunId>,
+    body: Bytes,
+) -> Answer {
+    let wish = wish(&body)?;
+    let run = found(&web, id).await?;
+    check_names(&wish, &run)?;
+    check_current(&web, &run).await?;
+    let runs = web.store.runs_of_head(run.repository.id, &run.head_sha).await?;
+    // Two pull requests can share a head commit; each is retested for itself.
+    let runs: Vec<Run> = runs.into_iter().filter(|other| other.pull == run.pull).collect();
+    if let Some(unplanned) = runs.iter().find(|run| is_unplanned(run)) {
+        return Ok(nothing(&web, unplanned.id, "a run of this commit is still being planned"));
+    }
+    let scope = match own_problem(&runs)? {
+        Some(_) => Scope::Affected,
+        None => Scope::Only { targets: targets(&limited(to_retest(&runs), &wish)) },
+    };
+    let targets = match &scope {
+        Scope::Only { targets } if targets.is_empty() => {
+            return Ok(nothing(&web, id, "everything on this commit runs, waits or has succeeded"));
+        }
+        Scope::Only { targets } => targets.clone(),
+        Scope::Affected | Scope::All => Vec::new(),
+    };
+    let new = new_run(&run, scope);
+    let (Created::Fresh(made) | Created::Exists(made)) = web.store.create_run(new).await?;
+    tracing::info!(run = %made, of = %id, "retest through the API");
+    let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// The problem for which the commit has no plan: then everything that is affected is asked for
+/// anew. A token does not approve what its author may not run.
+fn own_problem(runs: &[Run]) -> Result<Option<ProblemKind>, WebError> {
+    let problem = head_verdict(runs).own.and_then(|own| own.problem.as_ref());
+    match problem.map(|problem| problem.kind) {
+        Some(ProblemKind::NotTrusted) => Err(WebError::new(
+            StatusCode::CONFLICT,
+            "not_approved",
+            "This commit is not run: its author may not write to the repository.",
+            "Have someone who may write push the change; the API token approves nothing.",
+        )),
+        kind => Ok(kind),
+    }
+}
+
+fn is_unplanned(run: &Run) -> bool {
+    run.state != RunState::Concluded && run.selection.is_none()
+}
+
+fn nothing(web: &Web, run: RunId, because: &str) -> axum::response::Response {
+    let url = web.links.run(run);
+    let body = json!({"run": null, "because": because, "url": url, "targets": []});
+    (StatusCode::OK, Json(body)).into_response()
+}
+
+/// Only the current head is tested: a run of an old one would be stale before it began.
+async fn check_current(web: &Web, run: &Run) -> Result<(), WebError> {
+    let Some(number) = run.pull else { return Ok(()) };
+    let seen = web.store.pull(run.repository.id, number).await?;
+    let Some(facts) = seen.map(|seen| seen.facts) else { return Ok(()) };
+    if facts.open && facts.head_sha == run.head_sha {
+        return Ok(());
+    }
+    let message = if facts.open {
+        format!("Pull request {number} has moved on to {}.", facts.head_sha.short())
+    } else {
+        format!("Pull request {number} is closed.")
+    };
+    let mend = "Retest a run of the pull request's current head.";
+    Err(WebError::new(StatusCode::CONFLICT, "stale", message, mend))
+}
+
+fn limited(
+    again: Vec<(ConnectorName, Vec<StepId>)>,
+    wish: &Wish,
+) -> Vec<(ConnectorName, Vec<StepId>)> {
+    let wanted = |name: &ConnectorName| match &wish.connectors {
+        Some(names) => names.contains(name),
+        None => true,
+    };
+    again.into_iter().filter(|(name, _)| wanted(name)).collect()
+}
+
+/// A connector with no steps named is retested whole.
+fn targets(again: &[(ConnectorName, Vec<StepId>)]) -> Vec<Target> {
+    again
+        .iter()
+        .flat_map(|(connector, steps)| {
+            let target = |step: Option<&StepId>| Target {
+                connector: connector.to_string(),
+                step: step.map(ToString::to_string),
+            };
+            if steps.is_empty() {
+                vec![target(None)]
+            } else {
+                steps.iter().map(|step| target(Some(step))).collect()
+            }
+        })
+        .collect()
+}
+
+fn new_run(of: &Run, scope: Scope) -> NewRun {
+    let id = RunId::new(ambient::ulid());
+    NewRun {
+        id,
+        repository: of.repository.clone(),
+        pull: of.pull,
+        title: of.title.clone(),
+        head_ref: of.head_ref.clone(),
+        base_ref: of.base_ref.clone(),
+        head_sha: of.head_sha.clone(),
+        base_sha: of.base_sha.clone(),
+        trigger: Trigger::Manual,
+        // Each request is a cause of its own.
+        cause: id.to_string(),
+        actor: ACTOR.to_owned(),
+        scope,
+        problem: None,
+    }
+}

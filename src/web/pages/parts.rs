@@ -1,0 +1,210 @@
+//! Parts that several pages share.
+
+use maud::{Markup, PreEscaped, html};
+
+use crate::domain::names::Sha;
+use crate::domain::run::{Job, Repository, Run};
+use crate::domain::time::{Timestamp, human};
+use crate::domain::trigger::{Scope, Trigger};
+use crate::render::html::{duration, prose, state_badge, time};
+use crate::render::look::{self, Look, rule_words};
+use crate::render::{graph, timeline};
+use crate::web::Web;
+
+pub(super) type Crumbs = Vec<(String, Option<String>)>;
+
+/// Repository, and pull request if there is one; the caller adds what lies below.
+pub(super) fn crumbs(web: &Web, run: &Run) -> Crumbs {
+    let name = &run.repository.name;
+    let mut crumbs = vec![(name.to_string(), Some(web.links.repository(name)))];
+    crumbs.extend(run.pull.map(|n| (format!("#{n}"), Some(web.links.pull(name, n)))));
+    crumbs
+}
+
+/// The tail of a run's id, by which people tell runs of one commit apart.
+pub(super) fn short_id(run: &Run) -> String {
+    let id = run.id.to_string();
+    id.get(id.len().saturating_sub(6)..).unwrap_or(&id).to_owned()
+}
+
+/// A commit, leading to GitHub.
+pub(super) fn commit(web: &Web, repository: &Repository, sha: &Sha) -> Markup {
+    html! {
+        a.mono href=(web.links.github_commit(&repository.name, sha)) title=(sha) { (sha.short()) }
+    }
+}
+
+/// Who or what caused a run, in words.
+pub(super) fn cause(run: &Run) -> Markup {
+    let words = match run.trigger {
+        Trigger::PullRequest => "pull request changed by",
+        Trigger::Comment => "comment of",
+        Trigger::Button => "button pressed by",
+        Trigger::MergeGroup => "merge group of",
+        Trigger::Push => "push by",
+        Trigger::Schedule => "schedule of",
+        Trigger::Manual => "asked for by",
+    };
+    html! { (words) " " strong { (run.actor) } }
+}
+
+/// What the run was asked to do.
+pub(super) fn scope(run: &Run) -> Markup {
+    const SHOWN: usize = 12;
+    html! {
+        @match &run.scope {
+            Scope::Affected => "every connector that the change can affect",
+            Scope::All => "every connector of the repository",
+            Scope::Only { targets } => {
+                @for target in targets.iter().take(SHOWN) {
+                    code { (target.connector) @if let Some(step) = &target.step { " / " (step) } } " "
+                }
+                @if targets.len() > SHOWN { span.muted { "and " (targets.len() - SHOWN) " more" } }
+            }
+        }
+    }
+}
+
+/// `3 min ago`, with the exact time beside it for machines.
+pub(super) fn ago(now: Timestamp, at: Timestamp) -> Markup {
+    let passed = now.since(at);
+    let words = match passed.as_secs() {
+        0..60 => "just now".to_owned(),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    };
+    html! { time.nowrap datetime=(at) title=(at) { (words) } }
+}
+
+/// Time taken, or `since …` for what still runs.
+pub(super) fn run_time(run: &Run, now: Timestamp) -> Markup {
+    html! {
+        @if let Some(took) = look::run_took(run) { (duration(took)) }
+        @else { span.muted.num { (human(now.since(run.created_at))) " so far" } }
+    }
+}
+
+/// Where runs are listed: what all of them have in common there is not said of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Home,
+    Repository,
+    Pull,
+}
+
+/// Runs, newest first.
+pub(super) fn runs_table(web: &Web, runs: &[Run], now: Timestamp, place: Place) -> Markup {
+    html! {
+        div.panel { div.scroll tabindex="0" role="region" aria-label="Runs" {
+            table {
+                thead { tr {
+                    th scope="col" { "State" }
+                    th scope="col" { @if place == Place::Pull { "Run" } @else { "Subject" } }
+                    th scope="col" { "Connectors" }
+                    th scope="col" { "Commit" }
+                    th scope="col" { "Caused by" }
+                    th.right scope="col" { "Time" }
+                    th.right scope="col" { "Made" }
+                } }
+                tbody { @for run in runs { (runs_row(web, run, now, place)) } }
+            }
+        } }
+    }
+}
+
+fn runs_row(web: &Web, run: &Run, now: Timestamp, place: Place) -> Markup {
+    html! {
+        tr {
+            td { (state_badge(Look::of_run(run))) }
+            th scope="row" {
+                @match place {
+                    Place::Home => {
+                        a href=(web.links.run(run.id)) { (subject(run)) }
+                        div.muted.small { (run.repository.name) }
+                    }
+                    Place::Repository => a href=(web.links.run(run.id)) { (subject(run)) },
+                    Place::Pull => a.mono href=(web.links.run(run.id)) { (short_id(run)) },
+                }
+            }
+            td { (connectors_in_words(run)) }
+            td { (commit(web, &run.repository, &run.head_sha)) }
+            td.muted { (cause(run)) }
+            td.right { (run_time(run, now)) }
+            td.right.muted { (ago(now, run.created_at)) }
+        }
+    }
+}
+
+/// `#12 Title`, or the branch.
+pub(super) fn subject(run: &Run) -> String {
+    match run.pull {
+        Some(number) => format!("#{number} {}", run.title),
+        None => run.title.clone(),
+    }
+}
+
+/// `2 of 3 passed · source-a failed`, short.
+pub(super) fn connectors_in_words(run: &Run) -> Markup {
+    const NAMED: usize = 2;
+    let looks = || run.jobs.iter().map(Look::of_job);
+    let passed = looks().filter(|look| *look == Look::Passed).count();
+    let bad: Vec<_> = run.jobs.iter().filter(|job| Look::of_job(job).is_bad()).collect();
+    html! {
+        @if let Some(problem) = &run.problem { (prose(&problem.title)) }
+        @else if run.selection.is_none() { span.muted { "being planned" } }
+        @else if run.jobs.is_empty() { span.muted { "none affected" } }
+        @else {
+            (passed) " of " (run.jobs.len()) " passed"
+            @if !bad.is_empty() {
+                span.muted {
+                    " · "
+                    @for (index, job) in bad.iter().take(NAMED).enumerate() {
+                        @if index > 0 { ", " } (job.connector)
+                    }
+                    @if bad.len() > NAMED { " and " (bad.len() - NAMED) " more" }
+                    " failed"
+                }
+            }
+        }
+    }
+}
+
+/// What to write on the pull request to have something done, as long as there is no login.
+pub(super) fn what_to_write(web: &Web, run: &Run) -> Markup {
+    let Some(number) = run.pull else { return html! {} };
+    let done = run.concluded_at.is_some();
+    let href = web.links.github_pull(&run.repository.name, number);
+    html! {
+        p.muted {
+            @if done { "To run again what did not succeed, comment " code { "/retest" } }
+            @else { "To stop it, comment " code { "/cancel" } }
+            " on " a href=(href) { "pull request #" (number) } "."
+        }
+    }
+}
+
+/// A time of day with its label, for `dl.facts`.
+pub(super) fn fact_time(label: &str, at: Option<Timestamp>) -> Markup {
+    html! { @if let Some(at) = at { dt { (label) } dd { (time(at)) } } }
+}
+
+/// The first reason for a job, for one line.
+pub(super) fn first_reason(job: &Job) -> Markup {
+    html! {
+        @if let Some(reason) = job.reasons.first() {
+            (reason.path) " " (rule_words(reason.rule))
+            @if job.reasons.len() > 1 { " (and " (job.reasons.len() - 1) " more)" }
+        }
+    }
+}
+
+/// The job's steps as a graph.
+pub(super) fn job_graph(job: &Job) -> Markup {
+    html! { div.scroll { (PreEscaped(graph::job_inline(job))) } }
+}
+
+/// The job's steps over time.
+pub(super) fn job_timeline(job: &Job) -> Markup {
+    html! { div.scroll { (PreEscaped(timeline::job_inline(job))) } }
+}

@@ -1,0 +1,397 @@
+//! The engine over a scripted executor, over real processes and over real containers.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/scripted.rs"]
+mod scripted;
+#[expect(dead_code, reason = "shared with the executors' tests")]
+#[path = "support/steps.rs"]
+mod steps;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use checkvalve::ambient;
+use checkvalve::domain::ids::{JobId, RunId};
+use checkvalve::domain::pipeline::StepSpec;
+use checkvalve::domain::plan::Plan;
+use checkvalve::domain::run::StepRecord;
+use checkvalve::domain::state::{Outcome, SkipReason, StepState};
+use checkvalve::engine::{Engine, EngineError, EngineOptions, JobLabels, JobRun, Stop};
+use checkvalve::exec::docker::{Docker, DockerOptions};
+use checkvalve::exec::host::Host;
+use proptest::prelude::*;
+use scripted::{Lost, Notes, Scripted};
+use steps::{Place, plan, spec};
+
+fn options() -> EngineOptions {
+    EngineOptions { backoff: Duration::from_millis(10), ..EngineOptions::default() }
+}
+
+fn job<'a>(plan: &'a Plan, place: &Place) -> JobRun<'a> {
+    let ulid = ambient::ulid();
+    JobRun {
+        plan,
+        records: vec![],
+        labels: JobLabels {
+            instance: format!("test-{ulid}"),
+            run: RunId::new(ulid),
+            job: JobId::new(ulid),
+            epoch: 1,
+            connector: "source-x".parse().unwrap(),
+        },
+        env: BTreeMap::from([("CHECKVALVE_SHA".to_owned(), "abc".to_owned())]),
+        source: place.source.clone(),
+        spool: place.path().join(ulid.to_string()),
+        fail_fast: false,
+    }
+}
+
+fn step(id: &str, needs: &[&str], script: &str) -> StepSpec {
+    spec("", id, needs, script)
+}
+
+/// `id=outcome` or `id=-`, in the plan's order.
+fn told(records: &[StepRecord]) -> String {
+    let word = |record: &StepRecord| match record.state.outcome() {
+        Some(outcome) => outcome.as_str(),
+        None => "-",
+    };
+    let words: Vec<_> = records.iter().map(|r| format!("{}={}", r.id, word(r))).collect();
+    words.join(" ")
+}
+
+async fn run_scripted(steps: Vec<StepSpec>, stop: &Stop) -> (Vec<StepRecord>, Notes, Scripted) {
+    let (place, scripted, notes) = (Place::new(), Scripted::default(), Notes::default());
+    let engine = Engine::with_options(scripted.clone(), 8, options());
+    let plan = plan(steps);
+    let records = engine.run(job(&plan, &place), &notes, stop).await.unwrap();
+    (records, notes, scripted)
+}
+
+#[tokio::test]
+async fn a_plan_runs_in_order_and_skips_what_lost_its_need() {
+    let steps = vec![
+        step("lint", &[], "fail"),
+        step("install", &[], "ok 50"),
+        step("unit", &["install"], "ok"),
+        step("build", &["unit", "lint"], "ok"),
+        StepSpec { always: true, ..step("tidy", &["build"], "ok") },
+    ];
+    let (records, notes, scripted) = run_scripted(steps, &Stop::new()).await;
+    assert_eq!(
+        told(&records),
+        "lint=failed install=succeeded unit=succeeded build=- tidy=succeeded"
+    );
+    let build = &records[3];
+    let reason = SkipReason::Needs { step: "lint".parse().unwrap() };
+    assert!(matches!(&build.state, StepState::Skipped { reason: r, .. } if *r == reason));
+    assert_eq!(build.facts.reason.as_deref(), Some("not run: `lint` did not succeed"));
+    assert_eq!(scripted.most.load(Ordering::SeqCst), 2);
+    assert_eq!(records[2].queued_at, records[2].queued_at.max(records[1].queued_at));
+    // Each step is recorded as running before, and as settled once.
+    let notes = notes.records.lock().unwrap();
+    let states: Vec<_> = notes
+        .iter()
+        .flatten()
+        .filter(|record| record.id.as_str() == "unit")
+        .map(|record| record.state.as_str())
+        .collect();
+    assert_eq!(states, ["running", "finished"]);
+    assert_eq!(records[0].facts.excerpt, "fail\n");
+    assert_eq!(records[0].facts.log.as_ref().unwrap().lines, 1);
+}
+
+#[tokio::test]
+async fn slots_are_shared_by_jobs_and_no_job_hogs_them() {
+    let (place, scripted) = (Place::new(), Scripted::default());
+    let engine = Engine::with_options(scripted.clone(), 2, options());
+    let wide = |prefix: &str, n: usize| {
+        plan((0..n).map(|i| step(&format!("{prefix}{i}"), &[], "ok 20")).collect())
+    };
+    let (big, small) = (wide("big", 12), wide("small", 1));
+    let (notes, stop) = (Notes::default(), Stop::new());
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        engine.clone().run(job(&small, &place), &notes, &stop).await
+    };
+    let (one, two) = tokio::join!(engine.run(job(&big, &place), &notes, &stop), late);
+    assert_eq!((one.unwrap().len(), two.unwrap().len()), (12, 1));
+    assert_eq!(scripted.most.load(Ordering::SeqCst), 2);
+    let begun = scripted.begun.lock().unwrap();
+    let place = begun.iter().position(|(step, _)| step == "small0").unwrap();
+    assert!(place <= 4, "the small job waited for {place} steps of the big one");
+}
+
+#[tokio::test]
+async fn our_errors_are_tried_again_and_the_connectors_failures_as_declared() {
+    let steps = vec![
+        step("flaky-engine", &[], "err 1 2"),
+        step("dead-engine", &[], "err"),
+        step("hopeless", &[], "hopeless"),
+        StepSpec { retries: 2, ..step("flaky-test", &[], "fail 1 1") },
+        StepSpec { retries: 1, ..step("broken-test", &[], "fail") },
+        step("plain", &[], "fail"),
+    ];
+    let (records, notes, _) = run_scripted(steps, &Stop::new()).await;
+    let attempts: Vec<_> =
+        records.iter().map(|record| (record.attempt, record.state.outcome().unwrap())).collect();
+    assert_eq!(
+        attempts,
+        [
+            (3, Outcome::Succeeded),
+            (4, Outcome::Errored),
+            (1, Outcome::Errored),
+            (2, Outcome::Succeeded),
+            (2, Outcome::Failed),
+            (1, Outcome::Failed),
+        ]
+    );
+    assert_eq!(records[1].facts.reason.as_deref(), Some("engine away"));
+    let kept = notes.kept.lock().unwrap();
+    assert_eq!(kept.len(), 13, "every try's log is kept");
+    let records = notes.records.lock().unwrap();
+    let again = records.iter().flatten().find(|r| r.state == StepState::Waiting).unwrap();
+    assert!(again.facts.reason.as_ref().unwrap().ends_with("it is tried again"), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_limit_ends_a_step_and_a_step_that_never_ran_is_ours() {
+    let limit = |step: StepSpec| StepSpec { timeout_ms: 50, ..step };
+    let steps = vec![limit(step("slow", &[], "ok 9000")), limit(step("unborn", &[], "stuck 9000"))];
+    let (records, ..) = run_scripted(steps, &Stop::new()).await;
+    assert_eq!(told(&records), "slow=timed_out unborn=errored");
+    assert_eq!(records[0].facts.reason.as_deref(), Some("ended after 0.1 s, its limit"));
+    assert!(records[1].facts.reason.as_ref().unwrap().starts_with("did not get to run"));
+}
+
+#[tokio::test]
+async fn a_stop_settles_everything_and_says_why() {
+    let stop = Stop::new();
+    let later = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        later.stop("superseded by 1a2b3c4d5e6f");
+        later.stop("a second reason");
+    });
+    let steps = vec![
+        step("done", &[], "ok"),
+        step("running", &[], "ok 9000"),
+        step("waiting", &["running"], "ok"),
+        StepSpec { always: true, ..step("tidy", &["waiting"], "ok") },
+    ];
+    let (records, _, scripted) = run_scripted(steps, &stop).await;
+    assert_eq!(told(&records), "done=succeeded running=cancelled waiting=cancelled tidy=cancelled");
+    for record in &records[1..] {
+        assert_eq!(record.facts.reason.as_deref(), Some("superseded by 1a2b3c4d5e6f"));
+    }
+    assert_eq!(scripted.running.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_first_failure_can_end_the_rest() {
+    let place = Place::new();
+    let engine = Engine::with_options(Scripted::default(), 1, options());
+    let plan = plan(vec![
+        StepSpec { allow_failure: true, ..step("advice", &[], "fail") },
+        step("lint", &[], "fail"),
+        step("unit", &[], "ok"),
+        StepSpec { always: true, ..step("tidy", &[], "ok") },
+    ]);
+    let job = JobRun { fail_fast: true, ..job(&plan, &place) };
+    let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
+    assert_eq!(told(&records), "advice=failed lint=failed unit=- tidy=succeeded");
+    assert_eq!(
+        records[2].facts.reason.as_deref(),
+        Some("not run: stopped at the failure of `lint`")
+    );
+}
+
+#[tokio::test]
+async fn a_refusing_journal_ends_everything_at_once() {
+    let (place, scripted) = (Place::new(), Scripted::default());
+    let engine = Engine::with_options(scripted.clone(), 4, options());
+    let plan = plan(vec![
+        step("a", &[], "ok 9000"),
+        step("b", &[], "ok 9000"),
+        step("c", &[], "ok 20"),
+        step("d", &["c"], "ok"),
+    ]);
+    let notes = Notes { lose_after: Some(3), ..Notes::default() };
+    let begun = Instant::now();
+    let result = engine.run(job(&plan, &place), &notes, &Stop::new()).await;
+    assert!(matches!(result, Err(EngineError::Journal(Lost))));
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!(scripted.running.load(Ordering::SeqCst), 0, "nothing is left running");
+}
+
+#[tokio::test]
+async fn a_resumed_job_runs_again_what_was_running_and_nothing_else() {
+    let place = Place::new();
+    let scripted = Scripted::default();
+    let engine = Engine::with_options(scripted.clone(), 4, options());
+    let plan = plan(vec![step("a", &[], "ok"), step("b", &["a"], "ok"), step("c", &["b"], "ok")]);
+    let now = ambient::now();
+    let record = |id: &str, state| StepRecord {
+        id: id.parse().unwrap(),
+        state,
+        attempt: 1,
+        queued_at: now,
+        facts: checkvalve::domain::run::StepFacts::default(),
+    };
+    let done =
+        StepState::Finished { started_at: now, finished_at: now, outcome: Outcome::Succeeded };
+    let records = vec![record("a", done), record("b", StepState::Running { started_at: now })];
+    let job = JobRun { records, ..job(&plan, &place) };
+    let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
+    assert_eq!(told(&records), "a=succeeded b=succeeded c=succeeded");
+    let begun = scripted.begun.lock().unwrap();
+    assert_eq!(*begun, [("b".to_owned(), 2), ("c".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn processes_leave_logs_artifacts_and_reports() {
+    let place = Place::new();
+    let engine = Engine::with_options(Host::new(Duration::from_millis(200)), 2, options());
+    let script = "echo sha $CHECKVALVE_SHA in $CHECKVALVE_CONNECTOR $CI; mkdir $CHECKVALVE_OUT/cov
+        echo page > $CHECKVALVE_OUT/cov/index.html; echo no > $CHECKVALVE_OUT/other
+        echo '<testsuite><testcase name=\"a\"/></testsuite>' > $CHECKVALVE_OUT/junit.xml";
+    let unit = StepSpec {
+        artifacts: vec!["cov/**".into()],
+        junit: Some("junit.xml".into()),
+        ..step("unit", &[], script)
+    };
+    let missing = StepSpec { junit: Some("none.xml".into()), ..step("none", &[], "true") };
+    let (plan, notes) = (plan(vec![unit, missing]), Notes::default());
+    let records = engine.run(job(&plan, &place), &notes, &Stop::new()).await.unwrap();
+    assert_eq!(told(&records), "unit=succeeded none=succeeded");
+    let facts = &records[0].facts;
+    assert_eq!(facts.excerpt, "sha abc in source-x true\n");
+    assert_eq!(facts.artifacts.len(), 1);
+    assert_eq!(facts.artifacts[0].path, "cov/index.html");
+    assert!(facts.tests.is_some());
+    assert!(records[1].facts.reason.as_ref().unwrap().contains("`none.xml`"));
+    let printed = notes.printed.lock().unwrap();
+    assert_eq!(printed[&("unit".parse().unwrap(), 1)], b"sha abc in source-x true\n");
+}
+
+#[tokio::test]
+async fn a_log_beyond_the_cap_is_cut_and_the_step_goes_on() {
+    let place = Place::new();
+    let options = EngineOptions { log_cap: 1 << 20, ..options() };
+    let engine = Engine::with_options(Host::default(), 2, options);
+    let plan = plan(vec![step("unit", &[], "head -c 50000000 /dev/zero; echo end >&2")]);
+    let records = engine.run(job(&plan, &place), &Notes::default(), &Stop::new()).await.unwrap();
+    assert_eq!(told(&records), "unit=succeeded");
+    let log = records[0].facts.log.clone().unwrap();
+    assert_eq!(log.cut, 50_000_004 - (1 << 20));
+    assert!(records[0].facts.excerpt.contains("may print 1 MiB, the rest is not kept"));
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_written_is_ours() {
+    let place = Place::new();
+    let options = EngineOptions { error_retries: 1, ..options() };
+    let engine = Engine::with_options(Scripted::default(), 2, options);
+    let plan = plan(vec![step("unit", &[], "ok")]);
+    let full = JobRun { spool: PathBuf::from("/proc/nowhere"), ..job(&plan, &place) };
+    let records = engine.run(full, &Notes::default(), &Stop::new()).await.unwrap();
+    assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=errored", 2));
+    let reason = records[0].facts.reason.clone().unwrap();
+    assert!(reason.starts_with("the step's log could not be written: "), "{reason}");
+}
+
+#[tokio::test]
+async fn containers_run_beside_each_other_and_end_with_their_limit() {
+    if images::engine().await.is_none() {
+        return;
+    }
+    let place = Place::new();
+    let grace = Duration::from_millis(300);
+    let docker = DockerOptions { grace, ..DockerOptions::new("engine-test") };
+    let docker = Docker::connect(None, docker).await.unwrap();
+    let engine = Engine::with_options(docker.clone(), 4, options());
+    let step = |id: &str, needs: &[&str], script| spec(images::BUSYBOX, id, needs, script);
+    let plan = plan(vec![
+        step("one", &[], "sleep 1"),
+        step("two", &[], "sleep 1"),
+        step("three", &["one", "two"], "echo three > $CHECKVALVE_OUT/3; cat hello.txt"),
+        StepSpec { timeout_ms: 1500, ..step("endless", &[], "trap '' TERM; while :; do :; done") },
+    ]);
+    let mut job = job(&plan, &place);
+    job.labels.instance = "engine-test".to_owned();
+    let begun = Instant::now();
+    let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
+    assert_eq!(told(&records), "one=succeeded two=succeeded three=succeeded endless=timed_out");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(records[2].facts.excerpt, "hello\n");
+    let owned = docker.reaper().owned().await.unwrap();
+    assert!(owned.is_empty(), "{owned:?}");
+}
+
+/// Steps that need some of the earlier ones and end in any way, a few of them cleaning up.
+fn random_plans() -> impl Strategy<Value = Plan> {
+    let words = prop_oneof![Just("ok 1"), Just("fail 1"), Just("hopeless 1"), Just("err 1 1")];
+    proptest::collection::vec((any::<u8>(), words, any::<bool>(), any::<bool>()), 1..9).prop_map(
+        |steps| {
+            let steps = steps.iter().enumerate().map(|(n, (needs, words, always, allowed))| {
+                let needs: Vec<_> =
+                    (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
+                let needs: Vec<_> = needs.iter().map(String::as_str).collect();
+                let spec = step(&format!("s{n}"), &needs, words);
+                StepSpec { always: *always, allow_failure: *allowed, ..spec }
+            });
+            plan(steps.collect())
+        },
+    )
+}
+
+fn check_run(plan: &Plan, records: &[StepRecord], slots: usize, scripted: &Scripted) {
+    assert!(records.iter().all(|record| record.state.is_settled()), "{}", told(records));
+    assert!(scripted.most.load(Ordering::SeqCst) <= slots);
+    let begun = scripted.begun.lock().unwrap();
+    let first = |id: &str| begun.iter().position(|(step, _)| step == id);
+    let last = |id: &str| begun.iter().rposition(|(step, _)| step == id);
+    for spec in plan.steps() {
+        for need in &spec.needs {
+            let (Some(at), Some(needed)) = (first(spec.id.as_str()), last(need.as_str())) else {
+                continue;
+            };
+            assert!(needed < at, "`{}` before `{need}` had ended", spec.id);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_settles_in_order_and_within_its_slots(
+        plan in random_plans(), slots in 1_usize..4, fail_fast in any::<bool>(),
+        stop_after in proptest::option::of(0_u64..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (place, scripted, stop) = (Place::new(), Scripted::default(), Stop::new());
+            if let Some(delay) = stop_after {
+                let stop = stop.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                    stop.stop("enough");
+                });
+            }
+            let options = EngineOptions { backoff: Duration::from_millis(1), ..options() };
+            let engine = Engine::with_options(scripted.clone(), slots, options);
+            let job = JobRun { fail_fast, ..job(&plan, &place) };
+            let notes = Notes::default();
+            let run = engine.run(job, &notes, &stop);
+            let records = tokio::time::timeout(Duration::from_secs(20), run).await;
+            check_run(&plan, &records.unwrap().unwrap(), slots, &scripted);
+            assert_eq!(scripted.running.load(Ordering::SeqCst), 0);
+        });
+    }
+}

@@ -1,0 +1,454 @@
+//! Against the simulator: what GitHub does and refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkvalve::ambient;
+use checkvalve::domain::check::{CheckAction, CheckConclusion, CheckStatus};
+use checkvalve::domain::names::Sha;
+use checkvalve::domain::policy::Permission;
+use checkvalve::domain::run::Repository;
+use checkvalve::domain::time::Timestamp;
+use checkvalve::github::{Github, GithubError, Reaction, Retry};
+use github_simulator::{
+    Change, Commit, Config, OpenPull, Permission as Role, RepositoryOptions, SecondaryLimit,
+    Simulator, TokenFormat,
+};
+use secrecy::ExposeSecret;
+
+use super::{KEY, REPOSITORY, check, completed, contract, external_id, settings};
+
+/// A simulated GitHub with one repository, one branch `topic`, and our client.
+struct World {
+    simulator: Simulator,
+    github: Github,
+    repository: Repository,
+    head: Sha,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(Config { contract: contract(), ..Config::default() }).await
+    }
+
+    async fn with(config: Config) -> Self {
+        let simulator = Simulator::start(config).await.unwrap();
+        let options = RepositoryOptions { private: true, ..RepositoryOptions::default() };
+        let made = simulator.create_repository(REPOSITORY, options).await.unwrap();
+        let start = Commit::new("Start", "ada", vec![write("README.md", "hello")]);
+        simulator.commit(REPOSITORY, "main", start).await.unwrap();
+        let mend = Commit::new("Mend", "ada", vec![write("a/x.py", "1")]);
+        let head = simulator.commit(REPOSITORY, "topic", mend).await.unwrap();
+        let app = simulator.app();
+        let github =
+            Github::new(settings(&simulator.api_url(), &app.id.to_string(), &app.private_key_pem))
+                .unwrap();
+        let repository = Repository {
+            id: made.id,
+            name: REPOSITORY.parse().unwrap(),
+            installation: made.installation_id,
+            private: true,
+        };
+        Self { simulator, github, repository, head: head.parse().unwrap() }
+    }
+
+    async fn pull(&self) -> u64 {
+        let open = OpenPull::new("topic", "main", "ada", "Mend it");
+        self.simulator.open_pull_request(REPOSITORY, open).await.unwrap()
+    }
+
+    /// How often a call was answered, by method and a part of the path.
+    fn calls(&self, method: &str, part: &str) -> usize {
+        let calls = self.simulator.calls();
+        calls.iter().filter(|call| call.method == method && call.path.contains(part)).count()
+    }
+
+    /// Nothing that we sent was off GitHub's description, or sent while limited.
+    fn is_clean(&self) {
+        let ours = |violation: &String| !violation.starts_with("answer ");
+        let violations = self.simulator.violations();
+        assert_eq!(violations.into_iter().filter(ours).collect::<Vec<_>>(), Vec::<String>::new());
+    }
+}
+
+fn write(path: &str, text: &str) -> (String, Change) {
+    (path.to_owned(), Change::Write(text.as_bytes().to_vec()))
+}
+
+// ---- Who we are ---------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn fifty_callers_share_one_token() {
+    let world = Arc::new(World::new().await);
+    let callers = (0..50).map(|_| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.github.token(world.repository.installation).await })
+    });
+    let mut tokens = std::collections::BTreeSet::new();
+    for caller in callers.collect::<Vec<_>>() {
+        tokens.insert(caller.await.unwrap().unwrap().expose_secret().to_owned());
+    }
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(world.calls("POST", "/access_tokens"), 1);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn the_app_is_known_by_its_id_and_by_its_client_id() {
+    let world = World::new().await;
+    assert_eq!(world.github.app_id().await.unwrap(), world.simulator.app().id);
+    assert_eq!(world.github.app_id().await.unwrap(), world.simulator.app().id);
+    assert_eq!(world.calls("GET", "/app"), 1);
+
+    let app = world.simulator.app();
+    let url = world.simulator.api_url();
+    let by_client = Github::new(settings(&url, &app.client_id, KEY)).unwrap();
+    assert_eq!(by_client.app_id().await.unwrap(), app.id);
+
+    let stranger = Github::new(settings(&url, "999999", KEY)).unwrap();
+    let error = stranger.app_id().await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Never, "{error}");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn tokens_of_both_formats_work() {
+    for format in [TokenFormat::Classic, TokenFormat::Stateless] {
+        let world = World::new().await;
+        world.simulator.faults().token_format(format);
+        let number = world.pull().await;
+        assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_by_githubs_and_a_dead_token_is_replaced() {
+    let world = World::new().await;
+    let number = world.pull().await;
+    world.github.pull(&world.repository, number).await.unwrap();
+    // GitHub's clock moves: the token has expired, and our JWTs are from the past.
+    world.simulator.advance(Duration::from_hours(2));
+    assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+    assert_eq!(world.calls("POST", "/access_tokens"), 3, "minted, refused for the clock, minted");
+    assert!(world.github.app_id().await.is_ok(), "the clock is remembered");
+    assert_eq!(world.calls("GET", "/app"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_fresh_is_waited_for() {
+    let world = World::new().await;
+    let number = world.pull().await;
+    world.simulator.faults().unknown_fresh_tokens(2);
+    assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+    assert_eq!(world.calls("POST", "/access_tokens"), 1, "no second token for that");
+}
+
+#[tokio::test]
+async fn a_suspended_and_a_removed_installation_are_told_apart() {
+    let world = World::new().await;
+    world.simulator.suspend(REPOSITORY).unwrap();
+    let error = world.github.token(world.repository.installation).await.unwrap_err();
+    let installation = world.repository.installation;
+    assert_eq!(error, GithubError::Suspended { installation });
+    assert!(error.to_string().contains("unsuspend"));
+    world.simulator.unsuspend(REPOSITORY).unwrap();
+    assert!(world.github.token(installation).await.is_ok(), "a refusal is not cached");
+
+    let error = world.github.token(999_999).await.unwrap_err();
+    assert!(matches!(error, GithubError::NotFound { .. }), "{error}");
+    assert_eq!(error.retry(), Retry::Never);
+}
+
+#[tokio::test]
+async fn installations_and_their_repositories_are_listed() {
+    let world = World::new().await;
+    let installations = world.github.installations().await.unwrap();
+    assert_eq!(installations, [world.repository.installation]);
+    let repositories = world.github.repositories(installations[0]).await.unwrap();
+    assert_eq!(repositories, std::slice::from_ref(&world.repository));
+    world.simulator.suspend(REPOSITORY).unwrap();
+    assert_eq!(world.github.installations().await.unwrap(), Vec::<u64>::new());
+}
+
+// ---- Pull requests and people -------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_pull_request_is_read_as_it_is_now() {
+    let world = World::new().await;
+    let number = world.pull().await;
+    let pull = world.github.pull(&world.repository, number).await.unwrap().unwrap();
+    assert_eq!((pull.number, pull.open, pull.draft), (number, true, false));
+    assert_eq!(pull.head_sha, world.head);
+    assert_eq!((pull.head_ref.as_str(), pull.base_ref.as_str()), ("topic", "main"));
+    assert_eq!((pull.title.as_str(), pull.author.login.as_str()), ("Mend it", "ada"));
+    assert_eq!(pull.head_repo.unwrap(), world.repository.name);
+    world.simulator.close_pull_request(REPOSITORY, number, "ada").await.unwrap();
+    assert!(!world.github.pull(&world.repository, number).await.unwrap().unwrap().open);
+    assert_eq!(world.github.pull(&world.repository, 999).await.unwrap(), None);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn every_page_of_open_pull_requests_is_read_with_the_token() {
+    let world = World::new().await;
+    for n in 0..103 {
+        let branch = format!("topic-{n}");
+        let commit = Commit::new("Mend", "ada", vec![write("a/x.py", &n.to_string())]);
+        world.simulator.commit(REPOSITORY, &branch, commit).await.unwrap();
+        let open = OpenPull::new(&branch, "main", "ada", &branch);
+        world.simulator.open_pull_request(REPOSITORY, open).await.unwrap();
+    }
+    let pulls = world.github.open_pulls(&world.repository).await.unwrap();
+    let numbers: Vec<u64> = pulls.iter().map(|pull| pull.number).collect();
+    let sorted: std::collections::BTreeSet<u64> = numbers.iter().copied().collect();
+    assert_eq!(numbers.len(), 103);
+    assert_eq!(numbers, sorted.into_iter().collect::<Vec<_>>(), "each once, oldest first");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn permissions_are_githubs_finer_roles_and_kept_for_a_minute() {
+    let world = World::new().await;
+    for (login, role, wanted) in [
+        ("ada", Role::Admin, Permission::Admin),
+        ("bea", Role::Maintain, Permission::Maintain),
+        ("cyd", Role::Write, Permission::Write),
+        ("dot", Role::Triage, Permission::Triage),
+        ("eve", Role::Read, Permission::Read),
+    ] {
+        world.simulator.set_permission(REPOSITORY, login, role);
+        // What a comment says of its author must not matter.
+        world.simulator.set_association(REPOSITORY, login, "NONE");
+        assert_eq!(world.github.permission(&world.repository, login).await.unwrap(), wanted);
+    }
+    let nobody = world.github.permission(&world.repository, "nobody-at-all").await.unwrap();
+    assert_eq!(nobody, Permission::None);
+    let odd = world.github.permission(&world.repository, "../../issues").await.unwrap();
+    assert_eq!(odd, Permission::None);
+    for empty in ["", ".", ".."] {
+        let of = world.github.permission(&world.repository, empty).await.unwrap();
+        assert_eq!(of, Permission::None);
+    }
+    let before = world.calls("GET", "/permission");
+    world.github.permission(&world.repository, "ADA").await.unwrap();
+    assert_eq!(world.calls("GET", "/permission"), before, "a login's case does not matter");
+}
+
+// ---- Check runs ---------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_check_run_goes_its_way_to_a_conclusion() {
+    let world = World::new().await;
+    let id = external_id();
+    let queued = check(&world.head, CheckStatus::Queued);
+    let run = world.github.create_check(&world.repository, &queued, id).await.unwrap();
+
+    let started_at = Timestamp::from_millis(1_700_000_000_123);
+    let running = check(&world.head, CheckStatus::InProgress { started_at });
+    world.github.update_check(&world.repository, run, &running).await.unwrap();
+
+    let mut done = check(&world.head, completed());
+    done.text = None;
+    done.actions = vec![CheckAction {
+        label: "Re-run failed".to_owned(),
+        description: "Runs again what did not succeed".to_owned(),
+        identifier: "retest-failed".to_owned(),
+    }];
+    world.github.update_check(&world.repository, run, &done).await.unwrap();
+
+    let seen = world.simulator.check_runs(REPOSITORY, world.head.as_str()).remove(0);
+    assert_eq!((seen.id, seen.external_id.as_str()), (run, id.to_string().as_str()));
+    assert_eq!((seen.status.as_str(), seen.conclusion.as_deref()), ("completed", Some("failure")));
+    assert_eq!(seen.started_at.unwrap().timestamp(), 1_700_000_000);
+    assert_eq!(seen.completed_at.unwrap().timestamp(), 1_700_000_012);
+    assert_eq!(seen.details_url, "https://ci.example.org/runs/1");
+    assert_eq!(seen.output.summary.as_deref(), Some("**no**"));
+    assert_eq!(seen.output.text.as_deref().unwrap_or_default(), "", "an old text goes");
+    assert_eq!(seen.actions.len(), 1);
+
+    done.actions.clear();
+    world.github.update_check(&world.repository, run, &done).await.unwrap();
+    let seen = world.simulator.check_runs(REPOSITORY, world.head.as_str()).remove(0);
+    assert_eq!(seen.actions, [], "and old buttons go");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn every_conclusion_is_accepted_and_texts_never_cost_one() {
+    let world = World::new().await;
+    for conclusion in [
+        CheckConclusion::Success,
+        CheckConclusion::Failure,
+        CheckConclusion::Neutral,
+        CheckConclusion::Cancelled,
+        CheckConclusion::TimedOut,
+        CheckConclusion::ActionRequired,
+        CheckConclusion::Skipped,
+    ] {
+        let completed_at = Timestamp::from_millis(1_700_000_000_000);
+        let status = CheckStatus::Completed { conclusion, started_at: None, completed_at };
+        let mut check = check(&world.head, status);
+        check.name = conclusion.as_str().to_owned();
+        // 65,535 characters are too many bytes, and GitHub counts bytes.
+        check.summary = "🦀".repeat(65_535);
+        check.details_url = String::new();
+        world.github.create_check(&world.repository, &check, external_id()).await.unwrap();
+    }
+    for run in world.simulator.check_runs(REPOSITORY, world.head.as_str()) {
+        assert_eq!(run.conclusion, Some(run.name));
+        assert_eq!(run.output.summary.unwrap().len(), 65_532);
+    }
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn our_check_run_is_found_among_others_and_older_ones() {
+    let world = World::new().await;
+    let (one, other) = (external_id(), external_id());
+    let queued = check(&world.head, CheckStatus::Queued);
+    assert_eq!(world.github.find_check(&world.repository, &world.head, one).await.unwrap(), None);
+    let first = world.github.create_check(&world.repository, &queued, one).await.unwrap();
+    // A hundred newer ones of the same name: the listing has two pages, and hides the first.
+    for _ in 0..100 {
+        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap();
+        world.simulator.advance(Duration::from_secs(2));
+    }
+    world.github.create_check(&world.repository, &queued, other).await.unwrap();
+    let found = world.github.find_check(&world.repository, &world.head, one).await.unwrap();
+    assert_eq!(found, Some(first));
+    assert_eq!(world.github.checks(&world.repository, &world.head).await.unwrap().len(), 102);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn a_commit_that_github_does_not_know_is_refused_for_good() {
+    let world = World::new().await;
+    let unknown: Sha = "9".repeat(40).parse().unwrap();
+    let queued = check(&unknown, CheckStatus::Queued);
+    let error =
+        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap_err();
+    assert!(matches!(error, GithubError::Refused { status: 422, .. }), "{error}");
+    assert!(error.to_string().contains("create a check run"), "{error}");
+    assert_eq!(error.retry(), Retry::Never);
+    assert_eq!(world.calls("POST", "/check-runs"), 1, "and not asked again");
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named_with_the_mend() {
+    let permissions = [("metadata", "read"), ("checks", "read")];
+    let permissions = permissions.map(|(name, level)| (name.to_owned(), level.to_owned()));
+    let config = Config { permissions: permissions.into(), ..Config::default() };
+    let world = World::with(config).await;
+    let queued = check(&world.head, CheckStatus::Queued);
+    let error =
+        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, GithubError::Permission { .. }), "{text}");
+    assert!(text.contains("checks=write") && text.contains("Permissions & events"), "{text}");
+    assert_eq!(error.retry(), Retry::Never);
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_followed_also_by_writes() {
+    let world = World::new().await;
+    world.simulator.rename_repository(REPOSITORY, "renamed").unwrap();
+    let queued = check(&world.head, CheckStatus::Queued);
+    let run = world.github.create_check(&world.repository, &queued, external_id()).await.unwrap();
+    let done = check(&world.head, completed());
+    world.github.update_check(&world.repository, run, &done).await.unwrap();
+    let seen = world.simulator.check_runs("acme/renamed", world.head.as_str());
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].conclusion.as_deref(), Some("failure"));
+}
+
+// ---- Comments -----------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn comments_are_written_found_edited_and_reacted_to() {
+    let world = World::new().await;
+    let number = world.pull().await;
+    let marker = "<!-- checkvalve: reply to 1 -->";
+    let body = format!("Nothing to run.\n{marker}");
+    let (github, repository) = (&world.github, &world.repository);
+    assert_eq!(github.find_comment(repository, number, marker).await.unwrap(), None);
+    let comment = github.comment(repository, number, &body).await.unwrap();
+    assert_eq!(github.find_comment(repository, number, marker).await.unwrap(), Some(comment));
+    github.edit_comment(repository, comment, "Edited.").await.unwrap();
+    for reaction in [Reaction::Eyes, Reaction::Rocket, Reaction::Confused, Reaction::Eyes] {
+        github.react(repository, comment, reaction).await.unwrap();
+    }
+    let seen = world.simulator.comments(REPOSITORY, number).remove(0);
+    assert_eq!((seen.id, seen.body.as_str()), (comment, "Edited."));
+    let reactions: Vec<&str> = seen.reactions.iter().map(|(_, content)| content.as_str()).collect();
+    assert_eq!(reactions, ["eyes", "rocket", "confused"]);
+    github.comment(repository, number, &"ä".repeat(70_000)).await.unwrap();
+    world.is_clean();
+}
+
+// ---- Limits and failures ------------------------------------------------------------------------
+
+#[tokio::test]
+async fn limits_are_obeyed_in_each_of_githubs_forms() {
+    for (status, retry_after, remaining_zero, at_least) in [
+        (403, true, false, 1),
+        (429, true, false, 1),
+        (403, false, true, 1),
+        (429, false, false, 60),
+        (403, false, false, 60),
+    ] {
+        let world = World::new().await;
+        let number = world.pull().await;
+        let _ = world.github.token(world.repository.installation).await.unwrap();
+        let lasts = Duration::from_secs(5);
+        let limit = SecondaryLimit { status, lasts, retry_after, remaining_zero };
+        world.simulator.faults().secondary_limit(limit);
+        let error = world.github.pull(&world.repository, number).await.unwrap_err();
+        let Retry::After(wait) = error.retry() else { panic!("{limit:?}: {error}") };
+        assert!(wait >= Duration::from_secs(at_least), "{limit:?}: {wait:?}");
+        // Whoever asks meanwhile is refused here, so that GitHub is left alone.
+        let before = world.simulator.calls().len();
+        let error = world.github.react(&world.repository, 1, Reaction::Eyes).await.unwrap_err();
+        assert!(matches!(error, GithubError::RateLimited { .. }), "{error}");
+        assert_eq!(world.simulator.calls().len(), before);
+        world.is_clean();
+    }
+}
+
+#[tokio::test]
+async fn the_primary_limit_is_kept_and_shown() {
+    let world = World::new().await;
+    let number = world.pull().await;
+    assert_eq!(world.github.rate(world.repository.installation), None);
+    world.simulator.primary_limit(Some(2));
+    for left in [1, 0] {
+        world.github.pull(&world.repository, number).await.unwrap();
+        let rate = world.github.rate(world.repository.installation).unwrap();
+        assert_eq!((rate.limit, rate.remaining), (2, left));
+        assert!(rate.reset > ambient::now());
+    }
+    let error = world.github.pull(&world.repository, number).await.unwrap_err();
+    let Retry::After(wait) = error.retry() else { panic!("{error}") };
+    assert!(wait > Duration::from_mins(50), "until the reset: {wait:?}");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn reads_are_tried_again_and_creations_are_not() {
+    let world = World::new().await;
+    let number = world.pull().await;
+    world.simulator.faults().fail_next("GET", "/repos", 2, 502);
+    assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+
+    world.simulator.faults().fail_next("POST", "/repos", 1, 502);
+    let queued = check(&world.head, CheckStatus::Queued);
+    let before = world.calls("POST", "/check-runs");
+    let error =
+        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap_err();
+    assert!(matches!(error, GithubError::Unknown { .. }), "{error}");
+    assert_eq!(error.retry(), Retry::Unknown);
+    assert_eq!(world.calls("POST", "/check-runs"), before + 1);
+
+    world.simulator.faults().fail_next("GET", "/repos", 50, 503);
+    let error = world.github.pull(&world.repository, number).await.unwrap_err();
+    assert!(matches!(error.retry(), Retry::After(_)), "{error}");
+}

@@ -1,0 +1,250 @@
+//! Check runs as GitHub gets them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use checkvalve::domain::check::{CheckStatus, DesiredCheck};
+use checkvalve::domain::run::{ProblemKind, Run, StepFacts};
+use checkvalve::domain::state::{Outcome, StepState};
+use checkvalve::domain::trigger::Trigger;
+use checkvalve::render::checks::desired;
+
+use super::sample::{
+    NOT_ASKED, at, broken, command, ended, five, job, links, rich, run, skipped_for, spec,
+    unplanned, with, with_timeout,
+};
+
+/// `name | status | title`, a line each.
+fn table(runs: &[Run]) -> String {
+    let mut table = String::new();
+    for check in desired(runs, &links()) {
+        let status = match check.status {
+            CheckStatus::Queued => "queued",
+            CheckStatus::InProgress { .. } => "in progress",
+            CheckStatus::Completed { conclusion, .. } => conclusion.as_str(),
+        };
+        let _ = writeln!(table, "{} | {status} | {}", check.name, check.title);
+    }
+    table
+}
+
+fn one(runs: &[Run], name: &str) -> DesiredCheck {
+    desired(runs, &links()).into_iter().find(|check| check.name == name).unwrap()
+}
+
+fn ok() -> StepState {
+    ended(10, 14, Outcome::Succeeded)
+}
+
+#[test]
+fn a_run_with_everything() {
+    insta::assert_snapshot!(table(&[rich()]), @r#"
+    checkvalve | failure | 1 of 3 connectors passed · destination-mongo had an infrastructure error at install, source-faker failed at unit
+    destination-mongo / install | failure | Infrastructure error: the image could not be pulled: connection reset (tried 3 times)
+    destination-mongo / unit | skipped | Not run: `install` did not succeed
+    source-faker / install | success | Passed in 8.3 s
+    source-faker / unit | failure | 3 of 41 tests failed · 12 s
+    source-faker / lint | success | Passed in 2.4 s
+    source-faker / build | skipped | Not run: `unit` did not succeed
+    source-faker / acceptance | skipped | Not run: `unit` did not succeed
+    source-stripe / install | success | Passed in 5.0 s
+    source-stripe / unit | success | Passed in 8.9 s
+    source-stripe / lint | success | Passed in 1.9 s
+    source-stripe / build | success | Passed in 15 s
+    source-stripe / acceptance | success | Passed in 8.9 s
+    "#);
+}
+
+#[test]
+fn the_summary_of_checkvalve() {
+    insta::assert_snapshot!(one(&[rich()], "checkvalve").summary);
+}
+
+#[test]
+fn the_summary_of_a_failed_step() {
+    insta::assert_snapshot!(one(&[rich()], "source-faker / unit").summary);
+}
+
+#[test]
+fn titles_of_checkvalve() {
+    let config =
+        broken(1, ProblemKind::Configuration, "unknown key `stepz`; did you mean `steps`?", "x");
+    let ours = broken(1, ProblemKind::Infrastructure, "the repository could not be fetched", "x");
+    let foreign =
+        broken(1, ProblemKind::NotTrusted, "octocat may not write to acme/connectors", "x");
+    let mut superseded = run(
+        1,
+        Trigger::PullRequest,
+        vec![with(job("a", vec![spec("unit", &[])]), vec![ended(10, 20, Outcome::Cancelled)])],
+    );
+    superseded.cancel = Some(format!("superseded by {}", "2f".repeat(20)));
+    let passed = || with(job("a", vec![spec("unit", &[])]), vec![ok()]);
+    let one = run(1, Trigger::PullRequest, vec![passed()]);
+    let stopped = || with(job("b", vec![spec("unit", &[])]), vec![ended(1, 9, Outcome::Cancelled)]);
+    let partly = run(1, Trigger::PullRequest, vec![passed(), stopped()]);
+    let mut unpiped = run(1, Trigger::PullRequest, vec![]);
+    unpiped.selection.as_mut().unwrap().without_pipeline = vec!["source-x".into()];
+    let fresh = run(1, Trigger::PullRequest, vec![job("a", five()), job("b", five())]);
+    let runs = [
+        unplanned(1, Trigger::PullRequest),
+        fresh,
+        run(1, Trigger::PullRequest, vec![]),
+        unpiped,
+        one,
+        superseded,
+        partly,
+        config,
+        ours,
+        foreign,
+    ];
+    let titles: String = runs
+        .iter()
+        .map(|run| table(std::slice::from_ref(run)).lines().next().unwrap().to_owned() + "\n")
+        .collect();
+    insta::assert_snapshot!(titles, @r#"
+    checkvalve | queued | Finding the affected connectors
+    checkvalve | in progress | 0 of 2 connectors finished
+    checkvalve | success | No connector is affected
+    checkvalve | success | No affected connector has a pipeline
+    checkvalve | success | a passed
+    checkvalve | cancelled | Superseded by 2f2f2f2f2f2f
+    checkvalve | cancelled | 1 of 2 connectors passed · b was cancelled at unit
+    checkvalve | failure | Configuration error: unknown key `stepz`; did you mean `steps`?
+    checkvalve | failure | Infrastructure error: the repository could not be fetched
+    checkvalve | action_required | Waiting for approval: octocat may not write to acme/connectors
+    "#);
+}
+
+#[test]
+fn titles_of_steps() {
+    let mut tolerated = spec("lint", &[]);
+    tolerated.allow_failure = true;
+    let slow = with_timeout(spec("slow", &[]), Duration::from_secs(90));
+    let specs = vec![
+        spec("passed", &[]),
+        spec("exited", &[]),
+        spec("limit", &[]),
+        slow,
+        spec("errored", &[]),
+        tolerated,
+        spec("skipped", &["exited"]),
+        spec("left-out", &[]),
+        spec("running", &[]),
+        spec("waiting", &["running"]),
+        spec("next", &[]),
+    ];
+    let mut job = with(
+        job("c", specs),
+        vec![
+            ok(),
+            ended(10, 40, Outcome::Failed),
+            ended(0, 18_001, Outcome::TimedOut),
+            ended(0, 900, Outcome::TimedOut),
+            ended(0, 9, Outcome::Errored),
+            ended(0, 20, Outcome::Failed),
+            skipped_for("exited"),
+            NOT_ASKED(),
+            StepState::Running { started_at: at(50) },
+            StepState::Waiting,
+            StepState::Waiting,
+        ],
+    );
+    job.steps[1].facts = StepFacts { exit_code: Some(2), ..StepFacts::default() };
+    job.steps[4].facts.reason = Some("no space left on device".into());
+    job.steps[5].facts.exit_code = Some(1);
+    insta::assert_snapshot!(table(&[run(1, Trigger::PullRequest, vec![job])]), @r#"
+    checkvalve | in progress | 0 of 1 connector finished · c failed at exited
+    c / passed | success | Passed in 0.4 s
+    c / exited | failure | Exited with code 2 after 3.0 s
+    c / limit | timed_out | Timed out after 30 min
+    c / slow | timed_out | Timed out after 1 min 30 s
+    c / errored | failure | Infrastructure error: no space left on device
+    c / lint | neutral | Exited with code 1 after 2.0 s · does not count
+    c / skipped | skipped | Not run: `exited` did not succeed
+    c / left-out | skipped | Not run: not asked for
+    c / running | in progress | Running
+    c / waiting | queued | Waiting for `running`
+    c / next | queued | Waiting for its turn
+    "#);
+}
+
+#[test]
+fn a_retest_takes_over_only_what_it_runs() {
+    let steps = || vec![spec("build", &[]), spec("unit", &["build"])];
+    let first = run(
+        1,
+        Trigger::PullRequest,
+        vec![with(job("a", steps()), vec![ok(), ended(10, 20, Outcome::Failed)])],
+    );
+    let again = command(
+        2,
+        &[("a", "unit")],
+        vec![with(
+            job("a", steps()),
+            vec![NOT_ASKED(), StepState::Running { started_at: at(500) }],
+        )],
+    );
+    let runs = [first, again];
+    insta::assert_snapshot!(table(&runs), @r#"
+    checkvalve | in progress | 0 of 1 connector finished
+    a / build | success | Passed in 0.4 s
+    a / unit | in progress | Running
+    "#);
+    let checks = desired(&runs, &links());
+    assert_eq!(checks[0].occasion, runs[1].id.to_string());
+    assert_eq!(checks[1].occasion, runs[0].id.to_string(), "the build is the first run's");
+    assert_eq!(checks[2].occasion, runs[1].id.to_string());
+}
+
+#[test]
+fn runs_of_the_branch_publish_nothing() {
+    let push = run(1, Trigger::Push, vec![with(job("a", vec![spec("unit", &[])]), vec![ok()])]);
+    assert!(desired(&[push], &links()).is_empty());
+    assert!(desired(&[], &links()).is_empty());
+}
+
+#[test]
+fn buttons_stand_on_what_is_not_green() {
+    let labels = |runs: &[Run]| -> Vec<String> {
+        one(runs, "checkvalve").actions.into_iter().map(|action| action.identifier).collect()
+    };
+    assert_eq!(labels(&[rich()]), ["retest", "test"]);
+    assert_eq!(labels(&[broken(1, ProblemKind::Infrastructure, "x", "y")]), ["test"]);
+    assert!(labels(&[run(1, Trigger::PullRequest, vec![])]).is_empty());
+    assert!(labels(&[unplanned(1, Trigger::PullRequest)]).is_empty());
+}
+
+#[test]
+fn a_problem_says_its_place_and_stays_closed() {
+    let mut run =
+        broken(1, ProblemKind::Configuration, "unknown key `stepz`", "```yaml\n  stepz: []\n");
+    run.problem.as_mut().unwrap().place = Some((".github/checkvalve.yml".into(), 12));
+    insta::assert_snapshot!(one(&[run], "checkvalve").summary, @r#"
+    [.github/checkvalve.yml:12](https://github.com/acme/connectors/blob/1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f/.github/checkvalve.yml#L12)
+
+    ```yaml
+      stepz: []
+    ```
+
+    [Run: graph, timeline, logs, reports](https://ci.example.com/runs/run_01M3250V000000000000000001) · [All runs of this pull request](https://ci.example.com/r/acme/connectors/pull/12)
+    "#);
+}
+
+#[test]
+fn a_mass_change_keeps_within_the_limit_and_shows_the_failures_first() {
+    let mut jobs = Vec::new();
+    for n in 0..600 {
+        let outcome = if n % 100 == 99 { Outcome::Failed } else { Outcome::Succeeded };
+        let states = vec![ok(), ok(), ok(), ok(), ended(1, 5, outcome)];
+        jobs.push(with(job(&format!("source-with-a-long-name-{n:03}"), five()), states));
+    }
+    let check = one(&[run(1, Trigger::PullRequest, jobs)], "checkvalve");
+    assert_eq!(
+        check.title,
+        "594 of 600 connectors passed · source-with-a-long-name-099 failed at acceptance, \
+         source-with-a-long-name-199 failed at acceptance, source-with-a-long-name-299 failed at acceptance and 3 more"
+    );
+    assert!(check.summary.len() <= 65_535);
+    assert!(check.summary.contains("name-599](https"), "the last failure is in the table");
+    assert!(check.summary.contains(" more connectors: the run's page shows all."));
+}

@@ -1,0 +1,10 @@
+//! What people see, as snapshots and properties: every text is a pure function of the run.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, also outside its function")]
+
+mod checks;
+mod pictures;
+mod properties;
+mod reports;
+mod sample;
+mod verdict;

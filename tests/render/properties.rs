@@ -1,0 +1,167 @@
+//! Whatever a run holds, GitHub's limits hold and Markdown stays closed.
+
+use checkvalve::domain::check::SUMMARY_MAX_BYTES;
+use checkvalve::domain::run::{Run, TestFailure, Tests};
+use checkvalve::domain::state::{Outcome, StepState};
+use checkvalve::domain::trigger::Trigger;
+use checkvalve::render::checks::desired;
+use checkvalve::render::log::{ansi_to_html, excerpt, plain_line};
+use checkvalve::render::{graph, report, timeline};
+use proptest::prelude::*;
+use pulldown_cmark::{Event, Options, Parser, Tag};
+
+use super::sample::{NOT_ASKED, at, ended, five, job, links, run, skipped_for, with};
+
+/// Text with what could break out: fences, tags, controls, characters of many bytes.
+fn nasty() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("```".to_owned()),
+        Just("~~~~".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r".to_owned()),
+        Just("\u{1b}[31m".to_owned()),
+        Just("</pre><script>".to_owned()),
+        Just("| a | b |".to_owned()),
+        Just("<!--".to_owned()),
+        Just("Error: x".to_owned()),
+        Just("🦀".to_owned()),
+        "[ -~]{0,40}",
+        "\\PC{0,10}",
+        "`{1,60}",
+    ];
+    proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
+/// As [`nasty`], sometimes far longer than any limit.
+fn long() -> impl Strategy<Value = String> {
+    (nasty(), prop_oneof![Just(1_usize), Just(10), Just(1_000)])
+        .prop_map(|(text, times)| text.repeat(times.min(1 + 70_000 / (text.len() + 1))))
+}
+
+fn state() -> impl Strategy<Value = StepState> {
+    let outcome = prop_oneof![
+        Just(Outcome::Succeeded),
+        Just(Outcome::Failed),
+        Just(Outcome::TimedOut),
+        Just(Outcome::Errored),
+        Just(Outcome::Cancelled),
+    ];
+    prop_oneof![
+        Just(StepState::Waiting),
+        (0_i64..900).prop_map(|start| StepState::Running { started_at: at(start) }),
+        (0_i64..900, 0_i64..90_000, outcome).prop_map(|(start, took, o)| ended(
+            start,
+            start + took,
+            o
+        )),
+        Just(skipped_for("install")),
+        Just(NOT_ASKED()),
+    ]
+}
+
+prop_compose! {
+    fn any_run()(
+        jobs in proptest::collection::vec(proptest::collection::vec(state(), 5), 0..4),
+        texts in proptest::collection::vec(long(), 4),
+        names in proptest::collection::vec("[^/\\p{Cc}]{1,60}", 6),
+        failures in 0_usize..400,
+        stop in proptest::option::of(nasty()),
+    ) -> Run {
+        let jobs = jobs.into_iter().zip(&names).enumerate().map(|(index, (states, name))| {
+            let mut job = with(job(&format!("{index}{name}"), five()), states);
+            for (step, text) in job.steps.iter_mut().zip(texts.iter().cycle().skip(index)) {
+                step.facts.excerpt.clone_from(text);
+                step.facts.reason = Some(text.clone());
+                step.facts.exit_code = Some(i64::from(text.len() % 2 == 1));
+            }
+            let failure = TestFailure {
+                name: texts[0].clone(), message: texts[1].clone(), file: Some(texts[2].clone()), line: Some(3),
+            };
+            job.steps[1].facts.tests = Some(Tests {
+                passed: 1, failed: 400, skipped: 0, failures: vec![failure; failures.min(10)],
+            });
+            job.reasons[0].path.clone_from(&texts[3]);
+            job.reasons[0].via.clone_from(&texts);
+            job
+        }).collect();
+        let mut run = run(1, Trigger::PullRequest, jobs);
+        let selection = run.selection.as_mut().unwrap();
+        selection.unclaimed.clone_from(&texts);
+        selection.notes.clone_from(&texts);
+        selection.because = Some(texts[0].clone());
+        selection.complete = failures % 2 == 0;
+        run.cancel = stop;
+        run.actor.clone_from(&names[5]);
+        run
+    }
+}
+
+/// Every block that content stands in is closed at the end: a paragraph appended to the Markdown
+/// is a paragraph of its own at the top level.
+fn is_closed(markdown: &str) -> bool {
+    const SENTINEL: &str = "the sentinel at the end";
+    let text = format!("{markdown}\n\n{SENTINEL}\n");
+    let mut depth = 0;
+    let mut top = false;
+    for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
+        if let Event::Start(tag) = &event {
+            depth += 1;
+            top = depth == 1 && matches!(tag, Tag::Paragraph);
+        } else if matches!(event, Event::End(_)) {
+            depth -= 1;
+        } else if matches!(event, Event::Html(_) | Event::InlineHtml(_)) {
+            return false;
+        } else if matches!(&event, Event::Text(text) if &**text == SENTINEL) {
+            return top;
+        }
+    }
+    false
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn check_runs_keep_githubs_limits(run in any_run()) {
+        let checks = desired(std::slice::from_ref(&run), &links());
+        prop_assert_eq!(&checks, &desired(std::slice::from_ref(&run), &links()));
+        for check in &checks {
+            prop_assert!(check.summary.len() <= SUMMARY_MAX_BYTES, "{} bytes", check.summary.len());
+            prop_assert!(!check.summary.is_empty() && !check.title.trim().is_empty());
+            prop_assert!(check.title.chars().count() <= 200 && !check.title.contains('\n'));
+            prop_assert!(is_closed(&check.summary), "{}", check.summary);
+            prop_assert!(check.details_url.starts_with("https://ci.example.com/runs/"));
+            prop_assert!(check.actions.len() <= 3);
+            for action in &check.actions {
+                prop_assert!(action.label.chars().count() <= 20);
+                prop_assert!(action.description.chars().count() <= 40);
+                prop_assert!(action.identifier.chars().count() <= 20);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_and_pictures_hold_no_foreign_markup(run in any_run()) {
+        for job in &run.jobs {
+            prop_assert!(!report::job_html(&run, job, &links(), &[]).contains("<script"));
+            prop_assert!(!graph::job_svg(job).contains("<script"));
+            prop_assert!(!timeline::job_svg(job).contains("<script"));
+            let xml = report::junit_xml(job);
+            prop_assert!(checkvalve::domain::junit::parse(xml.as_bytes()).is_ok());
+        }
+        prop_assert!(!report::index_html(&run, &links()).contains("<script"));
+    }
+
+    #[test]
+    fn excerpts_fit(log in long(), limit in 0_usize..5_000) {
+        prop_assert!(excerpt(log.as_bytes(), limit).len() <= limit);
+    }
+
+    #[test]
+    fn lines_become_balanced_html(line in nasty()) {
+        let html = ansi_to_html(&line);
+        prop_assert_eq!(html.matches("<span").count(), html.matches("</span>").count());
+        prop_assert_eq!(html.matches('<').count(), 2 * html.matches("<span").count());
+        prop_assert!(!plain_line(&line).contains(|c: char| c.is_control() && c != '\t'));
+    }
+}

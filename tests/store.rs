@@ -1,0 +1,107 @@
+//! The store's contract: every story is told to a real `SQLite` file and to a real `PostgreSQL`.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+
+#[path = "store/checks.rs"]
+mod checks;
+#[path = "store/deliveries.rs"]
+mod deliveries;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/jobs.rs"]
+mod jobs;
+#[path = "store/maintenance.rs"]
+mod maintenance;
+#[path = "store/planning.rs"]
+mod planning;
+#[path = "store/runs.rs"]
+mod runs;
+
+use fixture::Place;
+
+/// Makes two tests of each story.
+macro_rules! stories {
+    ($($topic:ident: $($story:ident),+ $(,)?;)+) => {
+        mod on_sqlite {
+            $(mod $topic {$(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $story() {
+                    crate::$topic::$story(&crate::Place::sqlite()).await;
+                }
+            )+})+
+        }
+        mod on_postgres {
+            $(mod $topic {$(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $story() {
+                    let Some(place) = crate::Place::postgres().await else { return };
+                    crate::$topic::$story(&place).await;
+                }
+            )+})+
+        }
+    };
+}
+
+stories! {
+    deliveries:
+        one_of_many_equal_deliveries_is_fresh,
+        bodies_come_back_as_they_were,
+        a_delivery_is_claimed_once_until_its_lease_ends,
+        a_late_handler_is_refused,
+        what_failed_for_now_comes_back_when_it_is_due,
+        a_delivery_can_be_handled_again,
+        bodies_about_our_own_checks_are_not_kept,
+        a_waiting_loop_is_woken;
+    runs:
+        one_run_per_cause,
+        racing_creators_make_one_run,
+        another_head_supersedes_and_the_same_does_not,
+        a_run_made_with_a_problem_is_concluded,
+        the_generation_rises_when_head_base_or_openness_change,
+        runs_are_listed_newest_first_and_filtered,
+        repositories_are_found_by_any_case,
+        a_revision_tells_what_changed;
+    planning:
+        a_run_is_planned_once,
+        a_plan_round_trips,
+        a_run_without_jobs_is_a_success,
+        a_planner_that_lost_its_lease_is_refused,
+        planning_that_fails_for_good_concludes,
+        planning_that_fails_for_now_comes_back,
+        a_large_plan_is_stored_whole;
+    jobs:
+        no_job_is_claimed_twice,
+        the_last_job_concludes_the_run,
+        a_late_writer_is_refused_after_takeover,
+        a_heartbeat_keeps_the_lease,
+        a_takeover_starts_running_steps_again,
+        a_cancelled_run_ends_what_nobody_holds,
+        a_holder_hears_that_it_should_stop,
+        named_connectors_are_cancelled_alone,
+        a_released_job_is_queued_at_once,
+        a_released_job_that_was_cancelled_ends,
+        a_job_that_kills_its_holders_is_given_up,
+        an_abandoned_cancelled_job_ends,
+        only_current_holders_are_alive,
+        a_settled_job_has_no_unsettled_step,
+        tails_are_fenced,
+        concurrent_settlers_conclude_the_run_once;
+    checks:
+        a_head_is_published_once_per_change,
+        a_change_while_publishing_is_not_lost,
+        a_publisher_that_lost_its_head_is_refused,
+        a_head_comes_back_when_it_is_due,
+        intents_survive_and_are_found_by_githubs_id,
+        comments_are_answered_once;
+    maintenance:
+        every_statement_is_prepared,
+        idle_is_said_only_when_nothing_is_left,
+        retention_forgets_what_is_old,
+        objects_get_their_final_names_once,
+        a_named_lease_has_one_holder,
+        two_processes_may_open_at_once,
+        numbers_are_counted;
+}

@@ -1,0 +1,134 @@
+//! What keeps a database in order, and what it says when it can't be kept.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkvalve::domain::state::Outcome;
+use checkvalve::store::{Handled, LogTail, RunQuery, Store};
+
+use crate::fixture::{
+    LONG, Place, SHORT, claim, connector, create, create_planned, delivery, new_run, planned, read,
+    settle, sha, step, wait_out, worker,
+};
+
+pub(crate) async fn every_statement_is_prepared(place: &Place) {
+    let count = place.open().await.prepare_statements().await.unwrap();
+    assert!(count > 60, "{count}");
+}
+
+pub(crate) async fn idle_is_said_only_when_nothing_is_left(place: &Place) {
+    let store = place.open().await;
+    let idle = async || store.queue().await.unwrap().idle;
+    assert!(idle().await);
+    store.take_in(delivery("a")).await.unwrap();
+    assert!(!idle().await, "a delivery");
+    let claimed = store.claim_delivery().await.unwrap().unwrap();
+    assert!(!idle().await, "a claimed delivery");
+    create(&store, new_run('a', "1")).await;
+    store.settle_delivery(claimed, Handled::Done(String::new())).await.unwrap();
+    assert!(!idle().await, "an unplanned run");
+    let lease = store.claim_planning(worker(), LONG).await.unwrap().unwrap();
+    store.settle_planning(lease, planned(&["source-a"])).await.unwrap();
+    let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    store.settle_head(head).await.unwrap();
+    assert!(!idle().await, "a queued job");
+    let (lease, job) = claim(&store).await;
+    let queue = store.queue().await.unwrap();
+    assert_eq!((queue.queued, queue.running, queue.idle), (0, 1, false));
+    settle(&store, lease, &job, Outcome::Succeeded).await;
+    assert!(!idle().await, "unpublished");
+    let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    store.settle_head(head).await.unwrap();
+    assert!(idle().await);
+}
+
+pub(crate) async fn retention_forgets_what_is_old(place: &Place) {
+    let store = place.open().await;
+    store.take_in(delivery("handled")).await.unwrap();
+    let claimed = store.claim_delivery().await.unwrap().unwrap();
+    store.settle_delivery(claimed, Handled::Done(String::new())).await.unwrap();
+    store.take_in(delivery("waiting")).await.unwrap();
+    let old = create_planned(&store, 'a', &["source-a"]).await;
+    let (lease, job) = claim(&store).await;
+    let tail = LogTail { start: 0, bytes: Bytes::from_static(b"x"), attempt: 1, ended: true };
+    store.write_tail(&lease, &step("unit"), tail).await.unwrap();
+    settle(&store, lease, &job, Outcome::Succeeded).await;
+    let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    store.settle_head(head).await.unwrap();
+    assert!(store.forget(LONG).await.unwrap().is_empty(), "nothing is that old");
+
+    wait_out().await;
+    let young = create_planned(&store, 'b', &["source-a"]).await;
+    let forgotten = store.forget(SHORT).await.unwrap();
+    assert_eq!(forgotten.len(), 1);
+    assert_eq!((forgotten[0].id, forgotten[0].jobs.len()), (old, 1), "whole, to find its objects");
+    assert!(store.forget(SHORT).await.unwrap().is_empty());
+    assert!(store.run(old).await.unwrap().is_none());
+    assert_eq!(store.tail(old, &connector("source-a"), &step("unit")).await.unwrap(), None);
+    assert!(store.delivery("handled").await.unwrap().is_none());
+    assert!(store.delivery("waiting").await.unwrap().is_some());
+    assert_eq!(read(&store, young).await.jobs.len(), 1);
+    assert!(store.runs_of_head(7, &sha('a')).await.unwrap().is_empty());
+}
+
+pub(crate) async fn objects_get_their_final_names_once(place: &Place) {
+    let store = place.open().await;
+    let id = create_planned(&store, 'a', &["source-a", "source-b"]).await;
+    assert!(store.unarchived_jobs(10).await.unwrap().is_empty());
+    for _ in 0..2 {
+        let (lease, job) = claim(&store).await;
+        settle(&store, lease, &job, Outcome::Succeeded).await;
+    }
+    let jobs = store.unarchived_jobs(10).await.unwrap();
+    assert_eq!(jobs.len(), 2);
+    assert!(jobs.iter().all(|(run, _)| run.id == id && run.jobs.len() == 2));
+    assert!(store.unarchived_runs(10).await.unwrap().is_empty(), "its jobs come first");
+    for (_, job) in jobs {
+        store.mark_job_archived(job).await.unwrap();
+    }
+    assert!(store.unarchived_jobs(10).await.unwrap().is_empty());
+    let runs = store.unarchived_runs(10).await.unwrap();
+    assert_eq!(runs.len(), 1);
+    store.mark_run_archived(id).await.unwrap();
+    assert!(store.unarchived_runs(10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_named_lease_has_one_holder(place: &Place) {
+    let store = place.open().await;
+    let (one, two) = (worker(), worker());
+    assert!(store.hold("janitor", one, SHORT).await.unwrap());
+    assert!(!store.hold("janitor", two, LONG).await.unwrap());
+    assert!(store.hold("janitor", one, SHORT).await.unwrap(), "its holder may go on");
+    assert!(store.hold("recovery", two, SHORT).await.unwrap(), "another loop's");
+    wait_out().await;
+    assert!(store.hold("janitor", two, LONG).await.unwrap());
+    assert!(!store.hold("janitor", one, LONG).await.unwrap());
+}
+
+pub(crate) async fn two_processes_may_open_at_once(place: &Place) {
+    let opened = tokio::join!(place.open(), place.open(), place.open(), place.open());
+    opened.0.take_in(delivery("a")).await.unwrap();
+    assert!(opened.3.delivery("a").await.unwrap().is_some());
+    opened.1.check().await.unwrap();
+    // And what is there is there after a restart.
+    opened.2.close().await;
+    let again = Store::open(&place.url).await.unwrap();
+    assert_eq!(again.queue().await.unwrap().deliveries_pending, 1);
+}
+
+pub(crate) async fn numbers_are_counted(place: &Place) {
+    let store = place.open().await;
+    store.take_in(delivery("a")).await.unwrap();
+    create_planned(&store, 'a', &["source-a"]).await;
+    let samples = store.counts().await.unwrap();
+    let value = |name: &str| -> i64 {
+        samples.iter().filter(|sample| sample.0 == name).map(|sample| sample.2).sum()
+    };
+    assert_eq!(value("checkvalve_deliveries"), 1);
+    assert_eq!(value("checkvalve_runs"), 1);
+    assert_eq!(value("checkvalve_steps"), 2);
+    assert_eq!(samples[0].1[0], ("event".to_owned(), "pull_request".to_owned()));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(store.queue().await.unwrap().oldest_seconds, 1);
+    assert_eq!(store.runs(&RunQuery::default()).await.unwrap().len(), 1);
+}

@@ -1,0 +1,121 @@
+//! A journal that remembers and an executor that does as it is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkvalve::ambient;
+use checkvalve::domain::names::StepId;
+use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
+use checkvalve::domain::state::Outcome;
+use checkvalve::engine::{Journal, Kept, Left};
+use checkvalve::exec::{Ended, Executor, StepRun};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// What the journal was told, in order.
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub(crate) records: Mutex<Vec<Vec<StepRecord>>>,
+    pub(crate) printed: Mutex<BTreeMap<(StepId, u32), Vec<u8>>>,
+    pub(crate) kept: Mutex<Vec<Left>>,
+    /// Refuse from this many records on.
+    pub(crate) lose_after: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lost;
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lease is lost")
+    }
+}
+
+impl std::error::Error for Lost {}
+
+impl Journal for Notes {
+    type Error = Lost;
+
+    async fn record(&self, steps: &[StepRecord]) -> Result<(), Lost> {
+        let mut records = self.records.lock().unwrap();
+        if self.lose_after.is_some_and(|count| records.len() >= count) {
+            return Err(Lost);
+        }
+        assert!(!steps.is_empty());
+        records.push(steps.to_vec());
+        Ok(())
+    }
+
+    async fn printed(&self, step: &StepId, attempt: u32, offset: u64, chunk: &Bytes) {
+        let mut printed = self.printed.lock().unwrap();
+        let log = printed.entry((step.clone(), attempt)).or_default();
+        assert_eq!(log.len() as u64, offset, "no gap and no overlap");
+        log.extend_from_slice(chunk);
+    }
+
+    async fn keep(&self, left: &Left) -> Result<Kept, Lost> {
+        assert_eq!(std::fs::metadata(&left.log).unwrap().len(), left.bytes);
+        self.kept.lock().unwrap().push(left.clone());
+        let artifacts = left.artifacts.iter().map(|path| Artifact {
+            path: path.clone(),
+            key: format!("key/{path}"),
+            bytes: std::fs::metadata(left.out.join(path)).unwrap().len(),
+        });
+        let log = LogRef { key: "log".into(), bytes: left.bytes, lines: left.lines, cut: left.cut };
+        Ok(Kept { log: Some(log), artifacts: artifacts.collect() })
+    }
+}
+
+/// Steps whose script is a word and a number of milliseconds.
+#[derive(Clone, Default)]
+pub(crate) struct Scripted {
+    pub(crate) running: Arc<AtomicUsize>,
+    pub(crate) most: Arc<AtomicUsize>,
+    pub(crate) begun: Arc<Mutex<Vec<(String, u32)>>>,
+}
+
+impl Executor for Scripted {
+    async fn run(
+        &self,
+        step: StepRun,
+        log: mpsc::Sender<Bytes>,
+        cancel: CancellationToken,
+    ) -> Ended {
+        let started_at = ambient::now();
+        let begun = (step.labels.step.to_string(), step.labels.attempt);
+        self.begun.lock().unwrap().push(begun);
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        let words: Vec<&str> = step.run[0].split(' ').collect();
+        let time = words.get(1).map_or(5, |millis| millis.parse().unwrap());
+        log.send(Bytes::from(format!("{}\n", words[0]))).await.unwrap();
+        let stopped = tokio::select! {
+            () = cancel.cancelled() => true,
+            () = tokio::time::sleep(Duration::from_millis(time)) => false,
+        };
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        let late = step.labels.attempt > words.get(2).map_or(u32::MAX, |n| n.parse().unwrap());
+        let outcome = match words[0] {
+            _ if stopped => Outcome::Cancelled,
+            "fail" if !late => Outcome::Failed,
+            "err" | "hopeless" if !late => Outcome::Errored,
+            _ => Outcome::Succeeded,
+        };
+        let finished_at = ambient::now();
+        let ran = Segment { name: "run".into(), started_at, finished_at };
+        Ended {
+            outcome,
+            exit_code: None,
+            reason: (outcome == Outcome::Errored).then(|| "engine away".to_owned()),
+            retry: words[0] == "err",
+            started_at,
+            finished_at,
+            segments: if words[0] == "stuck" { vec![] } else { vec![ran] },
+            image_digest: None,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! A world for scenarios: a simulated GitHub, the real server as a process of its own, and a small
+//! connector repository. `finish` asserts that nothing is left over.
+
+#![allow(dead_code, reason = "each scenario file uses a part of it")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use github_simulator::{
+    Change, CheckRun, Commit, Config, OpenPull, Permission, RepositoryOptions, Simulator,
+};
+use serde_json::Value;
+
+pub const REPO: &str = "acme/connectors";
+
+/// Where steps of this world run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    Docker,
+    Host,
+}
+
+pub struct World {
+    pub sim: Simulator,
+    pub state: tempfile::TempDir,
+    pub url: String,
+    port: u16,
+    steps: Steps,
+    database: Option<String>,
+    server: Option<Child>,
+    pub http: reqwest::Client,
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl World {
+    /// A served repository with Ada, who may write, and a running server on SQLite.
+    pub async fn new(steps: Steps, files: &[(&str, &str)]) -> Self {
+        Self::with(steps, None, files).await
+    }
+
+    pub async fn with(steps: Steps, database: Option<String>, files: &[(&str, &str)]) -> Self {
+        let contract = contract();
+        let sim = Simulator::start(Config { contract, ..Config::default() }).await.unwrap();
+        sim.create_repository(REPO, RepositoryOptions::default()).await.unwrap();
+        sim.set_permission(REPO, "ada", Permission::Write);
+        let port = free_port();
+        let mut world = Self {
+            sim,
+            state: tempfile::tempdir().unwrap(),
+            url: format!("http://127.0.0.1:{port}"),
+            port,
+            steps,
+            database,
+            server: None,
+            http: reqwest::Client::new(),
+        };
+        world.push("main", files).await;
+        world.start().await;
+        world.sim.install_webhook(&format!("{}/webhooks/github", world.url));
+        world
+    }
+
+    /// Starts the server (again) and waits until it is ready.
+    pub async fn start(&mut self) {
+        let app = self.sim.app();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.state.path().join("server.log"))
+            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_checkvalve"));
+        command
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--workers", "4"])
+            .env("CHECKVALVE_STATE_DIR", self.state.path().join("state"))
+            .env("CHECKVALVE_REPOSITORIES", "acme/*")
+            .env("CHECKVALVE_GITHUB_API_URL", self.sim.api_url())
+            .env("CHECKVALVE_GITHUB_URL", self.sim.url())
+            .env("CHECKVALVE_GITHUB_APP_ID", app.id.to_string())
+            .env("CHECKVALVE_GITHUB_PRIVATE_KEY", app.private_key_pem)
+            .env("CHECKVALVE_WEBHOOK_SECRET", app.webhook_secret)
+            .env("CHECKVALVE_API_TOKEN", "scenario-token")
+            .env("CHECKVALVE_LEASE", "3s")
+            .env("CHECKVALVE_SLOTS", "4")
+            .env("CHECKVALVE_LOG", "info,checkvalve=debug")
+            .env("CHECKVALVE_EXECUTOR", if self.steps == Steps::Docker { "docker" } else { "host" })
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        if let Some(url) = &self.database {
+            command.env("CHECKVALVE_DATABASE_URL", url);
+        }
+        self.server = Some(command.spawn().unwrap());
+        self.until("the server is ready", async |world: &Self| {
+            let answer = world.http.get(format!("{}/readyz", world.url)).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// SIGKILL: no chance to clean up.
+    pub fn kill(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    pub fn server_log(&self) -> String {
+        std::fs::read_to_string(self.state.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Waits for a condition; fails with the server's log when it does not come.
+    pub async fn until(&self, what: &str, condition: impl AsyncFn(&Self) -> bool) {
+        let started = Instant::now();
+        while !condition(self).await {
+            if started.elapsed() > Duration::from_secs(90) {
+                let log = self.server_log();
+                let tail: Vec<&str> = log.lines().rev().take(60).collect();
+                let tail: Vec<&str> = tail.into_iter().rev().collect();
+                panic!("it never came that {what}; the server's log ends:\n{}", tail.join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap()
+    }
+
+    /// Waits until nothing is under way: deliveries, runs, check runs.
+    pub async fn settle(&self) {
+        self.sim.quiet().await;
+        self.until("everything is settled", async |world: &Self| {
+            let Ok(answer) = world.http.get(format!("{}/api/v1/queue", world.url)).send().await
+            else {
+                return false;
+            };
+            let queue: Value = answer.json().await.unwrap_or_default();
+            queue["idle"] == true
+        })
+        .await;
+        self.sim.quiet().await;
+    }
+
+    /// A commit by Ada; an empty content deletes the file.
+    pub async fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
+        let change = |text: &str| match text {
+            "" => Change::Delete,
+            text => Change::Write(text.as_bytes().to_vec()),
+        };
+        let changes = files.iter().map(|(path, text)| ((*path).to_owned(), change(text))).collect();
+        self.sim.commit(REPO, branch, Commit::new("A change", "ada", changes)).await.unwrap()
+    }
+
+    pub async fn open(&self, branch: &str) -> u64 {
+        let pull = OpenPull::new(branch, "main", "ada", "A change");
+        self.sim.open_pull_request(REPO, pull).await.unwrap()
+    }
+
+    pub fn checks(&self, sha: &str) -> Vec<CheckRun> {
+        self.sim.latest_check_runs(REPO, sha)
+    }
+
+    /// The newest check runs as lines: name, conclusion or status, title.
+    pub fn table(&self, sha: &str) -> String {
+        let mut table = String::new();
+        for check in self.checks(sha) {
+            let state = check.conclusion.as_deref().unwrap_or(&check.status);
+            writeln!(table, "{}: {state}", check.name).unwrap();
+        }
+        table
+    }
+
+    pub fn check(&self, sha: &str, name: &str) -> CheckRun {
+        self.checks(sha).into_iter().find(|check| check.name == name).unwrap_or_else(|| {
+            panic!("no check run `{name}`; there are:\n{}", self.table(sha));
+        })
+    }
+
+    /// Waits until a check run has this status or conclusion.
+    pub async fn until_check(&self, sha: &str, name: &str, state: &str) {
+        self.until(&format!("`{name}` is {state}"), async |world: &Self| {
+            world.checks(sha).iter().any(|check| {
+                check.name == name
+                    && (check.status == state || check.conclusion.as_deref() == Some(state))
+            })
+        })
+        .await;
+    }
+
+    /// All runs of the repository, newest first.
+    pub async fn runs(&self) -> Vec<Value> {
+        let list = self.json(&format!("/api/v1/runs?repo={REPO}")).await;
+        list["runs"].as_array().or(list.as_array()).cloned().unwrap_or_default()
+    }
+
+    /// Ids of this installation's containers, running or not.
+    pub fn containers(&self) -> Vec<String> {
+        let instance =
+            std::fs::read_to_string(self.state.path().join("state/instance")).unwrap_or_default();
+        let filter = format!("label=io.checkvalve.instance={}", instance.trim());
+        let listed = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output();
+        let listed = listed.unwrap();
+        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Nothing is left over: every check run is concluded, every contract was kept, no container
+    /// and no error is left.
+    pub async fn finish(mut self) {
+        self.settle().await;
+        let shas: std::collections::BTreeSet<String> = self
+            .runs()
+            .await
+            .iter()
+            .filter_map(|run| run["head_sha"].as_str().map(str::to_owned))
+            .collect();
+        for sha in shas {
+            for check in self.sim.check_runs(REPO, &sha) {
+                assert_eq!(check.status, "completed", "{} on {sha} is not concluded", check.name);
+            }
+        }
+        assert_eq!(self.sim.violations(), Vec::<String>::new());
+        if self.steps == Steps::Docker {
+            assert_eq!(self.containers(), Vec::<String>::new(), "containers are left");
+        }
+        let spool = self.state.path().join("state/spool/0");
+        let spooled = std::fs::read_dir(spool).map(Iterator::count).unwrap_or_default();
+        assert_eq!(spooled, 0, "a spool is left");
+        let log = self.server_log();
+        assert!(!log.contains("panicked"), "the server panicked:\n{log}");
+        self.kill();
+        self.sim.stop().await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+            if std::thread::panicking() {
+                eprintln!("--- the server's log:\n{}", self.server_log());
+            }
+        }
+    }
+}
+
+/// GitHub's published description, if it is here; else said and not checked.
+fn contract() -> Option<std::path::PathBuf> {
+    let folder = checkvalve::ambient::env("CHECKVALVE_GITHUB_CONTRACT");
+    if folder.is_none() {
+        eprintln!("GitHub's contract: not checked (CHECKVALVE_GITHUB_CONTRACT is not set)");
+    }
+    folder.map(|folder| Path::new(&folder).to_owned())
+}

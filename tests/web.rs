@@ -1,0 +1,22 @@
+//! The web room over HTTP: a real server, a real database, a real folder of objects.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test stands on is allowed to fail loudly"
+)]
+
+#[path = "web/api.rs"]
+mod api;
+#[path = "web/files.rs"]
+mod files;
+#[path = "web/gallery.rs"]
+mod gallery;
+#[path = "web/hooks.rs"]
+mod hooks;
+#[path = "web/house.rs"]
+mod house;
+#[path = "web/live.rs"]
+mod live;
+#[path = "web/pages.rs"]
+mod pages;

@@ -1,0 +1,405 @@
+//! Deliveries: whose they are and what they say. Recorded payloads and published signature vectors
+//! are read from `CHECKVALVE_GITHUB_CONTRACT`; what stands here is our own.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use checkvalve::domain::event::{Button, Event, PullAction};
+use checkvalve::github::webhook::{
+    PayloadError, SignatureError, WebhookSecrets, Which, form_payload, parse,
+};
+use hmac::{Hmac, Mac};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+const HEAD: &str = "1111111111111111111111111111111111111111";
+const BASE: &str = "2222222222222222222222222222222222222222";
+
+fn sign(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+fn secrets(current: &str, next: Option<&str>) -> WebhookSecrets {
+    WebhookSecrets::new(current.into(), next.map(Into::into))
+}
+
+#[test]
+fn the_documented_signature_is_accepted() {
+    // docs.github.com, "Validating webhook deliveries".
+    let header = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    let secrets = secrets("It's a Secret to Everybody", None);
+    assert_eq!(secrets.verify(Some(header), b"Hello, World!"), Ok(Which::Current));
+}
+
+#[test]
+fn both_secrets_count_while_one_is_being_changed() {
+    let body = br#"{"zen":"x"}"#;
+    let secrets = secrets("old", Some("new"));
+    assert_eq!(secrets.verify(Some(&sign("old", body)), body), Ok(Which::Current));
+    assert_eq!(secrets.verify(Some(&sign("new", body)), body), Ok(Which::Next));
+    assert_eq!(secrets.verify(Some(&sign("third", body)), body), Err(SignatureError::Wrong));
+}
+
+#[test]
+fn any_other_header_is_refused() {
+    let body = b"body";
+    let good = sign("secret", body);
+    let digits = good.strip_prefix("sha256=").unwrap();
+    let secrets = secrets("secret", None);
+    assert_eq!(secrets.verify(None, body), Err(SignatureError::Missing));
+    for bad in [
+        String::new(),
+        "sha256=".to_owned(),
+        digits.to_owned(),
+        format!("SHA256={digits}"),
+        format!("sha256={}", digits.to_uppercase()),
+        format!("sha1={digits}"),
+        format!("sha512={digits}"),
+        format!(" {good}"),
+        format!("{good} "),
+        format!("{good}00"),
+        good[..good.len() - 2].to_owned(),
+        format!("sha256=0x{}", &digits[2..]),
+        format!("{good},{good}"),
+        "sha256=".to_owned() + &"ä".repeat(32),
+    ] {
+        assert_eq!(secrets.verify(Some(&bad), body), Err(SignatureError::Malformed), "{bad:?}");
+    }
+    let mut changed = body.to_vec();
+    changed.push(b'\n');
+    assert_eq!(secrets.verify(Some(&good), &changed), Err(SignatureError::Wrong));
+}
+
+#[test]
+fn an_empty_secret_opens_to_nobody() {
+    let body = b"body";
+    for secrets in [secrets("", None), secrets("real", Some(""))] {
+        assert_eq!(secrets.verify(Some(&sign("", body)), body), Err(SignatureError::Wrong));
+    }
+}
+
+#[test]
+fn refusals_and_secrets_print_nothing_of_the_secret() {
+    let secrets = secrets("hunter2hunter2", Some("hunter3hunter3"));
+    let error = secrets.verify(Some(&sign("x", b"y")), b"y").unwrap_err();
+    assert!(!format!("{secrets:?} {error} {error:?}").contains("hunter"));
+}
+
+#[test]
+fn form_bodies_are_unpacked_and_signed_as_encoded() {
+    let json = r#"{"zen":"ä + b & c = d"}"#;
+    let form: String =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", json).finish();
+    let header = sign("secret", form.as_bytes());
+    assert!(secrets("secret", None).verify(Some(&header), form.as_bytes()).is_ok());
+    assert_eq!(form_payload(form.as_bytes()).unwrap().as_ref(), json.as_bytes());
+    assert_eq!(form_payload(b"a=1&payload=%7B%7D&b=2").unwrap().as_ref(), b"{}");
+    assert!(form_payload(b"other=1").is_none());
+    assert!(form_payload(b"").is_none());
+}
+
+fn body(extra: &Value) -> Vec<u8> {
+    let mut payload = json!({
+        "installation": { "id": 7 },
+        "repository": { "id": 5, "full_name": "acme/connectors", "private": true },
+        "sender": { "login": "ada", "type": "User" },
+    });
+    let fields = payload.as_object_mut().unwrap();
+    for (key, value) in extra.as_object().unwrap() {
+        fields.insert(key.clone(), value.clone());
+    }
+    payload.to_string().into_bytes()
+}
+
+fn understood(event: &str, extra: &Value) -> Event {
+    parse(event, &body(extra)).unwrap().event
+}
+
+fn pull() -> Value {
+    json!({
+        "number": 3, "title": "Mend it", "state": "open", "draft": true,
+        "user": { "login": "renovate[bot]" },
+        "head": { "sha": HEAD, "ref": "topic", "repo": { "full_name": "fork/connectors" } },
+        "base": { "sha": BASE, "ref": "main", "repo": { "full_name": "acme/connectors" } },
+    })
+}
+
+fn because(event: &Event) -> &str {
+    let Event::Ignored { because } = event else { panic!("not ignored: {event:?}") };
+    because
+}
+
+#[test]
+fn the_five_actions_of_pull_requests_are_understood() {
+    for (name, wanted) in [
+        ("opened", PullAction::Opened),
+        ("synchronize", PullAction::Synchronize),
+        ("reopened", PullAction::Reopened),
+        ("ready_for_review", PullAction::ReadyForReview),
+        ("closed", PullAction::Closed),
+    ] {
+        let event = understood("pull_request", &json!({ "action": name, "pull_request": pull() }));
+        let Event::PullRequest { action, repository, pull, sender } = event else {
+            panic!("{name}: {event:?}")
+        };
+        assert_eq!(action, wanted);
+        assert_eq!((repository.id, repository.installation, repository.private), (5, 7, true));
+        assert_eq!(repository.name.as_str(), "acme/connectors");
+        assert_eq!((pull.number, pull.open, pull.draft), (3, true, true));
+        assert!(pull.author.bot, "an App's login tells, also without a type");
+        assert_eq!((pull.head_sha.as_str(), pull.base_sha.as_str()), (HEAD, BASE));
+        assert_eq!((pull.head_ref.as_str(), pull.base_ref.as_str()), ("topic", "main"));
+        assert_eq!(pull.head_repo.unwrap().as_str(), "fork/connectors");
+        assert_eq!((sender.login.as_str(), sender.bot), ("ada", false));
+    }
+}
+
+#[test]
+fn a_new_base_is_a_new_change_and_a_new_title_is_not() {
+    let edited = |changes: Value| {
+        let payload = json!({ "action": "edited", "changes": changes, "pull_request": pull() });
+        understood("pull_request", &payload)
+    };
+    let rebased = edited(json!({ "base": { "ref": { "from": "old" } } }));
+    let synchronize = PullAction::Synchronize;
+    assert!(matches!(rebased, Event::PullRequest { action, .. } if action == synchronize));
+    assert!(because(&edited(json!({ "title": { "from": "old" } }))).contains("edited"));
+}
+
+#[test]
+fn a_deleted_fork_and_a_deleted_account_are_understood() {
+    let mut gone = pull();
+    gone["head"]["repo"] = Value::Null;
+    gone["user"] = Value::Null;
+    let event = understood("pull_request", &json!({ "action": "opened", "pull_request": gone }));
+    let Event::PullRequest { pull, .. } = event else { panic!("{event:?}") };
+    assert_eq!(pull.head_repo, None);
+    assert_eq!(pull.author.login, "ghost");
+}
+
+#[test]
+fn new_comments_on_pull_requests_count_and_others_do_not() {
+    let comment = |action: &str, on_pull: bool| {
+        let mut issue = json!({ "number": 3 });
+        if on_pull {
+            issue["pull_request"] = json!({ "url": "…" });
+        }
+        let author = json!({ "login": "grace", "type": "User" });
+        let comment = json!({ "id": 99, "body": "/retest", "user": author });
+        understood(
+            "issue_comment",
+            &json!({ "action": action, "issue": issue, "comment": comment }),
+        )
+    };
+    let event = comment("created", true);
+    let Event::Comment { pull, comment: id, author, body, .. } = event else { panic!("{event:?}") };
+    assert_eq!((pull, id, author.login.as_str(), body.as_str()), (3, 99, "grace", "/retest"));
+    assert!(because(&comment("created", false)).contains("issue"));
+    assert!(because(&comment("edited", true)).contains("edited"));
+    assert!(because(&comment("deleted", true)).contains("deleted"));
+}
+
+#[test]
+fn buttons_tell_whose_check_run_they_are_on() {
+    let run = json!({
+        "id": 11, "name": "checkvalve", "external_id": "chk_1", "head_sha": HEAD, "app": { "id": 42 }
+    });
+    let event = understood("check_run", &json!({ "action": "rerequested", "check_run": run }));
+    let Event::CheckRun { check, button, sender, .. } = event else { panic!("{event:?}") };
+    assert_eq!((check.id, check.app_id, check.external_id.as_str()), (11, 42, "chk_1"));
+    assert_eq!((button, sender.login.as_str()), (Button::Rerun, "ada"));
+
+    let pressed = json!({
+        "action": "requested_action", "check_run": run,
+        "requested_action": { "identifier": "retest-failed" },
+    });
+    let event = understood("check_run", &pressed);
+    let wanted = Button::Action("retest-failed".to_owned());
+    assert!(matches!(event, Event::CheckRun { button, .. } if button == wanted));
+
+    for action in ["created", "completed"] {
+        let event = understood("check_run", &json!({ "action": action, "check_run": run }));
+        assert!(because(&event).contains(action));
+    }
+    let mut others = run;
+    others["app"] = Value::Null;
+    others["external_id"] = Value::Null;
+    let event = understood("check_run", &json!({ "action": "rerequested", "check_run": others }));
+    assert!(matches!(event, Event::CheckRun { check, .. } if check.app_id == 0));
+}
+
+#[test]
+fn re_run_all_is_understood() {
+    let suite = json!({ "id": 8, "head_sha": HEAD, "head_branch": null });
+    let event =
+        understood("check_suite", &json!({ "action": "rerequested", "check_suite": suite }));
+    assert!(matches!(event, Event::CheckSuite { suite: 8, .. }));
+    let event = understood("check_suite", &json!({ "action": "requested", "check_suite": suite }));
+    assert!(because(&event).contains("requested"));
+}
+
+#[test]
+fn installations_are_understood_with_their_repositories() {
+    let named = json!([{ "full_name": "acme/one" }, { "full_name": "acme/two" }]);
+    for (event, extra, wanted) in [
+        ("installation", json!({ "action": "created", "repositories": named }), "created"),
+        ("installation", json!({ "action": "suspend", "repositories": named }), "suspend"),
+        (
+            "installation_repositories",
+            json!({ "action": "added", "repositories_added": named, "repositories_removed": [] }),
+            "added",
+        ),
+        (
+            "installation_repositories",
+            json!({ "action": "removed", "repositories_removed": named }),
+            "removed",
+        ),
+    ] {
+        let event = understood(event, &extra);
+        let Event::Installation { action, installation, repositories } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((action.as_str(), installation, repositories.len()), (wanted, 7, 2));
+    }
+}
+
+#[test]
+fn what_we_do_not_know_is_ignored_and_not_an_error() {
+    assert_eq!(parse("ping", br#"{"zen":"Keep it simple."}"#).unwrap().event, Event::Ping);
+    for (event, payload) in [
+        ("star", r#"{"action":"created"}"#),
+        ("brand_new_event", r#"{"action":{"not":"a string"},"installation":"odd"}"#),
+        ("pull_request", r#"{"action":"brand_new","installation":{"id":1}}"#),
+        ("push", r#"{"ref":"refs/heads/main"}"#),
+        ("", "{}"),
+    ] {
+        let event = parse(event, payload.as_bytes()).unwrap().event;
+        assert!(!because(&event).is_empty());
+    }
+    assert_eq!(parse("x", br#"{"action":"y"}"#).unwrap().action.as_deref(), Some("y"));
+}
+
+#[test]
+fn an_event_of_a_repositorys_own_hook_is_ignored_with_the_reason() {
+    let payload = json!({ "action": "opened", "pull_request": pull() }).to_string();
+    let event = parse("pull_request", payload.as_bytes()).unwrap().event;
+    assert!(because(&event).contains("installation"));
+}
+
+#[test]
+fn bodies_that_are_not_json_objects_are_refused() {
+    for bad in ["", " ", "null", "[]", "\"x\"", "[1]", "{", "{}x", "payload=%7B%7D", "\u{feff}{}"] {
+        let error = parse("ping", bad.as_bytes()).unwrap_err();
+        assert!(matches!(error, PayloadError::NotJson(_)), "{bad:?}");
+    }
+    assert!(parse("ping", b"{\"a\":\"\xff\"}").is_err());
+}
+
+#[test]
+fn a_known_event_that_lacks_what_we_need_names_the_field() {
+    let mut headless = pull();
+    headless["head"].as_object_mut().unwrap().remove("sha");
+    let error =
+        parse("pull_request", &body(&json!({ "action": "opened", "pull_request": headless })))
+            .unwrap_err();
+    assert!(error.to_string().contains("pull_request") && error.to_string().contains("sha"));
+
+    let mut odd = pull();
+    odd["head"]["sha"] = json!("--upload-pack=evil");
+    let error = parse("pull_request", &body(&json!({ "action": "opened", "pull_request": odd })))
+        .unwrap_err();
+    assert!(error.to_string().contains("not a commit"), "{error}");
+    let named = json!({ "id": 5, "full_name": "acme/../x", "private": false });
+    let payload = json!({ "action": "opened", "pull_request": pull(), "repository": named });
+    assert!(parse("pull_request", &body(&payload)).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_body_makes_the_parser_panic(event in "[a-z_]{0,20}", body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&event, &body);
+        let _ = form_payload(&body);
+    }
+
+    #[test]
+    fn no_header_makes_verification_panic_or_pass(header in "(sha256=)?[0-9a-fA-Zé]{0,70}") {
+        prop_assert!(secrets("secret", None).verify(Some(&header), b"body").is_err());
+    }
+}
+
+// ---- Recorded payloads and published vectors ---------------------------------------------------
+
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn contract() -> Option<PathBuf> {
+    std::env::var("CHECKVALVE_GITHUB_CONTRACT").ok().map(PathBuf::from)
+}
+
+#[test]
+fn every_recorded_payload_is_understood() {
+    let Some(folder) = contract() else {
+        println!("not checked: CHECKVALVE_GITHUB_CONTRACT names no folder of GitHub's contract");
+        return;
+    };
+    let folder = folder.join("webhooks");
+    let index: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("INDEX.json")).unwrap()).unwrap();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for example in index["examples"].as_array().unwrap() {
+        let (file, event) = (example["file"].as_str().unwrap(), example["event"].as_str().unwrap());
+        let body = std::fs::read(folder.join(file)).unwrap();
+        let understood = parse(event, &body).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(understood.action.as_deref(), example["action"].as_str(), "{file}");
+        let kind = match understood.event {
+            Event::Ping => "ping",
+            Event::Installation { .. } => "installation",
+            Event::PullRequest { .. } => "pull_request",
+            Event::Comment { .. } => "comment",
+            Event::CheckRun { .. } => "check_run",
+            Event::CheckSuite { .. } => "check_suite",
+            Event::Ignored { .. } => "ignored",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let total: usize = kinds.values().sum();
+    println!("{total} recorded payloads: {kinds:?}");
+    assert!(total >= 71, "only {total}");
+    assert_eq!(kinds["ping"], 3);
+    assert_eq!(kinds["installation"], 8);
+    assert_eq!(kinds["comment"], 2);
+    assert_eq!(kinds["check_suite"], 2);
+    assert!(kinds["pull_request"] >= 9 && kinds["check_run"] >= 5, "{kinds:?}");
+}
+
+#[test]
+fn published_signatures_are_judged_as_published() {
+    let Some(folder) = contract() else {
+        println!("not checked: CHECKVALVE_GITHUB_CONTRACT names no folder of GitHub's contract");
+        return;
+    };
+    let text = std::fs::read_to_string(folder.join("signature-vectors.jsonl")).unwrap();
+    let mut checked = 0;
+    for line in text.lines() {
+        let vector: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| vector[key].as_str();
+        let (Some(id), Some(body)) = (text("id"), text("body_base64")) else { continue };
+        // A delivery that is signed while we have no secret is `web`'s: there is nothing to verify.
+        let Some(secret) = text("secret") else { continue };
+        let body =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body).unwrap();
+        let additional = vector["additional_secrets"].as_array();
+        let next = additional.and_then(|all| all.first()).and_then(Value::as_str);
+        // We take SHA-256 alone; what is valid by another algorithm is not a signature to us.
+        let wanted = text("expect") == Some("valid") && text("algorithm") == Some("sha256");
+        let verdict = secrets(secret, next).verify(text("header"), &body);
+        assert_eq!(verdict.is_ok(), wanted, "{id}: {verdict:?}");
+        checked += 1;
+    }
+    println!("{checked} published vectors");
+    assert!(checked >= 23, "only {checked}");
+}
