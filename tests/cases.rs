@@ -116,7 +116,7 @@ fn last(folder: &str) -> &str {
 #[test]
 fn no_connector_that_a_case_expects_is_missed() {
     let Some(folder) = cases() else {
-        println!("not checked: CHECKVALVE_CASES names no folder of cases");
+        eprintln!("not checked: CHECKVALVE_CASES names no folder of cases");
         return;
     };
     let inventories: BTreeMap<String, Inventory> =

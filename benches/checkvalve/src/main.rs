@@ -1,0 +1,84 @@
+//! What Checkvalve costs, every figure beside its floor: a bare program that does nothing but the
+//! operation, measured in the same run and in turn with it. Shared machines are noisy; the ratio of
+//! two neighbours is not.
+//!
+//! `scripts/bench` runs this; `docs/performance.md` keeps the figures. Everything stays on this
+//! machine (loopback, throw-away folders, a throw-away PostgreSQL), is bounded in time, and fails
+//! when an answer is wrong or an event is lost.
+
+#![recursion_limit = "256"] // a payload of GitHub's is one large `json!`
+
+mod cold;
+mod containers;
+mod docker;
+mod first_check;
+mod floors;
+mod http;
+mod intake;
+mod load;
+mod makespan;
+mod memory;
+mod payload;
+mod pipelines;
+mod postgres;
+mod process;
+mod server;
+mod stats;
+mod steps;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures Checkvalve beside bare programs that do nothing but the operation")]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+    /// How often each measurement is repeated; the default is each benchmark's own
+    #[arg(long, global = true, value_name = "N")]
+    rounds: Option<usize>,
+    /// `cargo bench` adds this by itself
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Benchmark {
+    /// Webhook deliveries acknowledged after they are durable
+    Intake,
+    /// From the webhook to the first check run at GitHub
+    FirstCheck,
+    /// What a step costs beyond its container
+    Steps,
+    /// How long whole pipelines take beyond their critical path
+    Makespan,
+    /// Resident memory, idle and under load
+    Memory,
+    /// From exec to the first accepted event
+    Cold,
+    /// A floor, which the benchmarks start as a program of its own
+    #[command(hide = true)]
+    Floor(floors::Floor),
+}
+
+fn main() -> ExitCode {
+    let Arguments { benchmark, rounds, .. } = Arguments::parse();
+    let result = match benchmark {
+        Benchmark::Intake => intake::run(rounds.unwrap_or(3)),
+        Benchmark::FirstCheck => first_check::run(rounds.unwrap_or(30)),
+        Benchmark::Steps => steps::run(rounds.unwrap_or(5)),
+        Benchmark::Makespan => makespan::run(rounds.unwrap_or(3)),
+        Benchmark::Memory => memory::run(),
+        Benchmark::Cold => cold::run(rounds.unwrap_or(10)),
+        Benchmark::Floor(floor) => floors::serve(&floor),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

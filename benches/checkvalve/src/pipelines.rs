@@ -1,0 +1,360 @@
+//! Pipelines to measure with: run by the product and, container by container, by hand. Times come
+//! from what the steps themselves print, or from whoever started the whole; never from the product.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::containers::{self, Container};
+use crate::docker::Engine;
+use crate::server::{bare, binary};
+
+/// What the reference pipelines run in; `scripts/images` makes it.
+pub(crate) const IMAGE: &str = "checkvalve-test/busybox:1";
+/// Steps at once, of both runners: more than any pipeline here can use.
+const SLOTS: &str = "8";
+
+/// One step, as the product's own `plan --json` has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) id: String,
+    needs: Vec<String>,
+    image: String,
+    script: String,
+}
+
+/// Eight steps that only sleep: together 4.0 s, their critical path (deps, unit, image, smoke,
+/// summary) 2.5 s.
+pub(crate) const REFERENCE: &[(&str, f64, &[&str])] = &[
+    ("static", 0.3, &[]),
+    ("docs", 0.2, &[]),
+    ("deps", 0.4, &[]),
+    ("unit", 0.7, &["deps"]),
+    ("contract", 1.0, &["unit"]),
+    ("image", 0.5, &["unit"]),
+    ("smoke", 0.7, &["image"]),
+    ("summary", 0.2, &["static", "docs", "contract", "smoke"]),
+];
+
+/// A repository of one connector, `unit`, in a folder of its own.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    folder: TempDir,
+    connector: String,
+}
+
+/// How long it took.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// From the start of whoever runs it to its end.
+    pub(crate) wall: Duration,
+    /// When each step began and ended by its own clock, in seconds, in the order of beginning.
+    pub(crate) marks: Vec<(String, f64, f64)>,
+}
+
+impl Run {
+    /// Between the first step's first breath and the last one's last, in milliseconds.
+    pub(crate) fn span(&self) -> f64 {
+        let begin = self.marks.iter().map(|mark| mark.1).fold(f64::INFINITY, f64::min);
+        let end = self.marks.iter().map(|mark| mark.2).fold(f64::NEG_INFINITY, f64::max);
+        (end - begin) * 1e3
+    }
+
+    /// From each beginning to the next, of steps that follow each other, in milliseconds.
+    pub(crate) fn periods(&self) -> impl Iterator<Item = f64> {
+        self.marks.iter().zip(self.marks.iter().skip(1)).map(|(a, b)| (b.1 - a.1) * 1e3)
+    }
+}
+
+const BEGIN: &str = "echo BEGIN $EPOCHREALTIME";
+const END: &str = "echo END $EPOCHREALTIME";
+
+impl Repository {
+    /// With a chain of `length` steps that do nothing.
+    pub(crate) fn chain(length: usize) -> anyhow::Result<Self> {
+        let step = |n: usize| {
+            let needs = if n == 0 { String::new() } else { format!("step-{:02}", n - 1) };
+            (format!("step-{n:02}"), 0.0, needs)
+        };
+        Self::of((0..length).map(step))
+    }
+
+    /// With [`REFERENCE`].
+    pub(crate) fn reference() -> anyhow::Result<Self> {
+        let steps = REFERENCE.iter();
+        Self::of(steps.map(|(id, sleep, needs)| ((*id).to_owned(), *sleep, needs.join(", "))))
+    }
+
+    fn of(steps: impl Iterator<Item = (String, f64, String)>) -> anyhow::Result<Self> {
+        let mut text = "version: 1\npreset: none\nconnectors:\n  - { kind: bench, match: \
+                        \"{name}/bench.txt\" }\npipelines:\n  - for: { kind: bench }\n    steps:\n"
+            .to_owned();
+        for (id, sleep, needs) in steps {
+            let sleep =
+                if sleep > 0.0 { format!("\"sleep {sleep}\", ") } else { String::new() };
+            text += &format!(
+                "      - {{ id: {id}, image: \"{IMAGE}\", network: none, needs: [{needs}], run: \
+                 [\"{BEGIN}\", {sleep}\"{END}\"] }}\n"
+            );
+        }
+        let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
+        write(&folder.path().join("work/.github/checkvalve.yml"), &text)?;
+        write(&folder.path().join("work/unit/bench.txt"), "a connector\n")?;
+        Self::committed(folder, "unit")
+    }
+
+    /// The example repository, its steps made to say when they begin and end.
+    pub(crate) fn example(connector: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
+        let work = folder.path().join("work");
+        copy(&examples()?, &work)?;
+        let file = work.join(".github/checkvalve.yml");
+        let mut marked = String::new();
+        for line in fs::read_to_string(&file)?.lines() {
+            match line.split_once("run: ") {
+                Some((before, run)) => {
+                    marked += &format!("{before}run: [\"{BEGIN}\", {run}, \"{END}\"]\n");
+                }
+                None => marked += &format!("{line}\n"),
+            }
+        }
+        write(&file, &marked)?;
+        Self::committed(folder, connector)
+    }
+
+    fn committed(folder: TempDir, connector: &str) -> anyhow::Result<Self> {
+        let work = folder.path().join("work");
+        git(&work, &["init", "--quiet", "--initial-branch=main"])?;
+        git(&work, &["add", "--all"])?;
+        let who = ["-c", "user.name=bench", "-c", "user.email=bench@example.org"];
+        git(&work, &[&who[..], &["commit", "--quiet", "--message=Bench"]].concat())?;
+        Ok(Self { folder, connector: connector.to_owned() })
+    }
+
+    fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    fn product(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(binary()?);
+        bare(&mut command);
+        command
+            .args(arguments)
+            .args(["--name", &self.connector])
+            .current_dir(self.work())
+            .env("CHECKVALVE_STATE_DIR", self.folder.path().join("state"))
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// The steps as the product plans them, in its order.
+    pub(crate) fn steps(&self) -> anyhow::Result<Vec<Step>> {
+        let output = self.product(&["plan", "--json"])?.output()?;
+        let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "checkvalve plan: {}", said());
+        let plan: Value = serde_json::from_slice(&output.stdout)?;
+        let steps = plan.pointer("/jobs/0/plan/steps").and_then(Value::as_array);
+        steps.context("a plan without steps")?.iter().map(Step::parse).collect()
+    }
+
+    /// Through `checkvalve test --executor docker`.
+    pub(crate) fn run_product(&self) -> anyhow::Result<Run> {
+        let reports = tempfile::tempdir_in(self.folder.path())?;
+        let folder = reports.path().display().to_string();
+        let mut command = self.product(&["test", "--executor", "docker"])?;
+        command.args(["--concurrency", SLOTS, "--report-dir", &folder, "--format", "plain"]);
+        let begin = Instant::now();
+        let output = command.output()?;
+        let wall = begin.elapsed();
+        ensure!(
+            output.status.success(),
+            "checkvalve test: {}: {}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let mut logs = Vec::new();
+        step_logs(reports.path(), &mut logs)?;
+        Ok(Run { wall, marks: in_order(logs)? })
+    }
+
+    /// The same containers in the same order, by hand. `at_once` false: one after the other.
+    pub(crate) fn run_by_hand(
+        &self,
+        steps: &[Step],
+        sandbox: bool,
+        at_once: bool,
+    ) -> anyhow::Result<Run> {
+        let begin = Instant::now();
+        let source = containers::source(&self.archive()?)?;
+        let (done, ended) = mpsc::channel::<anyhow::Result<(usize, String)>>();
+        let (mut logs, mut finished) = (Vec::new(), vec![false; steps.len()]);
+        let mut started = vec![false; steps.len()];
+        let settled = |finished: &[bool], step: &Step| {
+            let mut others = steps.iter().zip(finished);
+            others.all(|(other, done)| *done || !step.needs.contains(&other.id))
+        };
+        thread::scope(|scope| -> anyhow::Result<()> {
+            while finished.contains(&false) {
+                for (index, step) in steps.iter().enumerate() {
+                    let running = started.iter().filter(|s| **s).count() - logs.len();
+                    let free = at_once || running == 0;
+                    if started.get(index) == Some(&false) && free && settled(&finished, step) {
+                        started.iter_mut().skip(index).take(1).for_each(|s| *s = true);
+                        let (done, source) = (done.clone(), &source);
+                        let container = self.container(step, sandbox);
+                        scope.spawn(move || {
+                            let log = Engine::connect()
+                                .and_then(|mut engine| container.run(&mut engine, source));
+                            // Nobody listens any more once another step has failed.
+                            let _ = done.send(log.map(|log| (index, log)));
+                        });
+                    }
+                }
+                let (index, log) = ended.recv()??;
+                finished.iter_mut().skip(index).take(1).for_each(|done| *done = true);
+                let id = steps.get(index).map(|step| step.id.clone()).unwrap_or_default();
+                logs.push((id, log));
+            }
+            Ok(())
+        })?;
+        Ok(Run { wall: begin.elapsed(), marks: in_order(logs)? })
+    }
+
+    fn container(&self, step: &Step, sandbox: bool) -> Container {
+        let root = self.root();
+        let env = [
+            ("CI", "true"),
+            ("CHECKVALVE_CONNECTOR", &self.connector),
+            ("CHECKVALVE_ROOT", &root),
+            ("CHECKVALVE_OUT", "/checkvalve/out"),
+            ("CHECKVALVE_SECRETS", "/checkvalve/secrets"),
+        ];
+        Container {
+            image: step.image.clone(),
+            script: step.script.clone(),
+            workdir: format!("/workspace/{root}"),
+            env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            sandbox,
+        }
+    }
+
+    fn root(&self) -> String {
+        if self.connector == "unit" {
+            return self.connector.clone();
+        }
+        format!("airbyte-integrations/connectors/{}", self.connector)
+    }
+
+    /// The whole tree.
+    fn archive(&self) -> anyhow::Result<Vec<u8>> {
+        let output =
+            Command::new("git").args(["archive", "HEAD"]).current_dir(self.work()).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(output.stdout)
+    }
+}
+
+impl Step {
+    pub(crate) fn needs(&self) -> impl Iterator<Item = &str> {
+        self.needs.iter().map(String::as_str)
+    }
+
+    fn parse(step: &Value) -> anyhow::Result<Self> {
+        let texts = |name: &str| -> Vec<String> {
+            let all = step[name].as_array().into_iter().flatten();
+            all.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let text = |name: &str| step[name].as_str().map(str::to_owned).context("a plan's step");
+        Ok(Self {
+            id: text("id")?,
+            needs: texts("needs"),
+            image: text("image")?,
+            script: format!("exec 2>&1; {}\n", texts("run").join("\n")),
+        })
+    }
+}
+
+/// The longest way through the steps, in milliseconds, when each takes what it took in this run.
+pub(crate) fn critical_path(steps: &[Step], run: &Run) -> f64 {
+    let mut until: BTreeMap<&str, f64> = BTreeMap::new();
+    for step in steps {
+        let mark = run.marks.iter().find(|mark| mark.0 == step.id);
+        let own = mark.map_or(f64::NAN, |mark| (mark.2 - mark.1) * 1e3);
+        let before = step.needs.iter().filter_map(|id| until.get(id.as_str()));
+        until.insert(&step.id, before.copied().fold(0.0, f64::max) + own);
+    }
+    until.into_values().fold(0.0, f64::max)
+}
+
+/// `<step>/<attempt>/log.txt` anywhere below.
+fn step_logs(folder: &Path, logs: &mut Vec<(String, String)>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            step_logs(&path, logs)?;
+            continue;
+        }
+        let mut above = path.ancestors().skip(1).filter_map(|p| p.file_name()?.to_str());
+        if path.ends_with("log.txt") && above.next().is_some_and(|a| a.parse::<u32>().is_ok()) {
+            let step = above.next().unwrap_or_default().to_owned();
+            logs.push((step, fs::read_to_string(&path)?));
+        }
+    }
+    Ok(())
+}
+
+/// When each began and ended; all must have.
+fn in_order(logs: Vec<(String, String)>) -> anyhow::Result<Vec<(String, f64, f64)>> {
+    let mut marks = Vec::new();
+    for (id, log) in logs {
+        let mark = |word: &str| -> anyhow::Result<f64> {
+            let value = log.lines().find_map(|line| line.strip_prefix(word));
+            let value = value.with_context(|| format!("{id} printed no {word}: {log}"))?;
+            Ok(value.trim().parse()?)
+        };
+        let (begin, end) = (mark("BEGIN ")?, mark("END ")?);
+        marks.push((id, begin, end));
+    }
+    marks.sort_by(|a, b| a.1.total_cmp(&b.1));
+    Ok(marks)
+}
+
+/// The example repository of this source tree.
+pub(crate) fn examples() -> anyhow::Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/connectors");
+    folder.canonicalize().context("examples/connectors")
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(path.parent().context("a file in a folder")?)?;
+    Ok(fs::write(path, text)?)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new("git").args(arguments).current_dir(folder).output()?;
+    ensure!(output.status.success(), "git: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

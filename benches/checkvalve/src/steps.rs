@@ -1,0 +1,59 @@
+//! What a step costs beyond its container: a chain of steps that do nothing, through the product and
+//! by hand, in turn.
+
+use crate::pipelines::{Repository, Run};
+use crate::stats::{median, milliseconds};
+use crate::table::{self, Table};
+
+const STEPS: usize = 10;
+
+#[derive(Default)]
+struct Figures {
+    /// From one step's beginning to the next one's.
+    periods: Vec<f64>,
+    walls: Vec<f64>,
+}
+
+impl Figures {
+    fn add(&mut self, run: &Run) {
+        self.periods.extend(run.periods());
+        self.walls.push(milliseconds(run.wall));
+    }
+}
+
+pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+    let repository = Repository::chain(STEPS)?;
+    let steps = repository.steps()?;
+    let (mut plain, mut same, mut product) =
+        (Figures::default(), Figures::default(), Figures::default());
+    for _ in 0..rounds {
+        plain.add(&repository.run_by_hand(&steps, false, false)?);
+        same.add(&repository.run_by_hand(&steps, true, false)?);
+        product.add(&repository.run_product()?);
+    }
+    table::title(&format!("Steps: a chain of {STEPS} that do nothing, without network"));
+    let mut table =
+        Table::new(&["way", "ms a step", "x floor", "whole ms", "x floor", "beyond floor, ms a step"]);
+    let floor = (median(&same.periods), median(&same.walls));
+    for (name, figures) in [
+        ("raw API, the cheapest container", &plain),
+        ("floor: raw API, the product's container", &same),
+        ("checkvalve test --executor docker", &product),
+    ] {
+        let (period, wall) = (median(&figures.periods), median(&figures.walls));
+        table.row(
+            name,
+            [
+                format!("{period:.0}"),
+                format!("{:.2}", period / floor.0),
+                format!("{wall:.0}"),
+                format!("{:.2}", wall / floor.1),
+                format!("{:.1}", period - floor.0),
+            ],
+        );
+    }
+    table.print();
+    let ratio = median(&product.periods) / floor.0;
+    table::aim(&format!("a step takes {ratio:.3} of its floor (aim: at most 1.05)"), ratio <= 1.05);
+    Ok(())
+}
