@@ -233,5 +233,4 @@ fn with_parents(path: &str) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-#[path = "catalog/tests.rs"]
 mod tests;

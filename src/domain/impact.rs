@@ -360,5 +360,4 @@ fn keep_shortest(reasons: &mut Vec<Reason>) {
 }
 
 #[cfg(test)]
-#[path = "impact/tests.rs"]
 mod tests;
