@@ -136,7 +136,7 @@ async fn a_step_may_tidy_up_when_asked_to_end() {
 #[tokio::test]
 async fn daemons_end_with_the_step() {
     let Some((api, docker, place)) = set_up().await else { return };
-    let script = "(setsid sleep 1000 &) ; nohup sleep 1000 & echo done";
+    let script = "(setsid sleep 1000 &) ; (trap '' HUP; sleep 1000) & echo done";
     let step = place.step(BUSYBOX, script);
     let instance = step.labels.instance.clone();
     let begun = Instant::now();
