@@ -352,6 +352,26 @@ async fn a_failed_fetch_says_what_failed() {
 }
 
 #[tokio::test]
+async fn what_a_killed_fetch_left_is_in_nobodys_way() {
+    let origin = Repo::new();
+    let first = origin.commit("first");
+    let second = origin.commit("second");
+    let (folder, repo) = fetched(&origin, &[&first]).await;
+    let dir = folder.path().join("7.git");
+    for left in [
+        format!("refs/checkvalve/{second}.lock"),
+        "shallow.lock".to_owned(),
+        "objects/pack/tmp_pack_x".to_owned(),
+    ] {
+        std::fs::write(dir.join(left), "").unwrap();
+    }
+    std::fs::create_dir(folder.path().join("8.new")).unwrap();
+    repo.fetch(None, std::slice::from_ref(&second)).await.unwrap();
+    let beside = GitCache::new(folder.path()).repository(8, &origin.url());
+    beside.fetch(None, &[first, second]).await.unwrap();
+}
+
+#[tokio::test]
 async fn fetches_of_one_repository_do_not_collide() {
     let origin = Repo::new();
     let mut shas = Vec::new();

@@ -293,6 +293,8 @@ async fn airbyte_is_recognised_without_a_file() {
         ["airbyte-x", "source-a", "source-a-strict-encrypt", "source-broken"]
     );
     assert_eq!(found.selection.unclaimed, ["buildSrc/x"]);
+    let archived = "Changed, but archived, and so not run: `source-old`";
+    assert!(found.selection.notes.iter().any(|note| note == archived));
     assert!(found.selection.origin.starts_with("preset airbyte, recognised at "));
     assert!(found.selection.notes.iter().any(|note| note.contains("source-broken/metadata.yaml")));
 
