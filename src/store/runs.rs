@@ -94,7 +94,7 @@ statements! {
 
 impl Store {
     /// Makes the run (unplanned) and asks runs of *another* head of its pull request to cancel
-    /// ("superseded by <sha>", `superseded_by`), in one transaction. A run that exists is left as it is.
+    /// (`superseded by SHA`, `superseded_by`), in one transaction. A run that exists is left as it is.
     pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
         retried!(self.create_run_once(&run))
     }

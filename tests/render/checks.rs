@@ -111,7 +111,7 @@ fn titles_of_checkvalve() {
     checkvalve | cancelled | 1 of 2 connectors passed · b was cancelled at unit
     checkvalve | failure | Configuration error: unknown key `stepz`; did you mean `steps`?
     checkvalve | failure | Infrastructure error: the repository could not be fetched
-    checkvalve | action_required | Waiting for approval: octocat may not write to acme/connectors
+    checkvalve | action_required | Not run: octocat may not write to acme/connectors
     "#);
 }
 

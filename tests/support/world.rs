@@ -13,6 +13,9 @@ use github_simulator::{
 };
 use serde_json::Value;
 
+#[path = "manifest.rs"]
+pub mod manifest;
+
 pub const REPO: &str = "acme/connectors";
 
 /// Where steps of this world run.
@@ -44,8 +47,10 @@ impl World {
     }
 
     pub async fn with(steps: Steps, database: Option<String>, files: &[(&str, &str)]) -> Self {
-        let contract = contract();
-        let sim = Simulator::start(Config { contract, ..Config::default() }).await.unwrap();
+        // No more than a real installation would give us.
+        let (permissions, events) = manifest::granted();
+        let config = Config { contract: contract(), permissions, events, ..Config::default() };
+        let sim = Simulator::start(config).await.unwrap();
         sim.create_repository(REPO, RepositoryOptions::default()).await.unwrap();
         sim.set_permission(REPO, "ada", Permission::Write);
         let port = free_port();

@@ -127,12 +127,12 @@ fn plural(count: usize, noun: &str) -> String {
 }
 
 fn of_problem(problem: &Problem) -> String {
-    let kind = match problem.kind {
-        ProblemKind::Configuration => "Configuration error",
-        ProblemKind::Infrastructure => "Infrastructure error",
-        ProblemKind::NotTrusted => "Waiting for approval",
-    };
-    prefixed(kind, &problem.title)
+    match problem.kind {
+        ProblemKind::Configuration => prefixed("Configuration error", &problem.title),
+        ProblemKind::Infrastructure => prefixed("Infrastructure error", &problem.title),
+        // Its own words say what is awaited; nothing here is an error.
+        ProblemKind::NotTrusted => prefixed("Not run", &problem.title),
+    }
 }
 
 /// `kind: text`, not said twice.
