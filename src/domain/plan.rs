@@ -66,6 +66,7 @@ impl Plan {
     }
 
     /// The same plan, with the version that the connector's attributes give.
+    #[must_use]
     pub fn with_version(self, version: Option<String>) -> Self {
         Self { version, ..self }
     }

@@ -38,13 +38,15 @@ statements! {
     STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
 }
 
+/// Queued, running, deliveries, heads, unarchived runs; the oldest that waits, and the clock.
+type QueueRow = (i64, i64, i64, i64, i64, Option<i64>, i64);
+
 /// A metric's name, its labels and its value.
 pub type Sample = (String, Vec<(String, String)>, i64);
 
 impl Store {
     pub async fn queue(&self) -> Result<Queue, StoreError> {
-        let row: Option<(i64, i64, i64, i64, i64, Option<i64>, i64)> =
-            self.inner.main.one(QUEUE, args![]).await?;
+        let row: Option<QueueRow> = self.inner.main.one(QUEUE, args![]).await?;
         let (queued, running, deliveries, heads, unarchived, oldest, now) =
             row.ok_or_else(|| StoreError::Inconsistent("its clock has no time".to_owned()))?;
         Ok(Queue {

@@ -248,3 +248,78 @@ fn a_mass_change_keeps_within_the_limit_and_shows_the_failures_first() {
     assert!(check.summary.contains("name-599](https"), "the last failure is in the table");
     assert!(check.summary.contains(" more connectors: the run's page shows all."));
 }
+
+/// The summaries of `checkvalve` in the states that someone is woken for, one under the other.
+#[test]
+fn what_a_maintainer_reads_at_night() {
+    let passed = || with(job("source-a", vec![spec("unit", &[])]), vec![ok()]);
+    let all_passed = run(1, Trigger::PullRequest, vec![passed()]);
+    let mut nothing = run(1, Trigger::PullRequest, vec![]);
+    nothing.selection.as_mut().unwrap().unclaimed = vec!["README.txt".into()];
+    let mut unknown = run(1, Trigger::PullRequest, vec![passed()]);
+    let selection = unknown.selection.as_mut().unwrap();
+    selection.complete = false;
+    selection.because = Some("base and head have no common ancestor".into());
+    let mut timed_out = run(
+        1,
+        Trigger::PullRequest,
+        vec![with(
+            job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]),
+            vec![ended(0, 18_001, Outcome::TimedOut), skipped_for("unit")],
+        )],
+    );
+    timed_out.jobs[0].steps[0].facts.reason = Some("its limit of 30 min was reached".into());
+    let cancelled = |why: &str| {
+        let job = job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]);
+        let states = vec![ended(10, 20, Outcome::Cancelled), skipped_for("unit")];
+        let mut run = run(1, Trigger::PullRequest, vec![with(job, states)]);
+        run.cancel = Some(why.to_owned());
+        run
+    };
+    let superseded = cancelled(&format!("superseded by {}", "2f".repeat(20)));
+    let mut configuration = broken(
+        1,
+        ProblemKind::Configuration,
+        "a step has no key `neeeds`; did you mean `needs`?",
+        "The repository file is not valid:\n\n```text\n.github/checkvalve.yml:12:9: a step has no key `neeeds`\n```\n",
+    );
+    configuration.problem.as_mut().unwrap().place = Some((".github/checkvalve.yml".into(), 12));
+    let infrastructure = broken(
+        1,
+        ProblemKind::Infrastructure,
+        "Infrastructure error: the change could not be read",
+        "git could not reach github.com\n\nThis is not the connector's fault.",
+    );
+    let foreign = broken(
+        1,
+        ProblemKind::NotTrusted,
+        "Not run: eve may not write to this repository",
+        "The code of a pull request runs only when its author may write to the repository.",
+    );
+    let mut read = String::new();
+    for (state, run) in [
+        ("all passed", all_passed),
+        ("nothing affected", nothing),
+        ("change set unknown", unknown),
+        ("timed out", timed_out),
+        ("superseded", superseded),
+        ("cancelled", cancelled("cancelled by ada")),
+        ("closed", cancelled("the pull request was closed")),
+        ("configuration error", configuration),
+        ("infrastructure error", infrastructure),
+        ("not trusted", foreign),
+    ] {
+        for check in desired(&[run], &links()) {
+            let actions: Vec<&str> = check.actions.iter().map(|a| a.label.as_str()).collect();
+            let _ = writeln!(
+                read,
+                "<<< {state}: {} | {} | {}\n{}",
+                check.name,
+                check.title,
+                actions.join(", "),
+                check.summary
+            );
+        }
+    }
+    insta::assert_snapshot!(read);
+}

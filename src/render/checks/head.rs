@@ -182,7 +182,9 @@ fn reasons(own: &Run) -> String {
             .iter()
             .take(EACH)
             .map(|reason| {
-                let via: Vec<String> = reason.via.iter().take(NAMED).map(|via| code(via)).collect();
+                // A pattern that is the path itself says nothing new.
+                let via = reason.via.iter().filter(|via| **via != reason.path);
+                let via: Vec<String> = via.take(NAMED).map(|via| code(via)).collect();
                 let via = if via.is_empty() {
                     String::new()
                 } else {
