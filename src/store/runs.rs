@@ -113,7 +113,7 @@ impl Store {
         if let Some(pull) = run.pull {
             let of_others = args![run.repository.id, pull, &run.head_sha];
             let outdated: Vec<(String,)> = tx.all(OUTDATED, of_others).await?;
-            let why = format!("superseded by {}", run.head_sha.short());
+            let why = format!("superseded by {}", run.head_sha);
             for (old,) in outdated {
                 heads.extend(cancel_whole(&mut tx, &old, &why, Some(run.id)).await?.1);
             }

@@ -276,7 +276,8 @@ fn what_a_maintainer_reads_at_night() {
         run.cancel = Some(why.to_owned());
         run
     };
-    let superseded = cancelled(&format!("superseded by {}", "2f".repeat(20)));
+    let mut superseded = cancelled(&format!("superseded by {}", "2f".repeat(20)));
+    superseded.superseded_by = Some(unplanned(2, Trigger::PullRequest).id);
     let mut configuration = broken(
         1,
         ProblemKind::Configuration,
