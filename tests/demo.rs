@@ -1,5 +1,8 @@
 //! The demo, as a stranger runs it.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+#[expect(dead_code, reason = "shared with the tests of the executors")]
 #[path = "support/images.rs"]
 mod images;
 

@@ -1,6 +1,8 @@
 //! `app-manifest.yml` asks for what is used, and for nothing else: its permissions against the
 //! calls of a story that has everything in it, its events against those that are handled.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
 #[path = "support/world.rs"]
 mod world;
 

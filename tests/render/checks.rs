@@ -249,35 +249,41 @@ fn a_mass_change_keeps_within_the_limit_and_shows_the_failures_first() {
     assert!(check.summary.contains(" more connectors: the run's page shows all."));
 }
 
-/// The summaries of `checkvalve` in the states that someone is woken for, one under the other.
-#[test]
-fn what_a_maintainer_reads_at_night() {
+/// A run of `unit` and `build`, in these states.
+fn of_two(states: Vec<StepState>) -> Run {
+    let job = job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]);
+    run(1, Trigger::PullRequest, vec![with(job, states)])
+}
+
+fn stopped(why: &str) -> Run {
+    let states = vec![ended(10, 20, Outcome::Cancelled), skipped_for("unit")];
+    Run { cancel: Some(why.to_owned()), ..of_two(states) }
+}
+
+/// Runs that came to a plan, with a name for each state.
+fn planned_states() -> Vec<(&'static str, Run)> {
     let passed = || with(job("source-a", vec![spec("unit", &[])]), vec![ok()]);
-    let all_passed = run(1, Trigger::PullRequest, vec![passed()]);
     let mut nothing = run(1, Trigger::PullRequest, vec![]);
     nothing.selection.as_mut().unwrap().unclaimed = vec!["README.txt".into()];
     let mut unknown = run(1, Trigger::PullRequest, vec![passed()]);
     let selection = unknown.selection.as_mut().unwrap();
     selection.complete = false;
     selection.because = Some("base and head have no common ancestor".into());
-    let mut timed_out = run(
-        1,
-        Trigger::PullRequest,
-        vec![with(
-            job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]),
-            vec![ended(0, 18_001, Outcome::TimedOut), skipped_for("unit")],
-        )],
-    );
-    timed_out.jobs[0].steps[0].facts.reason = Some("its limit of 30 min was reached".into());
-    let cancelled = |why: &str| {
-        let job = job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]);
-        let states = vec![ended(10, 20, Outcome::Cancelled), skipped_for("unit")];
-        let mut run = run(1, Trigger::PullRequest, vec![with(job, states)]);
-        run.cancel = Some(why.to_owned());
-        run
-    };
-    let mut superseded = cancelled(&format!("superseded by {}", "2f".repeat(20)));
+    let mut superseded = stopped(&format!("superseded by {}", "2f".repeat(20)));
     superseded.superseded_by = Some(unplanned(2, Trigger::PullRequest).id);
+    vec![
+        ("all passed", run(1, Trigger::PullRequest, vec![passed()])),
+        ("nothing affected", nothing),
+        ("change set unknown", unknown),
+        ("timed out", of_two(vec![ended(0, 18_001, Outcome::TimedOut), skipped_for("unit")])),
+        ("superseded", superseded),
+        ("cancelled", stopped("cancelled by ada")),
+        ("closed", stopped("the pull request was closed")),
+    ]
+}
+
+/// Runs that came to none.
+fn broken_states() -> Vec<(&'static str, Run)> {
     let mut configuration = broken(
         1,
         ProblemKind::Configuration,
@@ -297,29 +303,22 @@ fn what_a_maintainer_reads_at_night() {
         "Not run: eve may not write to this repository",
         "The code of a pull request runs only when its author may write to the repository.",
     );
-    let mut read = String::new();
-    for (state, run) in [
-        ("all passed", all_passed),
-        ("nothing affected", nothing),
-        ("change set unknown", unknown),
-        ("timed out", timed_out),
-        ("superseded", superseded),
-        ("cancelled", cancelled("cancelled by ada")),
-        ("closed", cancelled("the pull request was closed")),
+    vec![
         ("configuration error", configuration),
         ("infrastructure error", infrastructure),
         ("not trusted", foreign),
-    ] {
+    ]
+}
+
+/// Every check in the states that someone is woken for, one under the other.
+#[test]
+fn what_a_maintainer_reads_at_night() {
+    let mut read = String::new();
+    for (state, run) in planned_states().into_iter().chain(broken_states()) {
         for check in desired(&[run], &links()) {
             let actions: Vec<&str> = check.actions.iter().map(|a| a.label.as_str()).collect();
-            let _ = writeln!(
-                read,
-                "<<< {state}: {} | {} | {}\n{}",
-                check.name,
-                check.title,
-                actions.join(", "),
-                check.summary
-            );
+            let (name, title, buttons) = (&check.name, &check.title, actions.join(", "));
+            let _ = writeln!(read, "<<< {state}: {name} | {title} | {buttons}\n{}", check.summary);
         }
     }
     insta::assert_snapshot!(read);

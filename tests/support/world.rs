@@ -1,7 +1,7 @@
 //! A world for scenarios: a simulated GitHub, the real server as a process of its own, and a small
 //! connector repository. `finish` asserts that nothing is left over.
 
-#![allow(dead_code, reason = "each scenario file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each scenario file uses a part of it")]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn free_port() -> u16 {
 }
 
 impl World {
-    /// A served repository with Ada, who may write, and a running server on SQLite.
+    /// A served repository with Ada, who may write, and a running server on `SQLite`.
     pub async fn new(steps: Steps, files: &[(&str, &str)]) -> Self {
         Self::with(steps, None, files).await
     }
