@@ -155,5 +155,16 @@ async fn drain(store: &Store) {
         while let Some(head) = store.claim_head(worker(), LONG).await.unwrap() {
             store.settle_head(head).await.unwrap();
         }
+        archive(store).await;
+    }
+}
+
+/// As if every object had its final name.
+pub(crate) async fn archive(store: &Store) {
+    for (_, job) in store.unarchived_jobs(50).await.unwrap() {
+        store.mark_job_archived(job).await.unwrap();
+    }
+    for run in store.unarchived_runs(50).await.unwrap() {
+        store.mark_run_archived(run.id).await.unwrap();
     }
 }
