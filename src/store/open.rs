@@ -239,14 +239,29 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
                 Ok(true)
             })
         })
-        .connect_with(options.statement_cache_capacity(STATEMENTS))
-        .await?;
+        .connect_with(options.clone().statement_cache_capacity(STATEMENTS))
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(no_server(&options, error).await),
+    };
     migrate_postgres(&mut *pool.acquire().await?).await?;
     let main = Pool::Postgres(pool.clone());
     let logs = Pool::Postgres(pool.clone());
     let nudges = Nudges::new();
     let listener = tokio::spawn(nudges.clone().listen(pool));
     Ok(store(main, logs, nudges, Some(listener.abort_handle())))
+}
+
+/// A pool only says that it waited in vain; one connection says why.
+async fn no_server(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let tried = tokio::time::timeout(Duration::from_secs(5), PgConnection::connect_with(options));
+    let problem = match tried.await {
+        Ok(Err(error)) => error.to_string(),
+        Ok(Ok(_)) | Err(_) => error.to_string(),
+    };
+    let server = format!("{}:{}", options.get_host(), options.get_port());
+    StoreError::Server { server, problem }
 }
 
 /// Webhooks are stored about twice as fast with lz4 as with `PostgreSQL`'s own compression; a server

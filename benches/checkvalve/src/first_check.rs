@@ -7,9 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use github_simulator::{
-    Call, Change, Commit, OpenPull, Permission, RepositoryOptions, Simulator,
-};
+use github_simulator::{Call, Change, Commit, OpenPull, Permission, RepositoryOptions, Simulator};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -56,9 +54,8 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     }
     let token = token(&github, installation)?;
     let api = github.address()?;
-    let committing = |name: &str| {
-        Floor::committing(&format!("sqlite:{}", folder.path().join(name).display()))
-    };
+    let committing =
+        |name: &str| Floor::committing(&format!("sqlite:{}", folder.path().join(name).display()));
     let cache = folder.path().join("cache.git");
     clone(&github, &cache)?;
     let (_bare, bare) = committing("bare.db").checking(api, &token, None).start()?;
