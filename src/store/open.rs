@@ -158,14 +158,23 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .before_acquire(|conn, _| Box::pin(usable(conn)))
         .connect_with(options.clone())
         .await
         .map_err(explain)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
+        .before_acquire(|conn, _| Box::pin(usable(conn)))
         .connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Pool::Sqlite { writer, readers, file: Arc::from(file) })
+}
+
+/// When the disk is full `SQLite` itself ends the transaction (<https://www.sqlite.org/lang_transaction.html>,
+/// "automatic rollback"); the driver's own rollback then fails, and it takes the transaction to be open for
+/// ever. Such a connection is replaced: otherwise nothing is written until a restart, with space or without.
+async fn usable(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    Ok(!conn.is_in_transaction())
 }
 
 /// Makes the file and its folder readable for us alone. `SQLite` gives its `-wal` and `-shm` files
