@@ -5,6 +5,8 @@
 mod bad;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "support/mounts.rs"]
+mod mounts;
 #[path = "cli/select.rs"]
 mod select;
 #[path = "cli/test.rs"]

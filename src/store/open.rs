@@ -1,5 +1,6 @@
 //! Opening and migrating a database.
 
+use std::future::ready;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,14 +159,14 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .before_acquire(|conn, _| Box::pin(usable(conn)))
+        .before_acquire(|conn, _| Box::pin(ready(Ok(usable(conn)))))
         .connect_with(options.clone())
         .await
         .map_err(explain)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
-        .before_acquire(|conn, _| Box::pin(usable(conn)))
+        .before_acquire(|conn, _| Box::pin(ready(Ok(usable(conn)))))
         .connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Pool::Sqlite { writer, readers, file: Arc::from(file) })
 }
@@ -173,8 +174,8 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
 /// When the disk is full `SQLite` itself ends the transaction (<https://www.sqlite.org/lang_transaction.html>,
 /// "automatic rollback"); the driver's own rollback then fails, and it takes the transaction to be open for
 /// ever. Such a connection is replaced: otherwise nothing is written until a restart, with space or without.
-async fn usable(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    Ok(!conn.is_in_transaction())
+fn usable(conn: &SqliteConnection) -> bool {
+    !conn.is_in_transaction()
 }
 
 /// Makes the file and its folder readable for us alone. `SQLite` gives its `-wal` and `-shm` files

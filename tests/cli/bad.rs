@@ -2,13 +2,11 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::Command;
 
-use checkvalve::ambient;
 use github_simulator::{Config, Simulator};
 
 use super::bench::{Answer, Bench, answer};
+use super::mounts::Mount;
 
 /// All that `serve` needs.
 async fn complete() -> Vec<(&'static str, String)> {
@@ -180,46 +178,8 @@ async fn a_state_folder_that_is_read_only_is_3_with_the_mend() {
     let complete = complete().await;
     bench.run(&["migrate"]).exits(0);
     let state = bench.place("state");
-    let Some(_locked) = ReadOnly::make(&state) else { return };
+    let Some(_mount) = Mount::read_only(&state) else { return };
     let place = state.display().to_string();
     serve(&bench, &complete, &[]).exits(3).complains(&[&place, "read-only"]);
     bench.run(&["migrate"]).exits(3).complains(&[&place, "read-only"]);
-}
-
-/// A folder that can't be written to until this is dropped: by its mode, or for root, whom modes do
-/// not bind, by a mount.
-struct ReadOnly<'a>(&'a Path);
-
-impl<'a> ReadOnly<'a> {
-    /// `None` where root may not mount, which is said.
-    fn make(path: &'a Path) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            for place in [path.join("process-0.lock"), path.to_owned()] {
-                std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o500)).unwrap();
-            }
-            return Some(Self(path));
-        }
-        let mount = |args: &[&str]| {
-            Command::new("mount").args(args).arg(path).status().is_ok_and(|done| done.success())
-        };
-        if !mount(&["--bind", &path.display().to_string()]) {
-            let required = ambient::env("CHECKVALVE_REQUIRE").as_deref() == Some("all");
-            assert!(!required, "this needs the right to mount");
-            eprintln!("SKIPPED: this needs the right to mount");
-            return None;
-        }
-        let mounted = Self(path);
-        assert!(mount(&["--options", "remount,bind,ro"]));
-        Some(mounted)
-    }
-}
-
-impl Drop for ReadOnly<'_> {
-    fn drop(&mut self) {
-        if rustix::process::geteuid().is_root() {
-            let _ = Command::new("umount").arg(self.0).status();
-        } else {
-            let _ = std::fs::set_permissions(self.0, std::fs::Permissions::from_mode(0o700));
-        }
-    }
 }

@@ -143,7 +143,10 @@ fn scripts_that_know_the_old_name_go_on_working() {
         .exits(2)
         .complains(&["--use-remote-secrets=false"]);
     bench.run(&["test", "--is-ci", "--is-local", "--all"]).exits(2);
-    // Nobody pushed it, and the origin is nowhere: what is tested could not be had.
+    // The commit that is tested was never pushed.
+    bench.git(&["remote", "set-url", "origin", "/nowhere/connectors.git"]);
+    bench.write("tools/new.py", "#\n");
+    bench.commit("Not pushed");
     bench
         .run(&["test", "--is-ci", "--executor", "host", "--name", "source-weather"])
         .exits(3)
