@@ -178,7 +178,7 @@ async fn reports(
     if args.run.is_ci {
         let state = settings.state_dir(ambient::env)?;
         let url: BlobsUrl = settings.store_url(&state).parse()?;
-        let blobs = Blobs::open(&url).await?;
+        let blobs = Blobs::open(&url, |name| settings.text(name).map(str::to_owned)).await?;
         let prefix = objects::run_prefix(&run);
         let dir = args.run.report_dir.clone().unwrap_or_else(|| PathBuf::from("/nonexistent"));
         for (name, bytes, kind) in report_files(&run, &dir, &links).await {
