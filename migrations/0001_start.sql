@@ -27,7 +27,7 @@ create table deliveries (
     handled_at BIGINT,
     body BYTEA not null
 );
-create index deliveries_waiting on deliveries (received_at, guid) where state = 'waiting';
+create index deliveries_waiting on deliveries (state, received_at, guid) where state = 'waiting';
 create index deliveries_received on deliveries (received_at, event, state);
 
 create table pulls (
@@ -85,6 +85,7 @@ create index runs_unplanned on runs (priority, created_at) where planned_at is n
 create index runs_unconcluded on runs (repository_id, pull) where state <> 'concluded';
 create index runs_unarchived on runs (concluded_at) where archived_at is null and state = 'concluded';
 create index runs_concluded on runs (concluded_at);
+create index runs_counted on runs (triggered_by, conclusion, state);
 
 create table jobs (
     id TEXT primary key,
@@ -135,6 +136,7 @@ create table steps (
     check ((state = 'skipped') = (skipped is not null))
 );
 create index steps_run on steps (run_id);
+create index steps_counted on steps (state, outcome);
 
 -- A head commit and how far GitHub has been told about it.
 create table heads (

@@ -27,7 +27,6 @@ fn cases() -> Option<PathBuf> {
         Some("cases"),
         "CHECKVALVE_CASES is not set"
     );
-    println!("not checked: CHECKVALVE_CASES names no folder of cases");
     None
 }
 
@@ -116,7 +115,10 @@ fn last(folder: &str) -> &str {
 
 #[test]
 fn no_connector_that_a_case_expects_is_missed() {
-    let Some(folder) = cases() else { return };
+    let Some(folder) = cases() else {
+        eprintln!("not checked: CHECKVALVE_CASES names no folder of cases");
+        return;
+    };
     let inventories: BTreeMap<String, Inventory> =
         lines(&folder.join("airbyte-inventory.jsonl.gz"))
             .iter()

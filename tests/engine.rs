@@ -1,6 +1,6 @@
 //! The engine over a scripted executor, over real processes and over real containers.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/images.rs"]
 mod images;
@@ -307,7 +307,7 @@ async fn a_spool_that_cannot_be_written_is_ours() {
 
 #[tokio::test]
 async fn containers_run_beside_each_other_and_end_with_their_limit() {
-    if images::engine().await.is_none() {
+    if !images::ready().await {
         return;
     }
     let place = Place::new();

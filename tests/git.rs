@@ -101,7 +101,7 @@ async fn odd_names_arrive_as_they_are() {
     let tar = tempfile::NamedTempFile::new().unwrap();
     let all = Inputs { paths: vec![String::new()], globs: Vec::new() };
     repo.export(&head, &all, tar.path()).await.unwrap();
-    assert!(unpacked(tar.path()).contains_key(&b"latin\xe9.txt".to_vec()));
+    assert!(unpacked(tar.path()).contains_key(b"latin\xe9.txt".as_slice()));
 }
 
 #[tokio::test]
@@ -349,6 +349,26 @@ async fn a_failed_fetch_says_what_failed() {
     let error = cache.repository(3, &away).fetch(Some(&token), std::slice::from_ref(&there)).await;
     assert!(matches!(error, Err(GitError::Network { .. })), "{error:?}");
     assert!(!format!("{error:?}").contains("not-a-real-token"));
+}
+
+#[tokio::test]
+async fn what_a_killed_fetch_left_is_in_nobodys_way() {
+    let origin = Repo::new();
+    let first = origin.commit("first");
+    let second = origin.commit("second");
+    let (folder, repo) = fetched(&origin, &[&first]).await;
+    let dir = folder.path().join("7.git");
+    for left in [
+        format!("refs/checkvalve/{second}.lock"),
+        "shallow.lock".to_owned(),
+        "objects/pack/tmp_pack_x".to_owned(),
+    ] {
+        std::fs::write(dir.join(left), "").unwrap();
+    }
+    std::fs::create_dir(folder.path().join("8.new")).unwrap();
+    repo.fetch(None, std::slice::from_ref(&second)).await.unwrap();
+    let beside = GitCache::new(folder.path()).repository(8, &origin.url());
+    beside.fetch(None, &[first, second]).await.unwrap();
 }
 
 #[tokio::test]

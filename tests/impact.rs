@@ -53,19 +53,19 @@ fn monorepo() -> (Repo, Sha) {
 
 async fn plan_head(repo: &Repo, base: &Sha, scope: &Scope) -> Result<Planned, PlanningError> {
     let head = repo.commit("head");
-    let (_folder, bare) = fetched(repo, base, &head).await;
-    plan(&bare, base, &head, scope).await
+    let (_folder, cached) = fetched(repo, base, &head).await;
+    plan(&cached, base, &head, scope).await
 }
 
 async fn fetched(repo: &Repo, base: &Sha, head: &Sha) -> (tempfile::TempDir, BareRepo) {
     let folder = tempfile::tempdir().unwrap();
-    let bare = GitCache::new(folder.path()).repository("r", &repo.url());
-    bare.fetch(None, &[base.clone(), head.clone()]).await.unwrap();
-    (folder, bare)
+    let cached = GitCache::new(folder.path()).repository("r", &repo.url());
+    cached.fetch(None, &[base.clone(), head.clone()]).await.unwrap();
+    (folder, cached)
 }
 
-fn names(planned: &Planned) -> Vec<&str> {
-    planned.jobs.iter().map(|job| job.connector.as_str()).collect()
+fn names(found: &Planned) -> Vec<&str> {
+    found.jobs.iter().map(|job| job.connector.as_str()).collect()
 }
 
 fn reason(path: &str, rule: Rule, via: &[&str]) -> Reason {
@@ -77,10 +77,10 @@ async fn a_change_in_one_connector_plans_that_one() {
     let (repo, base) = monorepo();
     repo.write("connectors/source-a/main.py", "changed");
     repo.write("README.md", "ignored");
-    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
-    assert_eq!(names(&planned), ["source-a"]);
-    let job = &planned.jobs[0];
+    assert_eq!(names(&found), ["source-a"]);
+    let job = &found.jobs[0];
     assert_eq!(job.reasons, [reason("connectors/source-a/main.py", Rule::Root, &[])]);
     assert_eq!(job.change, ChangeKind::Modified);
     let steps: Vec<&str> = job.plan.steps().iter().map(|step| step.id.as_str()).collect();
@@ -94,10 +94,10 @@ async fn a_change_in_one_connector_plans_that_one() {
         ["fixtures/{name}/**", "shared/**", "tests/*/source-a/**"]
             .map(|glob| glob.replace("{name}", "source-a"))
     );
-    let selection = &planned.selection;
+    let selection = &found.selection;
     assert_eq!((selection.files, selection.ignored, selection.complete), (2, 1, true));
     assert!(selection.origin.starts_with(".github/checkvalve.yml at "), "{}", selection.origin);
-    assert_eq!(planned.merge_base, Some(base));
+    assert_eq!(found.merge_base, Some(base));
 }
 
 #[tokio::test]
@@ -105,12 +105,12 @@ async fn shared_code_reaches_its_users_and_says_which_have_no_pipeline() {
     let (repo, base) = monorepo();
     repo.write("shared/util.py", "y");
     repo.write("fixtures/source-b/data.json", "{}");
-    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
-    assert_eq!(names(&planned), ["source-a", "source-b"]);
-    assert_eq!(planned.selection.without_pipeline, ["tool-c"]);
+    assert_eq!(names(&found), ["source-a", "source-b"]);
+    assert_eq!(found.selection.without_pipeline, ["tool-c"]);
     assert_eq!(
-        planned.jobs[1].reasons,
+        found.jobs[1].reasons,
         [
             reason("fixtures/source-b/data.json", Rule::Impact, &["fixtures/{name}/**"]),
             reason("shared/util.py", Rule::Impact, &["shared/**"]),
@@ -129,8 +129,8 @@ async fn what_nothing_claims_selects_everything_and_docs_alone_nothing() {
 
     let (repo, base) = monorepo();
     repo.write("docs/page.md", "x");
-    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
-    assert_eq!((names(&planned).len(), planned.selection.ignored), (0, 1));
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    assert_eq!((names(&found).len(), found.selection.ignored), (0, 1));
 }
 
 #[tokio::test]
@@ -139,14 +139,14 @@ async fn removed_added_and_moved_connectors() {
     repo.git(&["rm", "-r", "--quiet", "connectors/source-b"]);
     repo.write("connectors/source-n/pyproject.toml", "");
     repo.git(&["mv", "connectors/source-a/main.py", "connectors/tool-c/from_a.py"]);
-    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
 
-    assert_eq!(planned.selection.removed, ["source-b"]);
+    assert_eq!(found.selection.removed, ["source-b"]);
     let changes: BTreeMap<&str, ChangeKind> =
-        planned.jobs.iter().map(|job| (job.connector.as_str(), job.change)).collect();
+        found.jobs.iter().map(|job| (job.connector.as_str(), job.change)).collect();
     let expected = [("source-a", ChangeKind::Modified), ("source-n", ChangeKind::Added)];
     assert_eq!(changes, BTreeMap::from(expected));
-    assert_eq!(planned.selection.without_pipeline, ["tool-c"]);
+    assert_eq!(found.selection.without_pipeline, ["tool-c"]);
 }
 
 #[tokio::test]
@@ -165,8 +165,8 @@ async fn a_pull_request_cannot_ignore_its_way_to_green() {
         ".github/checkvalve.yml",
         FILE.replace("connectors/{name}/py", "connectors/x-{name}/py"),
     );
-    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
-    assert!(names(&planned).contains(&"source-a"));
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    assert!(names(&found).contains(&"source-a"));
 }
 
 #[tokio::test]
@@ -232,10 +232,10 @@ async fn unclaimed_may_be_an_error() {
 async fn unrelated_histories_select_everything() {
     let (repo, base) = monorepo();
     repo.git(&["checkout", "--quiet", "--orphan", "unrelated"]);
-    let planned = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
-    assert_eq!(names(&planned), ["source-a", "source-b"]);
-    assert!(!planned.selection.complete && planned.selection.because.is_some());
-    assert_eq!(planned.jobs[0].reasons, [reason("*", Rule::Everything, &[])]);
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    assert_eq!(names(&found), ["source-a", "source-b"]);
+    assert!(!found.selection.complete && found.selection.because.is_some());
+    assert_eq!(found.jobs[0].reasons, [reason("*", Rule::Everything, &[])]);
 }
 
 #[tokio::test]
@@ -293,6 +293,8 @@ async fn airbyte_is_recognised_without_a_file() {
         ["airbyte-x", "source-a", "source-a-strict-encrypt", "source-broken"]
     );
     assert_eq!(found.selection.unclaimed, ["buildSrc/x"]);
+    let archived = "Changed, but archived, and so not run: `source-old`";
+    assert!(found.selection.notes.iter().any(|note| note == archived));
     assert!(found.selection.origin.starts_with("preset airbyte, recognised at "));
     assert!(found.selection.notes.iter().any(|note| note.contains("source-broken/metadata.yaml")));
 
@@ -305,4 +307,187 @@ async fn airbyte_is_recognised_without_a_file() {
         twin.reasons,
         [reason("docs/integrations/sources/a.md", Rule::Impact, &["source-a"])]
     );
+}
+
+/// The commands, as a program's user has them.
+mod commands {
+    use checkvalve::cli::affected::{self, AffectedArgs};
+    use checkvalve::cli::list::{self, ListArgs};
+    use checkvalve::cli::plan::{self, PlanArgs};
+    use checkvalve::cli::select::{CliError, Global, SelectArgs};
+    use serde_json::{Value, json};
+
+    use super::{Repo, monorepo};
+
+    fn global(repo: &Repo) -> Global {
+        Global { repo: Some(repo.path().to_owned()), ..Global::default() }
+    }
+
+    async fn affected(repo: &Repo, args: &AffectedArgs) -> Result<String, CliError> {
+        let mut out = Vec::new();
+        affected::run(args, &global(repo), &mut out).await?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    fn main() -> String {
+        "main".to_owned()
+    }
+
+    #[tokio::test]
+    async fn affected_answers_in_the_promised_json() {
+        let (repo, base) = monorepo();
+        repo.git(&["rm", "-r", "--quiet", "connectors/source-b"]);
+        repo.write("connectors/source-a/main.py", "changed");
+        repo.write("notes.md", "ignored");
+        let head = repo.commit("head");
+        let args = AffectedArgs {
+            base: Some(main()),
+            head: Some("HEAD".to_owned()),
+            json: true,
+            explain: None,
+        };
+        let answer: Value = serde_json::from_str(&affected(&repo, &args).await.unwrap()).unwrap();
+        let reason = |path: &str| json!({"path": path, "rule": "root", "via": []});
+        let expected = json!({
+            "base": base.as_str(), "head": head.as_str(), "merge_base": base.as_str(),
+            "complete": true, "files": 4,
+            "connectors": [
+                {"name": "source-a", "root": "connectors/source-a", "change": "modified",
+                 "reasons": [reason("connectors/source-a/main.py")]},
+                {"name": "source-b", "root": "connectors/source-b", "change": "removed",
+                 "reasons": [reason("connectors/source-b/main.py"), reason("connectors/source-b/pyproject.toml")]},
+            ],
+            "unclaimed": [],
+        });
+        assert_eq!(answer, expected);
+    }
+
+    #[tokio::test]
+    async fn affected_explains_who_is_not() {
+        let (repo, _) = monorepo();
+        repo.write("connectors/source-a/main.py", "changed, and not committed");
+        let args = AffectedArgs {
+            base: Some(main()),
+            explain: Some("tool-c".to_owned()),
+            ..AffectedArgs::default()
+        };
+        let text = affected(&repo, &args).await.unwrap();
+        assert_eq!(
+            text,
+            "tool-c is not selected\nrules that looked at it:\n  \
+             root connectors/tool-c: none of 1 changed path lies in it\n  \
+             owns docs/tool-c.rst: none of 1 changed path matches\n  \
+             owns tests/*/tool-c/**: none of 1 changed path matches\n  \
+             impact shared/**: none of 1 changed path matches\n  \
+             impact fixtures/{name}/**: none of 1 changed path matches\n  \
+             unclaimed: every changed path is claimed or ignored\n"
+        );
+        let args = AffectedArgs { base: Some(main()), ..AffectedArgs::default() };
+        let text = affected(&repo, &args).await.unwrap();
+        assert!(text.starts_with("1 connector affected by 1 changed file\n"), "{text}");
+        let args = AffectedArgs { explain: Some("tool-d".to_owned()), ..args };
+        let error = affected(&repo, &args).await.unwrap_err();
+        assert_eq!(
+            (error.status(), error.to_string().contains("did you mean `tool-c`?")),
+            (2, true)
+        );
+    }
+
+    fn names(values: &[&str]) -> Vec<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    async fn listed(repo: &Repo, select: SelectArgs) -> Result<Vec<String>, CliError> {
+        let mut out = Vec::new();
+        list::run(&ListArgs { select, json: true }, &global(repo), &mut out).await?;
+        let answer: Value = serde_json::from_slice(&out).unwrap();
+        let connectors = answer["connectors"].as_array().unwrap().iter();
+        Ok(connectors.map(|c| c["name"].as_str().unwrap().to_owned()).collect())
+    }
+
+    #[tokio::test]
+    async fn selection_is_and_between_kinds_and_or_within() {
+        let (repo, _) = monorepo();
+        repo.write("connectors/source-a/main.py", "changed");
+        let of = |name: &[&str]| SelectArgs { name: names(name), ..SelectArgs::default() };
+        let python = SelectArgs { kind: names(&["python"]), ..SelectArgs::default() };
+        let modified = SelectArgs { modified: true, base: Some(main()), ..SelectArgs::default() };
+        let all = SelectArgs { all: true, ..SelectArgs::default() };
+        for (select, expected) in [
+            (of(&["source-a", "TOOL-C"]), vec!["source-a", "tool-c"]),
+            (python.clone(), vec!["source-a", "source-b", "tool-c"]),
+            (SelectArgs { kind: names(&["go"]), ..of(&["source-a"]) }, vec![]),
+            (SelectArgs { language: names(&["cobol"]), ..all.clone() }, vec![]),
+            (modified.clone(), vec!["source-a"]),
+            (SelectArgs { name: names(&["source-b"]), ..modified.clone() }, vec![]),
+            (all.clone(), vec!["source-a", "source-b", "tool-c"]),
+        ] {
+            assert_eq!(listed(&repo, select).await.unwrap(), expected);
+        }
+        for (select, expected) in [
+            (SelectArgs::default(), "say which connectors"),
+            (of(&["source-aa"]), "did you mean `source-a`?"),
+            (SelectArgs { base: None, ..modified }, "give `--base REF`"),
+        ] {
+            let error = listed(&repo, select).await.unwrap_err();
+            assert_eq!(error.status(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn plans_are_printed_and_drawn() {
+        let (repo, _) = monorepo();
+        let select = |name: &[&str]| SelectArgs { name: names(name), ..SelectArgs::default() };
+        let run = async |args: PlanArgs| {
+            let mut out = Vec::new();
+            let draw =
+                |plan: &checkvalve::domain::plan::Plan| format!("<svg>{}</svg>", plan.connector());
+            plan::run(&args, &global(&repo), draw, &mut out)
+                .await
+                .map(|()| String::from_utf8(out).unwrap())
+        };
+        let two = PlanArgs { select: select(&["source-a", "tool-c"]), ..PlanArgs::default() };
+        let text = run(two.clone()).await.unwrap();
+        assert!(
+            text.contains(
+                "  report: python:3.11 · at most 30 min 00 s · after unit, lint · always\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("no pipeline is for: tool-c\n"), "{text}");
+        let json = run(PlanArgs { json: true, ..two }).await.unwrap();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["jobs"][0]["plan"]["steps"][2]["needs"], json!(["unit", "lint"]));
+
+        let svg = repo.path().join("plan.svg");
+        let drawn = PlanArgs { select: select(&["source-a"]), svg: Some(svg.clone()), json: false };
+        run(drawn).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&svg).unwrap(), "<svg>source-a</svg>");
+        let both =
+            PlanArgs { select: select(&["source-a", "source-b"]), svg: Some(svg), json: false };
+        assert_eq!(run(both).await.unwrap_err().status(), 2);
+    }
+
+    #[tokio::test]
+    async fn another_file_may_stand_in_for_the_repositorys() {
+        let (repo, _) = monorepo();
+        let file = repo.write("elsewhere.yml", "components: [{ name: only, include: [shared] }]\n");
+        let global = Global { pipelines: Some(file), ..global(&repo) };
+        let mut out = Vec::new();
+        let select = SelectArgs { all: true, ..SelectArgs::default() };
+        list::run(&ListArgs { select: select.clone(), json: false }, &global, &mut out)
+            .await
+            .unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "only  shared\n");
+
+        repo.write("elsewhere.yml", "components: 7\n");
+        let error = list::run(&ListArgs { select, json: false }, &global, &mut Vec::new()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.status(), 2);
+        assert!(
+            error.to_string().contains("elsewhere.yml:1:13: `components` wants a list"),
+            "{error}"
+        );
+    }
 }

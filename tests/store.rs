@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/chaos.rs"]
+mod chaos;
 #[path = "store/checks.rs"]
 mod checks;
 #[path = "store/deliveries.rs"]
@@ -96,10 +98,13 @@ stories! {
         a_head_comes_back_when_it_is_due,
         intents_survive_and_are_found_by_githubs_id,
         comments_are_answered_once;
+    chaos:
+        everything_at_once_settles;
     maintenance:
         every_statement_is_prepared,
         idle_is_said_only_when_nothing_is_left,
         retention_forgets_what_is_old,
+        a_forgotten_head_does_not_stay_due,
         objects_get_their_final_names_once,
         a_named_lease_has_one_holder,
         two_processes_may_open_at_once,

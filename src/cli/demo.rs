@@ -33,7 +33,7 @@ const TITLE: &str = "Know cancelled orders, finer wind, and Kuwaiti dinars";
 /// The image of the example's steps; `scripts/images` makes it.
 const IMAGE: &str = "checkvalve-example/python:1";
 /// Longer than the example takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -151,7 +151,7 @@ fn files(dir: &Dir<'_>) -> Vec<(String, Change)> {
     let mut files = Vec::new();
     for file in dir.files() {
         let path = file.path().display().to_string();
-        if !path.ends_with(".pyc") {
+        if !path.contains("__pycache__") {
             files.push((path, Change::Write(file.contents().to_vec())));
         }
     }

@@ -1,7 +1,7 @@
 //! `serve` and `worker`: the loops put together.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -197,25 +197,31 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
     let common = connect(settings, &state, links).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let executors = Arc::new(executors(settings, &state, parts).await?);
-    let reaper = match executors.as_ref() {
+    let executors = executors(settings, &state, parts).await?;
+    let reaper = match &executors {
         Some(Executors::Docker(docker)) => Some(docker.reaper()),
         Some(Executors::Host(_)) | None => None,
     };
     let janitor = janitor(settings, &common, reaper)?;
     common.store.expire_leases_of(common.worker).await?;
-    janitor.reap().await.unwrap_or_else(|error| {
+    if let Err(error) = janitor.reap().await {
         warn!("containers of an earlier process were not looked at: {error:#}");
-        false
-    });
+    }
+    let setup = Setup {
+        settings,
+        state: &state,
+        common: &common,
+        executors: executors.as_ref(),
+        tasks: &tasks,
+        stop: &stop,
+    };
     if let Some(listener) = listener {
-        let loops = (&tasks, &stop);
-        serve(settings, &state, &common, executors.as_ref().as_ref(), listener, loops)?;
+        serve(setup, listener)?;
     }
     if parts.workers > 0 {
-        work(settings, &state, &common, executors, (&tasks, &stop), parts.workers)?;
+        work(setup, parts.workers)?;
     }
-    clean(&common, &janitor, &tasks, &stop);
+    clean(setup, &janitor);
     let (store, worker) = (common.store.clone(), common.worker);
     tasks.spawn(hold(state, stop.clone()));
     Ok(Running { address, links: common.links, store, worker, stop, tasks, janitor })
@@ -229,12 +235,10 @@ async fn hold(state: StateDir, stop: CancellationToken) {
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| {
-        let mend = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another program has that port; stop it, or choose another with --listen"
-            }
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need privileges",
-            _ => "choose another address with --listen",
+        let mend = if error.kind() == io::ErrorKind::AddrInUse {
+            "another program has that port; stop it, or choose another with --listen"
+        } else {
+            "choose another address with --listen; ports below 1024 need privileges"
         };
         anyhow::anyhow!("can't listen on {listen}: {error} ({mend})")
     })
@@ -294,79 +298,89 @@ fn janitor(
     })
 }
 
-type Loops<'a> = (&'a TaskTracker, &'a CancellationToken);
+/// What a part of the program is put together from.
+#[derive(Clone, Copy)]
+struct Setup<'a> {
+    settings: &'a Settings,
+    state: &'a StateDir,
+    common: &'a Common,
+    executors: Option<&'a Executors>,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
 
-fn serve(
-    settings: &Settings,
-    state: &StateDir,
-    common: &Common,
-    executors: Option<&Executors>,
-    listener: TcpListener,
-    (tasks, stop): Loops<'_>,
-) -> anyhow::Result<()> {
+impl Setup<'_> {
+    /// Starts a loop that ends with everything else.
+    fn start<F, W>(&self, rhythm: Rhythm, topic: Option<Topic>, pass: F)
+    where
+        F: FnMut() -> W + Send + 'static,
+        W: Future<Output = anyhow::Result<bool>> + Send + 'static,
+    {
+        let nudge = topic.map(|topic| self.common.store.nudge(topic));
+        self.tasks.spawn(drive(rhythm, nudge, self.stop.clone(), pass));
+    }
+}
+
+fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
+    let Setup { settings, common, .. } = setup;
+    let address = listener.local_addr()?;
+    let router = web::router(web(setup)?);
+    setup.tasks.spawn(web::serve(listener, router, setup.stop.clone()));
     let served = Arc::new(settings.repositories()?);
-    let (store, github) = (common.store.clone(), common.github.clone());
+    let (store, github) = (&common.store, &common.github);
     let intake = Intake { store: store.clone(), github: github.clone(), served };
     let planner =
         Planner { store: store.clone(), sources: common.sources.clone(), worker: common.worker };
     let publisher = Publisher {
         store: store.clone(),
-        github,
+        github: github.clone(),
         links: common.links.clone(),
         worker: common.worker,
     };
-    let next = settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT");
-    let secrets = WebhookSecrets::new(settings.webhook_secret()?, next);
-    let health: Arc<dyn Health> = match executors {
-        Some(Executors::Docker(docker)) => Arc::new(EngineHealth { docker: docker.clone() }),
-        Some(Executors::Host(_)) | None => Arc::new(NoEngine),
-    };
-    let web = Web {
-        store: store.clone(),
-        blobs: common.blobs.clone(),
-        links: common.links.clone(),
-        webhook_secrets: Arc::new(secrets),
-        api_token: settings.secret("CHECKVALVE_API_TOKEN"),
-        key: Arc::new(state.key(settings)?),
-        health,
-        metrics: Arc::default(),
-        stop: stop.clone(),
-    };
-    let address = listener.local_addr()?;
-    tasks.spawn(web::serve(listener, web::router(web), stop.clone()));
     // Several at once, so that one slow repository does not hold up the others.
     for _ in 0..4 {
         let (intake, planner, publisher) = (intake.clone(), planner.clone(), publisher.clone());
         let each = |name| Rhythm { name, period: Duration::from_secs(2) };
-        let nudge = Some(store.nudge(Topic::Deliveries));
-        tasks.spawn(drive(each("intake"), nudge, stop.clone(), move || {
+        setup.start(each("intake"), Some(Topic::Deliveries), move || {
             let intake = intake.clone();
             async move { intake.pass().await }
-        }));
-        let nudge = Some(store.nudge(Topic::Planning));
-        tasks.spawn(drive(each("planner"), nudge, stop.clone(), move || {
+        });
+        setup.start(each("planner"), Some(Topic::Planning), move || {
             let planner = planner.clone();
             async move { planner.pass().await }
-        }));
-        let nudge = Some(store.nudge(Topic::Heads));
-        tasks.spawn(drive(each("publisher"), nudge, stop.clone(), move || {
+        });
+        setup.start(each("publisher"), Some(Topic::Heads), move || {
             let publisher = publisher.clone();
             async move { publisher.pass().await }
-        }));
+        });
     }
     info!("listening on http://{address}, seen from outside as {}", common.links.public);
     Ok(())
 }
 
-fn work(
-    settings: &Settings,
-    state: &StateDir,
-    common: &Common,
-    executors: Arc<Option<Executors>>,
-    (tasks, stop): Loops<'_>,
-    workers: usize,
-) -> anyhow::Result<()> {
-    let Some(executor) = executors.as_ref().clone() else { bail!("there is no executor") };
+fn web(setup: Setup<'_>) -> anyhow::Result<Web> {
+    let Setup { settings, common, .. } = setup;
+    let next = settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT");
+    let health: Arc<dyn Health> = match setup.executors {
+        Some(Executors::Docker(docker)) => Arc::new(EngineHealth { docker: docker.clone() }),
+        Some(Executors::Host(_)) | None => Arc::new(NoEngine),
+    };
+    Ok(Web {
+        store: common.store.clone(),
+        blobs: common.blobs.clone(),
+        links: common.links.clone(),
+        webhook_secrets: Arc::new(WebhookSecrets::new(settings.webhook_secret()?, next)),
+        api_token: settings.secret("CHECKVALVE_API_TOKEN"),
+        key: Arc::new(setup.state.key(settings)?),
+        health,
+        metrics: Arc::default(),
+        stop: setup.stop.clone(),
+    })
+}
+
+fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
+    let Setup { settings, state, common, .. } = setup;
+    let executor = setup.executors.context("there is nothing to run steps with")?.clone();
     let spool = state.spool()?;
     clear(&spool)?;
     let worker = Worker {
@@ -381,13 +395,12 @@ fn work(
         term: settings.lease()?,
     };
     for _ in 0..workers {
-        let (worker, ending) = (worker.clone(), stop.clone());
+        let (worker, ending) = (worker.clone(), setup.stop.clone());
         let rhythm = Rhythm { name: "worker", period: Duration::from_secs(2) };
-        let nudge = Some(common.store.nudge(Topic::Jobs));
-        tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
+        setup.start(rhythm, Some(Topic::Jobs), move || {
             let (worker, ending) = (worker.clone(), ending.clone());
             async move { worker.pass(&ending).await }
-        }));
+        });
     }
     Ok(())
 }
@@ -401,26 +414,23 @@ fn clear(spool: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn clean(common: &Common, janitor: &Janitor, tasks: &TaskTracker, stop: &CancellationToken) {
-    let archivist = common.archivist.clone();
+fn clean(setup: Setup<'_>, janitor: &Janitor) {
+    let archivist = setup.common.archivist.clone();
     let rhythm = Rhythm { name: "archive", period: Duration::from_secs(5) };
-    let nudge = Some(common.store.nudge(Topic::Runs));
-    tasks.spawn(drive(rhythm, nudge, stop.clone(), move || {
+    setup.start(rhythm, Some(Topic::Runs), move || {
         let archivist = archivist.clone();
         async move { archivist.pass().await }
-    }));
+    });
     let reaping = janitor.clone();
-    let rhythm = Rhythm { name: "reaper", period: Duration::from_secs(30) };
-    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
+    setup.start(Rhythm { name: "reaper", period: Duration::from_secs(30) }, None, move || {
         let janitor = reaping.clone();
         async move { janitor.reap().await }
-    }));
+    });
     let tidying = janitor.clone();
-    let rhythm = Rhythm { name: "janitor", period: Duration::from_secs(5) };
-    tasks.spawn(drive(rhythm, None, stop.clone(), move || {
+    setup.start(Rhythm { name: "janitor", period: Duration::from_secs(5) }, None, move || {
         let janitor = tidying.clone();
         async move { janitor.tidy().await }
-    }));
+    });
 }
 
 /// Whether steps can run, for `/readyz`.

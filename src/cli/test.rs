@@ -97,7 +97,7 @@ pub struct LocalJob {
 /// How to run them.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
-    /// Labels what is started, so that a later call can find what a crash left.
+    /// Labels what is started, so that it can be found if a crash leaves it.
     pub instance: String,
     pub only: Vec<StepId>,
     pub skip: Vec<StepId>,
@@ -240,7 +240,11 @@ pub async fn run_local(
     // After the second interrupt this is what ends whatever still runs.
     drop(work);
     if tokio::time::timeout(LAST_REMOVALS, executor.settled()).await.is_err() {
-        terminal.say("some containers are not removed yet; the next run will find them");
+        terminal.say(&format!(
+            "some containers are not removed yet; see `docker ps --filter \
+             label=io.checkvalve.instance={}`",
+            options.instance
+        ));
     }
     for trouble in &troubles {
         terminal.say(trouble);
@@ -451,6 +455,6 @@ async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     copied.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", to.display())))
 }
 
-#[cfg(test)]
 #[path = "test_tests.rs"]
+#[cfg(test)]
 mod tests;

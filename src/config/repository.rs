@@ -244,7 +244,3 @@ impl Problems<'_> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "repository/tests.rs"]
-mod tests;

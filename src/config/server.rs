@@ -280,7 +280,7 @@ impl Settings {
 
     pub fn retention(&self) -> Result<Duration, SettingsError> {
         let parse = |text: &str| duration::parse(text).map_err(|error| error.to_string());
-        Ok(self.parsed("CHECKVALVE_RETENTION", parse)?.unwrap_or(Duration::from_secs(45 * 86_400)))
+        Ok(self.parsed("CHECKVALVE_RETENTION", parse)?.unwrap_or(Duration::from_hours(45 * 24)))
     }
 
     pub fn ca_file(&self) -> Option<PathBuf> {
@@ -435,7 +435,7 @@ mod tests {
             "http://127.0.0.1:8080"
         );
         assert_eq!(settings.lease().unwrap(), Duration::from_secs(30));
-        assert_eq!(settings.retention().unwrap(), Duration::from_secs(45 * 86_400));
+        assert_eq!(settings.retention().unwrap(), Duration::from_hours(45 * 24));
         assert_eq!(settings.github_api_url().unwrap(), "https://api.github.com");
         assert_eq!(settings.store_url(Path::new("/s")), "file:/s/objects");
         assert!(settings.repositories().is_err());

@@ -81,9 +81,9 @@ impl Paths {
             return &self.sorted;
         }
         // `a-b` sorts between `a` and `a/b`: the folder's range begins at `a/`, ends before `a0`.
-        let start =
-            self.sorted.partition_point(|path| path.as_str() < format!("{folder}/").as_str());
-        let end = self.sorted.partition_point(|path| path.as_str() < format!("{folder}0").as_str());
+        let (from, to) = (format!("{folder}/"), format!("{folder}0"));
+        let start = self.sorted.partition_point(|path| *path < from);
+        let end = self.sorted.partition_point(|path| *path < to);
         &self.sorted[start..end.max(start)]
     }
 
@@ -233,5 +233,4 @@ fn with_parents(path: &str) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-#[path = "catalog/tests.rs"]
 mod tests;

@@ -82,6 +82,8 @@ pub struct Impacts {
     pub ignored: BTreeSet<String>,
     /// Changed paths that no rule claims, whatever the rules then make of them.
     pub unclaimed: BTreeSet<String>,
+    /// Reached by the change, but kept for the record only: not run.
+    pub archived: BTreeSet<ConnectorName>,
     /// Of the unclaimed, those that the rules do not accept.
     pub refused: BTreeSet<String>,
 }
@@ -115,6 +117,8 @@ impl Impacts {
                 }
             }
         }
+        self.archived.extend(other.archived);
+        self.archived.retain(|name| !self.connectors.contains_key(name));
         self.ignored = self.ignored.intersection(&other.ignored).cloned().collect();
         self.unclaimed = self.unclaimed.intersection(&other.unclaimed).cloned().collect();
         self.refused = self.refused.intersection(&other.refused).cloned().collect();
@@ -150,6 +154,12 @@ pub fn impacts(
         }
     }
     hits.twins();
+    let archived = |name: &ConnectorName| head.connector(name).is_some_and(|one| one.archived);
+    // Of a change that is not known, they are no news.
+    if change.is_complete() {
+        let reached = hits.reasons.keys().filter(|name| archived(name));
+        impacts.archived = reached.cloned().collect();
+    }
     impacts.connectors = hits.into_impacts();
     impacts
 }
@@ -350,5 +360,4 @@ fn keep_shortest(reasons: &mut Vec<Reason>) {
 }
 
 #[cfg(test)]
-#[path = "impact/tests.rs"]
 mod tests;

@@ -25,7 +25,7 @@ pub struct Resources {
 }
 
 /// The default of a step's `timeout`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// One declared step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct StepSpec {
     /// Globs under `$CHECKVALVE_OUT` that are kept.
     #[serde(default)]
     pub artifacts: Vec<String>,
-    /// A JUnit file under `$CHECKVALVE_OUT`.
+    /// A `JUnit` file under `$CHECKVALVE_OUT`.
     #[serde(default)]
     pub junit: Option<String>,
     /// A failure is shown and does not count.

@@ -82,6 +82,6 @@ mod tests {
         assert_eq!(human(Duration::from_millis(420)), "0.4 s");
         assert_eq!(human(Duration::from_secs(12)), "12 s");
         assert_eq!(human(Duration::from_secs(148)), "2 min 28 s");
-        assert_eq!(human(Duration::from_secs(3780)), "1 h 03 min");
+        assert_eq!(human(Duration::from_mins(63)), "1 h 03 min");
     }
 }

@@ -93,8 +93,20 @@ impl BareRepo {
         if missing.is_empty() {
             return Ok(());
         }
+        self.break_locks(&missing);
         self.fetch_missing(auth, &missing).await?;
         self.forget_oldest().await
+    }
+
+    /// Removes what a git that was killed left locked: whoever holds the repository's lock knows
+    /// that no other one is at work.
+    fn break_locks(&self, missing: &[Sha]) {
+        let references = missing.iter().map(|sha| format!("{}.lock", kept_as(sha)));
+        let others = ["packed-refs.lock", "shallow.lock", "HEAD.lock"].map(str::to_owned);
+        for name in references.chain(others) {
+            // Mostly there is none.
+            let _ = std::fs::remove_file(self.dir.join(name));
+        }
     }
 
     async fn fetch_missing(

@@ -1,6 +1,8 @@
 //! Stored objects get their final names: first written under the worker's epoch, copied from the
 //! epoch that the fenced settle accepted. Repeatable, so a crash between costs nothing.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use tracing::info;
 
@@ -8,7 +10,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::domain::ids::JobId;
 use crate::domain::links::Links;
 use crate::domain::objects;
-use crate::domain::run::Run;
+use crate::domain::run::{Job, Run};
 use crate::render::report;
 use crate::store::Store;
 
@@ -34,14 +36,20 @@ impl Archivist {
         Ok(!jobs.is_empty() || !runs.is_empty())
     }
 
-    /// Copies the accepted epoch's objects to their final names.
+    /// Copies the accepted epoch's objects to their final names; and from earlier epochs, what the
+    /// job's steps refer to: a step that ended before its worker died is not run again.
     pub async fn archive_job(&self, run: &Run, id: JobId) -> anyhow::Result<()> {
         let Some(job) = run.jobs.iter().find(|job| job.id == id) else { return Ok(()) };
-        let from = objects::epoch_prefix(run, &job.connector, job.epoch);
         let to = objects::job_prefix(run, &job.connector);
-        for key in self.blobs.list(&from).await? {
-            if let Some(name) = key.strip_prefix(&from) {
-                self.blobs.copy(&key, &format!("{to}{name}")).await?;
+        let kept = referred_to(job);
+        for epoch in 1..=job.epoch {
+            let from = objects::epoch_prefix(run, &job.connector, epoch);
+            for key in self.blobs.list(&from).await? {
+                let Some(name) = key.strip_prefix(&from) else { continue };
+                let name = format!("{to}{name}");
+                if epoch == job.epoch || kept.contains(name.as_str()) {
+                    self.blobs.copy(&key, &name).await?;
+                }
             }
         }
         Ok(self.store.mark_job_archived(id).await?)
@@ -77,6 +85,14 @@ impl Archivist {
         }
         Ok(())
     }
+}
+
+/// The final names of the logs and artifacts that a job's steps name.
+fn referred_to(job: &Job) -> BTreeSet<&str> {
+    let facts = || job.steps.iter().map(|step| &step.facts);
+    let logs = facts().filter_map(|facts| facts.log.as_ref()).map(|log| log.key.as_str());
+    let artifacts = facts().flat_map(|facts| &facts.artifacts).map(|kept| kept.key.as_str());
+    logs.chain(artifacts).collect()
 }
 
 /// JSON as people read it, with a newline at the end.

@@ -22,6 +22,8 @@ pub const SUMMARY_CHECK: &str = "checkvalve";
 pub(super) struct Commands<'a> {
     pub(super) store: &'a Store,
     pub(super) github: &'a Github,
+    /// Where they were given.
+    pub(super) repository: &'a Repository,
 }
 
 /// What is to be done, once a comment or button is understood.
@@ -40,7 +42,6 @@ impl Commands<'_> {
     /// Obeys a comment once, by its id.
     pub(super) async fn comment(
         &self,
-        repository: &Repository,
         pull: u64,
         comment: u64,
         author: &Actor,
@@ -53,83 +54,70 @@ impl Commands<'_> {
         if author.bot {
             return Ok(Handled::Ignored("bots are not obeyed".to_owned()));
         }
-        let answer = self.store.comment(repository.id, comment).await?;
+        let answer = self.store.comment(self.repository.id, comment).await?;
         if answer.settled {
             return Ok(Handled::Done("obeyed already".to_owned()));
         }
-        self.github.react(repository, comment, Reaction::Eyes).await?;
-        if !self.github.permission(repository, &author.login).await?.may_write() {
+        self.github.react(self.repository, comment, Reaction::Eyes).await?;
+        if !self.github.permission(self.repository, &author.login).await?.may_write() {
             let text = replies::may_not_write(&author.login);
-            return self.refuse(repository, pull, answer, &text).await;
+            return self.refuse(pull, answer, &text).await;
         }
-        let Some(facts) = self.github.pull(repository, pull).await?.filter(|facts| facts.open)
+        let Some(facts) = self.github.pull(self.repository, pull).await?.filter(|facts| facts.open)
         else {
-            return self.refuse(repository, pull, answer, &replies::closed()).await;
+            return self.refuse(pull, answer, &replies::closed()).await;
         };
-        self.store.observe_pull(repository, &facts, false).await?;
+        self.store.observe_pull(self.repository, &facts, false).await?;
         if asked.commands.contains(&Command::Help) {
-            return self.help(repository, pull, answer).await;
+            return self.help(pull, answer).await;
         }
-        let effects = self.effects(repository, &facts, &asked).await?;
+        let effects = self.effects(&facts, &asked).await?;
         let cause = format!("comment-{comment}");
-        let done =
-            self.carry_out(repository, &facts, author, &effects, (Trigger::Comment, cause)).await?;
+        let done = self.carry_out(&facts, author, &effects, (Trigger::Comment, cause)).await?;
         if effects.not.is_empty() && !effects.will.is_empty() {
-            self.github.react(repository, comment, Reaction::Rocket).await?;
+            self.github.react(self.repository, comment, Reaction::Rocket).await?;
             self.store
-                .answer_comment(repository.id, &CommentAnswer { settled: true, ..answer })
+                .answer_comment(self.repository.id, &CommentAnswer { settled: true, ..answer })
                 .await?;
             return Ok(Handled::Done(done));
         }
         let text = replies::partly(&effects.will, &effects.not);
-        self.refuse(repository, pull, answer, &text).await?;
+        self.refuse(pull, answer, &text).await?;
         Ok(Handled::Done(done))
     }
 
     /// 😕 and one reply, edited rather than repeated.
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
-        repository: &Repository,
         pull: u64,
         answer: CommentAnswer,
         text: &str,
     ) -> Result<Handled, Failure> {
-        self.github.react(repository, answer.comment, Reaction::Confused).await?;
-        self.reply(repository, pull, answer, text).await?;
+        self.github.react(self.repository, answer.comment, Reaction::Confused).await?;
+        self.reply(pull, answer, text).await?;
         Ok(Handled::Done(text.lines().next().unwrap_or_default().to_owned()))
     }
 
-    async fn help(
-        &self,
-        repository: &Repository,
-        pull: u64,
-        answer: CommentAnswer,
-    ) -> Result<Handled, Failure> {
-        self.reply(repository, pull, answer, command::help()).await?;
+    async fn help(&self, pull: u64, answer: CommentAnswer) -> Result<Handled, Failure> {
+        self.reply(pull, answer, command::help()).await?;
         Ok(Handled::Done("helped".to_owned()))
     }
 
-    async fn reply(
+    pub(super) async fn reply(
         &self,
-        repository: &Repository,
         pull: u64,
         mut answer: CommentAnswer,
         text: &str,
     ) -> Result<(), Failure> {
         match answer.reply {
-            Some(reply) => self.github.edit_comment(repository, reply, text).await?,
-            None => answer.reply = Some(self.github.comment(repository, pull, text).await?),
+            Some(reply) => self.github.edit_comment(self.repository, reply, text).await?,
+            None => answer.reply = Some(self.github.comment(self.repository, pull, text).await?),
         }
         answer.settled = true;
-        Ok(self.store.answer_comment(repository.id, &answer).await?)
+        Ok(self.store.answer_comment(self.repository.id, &answer).await?)
     }
 
-    async fn effects(
-        &self,
-        repository: &Repository,
-        pull: &PullFacts,
-        asked: &Asked,
-    ) -> Result<Effects, Failure> {
+    async fn effects(&self, pull: &PullFacts, asked: &Asked) -> Result<Effects, Failure> {
         let mut effects = Effects { not: asked.problems.clone(), ..Effects::default() };
         if asked.from.is_some() {
             effects.not.push(
@@ -138,11 +126,11 @@ impl Commands<'_> {
         }
         let wants_code =
             asked.commands.iter().any(|c| matches!(c, Command::Test(_) | Command::Retest(_)));
-        if wants_code && !trust::code_is_trusted(self.github, repository, pull, None).await? {
+        if wants_code && !trust::code_is_trusted(self.github, self.repository, pull, None).await? {
             effects.not.push(replies::code_not_trusted(&pull.author.login));
             return Ok(effects);
         }
-        let runs = self.store.runs_of_head(repository.id, &pull.head_sha).await?;
+        let runs = self.store.runs_of_head(self.repository.id, &pull.head_sha).await?;
         for command in &asked.commands {
             match command {
                 Command::Test(tested) => test(&mut effects, tested),
@@ -157,7 +145,6 @@ impl Commands<'_> {
 
     async fn carry_out(
         &self,
-        repository: &Repository,
         pull: &PullFacts,
         actor: &Actor,
         effects: &Effects,
@@ -175,7 +162,7 @@ impl Commands<'_> {
                 cause,
                 actor: actor.login.clone(),
                 scope: scope.clone(),
-                ..new_run(repository, pull)
+                ..new_run(self.repository, pull)
             };
             done.push(match self.store.create_run(run).await? {
                 Created::Fresh(id) => format!("made {id}"),
@@ -188,7 +175,6 @@ impl Commands<'_> {
     /// "Re-run" on one of our check runs, or one of our buttons.
     pub(super) async fn button(
         &self,
-        repository: &Repository,
         check: &CheckFacts,
         button: &Button,
         sender: &Actor,
@@ -196,7 +182,7 @@ impl Commands<'_> {
         if check.app_id != self.github.app_id().await? {
             return Ok(Handled::Ignored("another App's check run".to_owned()));
         }
-        let (pull, runs) = match self.pull_of_head(repository, &check.head_sha, sender).await? {
+        let (pull, runs) = match self.pull_of_head(&check.head_sha, sender).await? {
             Ok(found) => found,
             Err(ignored) => return Ok(ignored),
         };
@@ -206,11 +192,15 @@ impl Commands<'_> {
                 rerun_step(&mut effects, &runs, connector, step);
             }
             (Button::Rerun, None) => rerun_all(&mut effects, &runs),
-            (Button::Action(action), _) if action == "retest" => retest(&mut effects, &runs, &[]),
-            (Button::Action(action), _) if action == "test" => {
-                test(&mut effects, &Tested::Affected)
+            (Button::Action(action), _) if action == "retest" => {
+                retest(&mut effects, &runs, &[]);
             }
-            (Button::Action(action), _) if action == "cancel" => cancel(&mut effects, &runs, &[]),
+            (Button::Action(action), _) if action == "test" => {
+                test(&mut effects, &Tested::Affected);
+            }
+            (Button::Action(action), _) if action == "cancel" => {
+                cancel(&mut effects, &runs, &[]);
+            }
             (Button::Action(action), _) => {
                 return Ok(Handled::Ignored(format!("no button is called `{action}`")));
             }
@@ -220,19 +210,18 @@ impl Commands<'_> {
             Button::Action(action) => action,
         };
         let cause = format!("check-run-{}-{what}", check.id);
-        self.press(repository, &pull, sender, &effects, cause).await
+        self.press(&pull, sender, &effects, cause).await
     }
 
     /// "Re-run all checks": everything that is affected, unless something still runs.
     pub(super) async fn suite(
         &self,
-        repository: &Repository,
         suite: u64,
         head: &Sha,
         sender: &Actor,
         guid: &str,
     ) -> Result<Handled, Failure> {
-        let (pull, runs) = match self.pull_of_head(repository, head, sender).await? {
+        let (pull, runs) = match self.pull_of_head(head, sender).await? {
             Ok(found) => found,
             Err(ignored) => return Ok(ignored),
         };
@@ -243,12 +232,11 @@ impl Commands<'_> {
             test(&mut effects, &Tested::Affected);
         }
         let cause = format!("check-suite-{suite}-{guid}");
-        self.press(repository, &pull, sender, &effects, cause).await
+        self.press(&pull, sender, &effects, cause).await
     }
 
     async fn press(
         &self,
-        repository: &Repository,
         pull: &PullFacts,
         sender: &Actor,
         effects: &Effects,
@@ -258,29 +246,28 @@ impl Commands<'_> {
             return Ok(Handled::Ignored(effects.not.join("; ")));
         }
         let by = (Trigger::Button, cause);
-        Ok(Handled::Done(self.carry_out(repository, pull, sender, effects, by).await?))
+        Ok(Handled::Done(self.carry_out(pull, sender, effects, by).await?))
     }
 
     /// The open pull request that has this commit as its head now, if `sender` may command it and
     /// its code is trusted; else why nothing is done.
     async fn pull_of_head(
         &self,
-        repository: &Repository,
         head: &Sha,
         sender: &Actor,
     ) -> Result<Result<(PullFacts, Vec<Run>), Handled>, Failure> {
         let ignored = |why: &str| Ok(Err(Handled::Ignored(why.to_owned())));
-        if !self.github.permission(repository, &sender.login).await?.may_write() {
+        if !self.github.permission(self.repository, &sender.login).await?.may_write() {
             return ignored("the sender may not write");
         }
-        let runs = self.store.runs_of_head(repository.id, head).await?;
+        let runs = self.store.runs_of_head(self.repository.id, head).await?;
         let numbers: BTreeSet<u64> = runs.iter().filter_map(|run| run.pull).collect();
         for number in numbers {
-            let Some(pull) = self.github.pull(repository, number).await? else { continue };
+            let Some(pull) = self.github.pull(self.repository, number).await? else { continue };
             if !pull.open || pull.head_sha != *head {
                 continue;
             }
-            if !trust::code_is_trusted(self.github, repository, &pull, None).await? {
+            if !trust::code_is_trusted(self.github, self.repository, &pull, None).await? {
                 return ignored("the code of this pull request is not trusted");
             }
             return Ok(Ok((pull, runs)));

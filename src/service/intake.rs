@@ -68,7 +68,8 @@ impl Intake {
             let name = &repository.name;
             return Ok(Handled::Ignored(format!("{name} is not in CHECKVALVE_REPOSITORIES")));
         }
-        let commands = Commands { store: &self.store, github: &self.github };
+        let commands =
+            Commands { store: &self.store, github: &self.github, repository: &repository };
         match event {
             Event::PullRequest { action: PullAction::Closed, pull, .. } => {
                 self.closed(&repository, &pull).await
@@ -77,13 +78,13 @@ impl Intake {
                 self.changed(&repository, &pull, action, &sender).await
             }
             Event::Comment { pull, comment, author, body, .. } => {
-                commands.comment(&repository, pull, comment, &author, &body).await
+                commands.comment(pull, comment, &author, &body).await
             }
             Event::CheckRun { check, button, sender, .. } => {
-                commands.button(&repository, &check, &button, &sender).await
+                commands.button(&check, &button, &sender).await
             }
             Event::CheckSuite { suite, head_sha, sender, .. } => {
-                commands.suite(&repository, suite, &head_sha, &sender, guid).await
+                commands.suite(suite, &head_sha, &sender, guid).await
             }
             Event::Ping | Event::Installation { .. } | Event::Ignored { .. } => {
                 Ok(Handled::Done(String::new()))

@@ -6,15 +6,18 @@ use std::time::Duration;
 use tokio::time::interval;
 use tracing::{info, warn};
 
+use super::commands::Commands;
 use super::planning::{self, Planned, PlanningError};
 use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
+use crate::domain::trigger::Trigger;
+use crate::github::Retry;
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
-const TERM: Duration = Duration::from_secs(60);
+const TERM: Duration = Duration::from_mins(1);
 
 /// How often planning is tried before the run is concluded as an infrastructure error.
 const MAX_ATTEMPTS: u32 = 4;
@@ -72,12 +75,32 @@ impl Planner {
 
     async fn failed(&self, lease: PlanningLease, failure: &PlanFailure) -> Result<(), StoreError> {
         warn!(run = %lease.run.id, attempt = lease.attempt, "planning failed: {failure}");
+        if let PlanFailure::Planning(PlanningError::Unknown(_)) = failure {
+            self.tell_commenter(&lease.run, &failure.to_string()).await;
+        }
         if failure.is_final() || lease.attempt >= MAX_ATTEMPTS {
             let (conclusion, problem) = failure.problem();
             return self.store.fail_planning(lease, conclusion, problem).await;
         }
         let wait = Duration::from_secs(1 << lease.attempt);
         self.store.retry_planning(lease, wait, &failure.to_string()).await
+    }
+
+    /// A name in a comment that nothing has is answered where it was written.
+    async fn tell_commenter(&self, run: &Run, text: &str) {
+        let comment = run.cause.strip_prefix("comment-").and_then(|id| id.parse().ok());
+        let (Trigger::Comment, Some(comment), Some(pull)) = (run.trigger, comment, run.pull) else {
+            return;
+        };
+        let (store, github) = (&self.store, self.sources.github.as_ref());
+        let commands = Commands { store, github, repository: &run.repository };
+        let told = match store.comment(run.repository.id, comment).await {
+            Ok(answer) => commands.refuse(pull, answer, text).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = told {
+            warn!(run = %run.id, "the comment was not answered: {error}");
+        }
     }
 }
 
@@ -117,16 +140,22 @@ impl PlanFailure {
     /// Would another try end the same way?
     fn is_final(&self) -> bool {
         match self {
-            Self::Planning(PlanningError::Git(_)) => false,
+            Self::Planning(PlanningError::Git(error)) | Self::Source(SourceError::Git(error)) => {
+                !error.may_pass()
+            }
             Self::Planning(_) => true,
-            Self::Source(SourceError::Git(error)) => !error.may_pass(),
-            Self::Source(SourceError::Github(_)) => false,
+            Self::Source(SourceError::Github(error)) => error.retry() == Retry::Never,
         }
     }
 
     fn problem(&self) -> (Conclusion, Problem) {
         if let Self::Planning(PlanningError::Configuration(problem)) = self {
             return (Conclusion::Failure, (**problem).clone());
+        }
+        if let Self::Planning(PlanningError::Unknown(_)) = self {
+            let (title, text) = (format!("Not run: {self}"), format!("{self}."));
+            let kind = ProblemKind::Configuration;
+            return (Conclusion::Failure, Problem { kind, title, text, place: None });
         }
         let problem = Problem {
             kind: ProblemKind::Infrastructure,

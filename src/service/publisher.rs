@@ -15,7 +15,7 @@ use crate::render::checks;
 use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
 
 /// Longer than any sequence of writes for one head should take before it is renewed.
-const TERM: Duration = Duration::from_secs(120);
+const TERM: Duration = Duration::from_mins(2);
 
 /// Publishes heads.
 #[derive(Clone)]

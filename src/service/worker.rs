@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::archive::{Archivist, pretty};
@@ -40,15 +41,32 @@ pub struct Worker {
     pub term: Duration,
 }
 
+/// A job in hand.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    lease: &'a Lease,
+    run: &'a Run,
+    job: &'a Job,
+    spool: &'a Path,
+}
+
 impl Worker {
     /// Carries out the next job; false when none is due. `stop` gives the job back unfinished.
-    pub async fn pass(&self, stop: &tokio_util::sync::CancellationToken) -> anyhow::Result<bool> {
+    pub async fn pass(&self, stop: &CancellationToken) -> anyhow::Result<bool> {
         let Some((lease, run, job)) = self.store.claim_job(self.worker, self.term).await? else {
             return Ok(false);
         };
         info!(run.id = %run.id, connector.name = %job.connector, attempt = job.attempt, "job claimed");
         let spool = self.spool.join(format!("{}-{}", job.id, lease.epoch));
-        let ended = self.carry_out(lease, &run, &job, &spool, stop).await;
+        let held = Held { lease: &lease, run: &run, job: &job, spool: &spool };
+        let ended = Box::pin(self.carry_out(held, stop)).await;
+        let ended = match ended {
+            Ok(ended) => self.settle(lease, &run, &job, ended).await,
+            Err(JobFailure::ShuttingDown) => self.release(lease).await,
+            // Not given back: when the lease expires the job is claimed again, which counts, and
+            // what fails for ever is given up.
+            Err(failure) => Err(failure),
+        };
         if let Err(error) = tokio::fs::remove_dir_all(&spool).await {
             warn!(path = %spool.display(), "spool not removed: {error}");
         }
@@ -63,44 +81,52 @@ impl Worker {
         Ok(true)
     }
 
+    /// Runs the job's steps and stores its reports, for as long as the lease holds.
     async fn carry_out(
+        &self,
+        held: Held<'_>,
+        shutdown: &CancellationToken,
+    ) -> Result<(Vec<StepRecord>, Conclusion), JobFailure> {
+        let stop = Stop::new();
+        let Held { lease, run, job, .. } = held;
+        let blobs = &self.archivist.blobs;
+        let journal = JobJournal::new(&self.store, blobs, lease, run, &job.connector);
+        let work = async {
+            let records = self.steps(held, &journal, &stop).await?;
+            journal.flush().await;
+            let conclusion = job_conclusion(&job.plan, &records);
+            self.report(held, &records, conclusion, &journal).await?;
+            Ok((records, conclusion))
+        };
+        tokio::select! {
+            ended = work => ended,
+            () = self.keep_lease(lease, &journal, &stop) => Err(JobFailure::Lost),
+            () = shutdown.cancelled() => Err(JobFailure::ShuttingDown),
+        }
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), JobFailure> {
+        self.store.release_job(lease).await?;
+        Err(JobFailure::ShuttingDown)
+    }
+
+    /// The fenced end: after it the objects of this epoch are the accepted ones.
+    async fn settle(
         &self,
         lease: Lease,
         run: &Run,
         job: &Job,
-        spool: &Path,
-        shutdown: &tokio_util::sync::CancellationToken,
+        (records, conclusion): (Vec<StepRecord>, Conclusion),
     ) -> Result<(), JobFailure> {
-        let stop = Stop::new();
-        let journal =
-            JobJournal::new(&self.store, &self.archivist.blobs, &lease, run, &job.connector);
-        let ended = tokio::select! {
-            ended = self.steps(&lease, run, job, spool, &journal, &stop) => ended,
-            () = self.keep_lease(&lease, &journal, &stop) => Err(JobFailure::Lost),
-            () = shutdown.cancelled() => Err(JobFailure::ShuttingDown),
-        };
-        journal.flush().await;
-        let records = match ended {
-            Ok(records) => records,
-            Err(JobFailure::ShuttingDown) => {
-                drop(journal);
-                self.store.release_job(lease).await?;
-                return Err(JobFailure::ShuttingDown);
-            }
-            // Not given back: when the lease expires the job is claimed again, which counts, and
-            // what fails for ever is given up.
-            Err(failure) => return Err(failure),
-        };
-        let conclusion = job_conclusion(&job.plan, &records);
-        self.report(run, job, &records, conclusion, &journal, spool).await?;
-        drop(journal);
         let epoch = lease.epoch;
         self.store.settle_job(lease, &records, conclusion).await?;
         info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
-        let settled = Run { jobs: vec![Job { epoch, ..job.clone() }], ..run.clone() };
+        let job = Job { epoch, steps: records, ..job.clone() };
+        let id = job.id;
+        let settled = Run { jobs: vec![job], ..run.clone() };
         // The janitor repeats this if it fails.
-        if let Err(error) = self.archivist.archive_job(&settled, job.id).await {
-            warn!(job = %job.id, "objects get their final names later: {error:#}");
+        if let Err(error) = self.archivist.archive_job(&settled, id).await {
+            warn!(job = %id, "objects get their final names later: {error:#}");
         }
         Ok(())
     }
@@ -108,13 +134,11 @@ impl Worker {
     /// Exports the source and runs the plan.
     async fn steps(
         &self,
-        lease: &Lease,
-        run: &Run,
-        job: &Job,
-        spool: &Path,
+        held: Held<'_>,
         journal: &JobJournal<'_>,
         stop: &Stop,
     ) -> Result<Vec<StepRecord>, JobFailure> {
+        let Held { run, job, spool, .. } = held;
         if let Some(why) = &job.cancel {
             stop.stop(why);
         }
@@ -127,8 +151,7 @@ impl Worker {
                 return Ok(errored(job, &format!("the source could not be had: {error}")));
             }
         };
-        let ended =
-            self.engine.run(self.job_run(lease, run, job, spool, source), journal, stop).await;
+        let ended = self.engine.run(self.job_run(held, source), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
             Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
@@ -136,14 +159,8 @@ impl Worker {
         }
     }
 
-    fn job_run<'a>(
-        &self,
-        lease: &Lease,
-        run: &Run,
-        job: &'a Job,
-        spool: &Path,
-        source: SourceArchive,
-    ) -> JobRun<'a> {
+    fn job_run<'a>(&self, held: Held<'a>, source: SourceArchive) -> JobRun<'a> {
+        let Held { lease, run, job, spool } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
             run: run.id,
@@ -201,13 +218,12 @@ impl Worker {
     /// Writes the job's reports under its epoch.
     async fn report(
         &self,
-        run: &Run,
-        job: &Job,
+        held: Held<'_>,
         records: &[StepRecord],
         conclusion: Conclusion,
         journal: &JobJournal<'_>,
-        spool: &Path,
     ) -> Result<(), BlobError> {
+        let Held { run, job, spool, .. } = held;
         let now = ambient::now();
         let job = Job {
             state: RunState::Concluded,
@@ -307,10 +323,7 @@ enum JobFailure {
 
 impl From<StoreError> for JobFailure {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::LeaseLost => Self::Lost,
-            other => Self::Other(other.into()),
-        }
+        if matches!(error, StoreError::LeaseLost) { Self::Lost } else { Self::Other(error.into()) }
     }
 }
 

@@ -55,6 +55,16 @@ impl StoreError {
         }
     }
 
+    /// Did the connection break, so that another one may do better? SQLSTATE class 57P is a server
+    /// that shuts down or starts.
+    pub(super) fn is_disconnected(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        matches!(error, sqlx::Error::Io(_))
+            || error
+                .as_database_error()
+                .is_some_and(|error| error.code().is_some_and(|code| code.starts_with("57P")))
+    }
+
     pub(super) fn is_locked(&self) -> bool {
         matches!(self, Self::File { mend, .. } if *mend == LOCKED)
     }
@@ -95,4 +105,36 @@ impl StoreError {
 
 fn plain(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+    /// What SQLite itself says when it is made to fail in this way.
+    async fn failing(pragma: &'static str, statement: &'static str) -> StoreError {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        conn.execute("create table t (x text)").await.unwrap();
+        conn.execute(pragma).await.unwrap();
+        let error = conn.execute(statement).await.unwrap_err();
+        StoreError::of_file(Path::new("/state/checkvalve.db"), error)
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_and_a_read_only_file_are_named_with_their_mend() {
+        let full = failing("pragma max_page_count = 2", "insert into t values (zeroblob(100000))");
+        let full = full.await.to_string();
+        assert_eq!(
+            full,
+            "the database file /state/checkvalve.db: database or disk is full; \
+             free some space on that disk; nothing that was acknowledged is lost"
+        );
+        let read_only = failing("pragma query_only = on", "insert into t values ('x')");
+        let read_only = read_only.await.to_string();
+        assert!(read_only.contains("attempt to write a readonly database"), "{read_only}");
+        assert!(read_only.contains("make the file and its folder writable"), "{read_only}");
+        let other = failing("pragma query_only = on", "select no_such_column from t").await;
+        assert!(matches!(other, StoreError::Database(_)), "{other:?}");
+    }
 }

@@ -9,9 +9,8 @@ use super::deliveries::held;
 use super::error::StoreError;
 use super::nudge::Topic;
 use super::read;
-use super::rows::parse;
+use super::rows::{number, parse};
 use crate::domain::ids::WorkerId;
-use crate::domain::names::Sha;
 
 statements! {
     CLAIM = skip_locked!(
@@ -37,6 +36,9 @@ statements! {
     );
 }
 
+/// Repository, head, version, epoch.
+type Claimed = (i64, String, i64, i64);
+
 impl Store {
     /// A head commit whose runs changed since it was last published, leased. A head is due when `version` is
     /// ahead of what was published and its `not_before` has passed. Storing a check extends the lease by `term`.
@@ -45,26 +47,35 @@ impl Store {
         worker: WorkerId,
         term: Duration,
     ) -> Result<Option<ClaimedHead>, StoreError> {
-        let claimed: Option<(i64, String, i64, i64)> = {
+        loop {
             let mut tx = self.begin().await?;
-            let claimed = tx.one(CLAIM, args![worker, term]).await?;
+            let claimed: Option<Claimed> = tx.one(CLAIM, args![worker, term]).await?;
             tx.commit().await?;
-            claimed
-        };
-        let Some((repository, head, version, epoch)) = claimed else { return Ok(None) };
-        // Read after the version was: what changed in between is published twice, not missed.
+            let Some(claimed) = claimed else { return Ok(None) };
+            if let Some(head) = self.head(&claimed).await? {
+                return Ok(Some(head));
+            }
+            // Retention took all of its runs: it has nothing to say any more.
+            let (repository, head, version, epoch) = claimed;
+            self.inner.main.execute(SETTLE, args![repository, head, epoch, version]).await?;
+        }
+    }
+
+    /// Read after the version was: what changed in between is published twice, not missed.
+    async fn head(&self, claimed: &Claimed) -> Result<Option<ClaimedHead>, StoreError> {
+        let (repository, head, version, epoch) = claimed;
+        let (repository, head_sha) = (number(*repository), parse("heads.head_sha", head)?);
         let mut tx = self.snapshot().await?;
-        let repository = super::rows::number(repository);
-        let head_sha: Sha = parse("heads.head_sha", &head)?;
         let runs = read::runs_of_head(&mut tx, repository, &head_sha).await?;
         let checks = checks::of_head(&mut tx, repository, &head_sha).await?;
-        // Retention may have taken all runs of a head; it then has nothing to say.
-        let Some(repository) = runs.last().map(|run| run.repository.clone()) else {
-            drop(tx);
-            self.inner.main.execute(SETTLE, args![repository, head, epoch, version]).await?;
-            return Ok(None);
-        };
-        Ok(Some(ClaimedHead { repository, head_sha, runs, checks, version, epoch }))
+        Ok(runs.last().map(|run| run.repository.clone()).map(|repository| ClaimedHead {
+            repository,
+            head_sha,
+            runs,
+            checks,
+            version: *version,
+            epoch: *epoch,
+        }))
     }
 
     /// Everything of the claimed version is published.

@@ -129,8 +129,10 @@ impl Committer {
             let NewDelivery { guid, event, action, body } = delivery;
             args![guid.as_str(), event.as_str(), action.as_deref(), body.clone()]
         });
+        let rows: Vec<_> = rows.collect();
+        // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.
         let fresh: Vec<(String,)> =
-            self.pool.insert(&deliveries::DELIVERIES, rows.collect()).await?;
+            reconnecting!(self.pool.insert(&deliveries::DELIVERIES, rows.clone()))?;
         if !fresh.is_empty() {
             self.nudges.wake(Topics::of(Topic::Deliveries));
             let _ = self.tell.try_send(());

@@ -14,6 +14,7 @@ use super::nudge::Nudges;
 use super::pool::Pool;
 use super::{Inner, Store, StoreError, intake, logs};
 
+/// Embedded. A *new* file in the folder is seen when this file is compiled again: touch it.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
@@ -27,6 +28,10 @@ const MIGRATION_LOCK: &str = "select pg_advisory_xact_lock(7163368254486536556)"
 
 /// Of `PostgreSQL`, for one process.
 const CONNECTIONS: u32 = 12;
+/// A connection that was used this long ago is taken to be alive.
+const FRESH: Duration = Duration::from_millis(500);
+/// Prepared statements kept for a connection: all of them.
+const STATEMENTS: usize = 300;
 /// How long a start waits for another process's.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Of `SQLite`, besides the writer.
@@ -141,7 +146,8 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(PATIENCE)
+        .statement_cache_capacity(STATEMENTS)
         // Pages of 4 KiB: a checkpoint each 16 MiB, so that a burst of webhooks does not wait for many.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("journal_size_limit", "67108864")
@@ -223,7 +229,17 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
         .acquire_timeout(Duration::from_secs(10))
         .test_before_acquire(false)
         .after_connect(|conn, _| Box::pin(prefer_lz4(conn)))
-        .connect_with(options)
+        // One that lay idle may be dead since the server's restart; asking each time costs a way
+        // there and back.
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(options.statement_cache_capacity(STATEMENTS))
         .await?;
     migrate_postgres(&mut *pool.acquire().await?).await?;
     let main = Pool::Postgres(pool.clone());

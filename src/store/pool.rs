@@ -80,6 +80,23 @@ macro_rules! retried {
     }};
 }
 
+/// Tries what has no effect (or none if repeated) again when the connection breaks under it: after a
+/// server's restart each of a pool's connections does, once.
+macro_rules! reconnecting {
+    ($call:expr) => {{
+        let mut tries = 0;
+        loop {
+            match $call.await {
+                Err(error) if error.is_disconnected() && tries < 40 => {
+                    tries += 1;
+                    tokio::time::sleep(std::time::Duration::from_millis(tries)).await;
+                }
+                answer => break answer,
+            }
+        }
+    }};
+}
+
 /// Expands one expression for both drivers, `$db` being the driver's type.
 macro_rules! on {
     ($conn:expr, |$c:ident, $db:ident| $query:expr) => {
@@ -166,21 +183,19 @@ impl Pool {
             Self::Sqlite { writer, .. } => {
                 Conn::Sqlite(self.patiently(writer.begin_with("begin immediate")).await?)
             }
-            Self::Postgres(pool) => Conn::Postgres(self.patiently(pool.begin()).await?),
+            Self::Postgres(pool) => Conn::Postgres(reconnecting!(self.patiently(pool.begin()))?),
         };
         Ok(Tx { conn, pool: self, nudges, topics: Topics::default() })
     }
 
     /// Starts a transaction that reads one state of the database throughout.
     pub(super) async fn snapshot<'a>(&'a self, nudges: &'a Nudges) -> Result<Tx<'a>, StoreError> {
+        const BEGIN: &str = "begin transaction isolation level repeatable read, read only";
         let conn = match self {
             Self::Sqlite { readers, .. } => Conn::Sqlite(self.patiently(readers.begin()).await?),
-            Self::Postgres(pool) => Conn::Postgres(
-                self.patiently(
-                    pool.begin_with("begin transaction isolation level repeatable read, read only"),
-                )
-                .await?,
-            ),
+            Self::Postgres(pool) => {
+                Conn::Postgres(reconnecting!(self.patiently(pool.begin_with(BEGIN)))?)
+            }
         };
         Ok(Tx { conn, pool: self, nudges, topics: Topics::default() })
     }
@@ -191,6 +206,10 @@ impl Pool {
         sql: Sql,
         args: Vec<Arg>,
     ) -> Result<Vec<T>, StoreError> {
+        reconnecting!(self.all_once(sql, args.clone()))
+    }
+
+    async fn all_once<T: Record>(&self, sql: Sql, args: Vec<Arg>) -> Result<Vec<T>, StoreError> {
         let work = on!(self.readers(), |pool, Db| {
             let args = bind::<Db>(args)?;
             let query: QueryAs<'_, Db, T, _> = sqlx::query_as_with(text::<Db>(sql), args);

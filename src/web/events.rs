@@ -30,7 +30,7 @@ use super::names::{Asked, Named};
 use crate::domain::ids::RunId;
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::{RunState, StepState};
-use crate::store::Topic;
+use crate::store::{Nudge, Topic};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often the store is asked without a nudge.
@@ -126,6 +126,7 @@ pub(crate) async fn show(
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let open = web.metrics.stream()?;
     let live = Live {
+        nudge: web.store.nudge(Topic::Runs),
         web,
         run,
         cursor,
@@ -152,6 +153,8 @@ struct Live {
     cursor: Cursor,
     ready: VecDeque<Event>,
     ended: bool,
+    /// Registered before the first look and kept: a change during a look ends the next wait.
+    nudge: Nudge,
     /// When the run is to be read again, whether or not a nudge comes.
     due: Option<Instant>,
     looked: Option<Instant>,
@@ -167,8 +170,6 @@ impl Live {
             if self.ended || self.web.stop.is_cancelled() {
                 return None;
             }
-            // Before the look, or a change between look and wait would be slept over.
-            let mut nudge = self.web.store.nudge(Topic::Runs);
             if let Err(error) = self.look().await {
                 tracing::warn!(?error, run = %self.run.id, "an event stream was cut");
                 return None;
@@ -180,7 +181,7 @@ impl Live {
             let tick = if self.run.jobs.iter().any(running) { LIVE_TICK } else { TICK };
             tokio::select! {
                 () = self.web.stop.cancelled() => return None,
-                () = nudge.changed() => self.due = None,
+                () = self.nudge.changed() => self.due = None,
                 () = tokio::time::sleep(tick) => {}
             }
             if let Some(rest) = self.looked.and_then(|at| PAUSE.checked_sub(at.elapsed())) {

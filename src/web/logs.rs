@@ -17,6 +17,9 @@ use crate::store::LogTail;
 /// Objects are read in pieces of this size, so that a log of a gibibyte costs no memory.
 const PIECE: u64 = 1024 * 1024;
 
+/// How many of a job's latest epochs are searched for an object that has no final name yet.
+const HOLDERS: usize = 4;
+
 /// One attempt's log, as it can be read now.
 #[derive(Debug)]
 pub(crate) enum Log {
@@ -66,13 +69,18 @@ pub(crate) async fn find_stored(
     attempt: u32,
 ) -> Result<Option<Stored>, BlobError> {
     let recorded = step.facts.log.as_ref().filter(|_| attempt == step.attempt);
+    let recorded = recorded.map(|log| log.key.clone());
     let file = objects::step_log(&step.id, attempt);
-    let keys = [
-        recorded.map(|log| log.key.clone()),
-        Some(format!("{}/{file}", objects::job_prefix(run, &job.connector))),
-        Some(format!("{}/{file}", objects::epoch_prefix(run, &job.connector, job.epoch))),
-    ];
-    first_of(blobs, keys.into_iter().flatten()).await
+    first_of(blobs, recorded.into_iter().chain(names(run, job, &file))).await
+}
+
+/// The final name, then those under which holders wrote it, newest first: a step that settled
+/// before the job was taken over lies under an earlier epoch, until the final names are made.
+fn names(run: &Run, job: &Job, file: &str) -> impl Iterator<Item = String> {
+    let last = format!("{}/{file}", objects::job_prefix(run, &job.connector));
+    let epochs = (0..=job.epoch).rev().take(HOLDERS);
+    let first = epochs.map(move |epoch| objects::epoch_prefix(run, &job.connector, epoch));
+    std::iter::once(last).chain(first.map(move |prefix| format!("{prefix}/{file}")))
 }
 
 /// One of a step's artifacts.
@@ -88,12 +96,7 @@ pub(crate) async fn find_artifact(
         .and_then(|record| record.facts.artifacts.iter().find(|artifact| artifact.path == path))
         .map(|artifact| artifact.key.clone());
     let file = objects::step_artifact(step, attempt, path);
-    let keys = [
-        recorded,
-        Some(format!("{}/{file}", objects::job_prefix(run, &job.connector))),
-        Some(format!("{}/{file}", objects::epoch_prefix(run, &job.connector, job.epoch))),
-    ];
-    first_of(blobs, keys.into_iter().flatten()).await
+    first_of(blobs, recorded.into_iter().chain(names(run, job, &file))).await
 }
 
 /// A file of a job's report.
@@ -103,11 +106,7 @@ pub(crate) async fn find_report(
     job: &Job,
     file: &str,
 ) -> Result<Option<Stored>, BlobError> {
-    let keys = [
-        format!("{}/{file}", objects::job_prefix(run, &job.connector)),
-        format!("{}/{file}", objects::epoch_prefix(run, &job.connector, job.epoch)),
-    ];
-    first_of(blobs, keys.into_iter()).await
+    first_of(blobs, names(run, job, file)).await
 }
 
 async fn first_of(

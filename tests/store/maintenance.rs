@@ -63,12 +63,27 @@ pub(crate) async fn retention_forgets_what_is_old(place: &Place) {
     assert_eq!(forgotten.len(), 1);
     assert_eq!((forgotten[0].id, forgotten[0].jobs.len()), (old, 1), "whole, to find its objects");
     assert!(store.forget(SHORT).await.unwrap().is_empty());
+    let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    assert_eq!(head.head_sha, sha('b'), "the old head is gone");
     assert!(store.run(old).await.unwrap().is_none());
     assert_eq!(store.tail(old, &connector("source-a"), &step("unit")).await.unwrap(), None);
     assert!(store.delivery("handled").await.unwrap().is_none());
     assert!(store.delivery("waiting").await.unwrap().is_some());
     assert_eq!(read(&store, young).await.jobs.len(), 1);
     assert!(store.runs_of_head(7, &sha('a')).await.unwrap().is_empty());
+}
+
+/// Its last change was never published: nothing is left of it to tell, and nobody waits for it.
+pub(crate) async fn a_forgotten_head_does_not_stay_due(place: &Place) {
+    let store = place.open().await;
+    create_planned(&store, 'a', &[]).await;
+    wait_out().await;
+    create(&store, new_run('b', "2")).await;
+    assert_eq!(store.forget(SHORT).await.unwrap().len(), 1);
+    let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    assert_eq!(head.head_sha, sha('b'));
+    store.settle_head(head).await.unwrap();
+    assert_eq!(store.queue().await.unwrap().checks_pending, 0);
 }
 
 pub(crate) async fn objects_get_their_final_names_once(place: &Place) {
@@ -131,4 +146,61 @@ pub(crate) async fn numbers_are_counted(place: &Place) {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(store.queue().await.unwrap().oldest_seconds, 1);
     assert_eq!(store.runs(&RunQuery::default()).await.unwrap().len(), 1);
+}
+
+/// What people see when the file can't be used: which file, and what to do.
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state/checkvalve.db");
+    let url = format!("sqlite:{}", file.display());
+    Store::open(&url).await.unwrap().close().await;
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let said = Store::open(&url).await.unwrap_err().to_string();
+    assert!(said.contains("checkvalve.db: it is read-only; make the file"), "{said}");
+
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "no database, but long enough to be taken for one".repeat(100)).unwrap();
+    let said = Store::open(&url).await.unwrap_err().to_string();
+    assert!(said.contains("checkvalve.db") && said.contains("restore it"), "{said}");
+
+    let under_a_file = format!("sqlite:{}/x.db", file.display());
+    let said = Store::open(&under_a_file).await.unwrap_err().to_string();
+    assert!(said.contains("x.db"), "{said}");
+}
+
+/// A restart of the server ends all connections; nobody has to restart us.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_the_server_ended_are_replaced() {
+    use sqlx::{Connection as _, Executor as _};
+    let Some(place) = Place::postgres().await else { return };
+    let (store, other) = (place.open().await, place.open().await);
+    store.take_in(delivery("a")).await.unwrap();
+    let mut admin = sqlx::PgConnection::connect(&place.url).await.unwrap();
+    admin
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .await
+        .unwrap();
+    store.take_in(delivery("b")).await.unwrap();
+    assert_eq!(store.queue().await.unwrap().deliveries_pending, 2);
+    create_planned(&store, 'a', &["source-a"]).await;
+    // And notifications come again.
+    let heard = async {
+        for i in 0.. {
+            let mut nudge = other.nudge(checkvalve::store::Topic::Deliveries);
+            store.take_in(delivery(&format!("c{i}"))).await.unwrap();
+            let heard = tokio::time::timeout(Duration::from_millis(300), nudge.changed()).await;
+            if heard.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), heard).await.expect("no notification came");
 }

@@ -1,5 +1,7 @@
 //! Images for tests, made on the spot: nothing can be pulled here.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 use bollard::Docker;
 use bollard::query_parameters::CreateImageOptions;
 use checkvalve::ambient;
@@ -43,6 +45,11 @@ pub(crate) async fn engine() -> Option<Docker> {
             None
         }
     }
+}
+
+/// Is there an engine, with these images on it?
+pub(crate) async fn ready() -> bool {
+    engine().await.is_some()
 }
 
 async fn ensure(docker: &Docker, image: &str) {

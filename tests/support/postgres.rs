@@ -4,6 +4,8 @@
 //! `CHECKVALVE_TEST_POSTGRES_URL`. Without it, this process starts its own, which ends with the
 //! process however that ends.
 
+#![expect(clippy::expect_used, reason = "a test may panic")]
+
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! A server that speaks S3, over HTTP, in this process: `s3s` checks every signature, `s3s-fs` keeps
 //! the objects in a folder.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;

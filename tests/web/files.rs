@@ -1,5 +1,7 @@
 //! Stored objects: ranges, artifacts, logs of ended steps.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use checkvalve::domain::ids::RunId;
 use checkvalve::domain::objects;
@@ -178,4 +180,29 @@ async fn reports_are_found_under_both_their_names() {
         assert!(header(answer.headers(), "content-security-policy").unwrap().contains("sandbox"));
         assert_eq!(answer.text().await.unwrap(), "last", "{file}");
     }
+}
+
+#[tokio::test]
+async fn a_log_is_found_where_an_earlier_holder_left_it() {
+    let house = House::open().await;
+    let id = house.planned(&Tale::default()).await;
+    let term = Duration::from_secs(1);
+    let (lease, run, job) = house.store.claim_job(house.worker, term).await.unwrap().unwrap();
+    let file = objects::step_log(&step_id("install"), 1);
+    let first = objects::epoch_prefix(&run, &job.connector, lease.epoch);
+    put(&house, &format!("{first}/{file}"), "of the first holder").await;
+    // The record names the final key, which is made only when the job has ended.
+    let key = format!("{}/{file}", objects::job_prefix(&run, &job.connector));
+    let facts = StepFacts {
+        log: Some(LogRef { key, bytes: 19, lines: 1, cut: 0 }),
+        ..StepFacts::default()
+    };
+    let install = StepRecord { facts, ..finished("install", Outcome::Succeeded) };
+    house.store.record(&lease, &[install]).await.unwrap();
+    let path = log_path(id).replace("/unit/", "/install/");
+    assert_eq!(house.page(&path).await, "of the first holder");
+    tokio::time::sleep(term + Duration::from_millis(200)).await;
+    let (second, ..) = house.claim().await;
+    assert!(second.epoch > lease.epoch);
+    assert_eq!(house.page(&path).await, "of the first holder");
 }

@@ -1,5 +1,6 @@
 //! What is live: server-sent events, followed logs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use checkvalve::domain::state::{Conclusion, Outcome};
 use checkvalve::store::{Lease, LogTail};
 use futures_util::StreamExt;
 use serde_json::Value;
+use tokio::sync::{Notify, watch};
 
 use super::house::{House, Tale, finished, put, running, step_id};
 
@@ -74,11 +76,18 @@ async fn events_tell_a_run_to_its_end() {
     let house = House::open().await;
     let id = house.planned(&Tale::default()).await;
     let answer = house.get(&format!("/api/v1/runs/{id}/events")).await;
-    let listening = tokio::spawn(events(answer, |_| false));
+    let printed = Arc::new(Notify::new());
+    let seen = Arc::clone(&printed);
+    let listening = tokio::spawn(events(answer, move |events| {
+        if has_log(events, "hello\n") {
+            seen.notify_one();
+        }
+        false
+    }));
     let (lease, ..) = house.claim().await;
     house.store.record(&lease, &[running("install")]).await.unwrap();
     house.store.write_tail(&lease, &step_id("install"), tail(0, "hello\n", false)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::timeout(Duration::from_secs(20), printed.notified()).await.expect("a log event");
     end(&house, lease).await;
     let (events, closed) = listening.await.unwrap();
     assert!(closed, "the stream ends with the run");
@@ -171,7 +180,15 @@ async fn a_followed_log_loses_and_doubles_nothing() {
     // It is asked for before the step has started.
     let answer = house.get(&path).await;
     assert_eq!(answer.status(), 200);
-    let following = tokio::spawn(async move { answer.bytes().await.unwrap() });
+    let (received, mut count) = watch::channel(0);
+    let following = tokio::spawn(async move {
+        let (mut pieces, mut all) = (answer.bytes_stream(), Vec::new());
+        while let Some(piece) = pieces.next().await {
+            all.extend_from_slice(&piece.unwrap());
+            received.send_replace(all.len());
+        }
+        all
+    });
     let (lease, run, job) = house.claim().await;
     house.store.record(&lease, &[running("unit")]).await.unwrap();
     let mut whole: Vec<u8> = Vec::new();
@@ -183,7 +200,8 @@ async fn a_followed_log_loses_and_doubles_nothing() {
         let bytes = Bytes::copy_from_slice(&whole[start..]);
         let window = LogTail { start: start.try_into().unwrap(), bytes, attempt: 1, ended: false };
         house.store.write_tail(&lease, &step_id("unit"), window).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        let arrived = count.wait_for(|count| *count == whole.len());
+        tokio::time::timeout(Duration::from_secs(20), arrived).await.expect("in time").unwrap();
     }
     // The last lines are printed after the last flush: they are in the object alone.
     whole.extend_from_slice(b"the end\n");
@@ -250,7 +268,7 @@ async fn a_step_that_was_taken_over_is_followed_by_attempt() {
 async fn a_job_that_was_given_up_ends_its_streams() {
     let house = House::open().await;
     let id = house.planned(&Tale::default()).await;
-    let term = Duration::from_millis(300);
+    let term = Duration::from_secs(2);
     let (lease, ..) = house.store.claim_job(house.worker, term).await.unwrap().unwrap();
     house.store.record(&lease, &[running("unit")]).await.unwrap();
     house.store.write_tail(&lease, &step_id("unit"), tail(0, "last words\n", false)).await.unwrap();
@@ -261,7 +279,7 @@ async fn a_job_that_was_given_up_ends_its_streams() {
     let told = tokio::spawn(events(told, |_| false));
     // The worker is dead, and the run is no longer wanted.
     house.store.cancel_run(id, None, "superseded by `dddddddddddd`").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(term + Duration::from_millis(200)).await;
     assert_eq!(house.store.settle_abandoned().await.unwrap(), 1);
     let both = async { (followed.await.unwrap(), told.await.unwrap()) };
     let (text, (told, closed)) =

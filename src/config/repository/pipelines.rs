@@ -1,6 +1,6 @@
 //! Pipelines and their steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Place, Problems};
 use super::reader::{Fields, Shape};
@@ -161,8 +161,7 @@ impl Problems<'_> {
             }
         }
         whole &= self.unique(&read);
-        // With a step missing, half of the needs would be wrong, too.
-        whole = whole && self.needs(&mut read);
+        whole &= self.needs(&mut read, &ids_of(items));
         if !whole {
             return None;
         }
@@ -187,23 +186,25 @@ impl Problems<'_> {
         unique
     }
 
-    fn needs(&mut self, steps: &mut [Step]) -> bool {
-        let ids: Vec<StepId> = steps.iter().map(|(_, step, _)| step.id.clone()).collect();
+    /// `ids` are those of all steps, also of ones that could not be read.
+    fn needs(&mut self, steps: &mut [Step], ids: &BTreeSet<&str>) -> bool {
         let mut known = true;
         for (_, step, needs) in steps {
             for (place, needed) in needs.iter() {
-                if let Some(id) = ids.iter().find(|id| id.as_str() == needed) {
-                    step.needs.push(id.clone());
+                if ids.contains(needed.as_str()) {
+                    step.needs.extend(needed.parse::<StepId>());
                     continue;
                 }
                 known = false;
-                let mend = match closest(needed, ids.iter().map(StepId::as_str)) {
+                let mend = match closest(needed, ids.iter().copied()) {
                     Some(id) => format!("did you mean `{id}`?"),
                     None => "name a step of the same pipeline".to_owned(),
                 };
                 let what = format!("step `{}` needs `{needed}`, which does not exist", step.id);
                 self.add(*place, what, mend);
             }
+            let mut seen = BTreeSet::new();
+            step.needs.retain(|id| seen.insert(id.clone()));
         }
         known
     }
@@ -235,9 +236,7 @@ impl Problems<'_> {
         let named = id.as_ref().map_or_else(|| "the step".to_owned(), |id| format!("step `{id}`"));
         let image = self.image(&fields, &named);
         let run = self.run(&fields, &named);
-        let mut needs =
-            fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
-        needs.dedup_by(|a, b| a.1 == b.1);
+        let needs = fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
         self.accepted(&fields);
         let timeout =
             fields.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |n| self.duration(n, "`timeout`"));
@@ -424,6 +423,21 @@ impl Problems<'_> {
         }
         Some(file)
     }
+}
+
+fn ids_of(steps: &[Node]) -> BTreeSet<&str> {
+    let entries = steps.iter().filter_map(|step| match &step.value {
+        Value::Map(entries) => entries.iter().find(|entry| entry.key == "id"),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => None,
+    });
+    entries
+        .filter_map(|entry| match &entry.node.value {
+            Value::Text(id) => Some(id.as_str()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                None
+            }
+        })
+        .collect()
 }
 
 fn is_variable_name(name: &str) -> bool {

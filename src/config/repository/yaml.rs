@@ -71,10 +71,20 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         Ok(raw) => raw,
         Err(error) => {
             let place = error.location().map_or(Place::START, place);
-            return Err((place, error.to_string()));
+            return Err((place, in_words(&error)));
         }
     };
     Ok(raw.into_node(text))
+}
+
+/// The parser's words, without the place that stands before them anyway.
+fn in_words(error: &serde_saphyr::Error) -> String {
+    if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
+        return "the file holds more than one document (`---`)".to_owned();
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first.rsplit_once(" at line ").map_or(first, |(words, _)| words).to_owned()
 }
 
 fn place(location: Location) -> Place {

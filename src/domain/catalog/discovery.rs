@@ -16,7 +16,8 @@ const STRICT_ENCRYPT: &str = "-strict-encrypt";
 pub struct Draft<'r> {
     rules: &'r RepoRules,
     found: Vec<Found>,
-    components: Vec<Component>,
+    /// With the folder that each lies in.
+    components: Vec<(Component, String)>,
     findings: Vec<Finding>,
 }
 
@@ -55,7 +56,8 @@ pub fn discover<'r>(rules: &'r RepoRules, paths: &Paths) -> Draft<'r> {
     let mut findings = Vec::new();
     tell_apart(&mut found, &mut findings);
     let components = rules.components.iter().filter(|component| exists(component, paths));
-    Draft { rules, found, components: components.cloned().collect(), findings }
+    let components = components.map(|one| (one.clone(), component_root(one, paths))).collect();
+    Draft { rules, found, components, findings }
 }
 
 fn recognise(nth: usize, rule: &ConnectorRule, marker: &str, paths: &Paths) -> Option<Found> {
@@ -185,8 +187,8 @@ impl Draft<'_> {
         }
         catalog.by_name =
             catalog.connectors.iter().enumerate().map(|(at, c)| (c.name.clone(), at)).collect();
-        for component in self.components {
-            match of_component(&component) {
+        for (component, root) in self.components {
+            match of_component(&component, root) {
                 Ok(connector) => {
                     // A component with a connector's name adds paths to it.
                     let at = catalog.by_name.get(&connector.name).copied().unwrap_or_else(|| {
@@ -247,13 +249,22 @@ fn documentation_page(url: &str) -> Option<String> {
         .then(|| format!("docs/{page}.md"))
 }
 
-fn of_component(component: &Component) -> Result<Connector, String> {
-    let folders: BTreeSet<String> = component.include.iter().map(Pattern::folder).collect();
-    let root = if folders.len() == 1 { folders.into_iter().next() } else { None };
+/// The folder that all of a component's patterns share; the whole tree if there is none.
+fn component_root(component: &Component, paths: &Paths) -> String {
+    let folder = |pattern: &Pattern| match pattern.literal_paths().as_deref() {
+        Some([path]) if paths.has_folder(path) => path.clone(),
+        Some(_) | None => pattern.folder(),
+    };
+    let folders: BTreeSet<String> = component.include.iter().map(folder).collect();
+    let mut folders = folders.into_iter();
+    folders.next().filter(|_| folders.next().is_none()).unwrap_or_default()
+}
+
+fn of_component(component: &Component, root: String) -> Result<Connector, String> {
     Ok(Connector {
         name: component.name.parse().map_err(|e| format!("{e}"))?,
         kind: component.kind.clone(),
-        root: root.unwrap_or_default(),
+        root,
         marker: None,
         attributes: BTreeMap::new(),
         variables: Variables::from([("name".to_owned(), component.name.clone())]),

@@ -168,7 +168,13 @@ impl Container {
         let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
         let Err(error) = started else { return Ok(()) };
         let text = told(&error);
-        if text.contains("executable file not found") || text.contains("exec: \"sh\"") {
+        if text.contains("docker-init") {
+            return Err(Halt::never(format!(
+                "the Docker Engine lacks its init program, which steps run under; install \
+                 `docker-init` beside it ({text})"
+            )));
+        }
+        if text.contains("exec: \"sh\"") {
             return Err(no_shell(image, &text));
         }
         if text.contains("argument list too long") {

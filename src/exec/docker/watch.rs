@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(30);
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 const LOOKS: u32 = 3;
 
+/// How long, and how many times, a container that was killed is looked at again.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
+const SECOND_LOOKS: u32 = 4;
 /// What the engine's init prints when there is no shell to run; its status is then 127 or 126, as
 /// if it were the step's.
 const NO_SHELL: &[u8] = b"[FATAL tini";
@@ -162,16 +165,22 @@ async fn judge(api: &Api, name: &str, state: &ContainerState, end: &End) -> Resu
     let Some(code) = state.exit_code else {
         return Err(Halt::again("the engine does not know how the container ended"));
     };
-    let out_of_memory = state.oom_killed == Some(true) && code != 0;
+    let mut out_of_memory = state.oom_killed == Some(true) && code != 0;
     // 255 is what an engine notes that found a container dead; the other two are its signals.
     let killed = matches!(code, 137 | 143 | 255);
-    if killed && !end.stopped && !out_of_memory {
-        // An engine that shuts down ends its containers, reports that, and is gone; who removes a
-        // container ends it first.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..SECOND_LOOKS {
+        if !killed || end.stopped || out_of_memory {
+            break;
+        }
+        // Word of a lack of memory comes a moment after the end. An engine that shuts down ends
+        // its containers, reports that, and is gone. Who removes a container ends it first.
+        tokio::time::sleep(SECOND_LOOK).await;
         match api.inspect_container(name, None::<InspectContainerOptions>).await {
             Err(e) if is_missing(&e) => return Err(vanished()),
-            Ok(_) if !end.lost => {}
+            Ok(container) if !end.lost => {
+                let oom_killed = container.state.and_then(|state| state.oom_killed);
+                out_of_memory = oom_killed == Some(true);
+            }
             Ok(_) | Err(_) => {
                 return Err(Halt::again("the Docker Engine was stopped while the step ran"));
             }

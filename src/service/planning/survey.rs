@@ -230,6 +230,10 @@ async fn survey(
         )),
         Some(Ok(_) | Err(_)) | None => {}
     }
+    if !impacts.archived.is_empty() {
+        let names: Vec<String> = impacts.archived.iter().map(|name| format!("`{name}`")).collect();
+        notes.push(format!("Changed, but archived, and so not run: {}", names.join(", ")));
+    }
     let findings = &view.head.findings;
     notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.path, f.text)));
     if findings.len() > 10 {

@@ -108,18 +108,20 @@ fn step_row(web: &Web, run: &Run, job: &Job, step: &StepRecord, now: Timestamp) 
 /// The tests' count, the reason, the exit code: what there is.
 pub(super) fn happened(step: &StepRecord) -> Markup {
     let facts = &step.facts;
+    let why = match (&step.state, &facts.reason, facts.exit_code) {
+        (StepState::Skipped { reason, .. }, ..) => Some(reason.to_string()),
+        (_, Some(reason), _) => Some(reason.clone()),
+        (_, None, Some(code)) if code != 0 => Some(format!("exit code {code}")),
+        (_, None, _) => None,
+    };
     html! {
         @if let Some(tests) = &facts.tests {
             @if tests.failed > 0 { strong { (tests.failed) " failed" } ", " }
             (tests.passed) " passed"
             @if tests.skipped > 0 { ", " (tests.skipped) " skipped" }
-            " "
+            @if why.is_some() { " · " }
         }
-        @if let StepState::Skipped { reason, .. } = &step.state { span.muted { (prose(&reason.to_string())) } }
-        @else if let Some(reason) = &facts.reason { span.muted { (prose(reason)) } }
-        @else if let Some(code) = facts.exit_code.filter(|code| *code != 0) {
-            span.muted { "exit code " (code) }
-        }
+        @if let Some(why) = why { span.muted { (prose(&why)) } }
     }
 }
 

@@ -296,11 +296,7 @@ mod tests {
                 [(1, 1, 2_000, true), (2, 2_001, 4_000, true), (3, 4_001, 4_500, false)]
             {
                 let mut scanner = Scanner::new((page - 1) * LINES);
-                for piece in log.chunks(size) {
-                    if !scanner.feed(piece) {
-                        break;
-                    }
-                }
+                let _wanted_more = log.chunks(size).all(|piece| scanner.feed(piece));
                 let excerpt = scanner.finish((page - 1) * LINES + 1);
                 assert_eq!(excerpt.first, Some(first));
                 let expected = format!("line {last}").into_bytes();

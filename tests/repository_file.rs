@@ -1,0 +1,396 @@
+//! The repository file: what is read, what is refused, and how well the refusal helps.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+use std::time::{Duration, Instant};
+
+use checkvalve::config::repository::{FILE, Invalid, resolve};
+use checkvalve::domain::catalog::Paths;
+use checkvalve::domain::pipeline::Network;
+use checkvalve::domain::rules::{Preset, Reaches, RepoRules, Unclaimed};
+use proptest::prelude::*;
+
+fn read(text: &str) -> Result<RepoRules, Invalid> {
+    resolve(Some((FILE, text)), "at 1a2b3c", &Paths::default())
+}
+
+fn refused(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+/// A file with one pipeline of these steps.
+fn with_steps(steps: &str) -> String {
+    format!("components: [{{ name: a, include: [a] }}]\npipelines:\n  - steps:\n{steps}")
+}
+
+#[test]
+fn the_whole_of_a_file_is_read() {
+    let rules = read(
+        r#"
+version: 1
+preset: none
+ignore: ["**/*.md", docs/**]
+connectors:
+  - kind: python
+    match: "{name}/pyproject.toml"
+    where: { name: ["source-*", "materialize-*"] }
+    beside: [test.flow.yaml]
+    unless: [Cargo.toml]
+    root: "{name}"
+    owns: ["tests/connectors/*/{name}/**", "docs/integrations/{name}.md"]
+    exclude: [source-retired]
+    attributes: { file: metadata.yaml, language: "data.tags[language]", version: data.dockerImageTag }
+components:
+  - { name: dashboard, kind: web, include: ["dashboard/**"], exclude: ["dashboard/docs/**"] }
+impact:
+  - { paths: ["go.mod", "go.sum"], reaches: { kind: python } }
+  - { paths: ["tests/{name}/**"], reaches: ["{name}"] }
+  - { paths: "Makefile", reaches: all }
+unclaimed: none
+pipelines:
+  - for: { kind: [python, web] }
+    on: [pull_request]
+    supersede: true
+    steps:
+      - id: install
+        image: "python:3.11"
+        run: ["pip install -e .", "pip check"]
+        timeout: 90s
+        retries: 2
+        env: { LEVEL: 3, VERSION: 3.10, VERBOSE: true }
+      - { id: unit, image: "python:3.11", run: pytest, needs: install, network: none,
+          resources: { cpus: 1.5, memory: 512Mi }, reports: { junit: junit.xml }, artifacts: ["*.log"] }
+      - { id: report, image: busybox, run: "true", needs: [unit], always: true, allow_failure: true, untrusted: true }
+policy: { approve: write, detail: step }
+"#,
+    )
+    .unwrap_or_else(|invalid| panic!("{invalid}"));
+
+    assert_eq!((rules.preset, rules.unclaimed), (Preset::None, Unclaimed::None));
+    assert_eq!(rules.origin, ".github/checkvalve.yml at 1a2b3c");
+    assert_eq!((rules.ignore.len(), rules.connectors.len(), rules.components.len()), (2, 1, 1));
+    assert_eq!(rules.impact[2].reaches, Reaches::All);
+    let steps = &rules.pipelines[0].steps;
+    assert_eq!(steps[0].run, ["pip install -e .", "pip check"]);
+    assert_eq!((steps[0].timeout(), steps[0].retries), (Duration::from_secs(90), 2));
+    // As written: a version is no number.
+    assert_eq!(steps[0].env["VERSION"], "3.10");
+    assert_eq!((steps[0].env["LEVEL"].as_str(), steps[0].env["VERBOSE"].as_str()), ("3", "true"));
+    assert_eq!(steps[1].needs[0].as_str(), "install");
+    assert_eq!(steps[1].network, Network::None);
+    assert_eq!(steps[1].resources.unwrap().memory, 512 << 20);
+    assert_eq!(steps[1].junit.as_deref(), Some("junit.xml"));
+    assert!(steps[2].always && steps[2].allow_failure && steps[2].untrusted);
+    assert_eq!(steps[2].timeout(), Duration::from_mins(30));
+    assert_eq!(steps[2].network, Network::Bridge);
+    assert!(rules.notes.is_empty(), "{:?}", rules.notes);
+}
+
+#[test]
+fn an_error_names_its_place_the_line_and_the_mend() {
+    let text = refused("components: [{ name: a, include: [a] }]\npipelines:\n  - stpes: []\n");
+    assert_eq!(
+        text,
+        ".github/checkvalve.yml:3:5: a pipeline has no key `stpes`\n \
+         3 |   - stpes: []\n   |     ^\n did you mean `steps`?\n\n\
+         .github/checkvalve.yml:3:5: the pipeline has no `steps`\n \
+         3 |   - stpes: []\n   |     ^\n add `steps:` with a list of `{ id, image, run }`"
+    );
+}
+
+#[test]
+fn all_errors_of_a_file_are_found_at_once() {
+    let text = with_steps(
+        "      - { id: a, image: x, run: y, timeout: 10 }\n      - { id: b, run: y }\n      - { id: c, image: x, run: y, network: lan }\n",
+    ) + "unclaimed: maybe\ncolour: red\n";
+    let invalid = read(&text).unwrap_err();
+    let lines: Vec<u32> = invalid.errors.iter().map(|wrong| wrong.place.line).collect();
+    assert_eq!(lines, [4, 5, 6, 7, 8], "{invalid}");
+    assert!(invalid.title().contains("and 4 more"), "{}", invalid.title());
+}
+
+#[test]
+fn bad_files_are_refused_with_a_mend() {
+    let step = "      - { id: a, image: x, run: y }\n";
+    for (text, expected) in [
+        // YAML itself.
+        ("a: [1, 2".to_owned(), ":1:"),
+        ("\tversion: 1".to_owned(), "checkvalve.yml:"),
+        (String::new(), "wants a mapping"),
+        ("- a\n- b".to_owned(), "wants a mapping"),
+        ("version: 1\n---\nversion: 1\n".to_owned(), "checkvalve.yml:"),
+        // Keys.
+        ("version: 2".to_owned(), "`version: 1`"),
+        ("ignore: []\nignore: []".to_owned(), "`ignore` stands twice in the file\n"),
+        ("ignore: []\nignore: []".to_owned(), "the first is on line 1"),
+        ("conectors: []".to_owned(), "did you mean `connectors`?"),
+        ("version: 1".to_owned(), "the file says nothing of connectors"),
+        ("preset: none".to_owned(), "the file says nothing of connectors"),
+        ("preset: airbite".to_owned(), "did you mean `airbyte`?"),
+        ("preset: estuary".to_owned(), "not there yet"),
+        (
+            "secrets: { config: { from: gsm } }".to_owned(),
+            "`secrets` of the file is not possible yet",
+        ),
+        ("schedules: []".to_owned(), "not possible yet"),
+        ("policy: { approve: admin }".to_owned(), "can only be `write` yet"),
+        ("policy: { detail: summary }".to_owned(), "can only be `step` yet"),
+        // Connectors.
+        ("connectors: [{ kind: a }]".to_owned(), "has no `match`"),
+        ("connectors: [{ match: \"/x/{name}\" }]".to_owned(), "without the leading `/`"),
+        (
+            "connectors: [{ match: \"{name}/x\", owns: [\"docs/{nam}.md\"] }]".to_owned(),
+            "did you mean `{name}`?",
+        ),
+        (
+            "connectors: [{ match: \"{name}/x\", where: { nmae: [a] } }]".to_owned(),
+            "did you mean `{name}`?",
+        ),
+        (
+            "connectors: [{ match: \"{name}/x\", root: \"{name}/*\" }]".to_owned(),
+            "one folder or file",
+        ),
+        ("connectors: [{ match: \"{name}/x\", depends: [gradle] }]".to_owned(), "not possible yet"),
+        (
+            "connectors: [{ match: \"{name}/*.x\", attributes: { language: a } }]".to_owned(),
+            "add `file:",
+        ),
+        (
+            "connectors: [{ match: \"{name}/x\", attributes: { language: \"a..b\" } }]".to_owned(),
+            "dots between",
+        ),
+        ("components: [{ include: [a] }]".to_owned(), "has no `name`"),
+        ("components: [{ name: a/b, include: [a] }]".to_owned(), "`/`"),
+        ("components: [{ name: a }]".to_owned(), "includes nothing"),
+        (
+            "components: [{ name: a, include: [a] }, { name: A, include: [b] }]".to_owned(),
+            "two components",
+        ),
+        // Impact.
+        ("impact: [{ paths: [a] }]".to_owned(), "what it reaches"),
+        ("impact: [{ reaches: all }]".to_owned(), "has no `paths`"),
+        ("impact: [{ paths: [a], reaches: [\"{name}\"] }]".to_owned(), "`{name}`"),
+        ("impact: [{ paths: [a], reaches: { kind: gone } }]".to_owned(), "the kind `gone`"),
+        // Pipelines.
+        ("pipelines: [{ steps: [] }]".to_owned(), "has no steps"),
+        (
+            "pipelines: [{ lock: a, steps: [] }]".to_owned(),
+            "`lock` of a pipeline is not possible yet",
+        ),
+        ("pipelines: [{ on: [push] }]".to_owned(), "`on: push` is not possible yet"),
+        ("pipelines: [{ on: [pull_requests] }]".to_owned(), "did you mean `pull_request`?"),
+        ("pipelines: [{ on: [merge_group] }]".to_owned(), "leaves out `pull_request`"),
+        ("pipelines: [{ supersede: false }]".to_owned(), "not possible yet"),
+        ("pipelines: [{ merge: true }]".to_owned(), "not possible yet"),
+        (with_steps("      - { image: x, run: y }\n"), "no `id`"),
+        (with_steps("      - { id: a/b, image: x, run: y }\n"), "`/`"),
+        (with_steps("      - { id: a, run: y }\n"), "step `a` has no `image`"),
+        (with_steps("      - { id: a, image: 3.11, run: y }\n"), "put it in quotes"),
+        (with_steps("      - { id: a, image: \"x y\", run: y }\n"), "not an image's name"),
+        (with_steps("      - { id: a, image: x }\n"), "nothing to `run`"),
+        (with_steps("      - { id: a, image: x, run: [] }\n"), "nothing to `run`"),
+        (with_steps("      - { id: a, image: x, run: y, needs: [b] }\n"), "which does not exist"),
+        (
+            with_steps(
+                "      - { id: unit, image: x, run: y }\n      - { id: b, image: x, run: y, needs: unti }\n",
+            ),
+            "did you mean `unit`?",
+        ),
+        (
+            with_steps(
+                "      - { id: a, image: x, run: y, needs: [b] }\n      - { id: b, image: x, run: y, needs: [a] }\n",
+            ),
+            "`a` → `b` → `a`",
+        ),
+        (with_steps("      - { id: a, image: x, run: y, needs: [a] }\n"), "`a` → `a`"),
+        (with_steps(&step.repeat(2)), "two steps are called `a`"),
+        (with_steps("      - { id: a, image: x, run: y, timeout: 10 }\n"), "`10s`, `10m` or `10h`"),
+        (with_steps("      - { id: a, image: x, run: y, timeout: 0s }\n"), "above 0"),
+        (
+            with_steps("      - { id: a, image: x, run: y, timeout: 99999999999999999999h }\n"),
+            "at most 7",
+        ),
+        (with_steps("      - { id: a, image: x, run: y, retries: -1 }\n"), "between 0 and 10"),
+        (with_steps("      - { id: a, image: x, run: y, retries: many }\n"), "a whole number"),
+        (with_steps("      - { id: a, image: x, run: y, always: yes }\n"), "`true` or `false`"),
+        (with_steps("      - { id: a, image: x, run: y, resources: { cpus: 2 } }\n"), "give both"),
+        (
+            with_steps(
+                "      - { id: a, image: x, run: y, resources: { cpus: 0, memory: 1Gi } }\n",
+            ),
+            "above 0",
+        ),
+        (
+            with_steps(
+                "      - { id: a, image: x, run: y, resources: { cpus: 1, memory: lots } }\n",
+            ),
+            "`512Mi`",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, env: { 1A: b } }\n"),
+            "not beginning with a digit",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, env: { CHECKVALVE_OUT: b } }\n"),
+            "reserved",
+        ),
+        (with_steps("      - { id: a, image: x, run: y, env: { A: [b] } }\n"), "wants a text"),
+        (with_steps("      - { id: a, image: x, run: y, env: { A: }}\n"), "has nothing"),
+        (
+            with_steps("      - { id: a, image: x, run: y, reports: { sarif: x } }\n"),
+            "not possible yet",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, reports: { junit: /x } }\n"),
+            "under `$CHECKVALVE_OUT`",
+        ),
+        (with_steps("      - { id: a, uses: build }\n"), "built-in steps are not there yet"),
+        (with_steps("      - { id: a, image: x, run: y, from: b }\n"), "not possible yet"),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: [b] }\n"),
+            "secrets are not there yet",
+        ),
+        (with_steps("      - { id: a, image: x, run: y, matrix: [b] }\n"), "not possible yet"),
+        (
+            with_steps("      - { id: a, image: x, run: y, cache: sometimes }\n"),
+            "one of: success, all, off",
+        ),
+        (with_steps("      - { id: a, image: x, run: y, needz: [b] }\n"), "did you mean `needs`?"),
+        (with_steps("      - just a text\n"), "a step wants a mapping"),
+    ] {
+        let message = refused(&text);
+        assert!(
+            message.contains(expected),
+            "{text}\n--- gave ---\n{message}\n--- not ---\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn harmless_keys_of_later_versions_are_accepted_and_said() {
+    let text = with_steps("      - { id: a, image: x, run: y, cache: all, isolate: true }\n");
+    let rules = read(&text).unwrap();
+    assert_eq!(
+        rules.notes,
+        [
+            "`.github/checkvalve.yml` line 4: `cache` is accepted; nothing is reused yet, every step runs",
+            "`.github/checkvalve.yml` line 4: `isolate` is accepted; every step has a container of its own",
+        ]
+    );
+    let off = with_steps("      - { id: a, image: x, run: y, cache: off, isolate: false }\n");
+    assert!(read(&off).unwrap().notes.is_empty());
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let rules = read(
+        "components: [{ name: a, include: [a] }]\npipelines:\n  - steps:\n    - &base { id: a, image: x, run: y, timeout: 5m }\n    - { <<: *base, id: b }\n",
+    )
+    .unwrap_or_else(|invalid| panic!("{invalid}"));
+    let steps = &rules.pipelines[0].steps;
+    assert_eq!((steps[1].id.as_str(), steps[1].image.as_str()), ("b", "x"));
+    assert_eq!(steps[1].timeout(), Duration::from_mins(5));
+}
+
+#[test]
+fn layouts_are_recognised_and_unknown_ones_said() {
+    let airbyte =
+        Paths::new(vec!["airbyte-integrations/connectors/source-a/metadata.yaml".to_owned()]);
+    assert_eq!(resolve(None, "here", &airbyte).unwrap().preset, Preset::Airbyte);
+    let unknown = resolve(None, "here", &Paths::new(vec!["README.md".to_owned()])).unwrap_err();
+    assert!(unknown.to_string().contains("there is no `.github/checkvalve.yml`"));
+    let misspelt = Paths::new(vec![".github/checkvalve.yaml".to_owned()]);
+    let misspelt = resolve(None, "here", &misspelt).unwrap_err().to_string();
+    assert!(misspelt.contains("rename it to `.github/checkvalve.yml`"), "{misspelt}");
+    // A file that only adds pipelines keeps the layout; its lists come first.
+    let text = "pipelines:\n  - steps: [{ id: a, image: x, run: y }]\nunclaimed: all\n";
+    let rules = resolve(Some((FILE, text)), "here", &airbyte).unwrap();
+    assert_eq!((rules.preset, rules.unclaimed), (Preset::Airbyte, Unclaimed::All));
+    assert_eq!(rules.origin, ".github/checkvalve.yml here (preset airbyte)");
+    let text = "preset: airbyte\nconnectors: [{ match: \"x/{name}/y\" }]\n";
+    let rules = resolve(Some((FILE, text)), "here", &airbyte).unwrap();
+    assert_eq!(rules.connectors[0].marker.as_str(), "x/{name}/y");
+    assert_eq!(rules.connectors.len(), 2);
+}
+
+#[test]
+fn bombs_are_small() {
+    use std::fmt::Write;
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = format!("*a{}, ", level - 1).repeat(9);
+        writeln!(laughs, "a{level}: &a{level} [{}]", before.trim_end_matches(", ")).unwrap();
+    }
+    let deep = "[".repeat(100_000);
+    let long = format!("ignore: [{}]", "a,".repeat(600_000));
+    let wide = format!("ignore: [{}]", "a,".repeat(200_000));
+    let nested = format!("components:\n{}", "- ".repeat(50_000));
+    for bomb in [laughs, deep, long, wide, nested] {
+        let start = Instant::now();
+        assert!(read(&bomb).is_err());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+}
+
+/// Pieces that files are made of, so that random ones get far.
+const PIECES: &[&str] = &[
+    "version: 1\n",
+    "preset: airbyte\n",
+    "connectors:\n",
+    "  - match: \"{name}/x\"\n",
+    "    root: ",
+    "    owns: [\"a/{name}\"]\n",
+    "components: [{ name: a, include: [a] }]\n",
+    "impact:\n",
+    "  - { paths: [a], reaches: all }\n",
+    "pipelines:\n",
+    "  - steps:\n",
+    "      - id: a\n",
+    "        image: b\n",
+    "        run: c\n",
+    "        timeout: ",
+    "10m\n",
+    "        needs: [a]\n",
+    "        env: { A: 1 }\n",
+    "&x ",
+    "*x\n",
+    "<<: *x\n",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    "|\n",
+    ">\n",
+    "#",
+    "\t",
+    "\n",
+    "é",
+    "\u{0}",
+    ": ",
+    "!!int ",
+    "1e999\n",
+    "0x",
+    "~\n",
+    "---\n",
+    "? ",
+    "%",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_text_is_too_much(text in "\\PC{0,200}") {
+        let _ = read(&text).map_err(|invalid| invalid.to_string());
+    }
+
+    #[test]
+    fn no_file_is_too_much(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40)) {
+        let text = pieces.concat();
+        let found = read(&text);
+        prop_assert!(found.is_ok() || !found.unwrap_err().errors.is_empty());
+    }
+}
