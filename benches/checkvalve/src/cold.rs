@@ -44,10 +44,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     table.print();
     for (name, samples) in [("absent", &absent), ("present", &present)] {
         let median = samples.median();
-        table::aim(
-            &format!("database {name}: {median:.0} ms (aim: at most 300)"),
-            median <= 300.0,
-        );
+        table::aim(&format!("database {name}: {median:.0} ms (aim: at most 300)"), median <= 300.0);
     }
     Ok(())
 }

@@ -58,7 +58,8 @@ impl Engine {
 
     pub(crate) fn create(&mut self, container: &Value) -> anyhow::Result<String> {
         let body = container.to_string();
-        let made = self.call("POST", "/containers/create", ("application/json", body.as_bytes()))?;
+        let made =
+            self.call("POST", "/containers/create", ("application/json", body.as_bytes()))?;
         let made: Value = serde_json::from_slice(&made.body)?;
         Ok(made["Id"].as_str().context("a container without id")?.to_owned())
     }

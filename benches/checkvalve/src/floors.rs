@@ -115,7 +115,8 @@ async fn open(url: &str) -> anyhow::Result<Database> {
     const SQLITE: &str = "create table deliveries (guid text primary key, event text not null, \
                           received_at integer not null default (unixepoch()), body blob not null)";
     if url.starts_with("postgres:") {
-        let pool = PgPoolOptions::new().min_connections(16).max_connections(16).connect(url).await?;
+        let pool =
+            PgPoolOptions::new().min_connections(16).max_connections(16).connect(url).await?;
         sqlx::query(POSTGRES).execute(&pool).await?;
         return Ok(Database::Postgres(pool));
     }

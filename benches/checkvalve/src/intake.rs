@@ -72,7 +72,8 @@ impl Figures {
     }
 }
 
-pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+/// Measures everyone whose name contains `only`.
+pub(crate) fn run(rounds: usize, only: &str) -> anyhow::Result<()> {
     let github = GitHub::start()?;
     let postgres = Postgres::start()?;
     let signed = payload::pull_request();
@@ -80,6 +81,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     if postgres.is_some() {
         everyone.extend([Who::Floor(Kind::Postgres), Who::Product(Kind::Postgres)]);
     }
+    everyone.retain(|who| who.name().contains(only));
     let mut all: Vec<(Who, Figures)> =
         everyone.into_iter().map(|who| (who, Figures::default())).collect();
     for round in 0..rounds {

@@ -22,7 +22,15 @@ fn compare(title: &str, repository: &Repository, rounds: usize) -> anyhow::Resul
         by_hand.push(repository.run_by_hand(&steps, true, true)?);
         product.push(repository.run_product()?);
     }
-    report(title, &steps, critical, [("floor: the same containers by hand", &by_hand), ("checkvalve test --executor docker", &product)]);
+    report(
+        title,
+        &steps,
+        critical,
+        [
+            ("floor: the same containers by hand", &by_hand),
+            ("checkvalve test --executor docker", &product),
+        ],
+    );
     Ok(())
 }
 
@@ -37,10 +45,7 @@ fn report(title: &str, steps: &[Step], critical: f64, rows: [(&str, &Vec<Run>); 
         "x floor",
         "beyond path, ms a step on it",
     ]);
-    table.row(
-        "critical path, steps' own time",
-        [format!("{critical:.0}"), "1.00".to_owned()],
-    );
+    table.row("critical path, steps' own time", [format!("{critical:.0}"), "1.00".to_owned()]);
     let middle = |runs: &[Run]| {
         let walls: Vec<f64> = runs.iter().map(|run| milliseconds(run.wall)).collect();
         let spans: Vec<f64> = runs.iter().map(Run::span).collect();

@@ -33,7 +33,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let database = postgres.as_ref().map(|server| server.create("memory")).transpose()?;
     let kinds = [("SQLite", None), ("PostgreSQL", database)];
     let mut idle = Vec::new();
-    for (name, database) in kinds.into_iter().filter(|(name, url)| *name == "SQLite" || url.is_some()) {
+    for (name, database) in
+        kinds.into_iter().filter(|(name, url)| *name == "SQLite" || url.is_some())
+    {
         let options = Options { database, ..Options::recording() };
         let mut server = Server::start(&github, &folder.path().join(name), &options)?;
         thread::sleep(Duration::from_secs(2));

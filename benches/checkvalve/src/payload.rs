@@ -30,8 +30,7 @@ pub(crate) fn sign(body: Vec<u8>) -> Signed {
 pub(crate) fn pull_request() -> Signed {
     let bare = payload("").to_string().len();
     let sentence = "This change keeps the cursor of incremental streams when a page is empty. ";
-    let description: String =
-        sentence.chars().cycle().take(LENGTH.saturating_sub(bare)).collect();
+    let description: String = sentence.chars().cycle().take(LENGTH.saturating_sub(bare)).collect();
     sign(payload(&description).to_string().into_bytes())
 }
 
@@ -128,14 +127,41 @@ fn repository() -> Value {
         "delete_branch_on_merge": true,
     });
     let parts = [
-        "assignees{/user}", "blobs{/sha}", "branches{/branch}", "collaborators{/collaborator}",
-        "comments{/number}", "commits{/sha}", "compare/{base}...{head}", "contents/{+path}",
-        "contributors", "deployments", "downloads", "events", "forks", "git/commits{/sha}",
-        "git/refs{/sha}", "git/tags{/sha}", "hooks", "issue_comment{/number}", "issue_events{/number}",
-        "issues{/number}", "keys{/key_id}", "labels{/name}", "languages", "merges",
-        "milestones{/number}", "notifications{?since,all,participating}", "pulls{/number}",
-        "releases{/id}", "stargazers", "statuses/{sha}", "subscribers", "subscription", "tags",
-        "teams", "trees{/sha}",
+        "assignees{/user}",
+        "blobs{/sha}",
+        "branches{/branch}",
+        "collaborators{/collaborator}",
+        "comments{/number}",
+        "commits{/sha}",
+        "compare/{base}...{head}",
+        "contents/{+path}",
+        "contributors",
+        "deployments",
+        "downloads",
+        "events",
+        "forks",
+        "git/commits{/sha}",
+        "git/refs{/sha}",
+        "git/tags{/sha}",
+        "hooks",
+        "issue_comment{/number}",
+        "issue_events{/number}",
+        "issues{/number}",
+        "keys{/key_id}",
+        "labels{/name}",
+        "languages",
+        "merges",
+        "milestones{/number}",
+        "notifications{?since,all,participating}",
+        "pulls{/number}",
+        "releases{/id}",
+        "stargazers",
+        "statuses/{sha}",
+        "subscribers",
+        "subscription",
+        "tags",
+        "teams",
+        "trees{/sha}",
     ];
     if let Some(fields) = repository.as_object_mut() {
         for part in parts {

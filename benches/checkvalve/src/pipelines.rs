@@ -98,8 +98,7 @@ impl Repository {
                         \"{name}/bench.txt\" }\npipelines:\n  - for: { kind: bench }\n    steps:\n"
             .to_owned();
         for (id, sleep, needs) in steps {
-            let sleep =
-                if sleep > 0.0 { format!("\"sleep {sleep}\", ") } else { String::new() };
+            let sleep = if sleep > 0.0 { format!("\"sleep {sleep}\", ") } else { String::new() };
             text += &format!(
                 "      - {{ id: {id}, image: \"{IMAGE}\", network: none, needs: [{needs}], run: \
                  [\"{BEGIN}\", {sleep}\"{END}\"] }}\n"

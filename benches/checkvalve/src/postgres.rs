@@ -38,7 +38,8 @@ impl Postgres {
         }
         let server = Self { folder, programs };
         let data = server.data();
-        server.run("initdb", &["-D", &data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync"])?;
+        server
+            .run("initdb", &["-D", &data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync"])?;
         let options = format!(
             "-c listen_addresses='' -c port={PORT} -c unix_socket_directories={} -c \
              shared_buffers=256MB -c max_wal_size=4GB",

@@ -32,8 +32,14 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
         product.add(&repository.run_product()?);
     }
     table::title(&format!("Steps: a chain of {STEPS} that do nothing, without network"));
-    let mut table =
-        Table::new(&["way", "ms a step", "x floor", "whole ms", "x floor", "beyond floor, ms a step"]);
+    let mut table = Table::new(&[
+        "way",
+        "ms a step",
+        "x floor",
+        "whole ms",
+        "x floor",
+        "beyond floor, ms a step",
+    ]);
     let floor = (median(&same.periods), median(&same.walls));
     for (name, figures) in [
         ("raw API, the cheapest container", &plain),
