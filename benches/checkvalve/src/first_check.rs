@@ -268,7 +268,7 @@ fn report(contenders: &[Contender; 3], all: &Samples) {
     row(&format!("checkvalve: all {CHECKS} check runs"), None, all, &fetching.first);
     table.print();
     table::note("What GitHub was asked by the product, and when it had answered (medians, ms):");
-    let usual = product.calls.first().map(Vec::len).unwrap_or(0);
+    let usual = product.calls.first().map_or(0, Vec::len);
     let same: Vec<_> = product.calls.iter().filter(|calls| calls.len() == usual).collect();
     for index in 0..usual {
         let at: Vec<f64> =

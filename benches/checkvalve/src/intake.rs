@@ -139,7 +139,7 @@ fn measure(
     let alone = load::closed(address, signed, 1, ALONE)?;
     let before = process.cpu()?;
     let flood = load::closed(address, signed, 16, FLOOD)?;
-    let cpu = milliseconds(process.cpu()? - before) * 1e3;
+    let cpu = milliseconds(process.cpu()?.saturating_sub(before)) * 1e3;
     drop(process);
     let sent = steady.times.len() + alone.times.len() + flood.times.len();
     if let Some(database) = &place.database {

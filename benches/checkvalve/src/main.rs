@@ -3,7 +3,7 @@
 //! two neighbours is not.
 //!
 //! `scripts/bench` runs this; `docs/performance.md` keeps the figures. Everything stays on this
-//! machine (loopback, throw-away folders, a throw-away PostgreSQL), is bounded in time, and fails
+//! machine (loopback, throw-away folders, a throw-away `PostgreSQL`), is bounded in time, and fails
 //! when an answer is wrong or an event is lost.
 
 #![recursion_limit = "256"] // a payload of GitHub's is one large `json!`
