@@ -10,8 +10,6 @@
 mod api;
 #[path = "web/files.rs"]
 mod files;
-#[path = "web/gallery.rs"]
-mod gallery;
 #[path = "web/hooks.rs"]
 mod hooks;
 #[path = "web/house.rs"]

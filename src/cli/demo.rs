@@ -247,10 +247,9 @@ async fn stay(simulator: &Simulator, head: &str, out: &mut impl Write) -> anyhow
     let number = simulator.pull_request(NAME, 1).number;
     writeln!(
         out,
-        "\nTry a command, as a comment on the pull request:\n\n  curl -X POST \
-         '{}/_simulator/repositories/{NAME}/pulls/{number}/comments' \\\n    -H 'Content-Type: \
-         application/json' -d '{{\"user\":\"{AUTHOR}\",\"body\":\"/retest\"}}'\n\nCtrl-C ends the \
-         demo.",
+        "\nTry a command, as a comment on the pull request:\n\n  curl '{}/_simulator/comments' -d \
+         '{{\"repository\":\"{NAME}\",\"number\":{number},\"user\":\"{AUTHOR}\",\"body\":\"/retest\"}}'\n\n\
+         Ctrl-C ends the demo.",
         simulator.url()
     )?;
     let mut shown: BTreeMap<u64, String> =
