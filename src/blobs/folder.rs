@@ -37,6 +37,9 @@ impl Folder {
         let written = async {
             let mut file = fs::File::create_new(&fresh).await?;
             file.write_all(&bytes).await?;
+            // The write happens behind our back, and only `flush` tells how it ended: on a full disk
+            // `sync_all` alone answers that half an object is fine.
+            file.flush().await?;
             file.sync_all().await
         };
         named(self.finish(&fresh, key, written.await).await, key)

@@ -98,6 +98,10 @@ fn point_at(settings: &mut Settings, simulator: &Simulator, state: &Path, args: 
     settings.set("CHECKVALVE_GITHUB_APP_ID", app.id.to_string());
     settings.set("CHECKVALVE_GITHUB_PRIVATE_KEY", app.private_key_pem);
     settings.set("CHECKVALVE_WEBHOOK_SECRET", app.webhook_secret);
+    // A demo touches nothing of an installation that the environment may describe.
+    settings.unset("CHECKVALVE_DATABASE_URL");
+    settings.unset("CHECKVALVE_PUBLIC_URL");
+    settings.set("CHECKVALVE_STORE", format!("file:{}", state.join("objects").display()));
     match &args.listen {
         Some(listen) => settings.set("CHECKVALVE_LISTEN", listen.clone()),
         None if args.once => settings.set("CHECKVALVE_LISTEN", "127.0.0.1:0".to_owned()),

@@ -13,7 +13,7 @@ pub mod test;
 pub mod testing;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -170,7 +170,12 @@ fn start_log(settings: &Settings, cli: &Cli) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(settings.text("CHECKVALVE_LOG").unwrap_or(default))
         .map_err(|error| exit::UsageError(format!("CHECKVALVE_LOG: {error}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Colours are for people: a log file, or a journal, has none.
+    let colours = io::stderr().is_terminal() && ambient::env("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours);
     match settings.log_format()? {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

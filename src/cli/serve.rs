@@ -58,11 +58,13 @@ const PLACES: u32 = 64;
 impl StateDir {
     /// Makes the folder (mode 0700) and takes the first free place in it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("can't make the state folder {}", path.display()))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+            format!(
+                "can't make the state folder {}; set CHECKVALVE_STATE_DIR to a folder that can \
+                     be written to",
+                path.display()
+            )
+        })?;
         let instance = kept(&path.join("instance"), || ambient::ulid().to_string())?;
         for place in 0..PLACES {
             let Some(lock) = try_lock(&path.join(format!("process-{place}.lock")))? else {
@@ -185,6 +187,7 @@ struct Common {
 
 /// Puts everything together and starts it.
 pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running> {
+    understood(settings)?;
     let state = StateDir::open(&settings.state_dir(ambient::env)?)?;
     let listen = settings.listen()?;
     // Bound first: the address may be asked for with port 0, and links need the true one.
@@ -227,6 +230,16 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
     Ok(Running { address, links: common.links, store, worker, stop, tasks, janitor })
 }
 
+/// Wrong settings are refused before anything is started, not when they are first needed.
+fn understood(settings: &Settings) -> anyhow::Result<()> {
+    settings.key()?;
+    settings.executor()?;
+    settings.lease()?;
+    settings.slots()?;
+    settings.retention()?;
+    Ok(())
+}
+
 /// Keeps the state folder's lock until everything stops.
 async fn hold(state: StateDir, stop: CancellationToken) {
     stop.cancelled().await;
@@ -247,7 +260,13 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow::Result<Common> {
     let store = Store::open(&settings.database_url(&state.path)).await?;
     let blobs_url: BlobsUrl = settings.store_url(&state.path).parse()?;
-    let blobs = Blobs::open(&blobs_url, |name| settings.text(name).map(str::to_owned)).await?;
+    let blobs = Blobs::open(&blobs_url, |name| settings.text(name).map(str::to_owned))
+        .await
+        .with_context(|| {
+            format!(
+                "the object store {blobs_url} can't be opened (CHECKVALVE_STORE says where it is)"
+            )
+        })?;
     let github = Arc::new(Github::new(GithubSettings {
         api_url: settings.github_api_url()?,
         app_id: settings.app_id()?,

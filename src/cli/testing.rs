@@ -53,7 +53,16 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
         terminal.say("nothing is selected: nothing to run");
         return Ok(Exit::Passed);
     }
-    let executor = executor(args.run.executor, settings).await?;
+    if let Some(dir) = &args.run.report_dir {
+        tokio::fs::create_dir_all(dir)
+            .await
+            .with_context(|| format!("can't make the folder of --report-dir, {}", dir.display()))?;
+    }
+    // To run nothing, no engine is needed.
+    let executor = match planned.jobs.as_slice() {
+        [] => Executors::Host(Host::default()),
+        _ => executor(args.run.executor, settings).await?,
+    };
     let spool = tempfile::Builder::new().prefix("checkvalve-test-").tempdir()?;
     let here = Here::of(&selected.repo, args.run.is_ci).await?;
     let mut jobs = Vec::new();

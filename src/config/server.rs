@@ -132,6 +132,11 @@ impl Settings {
         self.found.insert(name, Found { value, origin });
     }
 
+    /// As if the value had never been given: its default counts.
+    pub fn unset(&mut self, name: &str) {
+        self.found.remove(name);
+    }
+
     pub fn text(&self, name: &str) -> Option<&str> {
         self.found.get(name).map(|found| found.value.as_str())
     }
@@ -342,8 +347,11 @@ fn from_environment(
 fn from_file(path: &Path) -> Result<BTreeMap<&'static str, Found>, SettingsError> {
     let shown = path.display().to_string();
     let failed = |message: String| SettingsError::File { path: shown.clone(), message };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let table: toml::Table = text.parse().map_err(|error| failed(format!("{error}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| failed(format!("the settings file can't be read: {error}")))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| failed(error.to_string().trim_end().to_owned()))?;
     let mut found = BTreeMap::new();
     for (key, value) in &table {
         let (name, value) = entry(key, value).map_err(&failed)?;

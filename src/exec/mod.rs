@@ -90,7 +90,8 @@ pub trait Executor: Send + Sync + 'static {
 pub enum ExecError {
     #[error(
         "no Docker Engine answers at `{host}`: {why}. Start Docker, or set DOCKER_HOST to where it \
-         runs, or run steps as plain processes with `--executor host`"
+         runs, or run steps as plain processes with `--executor host` \
+         (`test`) or CHECKVALVE_EXECUTOR=host (`serve` and `worker`)"
     )]
     NoEngine { host: String, why: String },
     #[error("the Docker Engine refused: {0}")]

@@ -16,6 +16,11 @@ pub enum StoreError {
     /// The database's file, or the disk that it lies on.
     #[error("the database file {}: {problem}; {mend}", file.display())]
     File { file: PathBuf, problem: String, mend: &'static str },
+    #[error(
+        "the database server {server} can't be used: {problem}; see that it runs and lets us in, \
+             and that CHECKVALVE_DATABASE_URL names its host, user and database"
+    )]
+    Server { server: String, problem: String },
     /// The group commit that this delivery was part of did not happen; nothing was stored.
     #[error("the delivery could not be stored: {0}")]
     Intake(String),
@@ -33,6 +38,7 @@ const WRITABLE: &str = "make the file and its folder writable for the user that 
 const SPACE: &str = "free some space on that disk; nothing that was acknowledged is lost";
 const LOCKED: &str = "another program holds it locked; end that one, or wait for it";
 const BROKEN: &str = "the file is damaged or no SQLite database; restore it from a backup";
+const NO_FILE: &str = "give the path of a file, in CHECKVALVE_DATABASE_URL";
 const DISK: &str = "look at the disk (dmesg, quota, mount), then start again";
 
 impl StoreError {
@@ -48,6 +54,7 @@ impl StoreError {
             | Self::Inconsistent(_)
             | Self::Url(_)
             | Self::File { .. }
+            | Self::Server { .. }
             | Self::Intake(_)
             | Self::Slow(_)
             | Self::Statement { .. }
@@ -92,6 +99,8 @@ impl StoreError {
             SPACE
         } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
             WRITABLE
+        } else if matches!(kind, ErrorKind::IsADirectory | ErrorKind::NotADirectory) {
+            NO_FILE
         } else {
             DISK
         };

@@ -1,5 +1,6 @@
 //! Opening and migrating a database.
 
+use std::future::ready;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,14 +159,23 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .before_acquire(|conn, _| Box::pin(ready(Ok(usable(conn)))))
         .connect_with(options.clone())
         .await
         .map_err(explain)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
+        .before_acquire(|conn, _| Box::pin(ready(Ok(usable(conn)))))
         .connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Pool::Sqlite { writer, readers, file: Arc::from(file) })
+}
+
+/// When the disk is full `SQLite` itself ends the transaction (<https://www.sqlite.org/lang_transaction.html>,
+/// "automatic rollback"); the driver's own rollback then fails, and it takes the transaction to be open for
+/// ever. Such a connection is replaced: otherwise nothing is written until a restart, with space or without.
+fn usable(conn: &SqliteConnection) -> bool {
+    !conn.is_in_transaction()
 }
 
 /// Makes the file and its folder readable for us alone. `SQLite` gives its `-wal` and `-shm` files
@@ -239,14 +249,29 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
                 Ok(true)
             })
         })
-        .connect_with(options.statement_cache_capacity(STATEMENTS))
-        .await?;
+        .connect_with(options.clone().statement_cache_capacity(STATEMENTS))
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => return Err(no_server(&options, error).await),
+    };
     migrate_postgres(&mut *pool.acquire().await?).await?;
     let main = Pool::Postgres(pool.clone());
     let logs = Pool::Postgres(pool.clone());
     let nudges = Nudges::new();
     let listener = tokio::spawn(nudges.clone().listen(pool));
     Ok(store(main, logs, nudges, Some(listener.abort_handle())))
+}
+
+/// A pool only says that it waited in vain; one connection says why.
+async fn no_server(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let tried = tokio::time::timeout(Duration::from_secs(5), PgConnection::connect_with(options));
+    let problem = match tried.await {
+        Ok(Err(error)) => error.to_string(),
+        Ok(Ok(_)) | Err(_) => error.to_string(),
+    };
+    let server = format!("{}:{}", options.get_host(), options.get_port());
+    StoreError::Server { server, problem }
 }
 
 /// Webhooks are stored about twice as fast with lz4 as with `PostgreSQL`'s own compression; a server

@@ -114,6 +114,14 @@ impl World {
         server.wait().unwrap();
     }
 
+    /// The most memory that the server ever held, in MiB.
+    pub fn peak_memory(&self) -> u64 {
+        let id = self.server.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
     pub fn server_log(&self) -> String {
         std::fs::read_to_string(self.state.path().join("server.log")).unwrap_or_default()
     }

@@ -1,0 +1,13 @@
+//! The program as people and scripts meet it: exit statuses, what is printed, what is left behind.
+//! On a copy of the example repository, whose change has a base to compare with.
+
+#[path = "cli/bad.rs"]
+mod bad;
+#[path = "cli/bench.rs"]
+mod bench;
+#[path = "support/mounts.rs"]
+mod mounts;
+#[path = "cli/select.rs"]
+mod select;
+#[path = "cli/test.rs"]
+mod test;

@@ -1,0 +1,191 @@
+//! `test`: exit statuses, RUN's flags, and what is left behind.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, WEATHER, answer};
+
+/// One step that fails in one of two connectors, and one that comes after it.
+const PIPELINES: &str = r#"
+version: 1
+preset: none
+connectors:
+  - { kind: x, match: "airbyte-integrations/connectors/{name}/metadata.yaml", where: { name: ["source-s*"] } }
+unclaimed: all
+pipelines:
+  - for: { kind: x }
+    steps:
+      - { id: first, image: "x:1", run: "test $CHECKVALVE_CONNECTOR = source-slow" }
+      - { id: second, image: "x:1", needs: [first], run: "sleep 1; echo second ran" }
+"#;
+
+#[test]
+fn passed_is_0_and_a_failed_step_is_1() {
+    let bench = Bench::new();
+    let weather = ["test", "--executor", "host", "--name", "source-weather"];
+    bench
+        .run(&[&weather[..], &["--only", "spec"]].concat())
+        .exits(0)
+        .says(&["source-weather / spec: passed", "1 of 1 connector passed"]);
+    let failed = bench.run(&[&weather[..], &["--only", "unit"]].concat()).exits(1);
+    let said = failed.says(&["source-weather / unit: failed (exit 1)", "1 of 8 tests failed"]);
+    assert!(said.err.is_empty(), "{}", said.err);
+    bench
+        .run(&[&weather[..], &["--only", "spek"]].concat())
+        .exits(2)
+        .complains(&["`spek`", "`spec`"]);
+    let skipped = bench.run(&[&weather[..], &["--skip", "unit", "--skip", "format"]].concat());
+    let skipped = skipped.exits(0);
+    assert!(!skipped.out.contains(" / unit") && !skipped.out.contains(" / format"));
+}
+
+#[test]
+fn a_filter_that_matches_nothing_runs_nothing_and_needs_no_engine() {
+    let bench = Bench::new();
+    let nowhere = [("DOCKER_HOST", "unix:///nonexistent")];
+    let nothing = ["test", "--language", "cobol"];
+    bench.run_with(&nothing, &nowhere).exits(0).says(&["nothing is selected"]);
+    let json = [&nothing[..], &["--format", "json"]].concat();
+    let events = bench.run_with(&json, &nowhere).exits(0).events();
+    assert_eq!(events.last().unwrap()["verdict"], "passed");
+    bench.run_with(&["test", "--modified"], &nowhere).exits(0);
+}
+
+#[test]
+fn without_an_engine_it_is_3_and_the_mend_is_said() {
+    Bench::new()
+        .run_with(&["test", "--name", "source-weather"], &[("DOCKER_HOST", "unix:///nonexistent")])
+        .exits(3)
+        .complains(&["unix:///nonexistent", "Start Docker", "--executor host"]);
+}
+
+#[test]
+fn fail_fast_begins_nothing_after_a_failure() {
+    let bench = Bench::new();
+    let file = bench.place("pipelines.yml");
+    std::fs::write(&file, PIPELINES).unwrap();
+    let file = file.display().to_string();
+    let run = |flags: &[&str]| {
+        let args = [
+            &["--pipelines", &file, "test", "--all", "--executor", "host", "--concurrency", "2"],
+            flags,
+        ];
+        bench.run(&args.concat()).exits(1).out
+    };
+    assert!(run(&[]).contains("source-slow / second: passed"));
+    let fast = run(&["--fail-fast"]);
+    assert!(!fast.contains("second: passed"), "{fast}");
+}
+
+#[test]
+fn every_event_is_a_line_of_json() {
+    let bench = Bench::new();
+    bench.write(&format!("{WEATHER}/main.py"), "# changed\n");
+    let flags = ["test", "--modified", "--executor", "host", "--only", "metadata"];
+    let done = bench.run(&[&flags[..], &["--format", "json"]].concat()).exits(0);
+    let events = done.events();
+    let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds.first(), Some(&"begin"));
+    let summary = events.last().unwrap();
+    assert_eq!(summary["verdict"], "passed");
+    assert_eq!(summary["connectors"][0]["steps"][0]["id"], "metadata");
+    let plain = bench.run(&[&flags[..], &["--format", "plain"]].concat()).exits(0);
+    assert!(!plain.out.contains('\u{1b}'), "{}", plain.out);
+}
+
+#[test]
+fn reports_are_left_in_the_folder() {
+    let bench = Bench::new();
+    let dir = bench.place("reports");
+    let shown = dir.display().to_string();
+    let flags = ["--executor", "host", "--name", "source-weather", "--report-dir", &shown];
+    bench.run(&[&["test"], &flags[..]].concat()).exits(1).says(&[&shown]);
+    for file in ["index.html", "run.json", "replay.json"] {
+        assert!(dir.join(file).is_file(), "{file}");
+    }
+    let of = dir.join("source-weather");
+    for file in ["report.html", "junit.xml", "graph.svg", "timeline.svg", "log.txt"] {
+        assert!(of.join(file).is_file(), "{file}");
+    }
+    assert!(of.join("unit/1/log.txt").is_file());
+    let report = std::fs::read_to_string(of.join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["connector_technical_name"], "source-weather");
+    assert_eq!(report["failed_steps"], serde_json::json!(["unit"]));
+    // A folder that can't be made is said before anything runs.
+    std::fs::write(bench.place("file"), "").unwrap();
+    let file = bench.place("file").display().to_string();
+    let flags = ["--executor", "host", "--name", "source-weather", "--report-dir", &file];
+    let refused = bench.run(&[&["test"], &flags[..]].concat()).exits(3);
+    assert_eq!(refused.complains(&["--report-dir", &file]).out, "");
+}
+
+#[test]
+fn scripts_that_know_the_old_name_go_on_working() {
+    let bench = Bench::new();
+    let old = [
+        "--executor",
+        "host",
+        "--is-local",
+        "--use-remote-secrets=False",
+        "--only=spec",
+        "test-connectors",
+        "--name",
+        "source-weather",
+    ];
+    answer(&mut bench.command("connectors-ci", &old))
+        .exits(0)
+        .says(&["source-weather / spec: passed"]);
+    answer(&mut bench.command("connectors-ci", &["list", "--all"])).exits(0);
+    bench
+        .run(&["test", "--use-remote-secrets", "--all"])
+        .exits(2)
+        .complains(&["--use-remote-secrets=false"]);
+    bench.run(&["test", "--is-ci", "--is-local", "--all"]).exits(2);
+    // The commit that is tested was never pushed.
+    bench.git(&["remote", "set-url", "origin", "/nowhere/connectors.git"]);
+    bench.write("tools/new.py", "#\n");
+    bench.commit("Not pushed");
+    bench
+        .run(&["test", "--is-ci", "--executor", "host", "--name", "source-weather"])
+        .exits(3)
+        .complains(&["--is-ci", "origin"]);
+}
+
+/// The step waits for a named pipe that nobody writes to; SIGINT ends it, and its processes.
+#[test]
+fn an_interrupt_is_130_and_leaves_nothing_running() {
+    let bench = Bench::new();
+    let pids = bench.place("pids");
+    let file = bench.place("pipelines.yml");
+    let run = format!("sh -c 'echo $$ > {}; sleep 300' & echo begun; wait", pids.display());
+    let slow = PIPELINES.replace("test $CHECKVALVE_CONNECTOR = source-slow", &run);
+    std::fs::write(&file, slow).unwrap();
+    let file = file.display().to_string();
+    let args = ["--pipelines", &file, "test", "--name", "source-slow", "--executor", "host"];
+    let mut child = bench
+        .command("checkvalve", &args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let inner = loop {
+        match std::fs::read_to_string(&pids) {
+            Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
+            _ => assert!(Instant::now() < deadline, "the step never began"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    let said: Vec<String> =
+        BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
+    assert_eq!(status.code(), Some(130), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("interrupted")), "{said:#?}");
+    // A dead process that its new parent has not asked about yet has no command line.
+    let command = std::fs::read(format!("/proc/{inner}/cmdline")).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(&command), "", "a process of the step lives");
+}
