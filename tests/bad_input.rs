@@ -2,8 +2,12 @@
 //! is lost and nothing is stuck. What one part can show alone is shown beside it: bad deliveries in
 //! `web/hooks.rs`, bad repository files in `repository_file.rs`, bad settings in `cli/bad.rs`.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+#[expect(dead_code, reason = "shared with other tests")]
 #[path = "support/images.rs"]
 mod images;
+#[expect(dead_code, reason = "shared with other tests")]
 #[path = "support/mounts.rs"]
 mod mounts;
 #[path = "support/world.rs"]
