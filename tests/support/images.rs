@@ -47,11 +47,6 @@ pub(crate) async fn engine() -> Option<Docker> {
     }
 }
 
-/// Is there an engine, with these images on it?
-pub(crate) async fn ready() -> bool {
-    engine().await.is_some()
-}
-
 async fn ensure(docker: &Docker, image: &str) {
     if docker.inspect_image(image).await.is_ok() {
         return;
