@@ -2,6 +2,9 @@
 //! is lost and nothing is stuck. What one part can show alone is shown beside it: bad deliveries in
 //! `web/hooks.rs`, bad repository files in `repository_file.rs`, bad settings in `cli/bad.rs`.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+#[expect(dead_code, reason = "shared with the tests of the executors")]
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/mounts.rs"]

@@ -1,6 +1,8 @@
 //! The program as people and scripts meet it: exit statuses, what is printed, what is left behind.
 //! On a copy of the example repository, whose change has a base to compare with.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
 #[path = "cli/bad.rs"]
 mod bad;
 #[path = "cli/bench.rs"]
