@@ -29,7 +29,7 @@ impl Place {
     async fn folder() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = BlobsUrl::Folder(folder.path().join("objects"));
-        Self { blobs: Blobs::open(&url).await.unwrap(), folder, _server: None }
+        Self { blobs: Blobs::open(&url, |_| None).await.unwrap(), folder, _server: None }
     }
 
     async fn s3() -> Self {
@@ -273,6 +273,6 @@ async fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let url = BlobsUrl::Folder(folder.path().join("file/objects"));
-    let said = Blobs::open(&url).await.unwrap_err().to_string();
+    let said = Blobs::open(&url, |_| None).await.unwrap_err().to_string();
     assert!(said.contains("file/objects"), "{said}");
 }

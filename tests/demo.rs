@@ -1,5 +1,8 @@
 //! The demo, as a stranger runs it.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+#[expect(dead_code, reason = "shared with the tests of the executors")]
 #[path = "support/images.rs"]
 mod images;
 
@@ -20,6 +23,10 @@ fn demo(executor: &str) -> String {
     let report = said.lines().find_map(|line| line.split("file://").nth(1)).unwrap();
     let page = std::fs::read_to_string(report).unwrap();
     assert!(page.contains("source-weather"), "the stored report names the connectors");
+    let report = std::path::Path::new(report).with_file_name("source-weather/report.json");
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report["connector_version"], "0.1.0", "as its metadata.yaml says");
     said
 }
 

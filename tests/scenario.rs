@@ -1,12 +1,13 @@
 //! Stories of a pull request, over HTTP: a simulated GitHub on one side, the real server on the
 //! other.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+#[expect(dead_code, reason = "shared with the tests of the executors")]
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/world.rs"]
 mod world;
-
-use std::time::Duration;
 
 use github_simulator::{Commit, OpenPull, Permission, RepositoryOptions};
 use world::{REPO, Steps, World};

@@ -67,14 +67,17 @@ const PROBE: &str = ".checkvalve-probe";
 
 impl Blobs {
     /// A folder is made if it is missing; S3 is first asked when an object is wanted, with the
-    /// credentials that the AWS SDK's variables name.
-    pub async fn open(url: &BlobsUrl) -> Result<Self, BlobError> {
+    /// credentials that `settings` has under the names of the AWS SDK's variables.
+    pub async fn open(
+        url: &BlobsUrl,
+        settings: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, BlobError> {
         match url {
             BlobsUrl::Folder(root) => {
                 Ok(Self { driver: Driver::Folder(Folder::open(root).await?) })
             }
             BlobsUrl::S3 { bucket, prefix } => {
-                Ok(Self::on_s3(bucket, prefix, S3Access::from_env()?))
+                Ok(Self::on_s3(bucket, prefix, S3Access::read(settings)?))
             }
         }
     }

@@ -25,7 +25,7 @@ const MOST_PARTS: u64 = 10_000;
 const SOURCE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-/// Who asks S3, and where it is: what the AWS SDK takes from the environment.
+/// Who asks S3, and where it is: what the AWS SDK takes from its variables.
 #[derive(Clone)]
 pub struct S3Access {
     pub key_id: String,
@@ -51,11 +51,10 @@ impl S3Access {
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION` or
     /// `AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`. Servers that are not
     /// Amazon's mostly do not care for the region.
-    pub fn from_env() -> Result<Self, BlobError> {
-        let env = crate::ambient::env;
-        let needed = |name| env(name).ok_or(BlobError::Unset(name));
-        let endpoint = env("AWS_ENDPOINT_URL_S3").or_else(|| env("AWS_ENDPOINT_URL"));
-        let region = env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION"));
+    pub fn read(settings: impl Fn(&str) -> Option<String>) -> Result<Self, BlobError> {
+        let needed = |name| settings(name).ok_or(BlobError::Unset(name));
+        let endpoint = settings("AWS_ENDPOINT_URL_S3").or_else(|| settings("AWS_ENDPOINT_URL"));
+        let region = settings("AWS_REGION").or_else(|| settings("AWS_DEFAULT_REGION"));
         let region = match (region, &endpoint) {
             (Some(region), _) => region,
             (None, Some(_)) => "us-east-1".to_owned(),
@@ -64,7 +63,7 @@ impl S3Access {
         Ok(Self {
             key_id: needed("AWS_ACCESS_KEY_ID")?,
             secret: needed("AWS_SECRET_ACCESS_KEY")?,
-            session_token: env("AWS_SESSION_TOKEN"),
+            session_token: settings("AWS_SESSION_TOKEN"),
             region,
             endpoint,
         })

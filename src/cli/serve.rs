@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::exit::UsageError;
 use crate::ambient;
 use crate::blobs::{Blobs, BlobsUrl};
-use crate::config::server::{ExecutorKind, Settings};
+use crate::config::server::{ExecutorKind, Settings, key_of, key_text};
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::Engine;
@@ -89,9 +89,9 @@ impl StateDir {
         if let Some(key) = settings.key()? {
             return Ok(key);
         }
-        let made = kept(&self.path.join("key"), || hex::encode(rand::random::<[u8; 32]>()))?;
-        let bytes = hex::decode(made.trim()).context("the state folder's key")?;
-        bytes.try_into().ok().context("the state folder's key is not 32 bytes long")
+        let path = self.path.join("key");
+        let made = kept(&path, || key_text(rand::random()))?;
+        key_of(&made).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
     }
 
     pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
@@ -260,9 +260,13 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow::Result<Common> {
     let store = Store::open(&settings.database_url(&state.path)).await?;
     let blobs_url: BlobsUrl = settings.store_url(&state.path).parse()?;
-    let blobs = Blobs::open(&blobs_url).await.with_context(|| {
-        format!("the object store {blobs_url} can't be opened (CHECKVALVE_STORE says where it is)")
-    })?;
+    let blobs = Blobs::open(&blobs_url, |name| settings.text(name).map(str::to_owned))
+        .await
+        .with_context(|| {
+            format!(
+                "the object store {blobs_url} can't be opened (CHECKVALVE_STORE says where it is)"
+            )
+        })?;
     let github = Arc::new(Github::new(GithubSettings {
         api_url: settings.github_api_url()?,
         app_id: settings.app_id()?,

@@ -196,7 +196,7 @@ async fn upload(
 ) -> anyhow::Result<()> {
     let state = settings.state_dir(ambient::env)?;
     let url: BlobsUrl = settings.store_url(&state).parse()?;
-    let blobs = Blobs::open(&url).await?;
+    let blobs = Blobs::open(&url, |name| settings.text(name).map(str::to_owned)).await?;
     let prefix = objects::run_prefix(run);
     for (name, bytes, kind) in files {
         blobs.put(&format!("{prefix}/{name}"), bytes, kind).await?;

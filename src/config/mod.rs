@@ -2,4 +2,5 @@
 
 pub mod duration;
 pub mod repository;
+pub mod served;
 pub mod server;

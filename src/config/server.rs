@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use secrecy::SecretString;
 
 use super::duration;
-use crate::domain::names::RepoName;
+pub use super::served::Served;
 
 /// A setting that is missing or wrong: which one, where it was read, and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +58,13 @@ const KEYS: &[Key] = &[
     secret("CHECKVALVE_DATABASE_URL"),
     plain("CHECKVALVE_STORE"),
     plain("TEST_REPORTS_BUCKET_NAME"),
+    secret("AWS_ACCESS_KEY_ID"),
+    secret("AWS_SECRET_ACCESS_KEY"),
+    secret("AWS_SESSION_TOKEN"),
+    plain("AWS_REGION"),
+    plain("AWS_DEFAULT_REGION"),
+    plain("AWS_ENDPOINT_URL"),
+    plain("AWS_ENDPOINT_URL_S3"),
     plain("CHECKVALVE_GITHUB_API_URL"),
     plain("CHECKVALVE_GITHUB_URL"),
     plain("CHECKVALVE_GITHUB_APP_ID"),
@@ -69,6 +75,9 @@ const KEYS: &[Key] = &[
     plain("CHECKVALVE_SLOTS"),
     plain("CHECKVALVE_EXECUTOR"),
     plain("DOCKER_HOST"),
+    secret("GCP_GSM_CREDENTIALS"),
+    plain("CHECKVALVE_GSM_URL"),
+    plain("SOPS_AGE_KEY_FILE"),
     plain("CHECKVALVE_LOG"),
     plain("CHECKVALVE_LOG_FORMAT"),
 ];
@@ -246,13 +255,7 @@ impl Settings {
 
     /// The installation's key; `None` when it is to be made in the state folder.
     pub fn key(&self) -> Result<Option<[u8; 32]>, SettingsError> {
-        self.parsed("CHECKVALVE_KEY", |text| {
-            BASE64
-                .decode(text.trim())
-                .ok()
-                .and_then(|bytes| bytes.try_into().ok())
-                .ok_or_else(|| "it must be 32 bytes in base64 (`openssl rand -base64 32`)".into())
-        })
+        self.parsed("CHECKVALVE_KEY", key_of)
     }
 
     /// Jobs at once.
@@ -302,36 +305,15 @@ impl Settings {
     }
 }
 
-/// Which repositories are served.
-#[derive(Debug, Clone)]
-pub struct Served {
-    globs: GlobSet,
+/// A key as `CHECKVALVE_KEY` and the state folder have it: 32 bytes in base64.
+pub fn key_of(text: &str) -> Result<[u8; 32], String> {
+    let bytes = BASE64.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "it must be 32 bytes in base64 (`openssl rand -base64 32`)".to_owned())
 }
 
-impl Served {
-    /// Globs `owner/repo`, separated by commas or blanks; `*` stays within one part, and case is
-    /// ignored, as GitHub does.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut builder = GlobSetBuilder::new();
-        let mut any = false;
-        for glob in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|g| !g.is_empty()) {
-            if glob.split('/').count() != 2 {
-                return Err(format!("`{glob}` must read `owner/repo`, as in `acme/*`"));
-            }
-            let parsed =
-                GlobBuilder::new(glob).literal_separator(true).case_insensitive(true).build();
-            builder.add(parsed.map_err(|error| error.to_string())?);
-            any = true;
-        }
-        if !any {
-            return Err("it names no repository; write `owner/repo` or `owner/*`".to_owned());
-        }
-        Ok(Self { globs: builder.build().map_err(|error| error.to_string())? })
-    }
-
-    pub fn serves(&self, name: &RepoName) -> bool {
-        self.globs.is_match(name.as_str())
-    }
+/// The text that [`key_of`] reads.
+pub fn key_text(key: [u8; 32]) -> String {
+    BASE64.encode(key)
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -450,16 +432,6 @@ mod tests {
     }
 
     #[test]
-    fn served_repositories_are_globs_within_one_part() {
-        let served = Served::parse("acme/*, other/One").unwrap();
-        assert!(served.serves(&"Acme/connectors".parse().unwrap()));
-        assert!(served.serves(&"other/one".parse().unwrap()));
-        assert!(!served.serves(&"evil/connectors".parse().unwrap()));
-        assert!(Served::parse("acme").is_err());
-        assert!(Served::parse(" ,").is_err());
-    }
-
-    #[test]
     fn the_environment_wins_over_the_file_and_unknown_keys_name_the_closest() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkvalve.toml");
@@ -473,6 +445,32 @@ mod tests {
         std::fs::write(&path, "lisen = \"x\"\n").unwrap();
         let error = Settings::read(|_| None, Some(&path)).unwrap_err().to_string();
         assert!(error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn every_setting_may_stand_in_the_settings_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkvalve.toml");
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "hush\n").unwrap();
+        let text = format!(
+            "store = \"s3://bucket/prefix\"\naws_region = \"eu-central-1\"\n\
+             AWS_ENDPOINT_URL = \"http://127.0.0.1:9000\"\n\
+             aws_secret_access_key_file = \"{}\"\n",
+            secret.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let settings = Settings::read(|_| None, Some(&path)).unwrap();
+        assert_eq!(settings.text("AWS_REGION"), Some("eu-central-1"));
+        assert_eq!(settings.text("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:9000"));
+        assert_eq!(settings.text("AWS_SECRET_ACCESS_KEY"), Some("hush"));
+    }
+
+    #[test]
+    fn a_key_that_was_made_can_be_given_to_another_host() {
+        let key = [7; 32];
+        assert_eq!(key_of(&key_text(key)), Ok(key));
+        assert!(key_of("c2hvcnQ=").is_err());
     }
 
     #[test]

@@ -10,9 +10,8 @@ use super::time::Timestamp;
 /// The longest `output.summary` and `output.text`: GitHub's schema counts characters, its model
 /// counts bytes, and the stricter one decides (github/docs issue 35252).
 pub const SUMMARY_MAX_BYTES: usize = 65_535;
-/// Annotations in one request; each further request appends (GitHub's `OpenAPI` description, `checks/create`).
-pub const ANNOTATIONS_MAX: usize = 50;
-/// Buttons on a check run, and the characters of their three texts (same source).
+/// Buttons on a check run, and the characters of their three texts (GitHub's `OpenAPI` description,
+/// `checks/create`).
 pub const ACTIONS_MAX: usize = 3;
 pub const ACTION_LABEL_MAX: usize = 20;
 pub const ACTION_DESCRIPTION_MAX: usize = 40;

@@ -48,6 +48,9 @@ pub struct Plan {
     connector: ConnectorName,
     /// The connector's folder (or file), `/`-separated, relative to the tree.
     root: String,
+    /// The connector's own version at this commit, as its attributes say; for reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
     inputs: Inputs,
     steps: Vec<StepSpec>,
 }
@@ -59,7 +62,13 @@ impl Plan {
         inputs: Inputs,
         steps: Vec<StepSpec>,
     ) -> Result<Self, PlanError> {
-        Ok(Self { connector, root, inputs, steps: in_order(steps)? })
+        Ok(Self { connector, root, version: None, inputs, steps: in_order(steps)? })
+    }
+
+    /// The same plan, with the version that the connector's attributes give.
+    #[must_use]
+    pub fn with_version(self, version: Option<String>) -> Self {
+        Self { version, ..self }
     }
 
     pub fn connector(&self) -> &ConnectorName {
@@ -68,6 +77,11 @@ impl Plan {
 
     pub fn root(&self) -> &str {
         &self.root
+    }
+
+    /// The connector's own version, if its attributes give one.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     pub fn inputs(&self) -> &Inputs {
@@ -95,11 +109,14 @@ impl<'de> Deserialize<'de> for Plan {
         struct Stored {
             connector: ConnectorName,
             root: String,
+            #[serde(default)]
+            version: Option<String>,
             inputs: Inputs,
             steps: Vec<StepSpec>,
         }
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
+            .map(|plan| plan.with_version(stored.version))
             .map_err(de::Error::custom)
     }
 }

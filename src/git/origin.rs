@@ -23,18 +23,21 @@ impl LocalRepo {
         let empty = tempfile::Builder::new().prefix("checkvalve-git-").tempdir();
         let empty = empty.map_err(|source| GitError::io("a folder to fetch into", source))?;
         let git = Git {
-            dir: empty.path().to_owned(),
+            // Where an address such as `../connectors.git` counts from.
+            dir: self.work_tree().unwrap_or(&own.dir).to_owned(),
             surroundings: Surroundings::Own { redirected: true },
             ca_file: own.ca_file.clone(),
         };
         let format = if commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let format = format!("--object-format={format}");
-        git.read(&["init", "--quiet", "--bare", "--template=", &format]).await?;
+        let folder = empty.path().to_string_lossy().into_owned();
+        git.read(&["init", "--quiet", "--bare", "--template=", &format, &folder]).await?;
         let mut settings = Settings::default();
         settings.set("include.path", config);
         // Of the commit no more than its existence is wanted; its files are here.
-        let args = ["fetch", "--quiet", "--no-tags", "--depth=1", "--filter=tree:0", "origin"];
-        let args = [&args[..], &[commit.as_str()]].concat();
+        let least = ["--quiet", "--no-tags", "--depth=1", "--filter=tree:0"];
+        let (place, wanted) = (["--git-dir", &folder, "fetch"], ["origin", commit.as_str()]);
+        let args = [&place[..], &least, &wanted].concat();
         git.run(&args, settings, None, LOCAL).await?.success("fetch").map(drop)
     }
 

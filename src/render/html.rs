@@ -172,11 +172,16 @@ pub fn problem(problem: &Problem) -> Markup {
     let (kind, class) = match problem.kind {
         ProblemKind::Configuration => ("Configuration error", "is-failed"),
         ProblemKind::Infrastructure => ("Infrastructure error", "is-errored"),
-        ProblemKind::NotTrusted => ("Waiting for approval", "is-action"),
+        ProblemKind::NotTrusted => ("Not run", "is-action"),
     };
+    // A title may begin with its kind, for places that show the title alone.
+    let title = problem
+        .title
+        .strip_prefix(kind)
+        .map_or(problem.title.as_str(), |rest| rest.trim_start_matches(':').trim_start());
     html! {
         div class={ "notice " (class) } role="alert" {
-            p { strong { (kind) ": " } (prose(&problem.title)) }
+            p { strong { (kind) ": " } (prose(title)) }
             @if let Some((file, line)) = &problem.place { p { code { (file) ":" (line) } } }
             pre.wrapped { (problem.text) }
         }

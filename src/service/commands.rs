@@ -15,9 +15,6 @@ use crate::github::{Github, Reaction};
 use crate::render::replies;
 use crate::store::{CommentAnswer, Created, Handled, NewRun, Store};
 
-/// The name of the one stable check run.
-pub const SUMMARY_CHECK: &str = "checkvalve";
-
 /// Obeys commands.
 pub(super) struct Commands<'a> {
     pub(super) store: &'a Store,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::interval;
+use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
 use super::commands::Commands;
@@ -54,7 +54,8 @@ impl Planner {
 
     /// Extends the lease until it is lost.
     async fn keep(&self, lease: &PlanningLease) -> anyhow::Result<()> {
-        let mut beat = interval(TERM / 6);
+        // The claim just made is good for the whole term: nothing to write at once.
+        let mut beat = interval_at(Instant::now() + TERM / 6, TERM / 6);
         loop {
             beat.tick().await;
             match self.store.extend_planning(lease, TERM).await {

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
-    /// What SQLite itself says when it is made to fail in this way.
+    /// What `SQLite` itself says when it is made to fail in this way.
     async fn failing(pragma: &'static str, statement: &'static str) -> StoreError {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         conn.execute("create table t (x text)").await.unwrap();

@@ -13,6 +13,11 @@ use super::rows::{number, parse};
 use crate::domain::ids::WorkerId;
 
 statements! {
+    // Asked before the claim, so that loops that were woken in vain leave SQLite's writer alone.
+    DUE = sql!(
+        "select version from heads where version > published_version
+            and not_before <= ", now!(), " and lease_until <= ", now!(), " limit 1"
+    );
     CLAIM = skip_locked!(
         concat!(
             "update heads set epoch = epoch + 1, worker = $1, term = $2,
@@ -48,6 +53,10 @@ impl Store {
         term: Duration,
     ) -> Result<Option<ClaimedHead>, StoreError> {
         loop {
+            let due: Option<(i64,)> = self.inner.main.one(DUE, args![]).await?;
+            if due.is_none() {
+                return Ok(None);
+            }
             let mut tx = self.begin().await?;
             let claimed: Option<Claimed> = tx.one(CLAIM, args![worker, term]).await?;
             tx.commit().await?;

@@ -63,6 +63,11 @@ pub(super) const STEPS: Rows = Rows {
 };
 
 statements! {
+    // Asked before the claim, so that loops that were woken in vain leave SQLite's writer alone.
+    DUE = sql!(
+        "select created_at from runs where planned_at is null and state = 'queued'
+            and due_at <= ", now!(), " and lease_until <= ", now!(), " limit 1"
+    );
     CLAIM = skip_locked!(
         concat!(
             "update runs set epoch = epoch + 1, attempt = attempt + 1, worker = $1,
@@ -103,6 +108,10 @@ impl Store {
         worker: WorkerId,
         term: Duration,
     ) -> Result<Option<PlanningLease>, StoreError> {
+        let due: Option<(i64,)> = self.inner.main.one(DUE, args![]).await?;
+        if due.is_none() {
+            return Ok(None);
+        }
         let mut tx = self.begin().await?;
         let claimed: Option<(String, i64, i64)> = tx.one(CLAIM, args![worker, term]).await?;
         let Some((run, attempt, epoch)) = claimed else { return Ok(None) };

@@ -94,7 +94,7 @@ statements! {
 
 impl Store {
     /// Makes the run (unplanned) and asks runs of *another* head of its pull request to cancel
-    /// ("superseded by <sha>", `superseded_by`), in one transaction. A run that exists is left as it is.
+    /// (`superseded by SHA`, `superseded_by`), in one transaction. A run that exists is left as it is.
     pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
         retried!(self.create_run_once(&run))
     }
@@ -113,7 +113,7 @@ impl Store {
         if let Some(pull) = run.pull {
             let of_others = args![run.repository.id, pull, &run.head_sha];
             let outdated: Vec<(String,)> = tx.all(OUTDATED, of_others).await?;
-            let why = format!("superseded by {}", run.head_sha.short());
+            let why = format!("superseded by {}", run.head_sha);
             for (old,) in outdated {
                 heads.extend(cancel_whole(&mut tx, &old, &why, Some(run.id)).await?.1);
             }

@@ -19,17 +19,16 @@ use serde_json::json;
 use super::Web;
 use super::error::WebError;
 use super::metrics::HookResult;
-use crate::github::webhook::form_payload;
+use crate::github::webhook::{
+    DELIVERY_HEADER, EVENT_HEADER, PAYLOAD_MAX_BYTES, SIGNATURE_HEADER, form_payload,
+};
 use crate::store::{NewDelivery, Taken};
-
-/// GitHub caps payloads at 25 MB.
-const LIMIT: usize = 25 * 1024 * 1024;
 
 /// Reserved at most on the word of a `Content-Length`.
 const PREALLOCATED: usize = 256 * 1024;
 
 /// Beyond this a sender of too much is cut off.
-const HEARD_OUT: usize = 2 * LIMIT;
+const HEARD_OUT: usize = 2 * PAYLOAD_MAX_BYTES;
 
 /// GitHub hangs up after ten seconds; a failure that it sees can be delivered again.
 const PATIENCE: Duration = Duration::from_secs(9);
@@ -82,7 +81,7 @@ async fn taken(web: &Web, request: Request) -> Result<HookResult, Refusal> {
     let (parts, body) = request.into_parts();
     let kind = content_type(&parts.headers)?;
     let raw = whole(&parts.headers, body).await?;
-    let signature = text(&parts.headers, "x-hub-signature-256");
+    let signature = text(&parts.headers, SIGNATURE_HEADER);
     match web.webhook_secrets.verify(signature, &raw) {
         Ok(which) => web.metrics.signed(which),
         Err(error) => {
@@ -137,7 +136,7 @@ async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
         let frame =
             frame.map_err(|_| malformed("The body ended early.", "Send the whole body."))?;
         size += frame.len();
-        if size <= LIMIT {
+        if size <= PAYLOAD_MAX_BYTES {
             kept.extend_from_slice(&frame);
         } else if size <= HEARD_OUT {
             kept = BytesMut::new();
@@ -145,7 +144,7 @@ async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
             break;
         }
     }
-    if size > LIMIT {
+    if size > PAYLOAD_MAX_BYTES {
         return Err(Refusal::new(
             HookResult::TooLarge,
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -244,8 +243,8 @@ fn delivery(
         let mend = "Send the headers that GitHub sends.";
         text(headers, name).ok_or_else(|| malformed(&format!("There is no `{name}` header."), mend))
     };
-    let event = required("X-GitHub-Event")?.to_owned();
-    let guid = required("X-GitHub-Delivery")?.to_owned();
+    let event = required(EVENT_HEADER)?.to_owned();
+    let guid = required(DELIVERY_HEADER)?.to_owned();
     let body = match kind {
         ContentType::Json => raw,
         ContentType::Form => form_payload(&raw)

@@ -158,7 +158,7 @@ fn the_pushed_commit_is_tested_and_its_reports_are_uploaded() {
     let bench = Bench::new();
     let origin = bench.place("acme/connectors.git").display().to_string();
     bench.git(&["clone", "--quiet", "--bare", ".", &origin]);
-    bench.git(&["remote", "set-url", "origin", &origin]);
+    bench.git(&["remote", "set-url", "origin", "../acme/connectors.git"]);
     // What is not committed is not tested.
     bench.write(&format!("{WEATHER}/unit_tests/test_daily.py"), "import nothing_like_that\n");
     let store = bench.place("store");

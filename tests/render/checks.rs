@@ -111,7 +111,7 @@ fn titles_of_checkvalve() {
     checkvalve | cancelled | 1 of 2 connectors passed · b was cancelled at unit
     checkvalve | failure | Configuration error: unknown key `stepz`; did you mean `steps`?
     checkvalve | failure | Infrastructure error: the repository could not be fetched
-    checkvalve | action_required | Waiting for approval: octocat may not write to acme/connectors
+    checkvalve | action_required | Not run: octocat may not write to acme/connectors
     "#);
 }
 
@@ -247,4 +247,79 @@ fn a_mass_change_keeps_within_the_limit_and_shows_the_failures_first() {
     assert!(check.summary.len() <= 65_535);
     assert!(check.summary.contains("name-599](https"), "the last failure is in the table");
     assert!(check.summary.contains(" more connectors: the run's page shows all."));
+}
+
+/// A run of `unit` and `build`, in these states.
+fn of_two(states: Vec<StepState>) -> Run {
+    let job = job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]);
+    run(1, Trigger::PullRequest, vec![with(job, states)])
+}
+
+fn stopped(why: &str) -> Run {
+    let states = vec![ended(10, 20, Outcome::Cancelled), skipped_for("unit")];
+    Run { cancel: Some(why.to_owned()), ..of_two(states) }
+}
+
+/// Runs that came to a plan, with a name for each state.
+fn planned_states() -> Vec<(&'static str, Run)> {
+    let passed = || with(job("source-a", vec![spec("unit", &[])]), vec![ok()]);
+    let mut nothing = run(1, Trigger::PullRequest, vec![]);
+    nothing.selection.as_mut().unwrap().unclaimed = vec!["README.txt".into()];
+    let mut unknown = run(1, Trigger::PullRequest, vec![passed()]);
+    let selection = unknown.selection.as_mut().unwrap();
+    selection.complete = false;
+    selection.because = Some("base and head have no common ancestor".into());
+    let mut superseded = stopped(&format!("superseded by {}", "2f".repeat(20)));
+    superseded.superseded_by = Some(unplanned(2, Trigger::PullRequest).id);
+    vec![
+        ("all passed", run(1, Trigger::PullRequest, vec![passed()])),
+        ("nothing affected", nothing),
+        ("change set unknown", unknown),
+        ("timed out", of_two(vec![ended(0, 18_001, Outcome::TimedOut), skipped_for("unit")])),
+        ("superseded", superseded),
+        ("cancelled", stopped("cancelled by ada")),
+        ("closed", stopped("the pull request was closed")),
+    ]
+}
+
+/// Runs that came to none.
+fn broken_states() -> Vec<(&'static str, Run)> {
+    let mut configuration = broken(
+        1,
+        ProblemKind::Configuration,
+        "a step has no key `neeeds`; did you mean `needs`?",
+        "The repository file is not valid:\n\n```text\n.github/checkvalve.yml:12:9: a step has no key `neeeds`\n```\n",
+    );
+    configuration.problem.as_mut().unwrap().place = Some((".github/checkvalve.yml".into(), 12));
+    let infrastructure = broken(
+        1,
+        ProblemKind::Infrastructure,
+        "Infrastructure error: the change could not be read",
+        "git could not reach github.com\n\nThis is not the connector's fault.",
+    );
+    let foreign = broken(
+        1,
+        ProblemKind::NotTrusted,
+        "Not run: eve may not write to this repository",
+        "The code of a pull request runs only when its author may write to the repository.",
+    );
+    vec![
+        ("configuration error", configuration),
+        ("infrastructure error", infrastructure),
+        ("not trusted", foreign),
+    ]
+}
+
+/// Every check in the states that someone is woken for, one under the other.
+#[test]
+fn what_a_maintainer_reads_at_night() {
+    let mut read = String::new();
+    for (state, run) in planned_states().into_iter().chain(broken_states()) {
+        for check in desired(&[run], &links()) {
+            let actions: Vec<&str> = check.actions.iter().map(|a| a.label.as_str()).collect();
+            let (name, title, buttons) = (&check.name, &check.title, actions.join(", "));
+            let _ = writeln!(read, "<<< {state}: {name} | {title} | {buttons}\n{}", check.summary);
+        }
+    }
+    insta::assert_snapshot!(read);
 }

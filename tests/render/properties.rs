@@ -1,6 +1,8 @@
 //! Whatever a run holds, GitHub's limits hold and Markdown stays closed.
 
-use checkvalve::domain::check::SUMMARY_MAX_BYTES;
+use checkvalve::domain::check::{
+    ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX, SUMMARY_MAX_BYTES,
+};
 use checkvalve::domain::run::{Run, TestFailure, Tests};
 use checkvalve::domain::state::{Outcome, StepState};
 use checkvalve::domain::trigger::Trigger;
@@ -131,11 +133,11 @@ proptest! {
             prop_assert!(check.title.chars().count() <= 200 && !check.title.contains('\n'));
             prop_assert!(is_closed(&check.summary), "{}", check.summary);
             prop_assert!(check.details_url.starts_with("https://ci.example.com/runs/"));
-            prop_assert!(check.actions.len() <= 3);
+            prop_assert!(check.actions.len() <= ACTIONS_MAX);
             for action in &check.actions {
-                prop_assert!(action.label.chars().count() <= 20);
-                prop_assert!(action.description.chars().count() <= 40);
-                prop_assert!(action.identifier.chars().count() <= 20);
+                prop_assert!(action.label.chars().count() <= ACTION_LABEL_MAX);
+                prop_assert!(action.description.chars().count() <= ACTION_DESCRIPTION_MAX);
+                prop_assert!(action.identifier.chars().count() <= ACTION_IDENTIFIER_MAX);
             }
         }
     }

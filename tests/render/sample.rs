@@ -45,7 +45,8 @@ pub(crate) fn spec(id: &str, needs: &[&str]) -> StepSpec {
 
 pub(crate) fn plan(connector: &str, steps: Vec<StepSpec>) -> Plan {
     let root = format!("connectors/{connector}");
-    Plan::new(connector.parse().unwrap(), root, Inputs::default(), steps).unwrap()
+    let plan = Plan::new(connector.parse().unwrap(), root, Inputs::default(), steps).unwrap();
+    plan.with_version(Some("1.4.2".to_owned()))
 }
 
 /// A job whose steps all wait.

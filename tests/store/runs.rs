@@ -62,7 +62,7 @@ pub(crate) async fn another_head_supersedes_and_the_same_does_not(place: &Place)
     let new = create(&store, new_run('b', "3")).await;
 
     let run = read(&store, old).await;
-    let why = format!("superseded by {}", sha('b').short());
+    let why = format!("superseded by {}", sha('b'));
     assert_eq!((run.superseded_by, run.cancel.as_deref()), (Some(new), Some(why.as_str())));
     assert_eq!(run.state, RunState::Running, "its holder has not stopped yet");
     assert_eq!(run.jobs[0].cancel.as_deref(), Some(why.as_str()));

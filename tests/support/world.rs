@@ -1,7 +1,7 @@
 //! A world for scenarios: a simulated GitHub, the real server as a process of its own, and a small
 //! connector repository. `finish` asserts that nothing is left over.
 
-#![allow(dead_code, reason = "each scenario file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each scenario file uses a part of it")]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,6 +12,9 @@ use github_simulator::{
     Change, CheckRun, Commit, Config, OpenPull, Permission, RepositoryOptions, Simulator,
 };
 use serde_json::Value;
+
+#[path = "manifest.rs"]
+pub mod manifest;
 
 pub const REPO: &str = "acme/connectors";
 
@@ -38,14 +41,16 @@ fn free_port() -> u16 {
 }
 
 impl World {
-    /// A served repository with Ada, who may write, and a running server on SQLite.
+    /// A served repository with Ada, who may write, and a running server on `SQLite`.
     pub async fn new(steps: Steps, files: &[(&str, &str)]) -> Self {
         Self::with(steps, None, files).await
     }
 
     pub async fn with(steps: Steps, database: Option<String>, files: &[(&str, &str)]) -> Self {
-        let contract = contract();
-        let sim = Simulator::start(Config { contract, ..Config::default() }).await.unwrap();
+        // No more than a real installation would give us.
+        let (permissions, events) = manifest::granted();
+        let config = Config { contract: contract(), permissions, events, ..Config::default() };
+        let sim = Simulator::start(config).await.unwrap();
         sim.create_repository(REPO, RepositoryOptions::default()).await.unwrap();
         sim.set_permission(REPO, "ada", Permission::Write);
         let port = free_port();

@@ -83,7 +83,7 @@ impl House {
         let database = format!("sqlite:{}", folder.path().join("web.db").display());
         let store = Store::open(&database).await.unwrap();
         let objects = BlobsUrl::Folder(folder.path().join("objects"));
-        let blobs = Blobs::open(&objects).await.unwrap();
+        let blobs = Blobs::open(&objects, |_| None).await.unwrap();
         let listener = TcpListener::bind(plot.listen).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();

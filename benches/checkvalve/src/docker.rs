@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::http::{self, Response};
 
 const SOCKET: &str = "/var/run/docker.sock";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One kept connection.
 pub(crate) struct Engine {

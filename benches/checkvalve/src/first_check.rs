@@ -24,6 +24,8 @@ const AUTHOR: &str = "quill";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// So many first ones do not count: caches are filled, connections opened.
 const WARM_UP: usize = 2;
+/// Check runs of one connector of the example: the summary, and a step each.
+const CHECKS: usize = 8;
 
 /// Who is told of a pull request, and about which repository.
 struct Contender {
@@ -68,21 +70,59 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     };
     let mut server = Server::start(&github, &folder.path().join("state"), &options)?;
     let mut contenders = [
-        Contender::new("floor: commit, 1 call", "acme/bare", bare),
-        Contender::new("floor: commit, git fetch and diff, 1 call", "acme/fetching", fetching),
-        Contender::new("checkvalve, SQLite", "acme/connectors", server.address),
+        Contender::new("the bare floor", "acme/bare", bare),
+        Contender::new("the fetching floor", "acme/fetching", fetching),
+        Contender::new("checkvalve", "acme/connectors", server.address),
     ];
+    let mut all = Samples::default();
     for round in 0..rounds + WARM_UP {
         for contender in &mut contenders {
-            tell(&github, contender, round)?;
-            server.wait(|server| {
-                let queue = http::get_json(server.address, "/api/v1/queue")?;
-                Ok(queue["deliveries_pending"] == 0 && queue["checks_pending"] == 0)
-            })?;
+            let told = tell(&github, &token, contender, round)?;
+            if contender.address == server.address {
+                // To the end, else the next one would be told while this one is being planned.
+                server.wait(|server| settled(&github.simulator, server, &told.head))?;
+                let last = told.last_check(&github.simulator)?;
+                if round >= WARM_UP {
+                    all.push(last);
+                }
+            }
         }
     }
-    report(&contenders);
+    report(&contenders, &all);
     Ok(())
+}
+
+/// A delivery that was posted.
+struct Told {
+    head: String,
+    posted: i64,
+    /// Calls that GitHub had answered before.
+    before: usize,
+}
+
+impl Told {
+    /// From the delivery to the creation of the last check run.
+    fn last_check(&self, simulator: &Simulator) -> anyhow::Result<Duration> {
+        let calls = simulator.calls();
+        let created = calls.iter().skip(self.before).filter(|call| creates_check(call));
+        let last = created.map(|call| call.at.timestamp_micros()).max();
+        let micros = last.context("no check run was created")? - self.posted;
+        Ok(Duration::from_micros(u64::try_from(micros)?))
+    }
+}
+
+fn creates_check(call: &Call) -> bool {
+    call.method == "POST" && call.path.ends_with("/check-runs")
+}
+
+/// Every step has its check run, and nothing is left to say.
+fn settled(simulator: &Simulator, server: &Server, head: &str) -> anyhow::Result<bool> {
+    std::thread::sleep(Duration::from_millis(5));
+    if simulator.check_runs("acme/connectors", head).len() < CHECKS {
+        return Ok(false);
+    }
+    let queue = http::get_json(server.address, "/api/v1/queue")?;
+    Ok(queue["deliveries_pending"] == 0 && queue["checks_pending"] == 0)
 }
 
 /// The example repository; the number of the App's installation.
@@ -120,9 +160,16 @@ fn clone(github: &GitHub, cache: &Path) -> anyhow::Result<()> {
 }
 
 /// Opens a pull request, posts its delivery, and waits for the check run.
-fn tell(github: &GitHub, contender: &mut Contender, round: usize) -> anyhow::Result<()> {
+fn tell(
+    github: &GitHub,
+    token: &str,
+    contender: &mut Contender,
+    round: usize,
+) -> anyhow::Result<Told> {
     let simulator = &github.simulator;
-    let (delivery, head) = github.runtime.block_on(open(simulator, contender.repository, round))?;
+    let Opened { number, delivery, head } =
+        github.runtime.block_on(open(simulator, contender.repository, round))?;
+    look(github.address()?, token, contender.repository, number)?;
     let signed = payload::sign(delivery);
     let mut request = Request::new(contender.address, "pull_request", &signed);
     let before = simulator.calls().len();
@@ -131,13 +178,18 @@ fn tell(github: &GitHub, contender: &mut Contender, round: usize) -> anyhow::Res
     let answer = http::send(contender.address, request.fresh())?;
     let acknowledged = begin.elapsed();
     ensure!((200..300).contains(&answer.status), "{}: {}", contender.name, answer.status);
-    while simulator.check_runs(contender.repository, &head).is_empty() {
+    // A call is written down when it has been answered, a moment after the check run is there.
+    let (calls, until) = loop {
         ensure!(begin.elapsed() < PATIENCE, "{}: no check run after 20 s", contender.name);
         std::thread::sleep(Duration::from_millis(1));
-    }
-    let calls: Vec<Call> = simulator.calls().into_iter().skip(before).collect();
-    let wanted = |call: &Call| call.method == "POST" && call.path.ends_with("/check-runs");
-    let until = calls.iter().position(wanted).context("no call made the check run")?;
+        if simulator.check_runs(contender.repository, &head).is_empty() {
+            continue;
+        }
+        let calls: Vec<Call> = simulator.calls().into_iter().skip(before).collect();
+        if let Some(until) = calls.iter().position(creates_check) {
+            break (calls, until);
+        }
+    };
     let after = |call: &Call| call.at.timestamp_micros() - posted;
     let first = calls.get(until).map_or(0, after);
     if round >= WARM_UP {
@@ -150,15 +202,30 @@ fn tell(github: &GitHub, contender: &mut Contender, round: usize) -> anyhow::Res
         });
         contender.calls.push(offsets.collect());
     }
+    Ok(Told { head, posted, before })
+}
+
+/// Reads the pull request once: the first reader has the simulator merge it for a trial, which costs
+/// it two git processes.
+fn look(address: SocketAddr, token: &str, repository: &str, pull: u64) -> anyhow::Result<()> {
+    let request = format!(
+        "GET /api/v3/repos/{repository}/pulls/{pull} HTTP/1.1\r\nHost: {address}\r\n\
+         Authorization: Bearer {token}\r\nAccept: application/vnd.github+json\r\n\
+         User-Agent: checkvalve-bench\r\nConnection: close\r\n\r\n"
+    );
+    let answer = http::send(address, request.as_bytes())?;
+    ensure!(answer.status == 200, "{}", String::from_utf8_lossy(&answer.body));
     Ok(())
 }
 
-/// The body of the delivery that GitHub would send, and the head commit.
-async fn open(
-    simulator: &Simulator,
-    repository: &str,
-    round: usize,
-) -> anyhow::Result<(Vec<u8>, String)> {
+/// A pull request, and the body of the delivery that GitHub would send of it.
+struct Opened {
+    number: u64,
+    delivery: Vec<u8>,
+    head: String,
+}
+
+async fn open(simulator: &Simulator, repository: &str, round: usize) -> anyhow::Result<Opened> {
     let branch = format!("change-{round}");
     let path = "airbyte-integrations/connectors/source-orders/source_orders/orders.py";
     let text = format!("\"\"\"Reads orders.\"\"\"\n\nROUND = {round}\n").into_bytes();
@@ -166,43 +233,42 @@ async fn open(
     let head =
         simulator.commit(repository, &branch, Commit::new("Change", AUTHOR, changes)).await?;
     let pull = OpenPull::new(&branch, "main", AUTHOR, "Read orders otherwise");
-    simulator.open_pull_request(repository, pull).await?;
+    let number = simulator.open_pull_request(repository, pull).await?;
     let deliveries = simulator.deliveries();
     let delivery = deliveries.iter().rev().find(|delivery| {
         delivery.event == "pull_request" && delivery.action.as_deref() == Some("opened")
     });
-    Ok((delivery.context("no delivery of the opening")?.body.to_vec(), head))
+    let delivery = delivery.context("no delivery of the opening")?.body.to_vec();
+    Ok(Opened { number, delivery, head })
 }
 
-fn report(contenders: &[Contender; 3]) {
+fn report(contenders: &[Contender; 3], all: &Samples) {
+    let [bare, fetching, product] = contenders;
     table::title("From the webhook to the first check run");
-    let mut table = Table::new(&[
-        "who",
-        "acknowledged p50 ms",
-        "first check run p50 ms",
-        "p99 ms",
-        "x floor with git",
-        "calls before it",
-    ]);
-    let floor = contenders[1].first.median();
-    for contender in contenders {
-        let counts: Vec<f64> =
-            contender.calls.iter().map(|calls| crate::stats::figure(calls.len() - 1)).collect();
-        table.row(
-            contender.name,
-            [
-                format!("{:.1}", contender.acknowledged.median()),
-                format!("{:.1}", contender.first.median()),
-                format!("{:.1}", contender.first.quantile(0.99)),
-                format!("{:.2}", contender.first.median() / floor),
-                format!("{:.0}", median(&counts)),
-            ],
-        );
-    }
+    let mut table = Table::new(&["who", "acknowledged p50 ms", "p50 ms", "p99 ms", "x floor"]);
+    let mut row =
+        |name: &str, acknowledged: Option<&Samples>, samples: &Samples, floor: &Samples| {
+            let one = |figure: f64| format!("{figure:.1}");
+            let figures = [
+                acknowledged.map_or_else(String::new, |samples| one(samples.median())),
+                one(samples.median()),
+                one(samples.quantile(0.99)),
+                format!("{:.1}", samples.median() / floor.median()),
+            ];
+            table.row(name, figures);
+        };
+    row("floor: commit, 1 call", Some(&bare.acknowledged), &bare.first, &bare.first);
+    row("checkvalve: first check run", Some(&product.acknowledged), &product.first, &bare.first);
+    row(
+        "floor: commit, git fetch and diff, 1 call",
+        Some(&fetching.acknowledged),
+        &fetching.first,
+        &fetching.first,
+    );
+    row(&format!("checkvalve: all {CHECKS} check runs"), None, all, &fetching.first);
     table.print();
-    let product = &contenders[2];
     table::note("What GitHub was asked by the product, and when it had answered (medians, ms):");
-    let usual = product.calls.first().map(Vec::len).unwrap_or(0);
+    let usual = product.calls.first().map_or(0, Vec::len);
     let same: Vec<_> = product.calls.iter().filter(|calls| calls.len() == usual).collect();
     for index in 0..usual {
         let at: Vec<f64> =

@@ -81,7 +81,7 @@ impl Floor {
 }
 
 enum Database {
-    /// One writer, as SQLite has it.
+    /// One writer, as `SQLite` has it.
     Sqlite(SqlitePool),
     /// Sixteen connections: as many as there are posters.
     Postgres(PgPool),
@@ -91,6 +91,8 @@ struct Duty {
     database: Option<Database>,
     floor: Floor,
 }
+
+const INSERT: &str = "insert into deliveries (guid, event, body) values ($1, $2, $3)";
 
 /// Serves until it is killed; the address is the one line of output.
 pub(crate) fn serve(floor: &Floor) -> anyhow::Result<()> {
@@ -149,7 +151,6 @@ async fn handle(duty: &Duty, headers: &HeaderMap, body: &Bytes) -> anyhow::Resul
         return Ok(StatusCode::UNAUTHORIZED);
     }
     let (guid, event) = (header("x-github-delivery"), header("x-github-event"));
-    const INSERT: &str = "insert into deliveries (guid, event, body) values ($1, $2, $3)";
     match database {
         Database::Sqlite(pool) => {
             let query = sqlx::query(INSERT).bind(guid).bind(event).bind(body.as_ref());

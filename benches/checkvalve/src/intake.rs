@@ -72,7 +72,8 @@ impl Figures {
     }
 }
 
-pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+/// Measures everyone whose name contains `only`.
+pub(crate) fn run(rounds: usize, only: &str) -> anyhow::Result<()> {
     let github = GitHub::start()?;
     let postgres = Postgres::start()?;
     let signed = payload::pull_request();
@@ -80,6 +81,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     if postgres.is_some() {
         everyone.extend([Who::Floor(Kind::Postgres), Who::Product(Kind::Postgres)]);
     }
+    everyone.retain(|who| who.name().contains(only));
     let mut all: Vec<(Who, Figures)> =
         everyone.into_iter().map(|who| (who, Figures::default())).collect();
     for round in 0..rounds {
@@ -137,7 +139,7 @@ fn measure(
     let alone = load::closed(address, signed, 1, ALONE)?;
     let before = process.cpu()?;
     let flood = load::closed(address, signed, 16, FLOOD)?;
-    let cpu = milliseconds(process.cpu()? - before) * 1e3;
+    let cpu = milliseconds(process.cpu()?.saturating_sub(before)) * 1e3;
     drop(process);
     let sent = steady.times.len() + alone.times.len() + flood.times.len();
     if let Some(database) = &place.database {

@@ -119,8 +119,9 @@ fn complete(answer: &[u8]) -> Option<(u16, usize)> {
     let head = str::from_utf8(answer.get(..end)?).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let length = head.lines().filter_map(|line| line.split_once(':'));
-    let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: usize = length.last().map_or(Some(0), |(_, value)| value.trim().parse().ok())?;
+    let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize =
+        length.next_back().map_or(Some(0), |(_, value)| value.trim().parse().ok())?;
     Some((status, end + 4 + length))
 }
 

@@ -3,7 +3,7 @@
 //! two neighbours is not.
 //!
 //! `scripts/bench` runs this; `docs/performance.md` keeps the figures. Everything stays on this
-//! machine (loopback, throw-away folders, a throw-away PostgreSQL), is bounded in time, and fails
+//! machine (loopback, throw-away folders, a throw-away `PostgreSQL`), is bounded in time, and fails
 //! when an answer is wrong or an event is lost.
 
 #![recursion_limit = "256"] // a payload of GitHub's is one large `json!`
@@ -47,7 +47,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     /// Webhook deliveries acknowledged after they are durable
-    Intake,
+    Intake {
+        /// Only those whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
+    },
     /// From the webhook to the first check run at GitHub
     FirstCheck,
     /// What a step costs beyond its container
@@ -66,7 +70,7 @@ enum Benchmark {
 fn main() -> ExitCode {
     let Arguments { benchmark, rounds, .. } = Arguments::parse();
     let result = match benchmark {
-        Benchmark::Intake => intake::run(rounds.unwrap_or(3)),
+        Benchmark::Intake { only } => intake::run(rounds.unwrap_or(3), &only),
         Benchmark::FirstCheck => first_check::run(rounds.unwrap_or(30)),
         Benchmark::Steps => steps::run(rounds.unwrap_or(5)),
         Benchmark::Makespan => makespan::run(rounds.unwrap_or(3)),

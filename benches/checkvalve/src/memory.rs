@@ -8,7 +8,7 @@ use github_simulator::{Change, Commit, OpenPull, Permission, RepositoryOptions, 
 
 use crate::load;
 use crate::payload;
-use crate::pipelines::IMAGE;
+use crate::pipelines;
 use crate::postgres::Postgres;
 use crate::process::Memory;
 use crate::server::{GitHub, Options, Server};
@@ -98,15 +98,14 @@ fn eight_jobs(github: &GitHub, state: &std::path::Path) -> anyhow::Result<Memory
 async fn open(simulator: &Simulator, hook: &str) -> anyhow::Result<String> {
     simulator.create_repository(REPOSITORY, RepositoryOptions::default()).await?;
     simulator.set_permission(REPOSITORY, AUTHOR, Permission::Write);
-    let mut file = "version: 1\npreset: none\nconnectors:\n  - { kind: bench, match: \
-                    \"{name}/bench.txt\" }\npipelines:\n  - for: { kind: bench }\n    steps:\n"
-        .to_owned();
+    let mut file = pipelines::HEAD.to_owned();
     for step in 0..STEPS {
         // A step prints 20,000 lines: about 1 MB.
-        file += &format!(
-            "      - {{ id: step-{step}, image: \"{IMAGE}\", network: none, run: \"seq 20000 | sed \
-             's/^/a line of output that says nothing in particular /'\" }}\n"
-        );
+        file.push_str(&pipelines::step_line(
+            &format!("step-{step}"),
+            "",
+            &["seq 20000 | sed 's/^/a line of output that says nothing in particular /'"],
+        ));
     }
     let mut changes = vec![(".github/checkvalve.yml".to_owned(), Change::Write(file.into_bytes()))];
     let connectors = |text: &'static str| {

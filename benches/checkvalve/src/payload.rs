@@ -171,3 +171,17 @@ fn repository() -> Value {
     }
     repository
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delivery_is_valid_json_of_the_promised_length() {
+        let signed = pull_request();
+        assert_eq!(signed.body.len(), LENGTH);
+        let payload: Value = serde_json::from_slice(&signed.body).unwrap();
+        assert_eq!(payload["repository"]["full_name"], "bench-org/connectors");
+        assert_eq!(signed.signature.len(), "sha256=".len() + 64);
+    }
+}

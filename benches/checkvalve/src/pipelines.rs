@@ -1,7 +1,7 @@
 //! Pipelines to measure with: run by the product and, container by container, by hand. Times come
 //! from what the steps themselves print, or from whoever started the whole; never from the product.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -74,6 +74,28 @@ impl Run {
     }
 }
 
+/// A repository file up to its steps: a connector is a folder with a `bench.txt`.
+pub(crate) const HEAD: &str = "version: 1\npreset: none\nconnectors:\n  - { kind: bench, match: \
+                               \"{name}/bench.txt\" }\npipelines:\n  - for: { kind: bench }\n    \
+                               steps:\n";
+
+/// One step of it, in a container without network.
+pub(crate) fn step_line(id: &str, needs: &str, run: &[&str]) -> String {
+    let run: Vec<String> = run.iter().map(|command| format!("\"{command}\"")).collect();
+    format!(
+        "      - {{ id: {id}, image: \"{IMAGE}\", network: none, needs: [{needs}], run: [{}] }}\n",
+        run.join(", ")
+    )
+}
+
+/// A line of a repository file; one with a step's command gets marks around it.
+fn marked(line: &str) -> String {
+    match line.split_once("run: ") {
+        Some((before, run)) => format!("{before}run: [\"{BEGIN}\", {run}, \"{END}\"]\n"),
+        None => format!("{line}\n"),
+    }
+}
+
 const BEGIN: &str = "echo BEGIN $EPOCHREALTIME";
 const END: &str = "echo END $EPOCHREALTIME";
 
@@ -94,15 +116,12 @@ impl Repository {
     }
 
     fn of(steps: impl Iterator<Item = (String, f64, String)>) -> anyhow::Result<Self> {
-        let mut text = "version: 1\npreset: none\nconnectors:\n  - { kind: bench, match: \
-                        \"{name}/bench.txt\" }\npipelines:\n  - for: { kind: bench }\n    steps:\n"
-            .to_owned();
+        let mut text = HEAD.to_owned();
         for (id, sleep, needs) in steps {
-            let sleep = if sleep > 0.0 { format!("\"sleep {sleep}\", ") } else { String::new() };
-            text += &format!(
-                "      - {{ id: {id}, image: \"{IMAGE}\", network: none, needs: [{needs}], run: \
-                 [\"{BEGIN}\", {sleep}\"{END}\"] }}\n"
-            );
+            let sleep = (sleep > 0.0).then(|| format!("sleep {sleep}"));
+            let run: Vec<&str> =
+                [Some(BEGIN), sleep.as_deref(), Some(END)].into_iter().flatten().collect();
+            text.push_str(&step_line(&id, &needs, &run));
         }
         let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
         write(&folder.path().join("work/.github/checkvalve.yml"), &text)?;
@@ -116,15 +135,7 @@ impl Repository {
         let work = folder.path().join("work");
         copy(&examples()?, &work)?;
         let file = work.join(".github/checkvalve.yml");
-        let mut marked = String::new();
-        for line in fs::read_to_string(&file)?.lines() {
-            match line.split_once("run: ") {
-                Some((before, run)) => {
-                    marked += &format!("{before}run: [\"{BEGIN}\", {run}, \"{END}\"]\n");
-                }
-                None => marked += &format!("{line}\n"),
-            }
-        }
+        let marked: String = fs::read_to_string(&file)?.lines().map(marked).collect();
         write(&file, &marked)?;
         Self::committed(folder, connector)
     }
@@ -194,38 +205,20 @@ impl Repository {
     ) -> anyhow::Result<Run> {
         let begin = Instant::now();
         let source = containers::source(&self.archive()?)?;
-        let (done, ended) = mpsc::channel::<anyhow::Result<(usize, String)>>();
-        let (mut logs, mut finished) = (Vec::new(), vec![false; steps.len()]);
-        let mut started = vec![false; steps.len()];
-        let settled = |finished: &[bool], step: &Step| {
-            let mut others = steps.iter().zip(finished);
-            others.all(|(other, done)| *done || !step.needs.contains(&other.id))
-        };
+        let mut by_hand = ByHand { steps, started: BTreeSet::new(), logs: Vec::new() };
+        let (done, ended) = mpsc::channel();
         thread::scope(|scope| -> anyhow::Result<()> {
-            while finished.contains(&false) {
-                for (index, step) in steps.iter().enumerate() {
-                    let running = started.iter().filter(|s| **s).count() - logs.len();
-                    let free = at_once || running == 0;
-                    if started.get(index) == Some(&false) && free && settled(&finished, step) {
-                        started.iter_mut().skip(index).take(1).for_each(|s| *s = true);
-                        let (done, source) = (done.clone(), &source);
-                        let container = self.container(step, sandbox);
-                        scope.spawn(move || {
-                            let log = Engine::connect()
-                                .and_then(|mut engine| container.run(&mut engine, source));
-                            // Nobody listens any more once another step has failed.
-                            let _ = done.send(log.map(|log| (index, log)));
-                        });
-                    }
+            while by_hand.logs.len() < steps.len() {
+                while let Some(step) = by_hand.next(at_once) {
+                    let (done, source) = (done.clone(), &source);
+                    let (id, container) = (step.id.clone(), self.container(step, sandbox));
+                    scope.spawn(move || carry_out(id, &container, source, &done));
                 }
-                let (index, log) = ended.recv()??;
-                finished.iter_mut().skip(index).take(1).for_each(|done| *done = true);
-                let id = steps.get(index).map(|step| step.id.clone()).unwrap_or_default();
-                logs.push((id, log));
+                by_hand.logs.push(ended.recv()??);
             }
             Ok(())
         })?;
-        Ok(Run { wall: begin.elapsed(), marks: in_order(logs)? })
+        Ok(Run { wall: begin.elapsed(), marks: in_order(by_hand.logs)? })
     }
 
     fn container(&self, step: &Step, sandbox: bool) -> Container {
@@ -259,6 +252,36 @@ impl Repository {
             Command::new("git").args(["archive", "HEAD"]).current_dir(self.work()).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(output.stdout)
+    }
+}
+
+type Done = mpsc::Sender<anyhow::Result<(String, String)>>;
+
+fn carry_out(id: String, container: &Container, source: &[u8], done: &Done) {
+    let log = Engine::connect().and_then(|mut engine| container.run(&mut engine, source));
+    // Nobody listens any more once another step has failed.
+    let _ = done.send(log.map(|log| (id, log)));
+}
+
+/// What was started by hand, and what has ended, with its log.
+struct ByHand<'a> {
+    steps: &'a [Step],
+    started: BTreeSet<&'a str>,
+    logs: Vec<(String, String)>,
+}
+
+impl<'a> ByHand<'a> {
+    /// The next step to start, if one may be.
+    fn next(&mut self, at_once: bool) -> Option<&'a Step> {
+        if !at_once && self.started.len() > self.logs.len() {
+            return None;
+        }
+        let ended = |id: &String| self.logs.iter().any(|(other, _)| other == id);
+        let ready =
+            |step: &&Step| !self.started.contains(step.id.as_str()) && step.needs.iter().all(ended);
+        let step = self.steps.iter().find(ready)?;
+        self.started.insert(&step.id);
+        Some(step)
     }
 }
 
@@ -356,4 +379,49 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let output = Command::new("git").args(arguments).current_dir(folder).output()?;
     ensure!(output.status.success(), "git: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(id: &str, needs: &[&str]) -> Step {
+        let needs = needs.iter().map(|id| (*id).to_owned()).collect();
+        Step { id: id.to_owned(), needs, image: String::new(), script: String::new() }
+    }
+
+    #[test]
+    fn the_reference_pipeline_has_the_critical_path_that_it_is_said_to_have() {
+        let steps: Vec<Step> = REFERENCE.iter().map(|(id, _, needs)| step(id, needs)).collect();
+        let marks = REFERENCE.iter().map(|(id, sleep, _)| ((*id).to_owned(), 0.0, *sleep));
+        let run = Run { wall: Duration::ZERO, marks: marks.collect() };
+        assert!((critical_path(&steps, &run) - 2500.0).abs() < 1e-6);
+        assert!((REFERENCE.iter().map(|step| step.1).sum::<f64>() - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_step_starts_when_all_that_it_needs_has_ended() {
+        let steps = [step("a", &[]), step("b", &["a"]), step("c", &[])];
+        let mut by_hand = ByHand { steps: &steps, started: BTreeSet::new(), logs: Vec::new() };
+        let next = |by_hand: &mut ByHand<'_>, at_once| {
+            by_hand.next(at_once).map(|step| step.id.clone()).unwrap_or_default()
+        };
+        assert_eq!(next(&mut by_hand, false), "a");
+        assert_eq!(next(&mut by_hand, false), "", "one after the other");
+        assert_eq!(next(&mut by_hand, true), "c");
+        assert_eq!(next(&mut by_hand, true), "", "b still needs a");
+        by_hand.logs.push(("a".to_owned(), String::new()));
+        assert_eq!(next(&mut by_hand, true), "b");
+    }
+
+    #[test]
+    fn marks_are_put_around_commands_and_read_from_logs() {
+        assert_eq!(marked("    network: none"), "    network: none\n");
+        let line = marked("    run: \"make\"");
+        assert_eq!(line, format!("    run: [\"{BEGIN}\", \"make\", \"{END}\"]\n"));
+        let log = |text: &str| vec![("a".to_owned(), text.to_owned())];
+        let marks = in_order(log("BEGIN 1.5\nhello\nEND 2.25\n")).unwrap();
+        assert_eq!(marks, [("a".to_owned(), 1.5, 2.25)]);
+        assert!(in_order(log("BEGIN 1.5\n")).is_err(), "a step that was cut off");
+    }
 }

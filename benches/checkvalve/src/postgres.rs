@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL on a Unix socket, with its own settings but for the sizes that a server
+//! A throw-away `PostgreSQL` on a Unix socket, with its own settings but for the sizes that a server
 //! of this machine would be given.
 
 use std::os::unix::fs::chown;

@@ -42,7 +42,7 @@ impl GitHub {
 pub(crate) struct Options<'a> {
     pub(crate) repositories: &'a str,
     pub(crate) workers: usize,
-    /// `None`: SQLite in the state folder.
+    /// `None`: `SQLite` in the state folder.
     pub(crate) database: Option<String>,
     pub(crate) more: Vec<(&'static str, String)>,
 }
@@ -102,7 +102,9 @@ impl Server {
         options: &Options<'_>,
     ) -> anyhow::Result<Self> {
         let mut server = Self::spawn(github, state, options)?;
-        server.wait(|server| Ok(http::get(server.address, "/healthz").is_ok_and(is_fine)))?;
+        server.wait(|server| {
+            Ok(http::get(server.address, "/healthz").is_ok_and(|answer| is_fine(&answer)))
+        })?;
         Ok(server)
     }
 
@@ -116,7 +118,7 @@ impl Server {
             if let Err(error) = self.process.check_running() {
                 bail!("{error}: {}", self.last_words());
             }
-            if since.elapsed() > Duration::from_secs(60) {
+            if since.elapsed() > Duration::from_mins(1) {
                 bail!("waited 60 s in vain; the server's log ends: {}", self.last_words());
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -136,7 +138,7 @@ impl Server {
     }
 }
 
-fn is_fine(response: http::Response) -> bool {
+fn is_fine(response: &http::Response) -> bool {
     response.status == 200
 }
 

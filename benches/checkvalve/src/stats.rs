@@ -67,3 +67,17 @@ pub(crate) fn wall_clock() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_sample_that_the_share_does_not_exceed() {
+        let samples: Samples = (1..=100).rev().map(Duration::from_millis).collect();
+        assert!((samples.median() - 50.0).abs() < 1e-9);
+        assert!((samples.quantile(0.99) - 99.0).abs() < 1e-9);
+        assert!((samples.quantile(1.0) - 100.0).abs() < 1e-9);
+        assert!(Samples::default().median().is_nan());
+    }
+}

@@ -6,12 +6,14 @@ use std::fmt::Write as _;
 
 use crate::domain::links::Links;
 use crate::domain::run::{Job, Problem, Run, Selection};
+use crate::domain::state::Conclusion;
 use crate::domain::time::human;
 use crate::domain::verdict::HeadVerdict;
 
+use super::title;
 use crate::render::grid::{Cell, Grid, Row};
 use crate::render::look::{self, Look, rule_words};
-use crate::render::markdown::{closed, code, lines, link, text};
+use crate::render::markdown::{closed, code, lines, link, one_line, text};
 use crate::render::path::{critical_path, path_took};
 
 /// Bytes of each part; a problem stands in the place of the table. Their sum is below
@@ -40,9 +42,10 @@ pub(super) fn summary(
     if let Some(problem) = &own.problem {
         summary.push_str(&problem_text(problem, own, links));
     }
+    summary.push_str(&lead(newest, verdict));
     if let Some(selection) = own.selection.as_ref().filter(|selection| !selection.complete) {
         let because = selection.because.as_deref().unwrap_or("the change set could not be known");
-        let because = crate::render::markdown::one_line(because, 1_000);
+        let because = one_line(because, 1_000);
         let _ = writeln!(summary, "**Every connector is selected:** {}\n", text(&because));
     }
     if !verdict.standings.is_empty() {
@@ -56,6 +59,29 @@ pub(super) fn summary(
     summary.push_str(&runs_of_head(runs, links));
     summary.push_str(&footer(newest, links));
     summary
+}
+
+/// The first sentence where the table tells nothing, or not why.
+fn lead(newest: &Run, verdict: &HeadVerdict<'_>) -> String {
+    let own = verdict.own.unwrap_or(newest);
+    match verdict.conclusion {
+        Some(Conclusion::Cancelled) => {
+            let run = title::cancelled_run(verdict).unwrap_or(newest);
+            let why = title::stop_in_full(run, None);
+            why.map(|why| format!("{}\n\n", text(&one_line(&why, 1_000)))).unwrap_or_default()
+        }
+        Some(Conclusion::Success) if own.jobs.is_empty() => {
+            match own.selection.as_ref().map(|selection| &selection.without_pipeline) {
+                Some(names) if !names.is_empty() => {
+                    "No step is run: what the change affects has no pipeline in the repository \
+                     file.\n\n"
+                }
+                Some(_) | None => "The change affects no connector, so no step is run.\n\n",
+            }
+            .to_owned()
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 fn problem_text(problem: &Problem, run: &Run, links: &Links) -> String {
@@ -182,7 +208,9 @@ fn reasons(own: &Run) -> String {
             .iter()
             .take(EACH)
             .map(|reason| {
-                let via: Vec<String> = reason.via.iter().take(NAMED).map(|via| code(via)).collect();
+                // A pattern that is the path itself says nothing new.
+                let via = reason.via.iter().filter(|via| **via != reason.path);
+                let via: Vec<String> = via.take(NAMED).map(|via| code(via)).collect();
                 let via = if via.is_empty() {
                     String::new()
                 } else {
@@ -210,7 +238,7 @@ fn change(selection: &Selection) -> String {
         }
         items.push(line);
     }
-    items.extend(named("Claimed by nothing", &selection.unclaimed));
+    items.extend(named("Belonging to no connector", &selection.unclaimed));
     items.extend(named("Removed, so not run", &selection.removed));
     items.extend(named("Affected, but without a pipeline", &selection.without_pipeline));
     items.push(format!("- Configuration: {}", text(&selection.origin)));

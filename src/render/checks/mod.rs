@@ -7,7 +7,7 @@ mod title;
 
 use crate::domain::check::{CheckAction, CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::links::Links;
-use crate::domain::run::{Job, Run, StepRecord};
+use crate::domain::run::{Job, ProblemKind, Run, StepRecord};
 use crate::domain::state::{Conclusion, RunState, SkipReason, StepState};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
@@ -49,16 +49,9 @@ fn head_check(
     links: &Links,
 ) -> DesiredCheck {
     let status = head_status(newest, verdict);
-    let actions = match (&status, verdict.own.and_then(|own| own.problem.as_ref())) {
-        (CheckStatus::Completed { conclusion, .. }, problem)
-            if *conclusion != CheckConclusion::Success =>
-        {
-            let retest = action("Re-run failed", "Run again what did not succeed", "retest");
-            let test = action("Run all again", "Run every affected connector again", "test");
-            // Without a plan there is nothing of which a part could run again.
-            if problem.is_some() { vec![test] } else { vec![retest, test] }
-        }
-        _ => Vec::new(),
+    let actions = match status {
+        CheckStatus::Completed { conclusion, .. } => head_actions(conclusion, verdict),
+        CheckStatus::Queued | CheckStatus::InProgress { .. } => Vec::new(),
     };
     DesiredCheck {
         name: HEAD_CHECK.to_owned(),
@@ -70,6 +63,22 @@ fn head_check(
         summary: head::summary(runs, newest, verdict, links),
         text: None,
         actions,
+    }
+}
+
+/// The buttons of a concluded `checkvalve`: only those that would be obeyed.
+fn head_actions(conclusion: CheckConclusion, verdict: &HeadVerdict<'_>) -> Vec<CheckAction> {
+    let retest = action("Re-run failed", "Run again what did not succeed", "retest");
+    let test = action("Run all again", "Run every affected connector again", "test");
+    let superseded = verdict.own.is_some_and(|own| own.superseded_by.is_some());
+    let problem = verdict.own.and_then(|own| own.problem.as_ref());
+    match problem.map(|problem| problem.kind) {
+        _ if conclusion == CheckConclusion::Success || superseded => Vec::new(),
+        // A button approves nothing.
+        Some(ProblemKind::NotTrusted) => Vec::new(),
+        // Without a plan there is nothing of which a part could run again.
+        Some(ProblemKind::Configuration | ProblemKind::Infrastructure) => vec![test],
+        None => vec![retest, test],
     }
 }
 

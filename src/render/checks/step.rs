@@ -10,7 +10,7 @@ use crate::domain::state::StepState;
 use crate::domain::time::human;
 use crate::domain::verdict::Standing;
 
-use super::step_look;
+use super::{step_look, title};
 use crate::render::log;
 use crate::render::look::{self, Look};
 use crate::render::markdown::{closed, code, cut, fenced, link, one_line, text};
@@ -108,11 +108,15 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
         Look::Tolerated => {
             remarks.push_str("This failure is shown and does not count (`allow_failure`).\n\n");
         }
+        Look::Cancelled => {
+            let why = title::stop_in_full(standing.run, standing.job.cancel.as_deref());
+            let why = why.map(|why| format!("{}\n\n", text(&one_line(&why, 1_000))));
+            remarks.push_str(&why.unwrap_or_default());
+        }
         Look::Waiting
         | Look::Running
         | Look::Passed
         | Look::Failed
-        | Look::Cancelled
         | Look::Skipped
         | Look::ActionRequired => {}
     }
@@ -122,6 +126,8 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
     };
     let reason = step.facts.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     match (skipped, reason) {
+        // What is told as cancelled was not skipped for another's sake.
+        (Some(_), _) if look == Look::Cancelled => {}
         (Some(reason), _) => remarks.push_str(&closed(&reason, REASON_MAX)),
         (None, Some(reason)) => {
             let _ =

@@ -127,12 +127,12 @@ fn plural(count: usize, noun: &str) -> String {
 }
 
 fn of_problem(problem: &Problem) -> String {
-    let kind = match problem.kind {
-        ProblemKind::Configuration => "Configuration error",
-        ProblemKind::Infrastructure => "Infrastructure error",
-        ProblemKind::NotTrusted => "Waiting for approval",
-    };
-    prefixed(kind, &problem.title)
+    match problem.kind {
+        ProblemKind::Configuration => prefixed("Configuration error", &problem.title),
+        ProblemKind::Infrastructure => prefixed("Infrastructure error", &problem.title),
+        // Its own words say what is awaited; nothing here is an error.
+        ProblemKind::NotTrusted => prefixed("Not run", &problem.title),
+    }
 }
 
 /// `kind: text`, not said twice.
@@ -161,22 +161,34 @@ fn cancelled(verdict: &HeadVerdict<'_>, newest: &Run) -> String {
     if whole || connectors(verdict).is_empty() { stopped(run, None) } else { failure(verdict) }
 }
 
-fn cancelled_run<'a>(verdict: &HeadVerdict<'a>) -> Option<&'a Run> {
-    let cancelled =
-        |standing: &&Standing<'_>| standing.required && step_look(standing) == Look::Cancelled;
-    verdict.standings.iter().find(cancelled).map(|standing| standing.run).or(verdict.own)
-}
-
 /// Why a run or job was stopped: `Superseded by 1a2b3c4d5e6f`, `Cancelled: …`.
 pub(super) fn stopped(run: &Run, job_cancel: Option<&str>) -> String {
     let why = job_cancel.or(run.cancel.as_deref()).map(str::trim).filter(|why| !why.is_empty());
     let why = why.map(with_short_commits);
     match (why.as_deref(), run.superseded_by) {
         (Some(why), _) if why.to_lowercase().starts_with("superseded") => capital(why),
-        (Some(why), _) => prefixed("Cancelled", why),
+        (Some(why), _) => capital(&prefixed("Cancelled", why)),
         (None, Some(newer)) => format!("Superseded by {newer}"),
         (None, None) => "Cancelled".to_owned(),
     }
+}
+
+/// Why the check was cancelled, in a sentence and with whole object names; `None` if nobody stopped
+/// the run or job.
+pub(super) fn stop_in_full(run: &Run, job_cancel: Option<&str>) -> Option<String> {
+    let why = job_cancel.or(run.cancel.as_deref()).map(str::trim).filter(|why| !why.is_empty());
+    match (why, run.superseded_by) {
+        (Some(why), _) => Some(format!("{}.", capital(&prefixed("Cancelled", why)))),
+        (None, Some(newer)) => Some(format!("Cancelled: superseded by {newer}.")),
+        (None, None) => None,
+    }
+}
+
+/// The run that a cancelled verdict is about.
+pub(super) fn cancelled_run<'a>(verdict: &HeadVerdict<'a>) -> Option<&'a Run> {
+    let cancelled =
+        |standing: &&Standing<'_>| standing.required && step_look(standing) == Look::Cancelled;
+    verdict.standings.iter().find(cancelled).map(|standing| standing.run).or(verdict.own)
 }
 
 /// Whole object names as their first twelve digits.

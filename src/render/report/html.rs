@@ -108,6 +108,7 @@ fn overview(run: &Run, job: &Job) -> Markup {
             dt { "Started" } dd { (time(job.started_at.unwrap_or(job.created_at))) }
             @if let Some(end) = job.concluded_at { dt { "Concluded" } dd { (time(end)) } }
             dt { "Branch" } dd { code { (run.head_ref) } " into " code { (run.base_ref) } }
+            @if let Some(version) = job.plan.version() { dt { "Version" } dd { (version) } }
             dt { "Trigger" } dd { (run.trigger.as_str().replace('_', " ")) " by " (run.actor) }
             @if path.len() > 1 {
                 dt { "Critical path" }

@@ -26,8 +26,7 @@ pub fn job_json(run: &Run, job: &Job, links: &Links) -> Value {
     let steps: Vec<Value> = job.steps.iter().map(|step| step_json(job, step)).collect();
     let mut report = json!({
         "connector_technical_name": job.connector,
-        // The catalog's attributes are not part of a job: nothing is known here, and nothing guessed.
-        "connector_version": null,
+        "connector_version": job.plan.version(),
         "run_timestamp": job_start,
         "run_duration": seconds(job_start, end),
         "success": job.conclusion == Some(Conclusion::Success),

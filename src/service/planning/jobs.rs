@@ -112,7 +112,8 @@ fn plan_of(connector: &Connector, view: &View, pipeline: &Pipeline) -> Result<Pl
     let inputs = inputs(connector, view, pipeline);
     let plan =
         Plan::new(connector.name.clone(), connector.root.clone(), inputs, pipeline.steps.clone());
-    plan.map_err(|error| {
+    let version = connector.attribute("version").map(str::to_owned);
+    plan.map(|plan| plan.with_version(version)).map_err(|error| {
         // The file's reader refuses such pipelines with their line; this is the type's own guard.
         PlanningError::Configuration(Box::new(Problem {
             kind: ProblemKind::Configuration,

@@ -158,6 +158,7 @@ fn files(web: &Web, run: &Run, job: &Job) -> Markup {
         } @else { p.muted { "The report is written when the connector has ended." } }
         div.panel { div.pad { dl.facts {
             dt { "Folder" } dd { code { (job.plan.root()) } }
+            @if let Some(version) = job.plan.version() { dt { "Version" } dd { (version) } }
             dt { "Plan" } dd { code { (job.plan.digest().get(..16).unwrap_or_default()) } }
             (fact_time("Made", Some(job.created_at)))
             (fact_time("Started", job.started_at))
