@@ -108,6 +108,8 @@ pub struct LocalOptions {
     pub slots: usize,
     /// Where logs and artifacts go, by the names of design §6.5.
     pub report_dir: Option<PathBuf>,
+    /// Where they go if there is no `report_dir` and something else wants them; nobody is told.
+    pub keep_dir: Option<PathBuf>,
 }
 
 impl LocalOptions {
@@ -122,6 +124,7 @@ impl LocalOptions {
             concurrency: args.concurrency.map_or(cores, NonZeroUsize::get),
             slots: cores.max(args.concurrency.map_or(1, NonZeroUsize::get)),
             report_dir: args.report_dir.clone(),
+            keep_dir: None,
         }
     }
 }
@@ -300,7 +303,8 @@ impl Local<'_> {
         let started_at = ambient::now();
         let spool = tempfile::Builder::new().prefix("checkvalve-").tempdir()?;
         let folder = objects::segment(connector.as_str());
-        let keep = self.options.report_dir.as_ref().map(|dir| dir.join(&folder));
+        let keep = self.options.report_dir.as_ref().or(self.options.keep_dir.as_ref());
+        let keep = keep.map(|dir| dir.join(&folder));
         self.terminal.connector(&job.plan);
         let journal = LocalJournal { terminal: self.terminal, plan: &job.plan, folder, keep };
         let run = JobRun {

@@ -83,6 +83,7 @@ fn options() -> LocalOptions {
         concurrency: 2,
         slots: 4,
         report_dir: None,
+        keep_dir: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -32,6 +32,8 @@ use crate::exec::{Executors, SourceArchive};
 use crate::git::LocalRepo;
 use crate::render::{graph, report, timeline};
 use crate::service::planning::{Planned, PlannedJob, plans};
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -69,11 +71,13 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
     for job in &planned.jobs {
         jobs.push(local_job(&here, &selected.repo, job, spool.path()).await?);
     }
-    let options = LocalOptions::new("checkvalve-test", &args.run);
+    let mut options = LocalOptions::new("checkvalve-test", &args.run);
+    // What is uploaded holds the logs, whether or not they are to stay here.
+    options.keep_dir = args.run.is_ci.then(|| spool.path().join("reports"));
     let result = run_local(executor, jobs, &options, &terminal, interrupts())
         .await
         .map_err(|error| UsageError(error.to_string()))?;
-    reports(args, settings, &here, &planned, &result).await?;
+    reports(args, settings, &as_run(&here, &planned, &result), &options).await?;
     Ok(match result.verdict {
         Verdict::Passed => Exit::Passed,
         Verdict::Failed => Exit::Failed,
@@ -159,14 +163,16 @@ async fn local_job(
 async fn reports(
     args: &TestArgs,
     settings: &Settings,
-    here: &Here,
-    planned: &Planned,
-    result: &LocalResult,
+    run: &Run,
+    options: &LocalOptions,
 ) -> anyhow::Result<()> {
-    let run = as_run(here, planned, result);
     let links = Links { public: String::new(), github: settings.github_url()? };
+    let Some(kept) = options.report_dir.as_ref().or(options.keep_dir.as_ref()) else {
+        return Ok(());
+    };
+    let files = report_files(run, kept, &links).await;
     if let Some(dir) = &args.run.report_dir {
-        for (name, bytes, _) in report_files(&run, dir, &links).await {
+        for (name, bytes, _) in &files {
             let path = dir.join(name);
             let folder = path.parent().unwrap_or(dir);
             tokio::fs::create_dir_all(folder).await?;
@@ -176,13 +182,39 @@ async fn reports(
         }
     }
     if args.run.is_ci {
-        let state = settings.state_dir(ambient::env)?;
-        let url: BlobsUrl = settings.store_url(&state).parse()?;
-        let blobs = Blobs::open(&url, |name| settings.text(name).map(str::to_owned)).await?;
-        let prefix = objects::run_prefix(&run);
-        let dir = args.run.report_dir.clone().unwrap_or_else(|| PathBuf::from("/nonexistent"));
-        for (name, bytes, kind) in report_files(&run, &dir, &links).await {
-            blobs.put(&format!("{prefix}/{name}"), bytes, kind).await?;
+        upload(settings, run, kept, files).await.context("the reports could not be uploaded")?;
+    }
+    Ok(())
+}
+
+/// Stores what a server would store of such a run, under the same names.
+async fn upload(
+    settings: &Settings,
+    run: &Run,
+    kept: &Path,
+    files: Vec<ReportFile>,
+) -> anyhow::Result<()> {
+    let state = settings.state_dir(ambient::env)?;
+    let url: BlobsUrl = settings.store_url(&state).parse()?;
+    let blobs = Blobs::open(&url, |name| settings.text(name).map(str::to_owned)).await?;
+    let prefix = objects::run_prefix(run);
+    for (name, bytes, kind) in files {
+        blobs.put(&format!("{prefix}/{name}"), bytes, kind).await?;
+    }
+    for job in &run.jobs {
+        let folder = objects::segment(job.connector.as_str());
+        let mut names = vec![("log.txt".to_owned(), TEXT)];
+        for step in &job.steps {
+            if step.facts.log.is_some() {
+                names.push((objects::step_log(&step.id, step.attempt), TEXT));
+            }
+            let key = |path: &str| objects::step_artifact(&step.id, step.attempt, path);
+            let artifacts = step.facts.artifacts.iter().map(|artifact| key(&artifact.path));
+            names.extend(artifacts.map(|name| (name, "application/octet-stream")));
+        }
+        for (name, kind) in names {
+            let name = format!("{folder}/{name}");
+            blobs.put_file(&format!("{prefix}/{name}"), &kept.join(&name), kind).await?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What a person's repository knows of where it came from.
 
-use super::command::{LOCAL, Settings};
+use super::command::{Git, LOCAL, Settings, Surroundings};
 use super::error::GitError;
 use super::local::LocalRepo;
 use crate::domain::names::Sha;
@@ -14,12 +14,31 @@ impl LocalRepo {
         (origin.as_deref().and_then(owner_and_repo), branch)
     }
 
-    /// Makes sure that the origin has this commit, and that its objects are here.
+    /// Makes sure that the origin has this commit. It is fetched into an empty repository, with the
+    /// configuration of this one: git asks nobody for a commit that is here already.
     pub async fn fetch_pushed(&self, commit: &Sha) -> Result<(), GitError> {
-        let args =
-            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin", commit.as_str()];
-        let ended = self.objects().git.run(&args, Settings::default(), None, LOCAL).await?;
-        ended.success("fetch").map(drop)
+        let own = &self.objects().git;
+        let config = own.read(&["rev-parse", "--path-format=absolute", "--git-path", "config"]);
+        let config = String::from_utf8_lossy(&config.await?).trim().to_owned();
+        let empty = tempfile::Builder::new().prefix("checkvalve-git-").tempdir();
+        let empty = empty.map_err(|source| GitError::io("a folder to fetch into", source))?;
+        let git = Git {
+            // Where an address such as `../connectors.git` counts from.
+            dir: self.work_tree().unwrap_or(&own.dir).to_owned(),
+            surroundings: Surroundings::Own { redirected: true },
+            ca_file: own.ca_file.clone(),
+        };
+        let format = if commit.as_str().len() == 64 { "sha256" } else { "sha1" };
+        let format = format!("--object-format={format}");
+        let folder = empty.path().to_string_lossy().into_owned();
+        git.read(&["init", "--quiet", "--bare", "--template=", &format, &folder]).await?;
+        let mut settings = Settings::default();
+        settings.set("include.path", config);
+        // Of the commit no more than its existence is wanted; its files are here.
+        let least = ["--quiet", "--no-tags", "--depth=1", "--filter=tree:0"];
+        let (place, wanted) = (["--git-dir", &folder, "fetch"], ["origin", commit.as_str()]);
+        let args = [&place[..], &least, &wanted].concat();
+        git.run(&args, settings, None, LOCAL).await?.success("fetch").map(drop)
     }
 
     async fn line(&self, args: &[&str]) -> Option<String> {

@@ -153,7 +153,32 @@ fn scripts_that_know_the_old_name_go_on_working() {
         .complains(&["--is-ci", "origin"]);
 }
 
-/// The step waits for a named pipe that nobody writes to; SIGINT ends it, and its processes.
+#[test]
+fn the_pushed_commit_is_tested_and_its_reports_are_uploaded() {
+    let bench = Bench::new();
+    let origin = bench.place("acme/connectors.git").display().to_string();
+    bench.git(&["clone", "--quiet", "--bare", ".", &origin]);
+    bench.git(&["remote", "set-url", "origin", "../acme/connectors.git"]);
+    // What is not committed is not tested.
+    bench.write(&format!("{WEATHER}/unit_tests/test_daily.py"), "import nothing_like_that\n");
+    let store = bench.place("store");
+    let url = format!("file:{}", store.display());
+    let args =
+        ["test", "--is-ci", "--executor", "host", "--name", "source-weather", "--only", "unit"];
+    let failed = bench.run_with(&args, &[("CHECKVALVE_STORE", &url)]).exits(1);
+    failed.says(&["1 of 8 tests failed"]);
+    let head = bench.git(&["rev-parse", "HEAD"]);
+    let runs = store.join("runs/acme/connectors/branch-main").join(head);
+    let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap().path();
+    for object in ["index.html", "run.json", "replay.json"] {
+        assert!(run.join(object).is_file(), "{object}");
+    }
+    for object in ["report.json", "report.html", "junit.xml", "log.txt", "unit/1/log.txt"] {
+        assert!(run.join("source-weather").join(object).is_file(), "{object}");
+    }
+}
+
+/// The step waits for a child that sleeps; SIGINT ends it, and its processes.
 #[test]
 fn an_interrupt_is_130_and_leaves_nothing_running() {
     let bench = Bench::new();

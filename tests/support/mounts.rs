@@ -1,5 +1,7 @@
 //! Disks that are full or read-only, made by mounting.
 
+#![allow(dead_code, reason = "each test makes one kind")]
+
 use std::path::Path;
 use std::process::Command;
 
