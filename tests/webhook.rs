@@ -165,8 +165,9 @@ fn a_new_base_is_a_new_change_and_a_new_title_is_not() {
         understood("pull_request", &payload)
     };
     let rebased = edited(json!({ "base": { "ref": { "from": "old" } } }));
-    let synchronize = PullAction::Synchronize;
-    assert!(matches!(rebased, Event::PullRequest { action, .. } if action == synchronize));
+    // Its sender pushed nothing.
+    let retargeted = PullAction::Retargeted;
+    assert!(matches!(rebased, Event::PullRequest { action, .. } if action == retargeted));
     assert!(because(&edited(json!({ "title": { "from": "old" } }))).contains("edited"));
 }
 

@@ -121,20 +121,24 @@ fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
     }
 }
 
-/// A small file's content, made once.
+/// A small file's content, made once: whole or not at all, also when the power fails or two
+/// processes make it at the same time.
 fn kept(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<String> {
-    if let Ok(text) = fs::read_to_string(path) {
-        return Ok(text);
-    }
-    let text = make();
-    let written = File::options()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.with_context(|| format!("can't write {}", path.display()))?;
-    Ok(text)
+    let written = || -> io::Result<String> {
+        if let Ok(text) = fs::read_to_string(path) {
+            return Ok(text);
+        }
+        let new = path.with_extension(format!("{}.new", ambient::ulid()));
+        let mut file = File::options().create_new(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(make().as_bytes()).and_then(|()| file.sync_all())?;
+        let linked = fs::hard_link(&new, path);
+        fs::remove_file(&new)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => fs::read_to_string(path),
+        }
+    };
+    written().with_context(|| format!("can't write {}", path.display()))
 }
 
 /// Which parts of the program run in this process.
@@ -157,6 +161,8 @@ pub struct Running {
     stop: CancellationToken,
     tasks: TaskTracker,
     janitor: Janitor,
+    /// Its lock goes last: who takes our place clears our spool and expires our leases.
+    _state: StateDir,
 }
 
 impl Running {
@@ -226,8 +232,8 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
     }
     clean(setup, &janitor);
     let (store, worker) = (common.store.clone(), common.worker);
-    tasks.spawn(hold(state, stop.clone()));
-    Ok(Running { address, links: common.links, store, worker, stop, tasks, janitor })
+    let links = common.links;
+    Ok(Running { address, links, store, worker, stop, tasks, janitor, _state: state })
 }
 
 /// Wrong settings are refused before anything is started, not when they are first needed.
@@ -238,12 +244,6 @@ fn understood(settings: &Settings) -> anyhow::Result<()> {
     settings.slots()?;
     settings.retention()?;
     Ok(())
-}
-
-/// Keeps the state folder's lock until everything stops.
-async fn hold(state: StateDir, stop: CancellationToken) {
-    stop.cancelled().await;
-    drop(state);
 }
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {

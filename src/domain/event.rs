@@ -80,7 +80,10 @@ pub struct Actor {
 #[serde(rename_all = "snake_case")]
 pub enum PullAction {
     Opened,
+    /// The head moved; the sender pushed it.
     Synchronize,
+    /// It was pointed at another base.
+    Retargeted,
     Reopened,
     ReadyForReview,
     Closed,

@@ -85,6 +85,26 @@ impl GithubError {
     }
 }
 
+impl GithubError {
+    /// A refusal that ends when somebody mends a setting (a key, a permission, a suspension), or
+    /// when GitHub's own replicas agree: worth coming back to, though not soon.
+    pub fn may_be_mended(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. }
+            | Self::Suspended { .. }
+            | Self::Permission { .. }
+            | Self::NotFound { .. } => true,
+            Self::PrivateKey { .. }
+            | Self::ApiUrl { .. }
+            | Self::Certificates { .. }
+            | Self::RateLimited { .. }
+            | Self::Refused { .. }
+            | Self::Unavailable { .. }
+            | Self::Unknown { .. } => false,
+        }
+    }
+}
+
 /// GitHub's tokens, old (`ghs_` and 36 characters) and new (about 520, with dots), and bare JWTs.
 /// The pattern is GitHub's own recommendation, widened by `-`, which a JWT may hold.
 static TOKEN: LazyLock<Option<Regex>> =

@@ -145,7 +145,7 @@ impl Delivery<'_> {
             "closed" => PullAction::Closed,
             // A pull request that is pointed at another base has another change set.
             "edited" if self.read::<EditedPayload>()?.changes.base.is_some() => {
-                PullAction::Synchronize
+                PullAction::Retargeted
             }
             _ => return Ok(self.ignored()),
         };

@@ -32,10 +32,9 @@ pub fn closed() -> String {
     "This pull request is closed; reopen it to run its checks.".to_owned()
 }
 
-pub fn code_not_trusted(author: &str) -> String {
+pub fn code_not_trusted(doubt: &str) -> String {
     format!(
-        "The code of this pull request is not run: its author, `{author}`, may not write to this \
-         repository. A command by someone else does not approve it. Push its commits to a branch \
+        "The code of this pull request is not run, because {doubt}. A command by someone else does not approve it. Push its commits to a branch \
          of this repository, after looking at them, to have them checked."
     )
 }

@@ -26,14 +26,21 @@ impl Archivist {
     /// Archives concluded jobs, then concluded runs; false when there were none.
     pub async fn pass(&self) -> anyhow::Result<bool> {
         let jobs = self.store.unarchived_jobs(16).await?;
+        // One that can't be archived must not keep the others from it.
+        let (mut archived, mut failed) = (0, None);
         for (run, job) in &jobs {
-            self.archive_job(run, *job).await?;
+            match self.archive_job(run, *job).await {
+                Ok(()) => archived += 1,
+                Err(error) => failed = Some(error.context(format!("{} of {}", job, run.id))),
+            }
         }
-        let runs = self.store.unarchived_runs(16).await?;
-        for run in &runs {
-            self.archive_run(run).await?;
+        for run in &self.store.unarchived_runs(16).await? {
+            match self.archive_run(run).await {
+                Ok(()) => archived += 1,
+                Err(error) => failed = Some(error.context(run.id.to_string())),
+            }
         }
-        Ok(!jobs.is_empty() || !runs.is_empty())
+        failed.map_or(Ok(archived > 0), Err)
     }
 
     /// Copies the accepted epoch's objects to their final names; and from earlier epochs, what the

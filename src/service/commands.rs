@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::intake::{Failure, new_run};
-use super::trust;
+use super::trust::{self, Trust};
 use crate::domain::command::{self, Asked, Command, Tested};
 use crate::domain::event::{Actor, Button, CheckFacts, PullFacts};
 use crate::domain::names::{ConnectorName, Sha, StepId};
@@ -13,7 +13,7 @@ use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::domain::verdict;
 use crate::github::{Github, Reaction};
 use crate::render::replies;
-use crate::store::{CommentAnswer, Created, Handled, NewRun, Store};
+use crate::store::{CommentAnswer, Created, Handled, NewRun, RunQuery, Store};
 
 /// Obeys commands.
 pub(super) struct Commands<'a> {
@@ -64,23 +64,46 @@ impl Commands<'_> {
         else {
             return self.refuse(pull, answer, &replies::closed()).await;
         };
-        self.store.observe_pull(self.repository, &facts, false).await?;
+        // What the pull request's own events say of it is not to be written over by a comment's
+        // earlier look.
+        if self.store.pull(self.repository.id, pull).await?.is_none() {
+            self.store.observe_pull(self.repository, &facts, false).await?;
+        }
         if asked.commands.contains(&Command::Help) {
             return self.help(pull, answer).await;
         }
-        let effects = self.effects(&facts, &asked).await?;
         let cause = format!("comment-{comment}");
+        if self.made_a_run(pull, &cause).await? {
+            // Obeyed before we could say so: judged again, its own run would be in its way.
+            return self.accept(answer, "its run was made already".to_owned()).await;
+        }
+        let effects = self.effects(&facts, &asked).await?;
         let done = self.carry_out(&facts, author, &effects, (Trigger::Comment, cause)).await?;
         if effects.not.is_empty() && !effects.will.is_empty() {
-            self.github.react(self.repository, comment, Reaction::Rocket).await?;
-            self.store
-                .answer_comment(self.repository.id, &CommentAnswer { settled: true, ..answer })
-                .await?;
-            return Ok(Handled::Done(done));
+            return self.accept(answer, done).await;
         }
         let text = replies::partly(&effects.will, &effects.not);
         self.refuse(pull, answer, &text).await?;
         Ok(Handled::Done(done))
+    }
+
+    /// 🚀
+    async fn accept(&self, answer: CommentAnswer, done: String) -> Result<Handled, Failure> {
+        self.github.react(self.repository, answer.comment, Reaction::Rocket).await?;
+        let settled = CommentAnswer { settled: true, ..answer };
+        self.store.answer_comment(self.repository.id, &settled).await?;
+        Ok(Handled::Done(done))
+    }
+
+    async fn made_a_run(&self, pull: u64, cause: &str) -> Result<bool, Failure> {
+        let query = RunQuery {
+            repository: Some(self.repository.name.clone()),
+            pull: Some(pull),
+            limit: 50,
+            ..RunQuery::default()
+        };
+        let runs = self.store.runs(&query).await?;
+        Ok(runs.iter().any(|run| run.trigger == Trigger::Comment && run.cause == cause))
     }
 
     /// 😕 and one reply, edited rather than repeated.
@@ -106,12 +129,24 @@ impl Commands<'_> {
         mut answer: CommentAnswer,
         text: &str,
     ) -> Result<(), Failure> {
+        // Its mark finds a reply that was made by a process that died before it could note so.
+        let mark = format!("<!-- checkvalve answers {} -->", answer.comment);
+        if answer.reply.is_none() {
+            answer.reply = self.github.find_comment(self.repository, pull, &mark).await?;
+        }
+        let text = format!("{text}\n\n{mark}");
         match answer.reply {
-            Some(reply) => self.github.edit_comment(self.repository, reply, text).await?,
-            None => answer.reply = Some(self.github.comment(self.repository, pull, text).await?),
+            Some(reply) => self.github.edit_comment(self.repository, reply, &text).await?,
+            None => answer.reply = Some(self.github.comment(self.repository, pull, &text).await?),
         }
         answer.settled = true;
         Ok(self.store.answer_comment(self.repository.id, &answer).await?)
+    }
+
+    /// A command approves nothing: who pushed the head counts, not who writes the command.
+    async fn trust(&self, pull: &PullFacts, runs: &[Run]) -> Result<Trust, Failure> {
+        let pusher = trust::pusher_of(runs, pull.number);
+        Ok(trust::judge(self.github, self.repository, pull, pusher).await?)
     }
 
     async fn effects(&self, pull: &PullFacts, asked: &Asked) -> Result<Effects, Failure> {
@@ -123,11 +158,11 @@ impl Commands<'_> {
         }
         let wants_code =
             asked.commands.iter().any(|c| matches!(c, Command::Test(_) | Command::Retest(_)));
-        if wants_code && !trust::code_is_trusted(self.github, self.repository, pull, None).await? {
-            effects.not.push(replies::code_not_trusted(&pull.author.login));
+        let runs = self.store.runs_of_head(self.repository.id, &pull.head_sha).await?;
+        if wants_code && let Some(doubt) = self.trust(pull, &runs).await?.doubt(pull) {
+            effects.not.push(replies::code_not_trusted(&doubt));
             return Ok(effects);
         }
-        let runs = self.store.runs_of_head(self.repository.id, &pull.head_sha).await?;
         for command in &asked.commands {
             match command {
                 Command::Test(tested) => test(&mut effects, tested),
@@ -264,7 +299,7 @@ impl Commands<'_> {
             if !pull.open || pull.head_sha != *head {
                 continue;
             }
-            if !trust::code_is_trusted(self.github, self.repository, &pull, None).await? {
+            if self.trust(&pull, &runs).await? != Trust::Trusted {
                 return ignored("the code of this pull request is not trusted");
             }
             return Ok(Ok((pull, runs)));

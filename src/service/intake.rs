@@ -15,10 +15,17 @@ use crate::domain::run::Repository;
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::github::{Github, GithubError, Retry, webhook};
-use crate::store::{ClaimedDelivery, Created, Handled, NewRun, RunQuery, Store};
+use crate::store::{ClaimedDelivery, Created, Handled, NewRun, RunQuery, Store, StoreError};
 
-/// After this many tries a delivery that our side can't handle is given up, loudly.
-const MAX_ATTEMPTS: u32 = 20;
+/// After this many tries, about a day, a delivery that our side can't handle is given up, loudly.
+/// An outage of GitHub's, or a key that somebody has to mend, takes hours.
+const MAX_ATTEMPTS: u32 = 340;
+/// GitHub's replicas know a new thing within seconds; what is missing longer is gone.
+const NOT_FOUND_ATTEMPTS: u32 = 4;
+/// A third of a claim's term.
+const EXTEND: Duration = Duration::from_secs(3);
+/// A pull request that changes under our hands so often is looked at again later.
+const ROUNDS: u32 = 5;
 
 /// Handles deliveries.
 #[derive(Clone)]
@@ -32,13 +39,41 @@ impl Intake {
     /// Handles the oldest due delivery; false when there is none.
     pub async fn pass(&self) -> anyhow::Result<bool> {
         let Some(claim) = self.store.claim_delivery().await? else { return Ok(false) };
-        let handled = self.handle(&claim).await;
+        let handled = tokio::select! {
+            handled = self.handle(&claim) => handled,
+            () = self.keep(&claim) => {
+                warn!(github.delivery = claim.guid, "another process handles the delivery");
+                return Ok(true);
+            }
+        };
         info!(github.delivery = claim.guid, event = claim.event, "delivery handled: {handled:?}");
-        self.store.settle_delivery(claim, handled).await?;
+        match self.store.settle_delivery(claim, handled).await {
+            // What was done is done once by its cause, whoever says so.
+            Err(StoreError::LeaseLost) => {}
+            settled => settled?,
+        }
         Ok(true)
     }
 
+    /// Extends the claim until it is lost: a claim is short, so that what a dead process held comes
+    /// back soon, and GitHub may be slow.
+    async fn keep(&self, claim: &ClaimedDelivery) {
+        loop {
+            tokio::time::sleep(EXTEND).await;
+            match self.store.extend_delivery(claim).await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost) => return,
+                Err(error) => warn!(github.delivery = claim.guid, "can't extend: {error}"),
+            }
+        }
+    }
+
     async fn handle(&self, claim: &ClaimedDelivery) -> Handled {
+        if claim.attempt > MAX_ATTEMPTS {
+            return Handled::Refused(format!(
+                "given up: begun {MAX_ATTEMPTS} times, and no process lived to its end"
+            ));
+        }
         if claim.body.is_empty() {
             return Handled::Ignored("about check runs themselves".to_owned());
         }
@@ -71,11 +106,8 @@ impl Intake {
         let commands =
             Commands { store: &self.store, github: &self.github, repository: &repository };
         match event {
-            Event::PullRequest { action: PullAction::Closed, pull, .. } => {
-                self.closed(&repository, &pull).await
-            }
             Event::PullRequest { action, pull, sender, .. } => {
-                self.changed(&repository, &pull, action, &sender).await
+                self.follow(&repository, &pull, action, &sender).await
             }
             Event::Comment { pull, comment, author, body, .. } => {
                 commands.comment(pull, comment, &author, &body).await
@@ -92,49 +124,68 @@ impl Intake {
         }
     }
 
-    /// The pull request is read before we act: an event whose head is no longer current makes no
-    /// run.
-    async fn changed(
+    /// Brings our runs in line with the pull request. It is read before we act: an event whose head
+    /// is no longer current makes no run. And it is read again after: deliveries overtake each
+    /// other, and one that was read early and written late would else have the last word, ending
+    /// the run of the head that is current for one that is not.
+    async fn follow(
         &self,
         repository: &Repository,
         told: &PullFacts,
         action: PullAction,
         sender: &Actor,
     ) -> Result<Handled, Failure> {
-        let Some(pull) = self.github.pull(repository, told.number).await? else {
-            return Ok(Handled::Ignored("the pull request is gone".to_owned()));
-        };
-        if !pull.open {
-            return Ok(Handled::Ignored("the pull request is closed".to_owned()));
+        let mut now = self.github.pull(repository, told.number).await?;
+        if let Some(stale) = stale(told, action, now.as_ref()) {
+            return Ok(Handled::Ignored(stale.to_owned()));
         }
-        if pull.head_sha != told.head_sha {
-            let now = pull.head_sha.short();
-            return Ok(Handled::Ignored(format!("stale: the head is {now} by now")));
+        let mut event = Some(action);
+        for _ in 0..ROUNDS {
+            let done = match &now {
+                Some(pull) if pull.open => self.open(repository, pull, event, sender).await?,
+                Some(_) | None => self.closed(repository, told).await?,
+            };
+            let after = self.github.pull(repository, told.number).await?;
+            if same(now.as_ref(), after.as_ref()) {
+                return Ok(Handled::Done(done));
+            }
+            // What happened meanwhile is another event's, and its sender is not ours.
+            (now, event) = (after, None);
         }
-        let reopened = action == PullAction::Reopened;
-        let seen = self.store.observe_pull(repository, &pull, reopened).await?;
-        let pusher = (action == PullAction::Synchronize).then_some(sender);
-        let trusted = trust::code_is_trusted(&self.github, repository, &pull, pusher).await?;
-        let problem = (!trusted).then(|| (Conclusion::ActionRequired, trust::not_trusted(&pull)));
-        let run = NewRun {
-            trigger: Trigger::PullRequest,
-            cause: format!("generation-{}", seen.generation),
-            actor: sender.login.clone(),
-            scope: Scope::Affected,
-            problem,
-            ..new_run(repository, &pull)
-        };
-        Ok(Handled::Done(match self.store.create_run(run).await? {
-            Created::Fresh(id) => format!("made {id}"),
-            Created::Exists(id) => format!("{id} is for this already"),
-        }))
+        Ok(Handled::Later(Duration::from_secs(1), "the pull request keeps changing".to_owned()))
     }
 
-    async fn closed(&self, repository: &Repository, pull: &PullFacts) -> Result<Handled, Failure> {
-        // A late delivery must not end what a reopening began.
-        if self.github.pull(repository, pull.number).await?.is_some_and(|now| now.open) {
-            return Ok(Handled::Ignored("stale: the pull request is open again".to_owned()));
-        }
+    /// `event`: what brought the pull request into this state, where that is known.
+    async fn open(
+        &self,
+        repository: &Repository,
+        pull: &PullFacts,
+        event: Option<PullAction>,
+        sender: &Actor,
+    ) -> Result<String, Failure> {
+        let reopened = matches!(event, Some(PullAction::Reopened) | None);
+        let seen = self.store.observe_pull(repository, pull, reopened).await?;
+        let runs = self.store.runs_of_head(repository.id, &pull.head_sha).await?;
+        let brings = matches!(event, Some(PullAction::Opened | PullAction::Synchronize));
+        let pusher = trust::pusher_of(&runs, pull.number)
+            .or_else(|| brings.then_some(sender.login.as_str()));
+        let trust = trust::judge(&self.github, repository, pull, pusher).await?;
+        let known = pusher.is_some() || trust::in_same_repository(repository, pull);
+        let run = NewRun {
+            trigger: Trigger::PullRequest,
+            cause: trust::cause(seen.generation, known),
+            actor: sender.login.clone(),
+            scope: Scope::Affected,
+            problem: trust.problem(pull).map(|problem| (Conclusion::ActionRequired, problem)),
+            ..new_run(repository, pull)
+        };
+        Ok(match self.store.create_run(run).await? {
+            Created::Fresh(id) => format!("made {id}"),
+            Created::Exists(id) => format!("{id} is for this already"),
+        })
+    }
+
+    async fn closed(&self, repository: &Repository, pull: &PullFacts) -> Result<String, Failure> {
         let mut seen = pull.clone();
         seen.open = false;
         self.store.observe_pull(repository, &seen, false).await?;
@@ -143,7 +194,33 @@ impl Intake {
             self.store.cancel_run(run, None, "the pull request was closed").await?;
             ended += 1;
         }
-        Ok(Handled::Done(format!("closed: {ended} run(s) asked to end")))
+        Ok(format!("closed: {ended} run(s) asked to end"))
+    }
+}
+
+/// Why a delivery says nothing of what is now.
+fn stale(told: &PullFacts, action: PullAction, now: Option<&PullFacts>) -> Option<&'static str> {
+    match now {
+        Some(now) if now.open && action == PullAction::Closed => {
+            Some("stale: the pull request is open again")
+        }
+        _ if action == PullAction::Closed => None,
+        None => Some("the pull request is gone"),
+        Some(now) if !now.open => Some("the pull request is closed"),
+        Some(now) if now.head_sha != told.head_sha => Some("stale: the head is another by now"),
+        Some(_) => None,
+    }
+}
+
+/// Is it what was acted on? A base branch that moves on changes nothing.
+fn same(acted_on: Option<&PullFacts>, now: Option<&PullFacts>) -> bool {
+    let open = |pull: &&PullFacts| pull.open;
+    match (acted_on.filter(open), now.filter(open)) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            one.head_sha == other.head_sha && one.base_ref == other.base_ref
+        }
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -187,16 +264,22 @@ pub enum Failure {
     #[error(transparent)]
     Github(#[from] GithubError),
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
 }
 
 fn later(claim: &ClaimedDelivery, failure: &Failure) -> Handled {
-    let backoff = Duration::from_secs(1 << claim.attempt.min(6));
+    let backoff = Duration::from_secs(1 << claim.attempt.min(8));
     let wait = match failure {
         Failure::Github(error) => match error.retry() {
-            Retry::Never => return Handled::Refused(failure.to_string()),
+            Retry::Never if !error.may_be_mended() => return Handled::Refused(failure.to_string()),
+            Retry::Never
+                if matches!(error, GithubError::NotFound { .. })
+                    && claim.attempt >= NOT_FOUND_ATTEMPTS =>
+            {
+                return Handled::Refused(failure.to_string());
+            }
             Retry::After(wait) => wait.max(backoff),
-            Retry::Unknown => backoff,
+            Retry::Never | Retry::Unknown => backoff,
         },
         Failure::Store(_) => backoff,
     };

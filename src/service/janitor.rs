@@ -54,11 +54,23 @@ impl Janitor {
         if settled > 0 {
             warn!(jobs = settled, "abandoned jobs were settled");
         }
-        let forgotten = self.store.forget(self.retention).await?;
-        for run in &forgotten {
-            self.archivist.forget(run).await?;
+        self.store.forget(self.retention).await?;
+        self.forget().await
+    }
+
+    /// Objects first: after a crash in between the row leads to what is left of them. True if there
+    /// may be more.
+    async fn forget(&self) -> anyhow::Result<bool> {
+        let mut forgotten = 0;
+        for run in self.store.expired_runs(self.retention).await? {
+            if let Err(error) = self.archivist.forget(&run).await {
+                warn!(run.id = %run.id, "not forgotten, its objects are still there: {error}");
+                continue;
+            }
+            self.store.forget_run(run.id).await?;
             info!(run.id = %run.id, "forgotten: older than CHECKVALVE_RETENTION");
+            forgotten += 1;
         }
-        Ok(false)
+        Ok(forgotten > 0)
     }
 }

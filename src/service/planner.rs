@@ -14,7 +14,6 @@ use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
 use crate::domain::trigger::Trigger;
-use crate::github::Retry;
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
 const TERM: Duration = Duration::from_mins(1);
@@ -36,6 +35,10 @@ impl Planner {
         let Some(lease) = self.store.claim_planning(self.worker, TERM).await? else {
             return Ok(false);
         };
+        if lease.attempt > 2 * MAX_ATTEMPTS {
+            // It may be what kills us.
+            return self.give_up(lease).await.map(|()| true);
+        }
         let planned = tokio::select! {
             planned = self.plan(&lease.run) => planned,
             lost = self.keep(&lease) => return lost.map(|()| true),
@@ -50,6 +53,24 @@ impl Planner {
             other => other?,
         }
         Ok(true)
+    }
+
+    async fn give_up(&self, lease: PlanningLease) -> anyhow::Result<()> {
+        let times = lease.attempt - 1;
+        warn!(run = %lease.run.id, "planning was begun {times} times and never ended: given up");
+        let problem = Problem {
+            kind: ProblemKind::Infrastructure,
+            title: "Infrastructure error: planning never came to an end".to_owned(),
+            text: format!(
+                "It was begun {times} times, and each time the server ended first; its log says \
+                 why.\n\nThis is not the connector's fault. Comment `/retest` to try again."
+            ),
+            place: None,
+        };
+        match self.store.fail_planning(lease, Conclusion::Failure, problem).await {
+            Err(StoreError::LeaseLost) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Extends the lease until it is lost.
@@ -145,7 +166,8 @@ impl PlanFailure {
                 !error.may_pass()
             }
             Self::Planning(_) => true,
-            Self::Source(SourceError::Github(error)) => error.retry() == Retry::Never,
+            // A token that is refused now may be granted in a moment.
+            Self::Source(SourceError::Github(_)) => false,
         }
     }
 

@@ -17,6 +17,12 @@ use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
 /// Longer than any sequence of writes for one head should take before it is renewed.
 const TERM: Duration = Duration::from_mins(2);
 
+/// A head that GitHub refuses for something that can be mended is tried again after a quarter of
+/// its age, within these, and for so long.
+const SOONEST: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_mins(5);
+const GIVEN_UP: Duration = Duration::from_hours(72);
+
 /// Publishes heads.
 #[derive(Clone)]
 pub struct Publisher {
@@ -49,6 +55,27 @@ fn publication<'a>(desired: &DesiredCheck, last: Option<&'a CheckRecord>) -> Pub
     if last.completed && again { Publication::Create } else { Publication::Update(last, github_id) }
 }
 
+/// Of each name the one that GitHub made last, which is the one it shows; its ids tell, while the
+/// clocks of several hosts would not. One of which nothing is known yet comes before all.
+fn latest(checks: &[CheckRecord]) -> BTreeMap<&str, &CheckRecord> {
+    let age = |record: &CheckRecord| (record.github_id.is_none(), record.github_id);
+    let mut latest: BTreeMap<&str, &CheckRecord> = BTreeMap::new();
+    for record in checks {
+        let known = latest.entry(&record.name).or_insert(record);
+        if age(record) >= age(known) {
+            *known = record;
+        }
+    }
+    latest
+}
+
+/// How long the newest run of a head has been there.
+fn age(head: &ClaimedHead) -> Duration {
+    let newest = head.runs.iter().map(|run| run.concluded_at.unwrap_or(run.created_at)).max();
+    let age = newest.map_or(0, |newest| ambient::now().as_millis() - newest.as_millis());
+    Duration::from_millis(u64::try_from(age).unwrap_or(0))
+}
+
 impl Publisher {
     /// Brings one head up to date; false when none is due.
     pub async fn pass(&self) -> anyhow::Result<bool> {
@@ -61,6 +88,9 @@ impl Publisher {
                 let wait = match error.retry() {
                     Retry::After(wait) => wait,
                     Retry::Unknown => Duration::from_secs(2),
+                    Retry::Never if error.may_be_mended() && age(&head) < GIVEN_UP => {
+                        (age(&head) / 4).clamp(SOONEST, LATEST)
+                    }
                     // Refused for good: said, and tried again only when the head changes.
                     Retry::Never => {
                         warn!(head = %head.head_sha, "GitHub refused a check run: {error}");
@@ -76,10 +106,7 @@ impl Publisher {
     }
 
     async fn publish(&self, head: &ClaimedHead) -> Result<(), Trouble> {
-        let mut last: BTreeMap<&str, &CheckRecord> = BTreeMap::new();
-        for record in &head.checks {
-            last.insert(&record.name, record);
-        }
+        let last = latest(&head.checks);
         let mut refused = None;
         for desired in checks::desired(&head.runs, &self.links) {
             let publication = publication(&desired, last.get(desired.name.as_str()).copied());

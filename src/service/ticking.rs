@@ -1,8 +1,10 @@
 //! The one shape of every background loop: tick, nudge, stop.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -22,7 +24,8 @@ pub struct Rhythm {
 
 /// Runs passes until `stop`: at once again while a pass found work, else at the next nudge or
 /// after the period. The nudge is registered before the first pass, so no wake-up is lost.
-/// A pass that fails is logged, and tried again after a rest.
+/// A pass that fails is logged, and tried again after a rest; one that panics, too: a loop that
+/// died of one odd delivery would leave a server that listens and does nothing.
 pub async fn drive<F, W>(
     rhythm: Rhythm,
     mut nudge: Option<Nudge>,
@@ -33,7 +36,8 @@ pub async fn drive<F, W>(
     W: Future<Output = anyhow::Result<bool>>,
 {
     while !stop.is_cancelled() {
-        match pass().await {
+        let passed = AssertUnwindSafe(pass()).catch_unwind().await;
+        match passed.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
             Ok(true) => {}
             Ok(false) => tokio::select! {
                 () = changed(nudge.as_mut()) => {}
@@ -56,5 +60,29 @@ async fn changed(nudge: Option<&mut Nudge>) {
     match nudge {
         Some(nudge) => nudge.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_panics_does_not_end_the_loop() {
+        let (passes, stop) = (AtomicU32::new(0), CancellationToken::new());
+        let rhythm = Rhythm { name: "test", period: Duration::from_secs(1) };
+        drive(rhythm, None, stop.clone(), || {
+            let nth = passes.fetch_add(1, Ordering::Relaxed);
+            let stop = stop.clone();
+            async move {
+                assert!(nth > 0, "the first one");
+                stop.cancel();
+                Ok(true)
+            }
+        })
+        .await;
+        assert_eq!(passes.load(Ordering::Relaxed), 2);
     }
 }

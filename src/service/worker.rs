@@ -144,11 +144,21 @@ impl Worker {
         }
         tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
         let (commit, inputs) = (&run.head_sha, job.plan.inputs());
-        let source = match self.sources.archive(&run.repository, commit, inputs, spool).await {
+        let archive = self.sources.archive(&run.repository, commit, inputs, spool);
+        let archived = tokio::select! {
+            archived = archive => archived,
+            // A fetch may take half an hour; nobody waits for it any more.
+            () = stop.stopped() => {
+                let why = stop.reason().unwrap_or("cancelled");
+                return Ok(ended(job, Outcome::Cancelled, why));
+            }
+        };
+        let source = match archived {
             Ok(source) => source,
             Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
             Err(error) => {
-                return Ok(errored(job, &format!("the source could not be had: {error}")));
+                let why = format!("the source could not be had: {error}");
+                return Ok(ended(job, Outcome::Errored, &why));
             }
         };
         let ended = self.engine.run(self.job_run(held, source), journal, stop).await;
@@ -179,19 +189,25 @@ impl Worker {
         }
     }
 
+    /// Keeps the lease and the live logs up to date until the lease is lost. Side by side: a log
+    /// that can't be written must not hold up the heartbeat, or the fence.
+    async fn keep_lease(&self, lease: &Lease, journal: &JobJournal<'_>, stop: &Stop) {
+        tokio::select! {
+            () = self.beat(lease, stop) => {}
+            () = flush_on(journal) => {}
+        }
+    }
+
     /// Heartbeats until the lease is lost, by the database's word or by our own clock: a holder
     /// that could not beat for 0.6 of the term must assume that another has taken over.
-    async fn keep_lease(&self, lease: &Lease, journal: &JobJournal<'_>, stop: &Stop) {
+    async fn beat(&self, lease: &Lease, stop: &Stop) {
         let fence = lease.term.mul_f64(0.6);
         let mut cancels = self.store.nudge(crate::store::Topic::Cancels);
         let mut beats = interval(lease.term / 6);
-        let mut flushes = interval(FLUSH);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        flushes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut good = Instant::now();
         loop {
             tokio::select! {
-                _ = flushes.tick() => { journal.flush().await; continue }
                 _ = beats.tick() => {}
                 () = cancels.changed() => {}
             }
@@ -248,6 +264,16 @@ impl Worker {
     }
 }
 
+/// Writes live logs for as long as it is polled.
+async fn flush_on(journal: &JobJournal<'_>) {
+    let mut flushes = interval(FLUSH);
+    flushes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        flushes.tick().await;
+        journal.flush().await;
+    }
+}
+
 /// Variables that every step of the run gets (the engine adds those of the connector and step).
 pub fn step_environment(run: &Run) -> BTreeMap<String, String> {
     BTreeMap::from([
@@ -301,12 +327,11 @@ async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Every unsettled step as ours: errored, with the reason.
-fn errored(job: &Job, why: &str) -> Vec<StepRecord> {
+/// Every unsettled step as ended by us: the outcome, with the reason.
+fn ended(job: &Job, outcome: Outcome, why: &str) -> Vec<StepRecord> {
     let now = ambient::now();
     let mut records = job.steps.clone();
     for record in records.iter_mut().filter(|record| !record.state.is_settled()) {
-        let outcome = Outcome::Errored;
         record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
         record.facts.reason = Some(why.to_owned());
     }

@@ -65,7 +65,7 @@ statements! {
             completed, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (id) do update set github_id = excluded.github_id, digest = excluded.digest,
-            completed = excluded.completed"
+            completed = excluded.completed, occasion = excluded.occasion"
     );
     OF_HEAD = sql!(
         "select ", check_columns!(), " where repository_id = $1 and head_sha = $2

@@ -10,8 +10,8 @@ use super::nudge::Topic;
 use super::pool::Rows;
 use crate::domain::time::Timestamp;
 
-/// How long a claim holds. Handling is a few GitHub calls and one transaction.
-const TERM: Duration = Duration::from_mins(1);
+/// How long a claim holds unless it is extended: as long as what a dead process held is left lying.
+const TERM: Duration = Duration::from_secs(10);
 
 /// One webhook as GitHub sent it.
 #[derive(Debug, Clone)]
@@ -94,6 +94,10 @@ statements! {
         ),
         ") returning guid, event, body, received_at, attempt, epoch"
     );
+    EXTEND = sql!(
+        "update deliveries set lease_until = ", now!(), " + $3
+         where guid = $1 and epoch = $2 and state = 'waiting'"
+    );
     SETTLE = sql!(
         "update deliveries set state = $3, note = $4, lease_until = 0, handled_at = ", now!(), "
          where guid = $1 and epoch = $2 and state = 'waiting'"
@@ -129,7 +133,7 @@ impl Store {
         self.inner.intake.take_in(delivery).await
     }
 
-    /// The oldest unhandled delivery that is due, leased for a minute.
+    /// The oldest unhandled delivery that is due, leased for ten seconds.
     pub async fn claim_delivery(&self) -> Result<Option<ClaimedDelivery>, StoreError> {
         let mut tx = self.begin().await?;
         let claimed: Option<Claimed> = tx.one(CLAIM, args![TERM]).await?;
@@ -142,6 +146,12 @@ impl Store {
             attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
             epoch,
         }))
+    }
+
+    /// Ten seconds more.
+    pub async fn extend_delivery(&self, claim: &ClaimedDelivery) -> Result<(), StoreError> {
+        let extend = args![claim.guid.as_str(), claim.epoch, TERM];
+        held(self.inner.main.execute(EXTEND, extend).await?)
     }
 
     pub async fn settle_delivery(

@@ -29,9 +29,10 @@ statements! {
         ),
         ") returning repository_id, head_sha, version, epoch"
     );
+    // Those told longest ago come first, so that a busy head does not starve the others.
     SETTLE = sql!(
-        "update heads set published_version = $4, worker = null, lease_until = 0, not_before = 0,
-            error = null
+        "update heads set published_version = $4, worker = null, lease_until = 0, error = null,
+            not_before = ", now!(), "
          where repository_id = $1 and head_sha = $2 and epoch = $3 returning version"
     );
     RETRY = sql!(

@@ -10,7 +10,7 @@ use super::rows::{RunRow, parse};
 use crate::domain::ids::{JobId, RunId, WorkerId};
 use crate::domain::run::Run;
 
-/// Runs forgotten by one call: each is answered whole.
+/// Runs answered by one call: each is whole.
 const FORGOTTEN: u32 = 50;
 /// Live tails serve nobody once their step ended.
 const TAILS_KEPT: Duration = Duration::from_hours(24);
@@ -33,7 +33,7 @@ statements! {
         "select ", run_columns!(), " where r.concluded_at < ", now!(), " - $1
          order by r.concluded_at, r.id limit $2"
     );
-    DELETE_RUN = sql!("delete from runs where id = $1");
+    DELETE_RUN = sql!("delete from runs where id = $1 and state = 'concluded'");
     DELETE_HEADS = sql!(
         "delete from heads where version <= published_version and lease_until <= ", now!(), "
             and not exists (select 1 from runs r
@@ -87,17 +87,23 @@ impl Store {
         self.inner.main.execute(ARCHIVE_RUN, args![run]).await.map(drop)
     }
 
-    /// Enforces retention: concluded runs, their logs' tails and deliveries older than this. The runs
-    /// that are gone are answered, so that their objects can go too: at most 50, so call again until
-    /// there are none.
-    pub async fn forget(&self, older_than: Duration) -> Result<Vec<Run>, StoreError> {
-        let mut tx = self.begin().await?;
+    /// Runs that concluded longer ago than this, the oldest first: at most 50. Their objects are to
+    /// go before them ([`Store::forget_run`]): a row that is left finds its objects again, an
+    /// object without a row would stay for ever.
+    pub async fn expired_runs(&self, older_than: Duration) -> Result<Vec<Run>, StoreError> {
+        let mut tx = self.snapshot().await?;
         let rows: Vec<RunRow> = tx.all(OLD_RUNS, args![older_than, FORGOTTEN]).await?;
-        let runs = assemble(&mut tx, rows).await?;
-        for run in &runs {
-            tx.execute(DELETE_RUN, args![run.id]).await?;
-        }
-        tx.commit().await?;
+        assemble(&mut tx, rows).await
+    }
+
+    /// Forgets a concluded run whose objects are gone.
+    pub async fn forget_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.inner.main.execute(DELETE_RUN, args![run]).await.map(drop)
+    }
+
+    /// Enforces retention of what has no objects: logs' tails, deliveries and comments older than
+    /// this, and heads whose runs are gone.
+    pub async fn forget(&self, older_than: Duration) -> Result<(), StoreError> {
         for (statement, args) in [
             (DELETE_HEADS, args![]),
             (DELETE_DELIVERIES, args![older_than]),
@@ -105,8 +111,7 @@ impl Store {
         ] {
             self.inner.main.execute(statement, args).await?;
         }
-        self.forget_old_tails(older_than.min(TAILS_KEPT)).await?;
-        Ok(runs)
+        self.forget_old_tails(older_than.min(TAILS_KEPT)).await
     }
 
     async fn forget_old_tails(&self, older_than: Duration) -> Result<(), StoreError> {

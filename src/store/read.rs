@@ -54,8 +54,10 @@ statements! {
             and (cast($5 as bigint) is null or r.pull = $5)
          order by r.id desc limit $2"
     );
+    // By the database's clock: ids hold that of the host that made them.
     OF_HEAD = sql!(
-        "select ", run_columns!(), " where r.head_sha = $2 and r.repository_id = $1 order by r.id"
+        "select ", run_columns!(), " where r.head_sha = $2 and r.repository_id = $1
+         order by r.created_at, r.id"
     );
     JOBS_OF = sql!(
         "select ", job_columns!(), " from jobs where run_id in ", many!(),

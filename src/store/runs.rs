@@ -93,7 +93,7 @@ statements! {
 }
 
 impl Store {
-    /// Makes the run (unplanned) and asks runs of *another* head of its pull request to cancel
+    /// Makes the run (unplanned); a pull request's own asks runs of *another* head of it to cancel
     /// (`superseded by SHA`, `superseded_by`), in one transaction. A run that exists is left as it is.
     pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
         retried!(self.create_run_once(&run))
@@ -110,7 +110,9 @@ impl Store {
         }
         tx.execute(LAST_RUN, args![run.repository.id]).await?;
         let mut heads = BTreeSet::from([own_head(run)]);
-        if let Some(pull) = run.pull {
+        // A command's look at the head may be older than the event that moved it: only that event
+        // ends the work of other heads.
+        if let Some(pull) = run.pull.filter(|_| run.trigger == Trigger::PullRequest) {
             let of_others = args![run.repository.id, pull, &run.head_sha];
             let outdated: Vec<(String,)> = tx.all(OUTDATED, of_others).await?;
             let why = format!("superseded by {}", run.head_sha);

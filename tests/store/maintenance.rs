@@ -57,14 +57,20 @@ pub(crate) async fn retention_forgets_what_is_old(place: &Place) {
     settle(&store, lease, &job, Outcome::Succeeded).await;
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
     store.settle_head(head).await.unwrap();
-    assert!(store.forget(LONG).await.unwrap().is_empty(), "nothing is that old");
+    store.forget(LONG).await.unwrap();
+    assert!(store.expired_runs(LONG).await.unwrap().is_empty(), "nothing is that old");
 
     wait_out().await;
     let young = create_planned(&store, 'b', &["source-a"]).await;
-    let forgotten = store.forget(SHORT).await.unwrap();
-    assert_eq!(forgotten.len(), 1);
-    assert_eq!((forgotten[0].id, forgotten[0].jobs.len()), (old, 1), "whole, to find its objects");
-    assert!(store.forget(SHORT).await.unwrap().is_empty());
+    let expired = store.expired_runs(SHORT).await.unwrap();
+    assert_eq!(expired.len(), 1);
+    assert_eq!((expired[0].id, expired[0].jobs.len()), (old, 1), "whole, to find its objects");
+    store.forget(SHORT).await.unwrap();
+    assert_eq!(store.expired_runs(SHORT).await.unwrap().len(), 1, "until its objects are gone");
+    store.forget_run(young).await.unwrap();
+    store.forget_run(old).await.unwrap();
+    store.forget(SHORT).await.unwrap();
+    assert!(store.expired_runs(SHORT).await.unwrap().is_empty());
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
     assert_eq!(head.head_sha, sha('b'), "the old head is gone");
     assert!(store.run(old).await.unwrap().is_none());
@@ -81,7 +87,10 @@ pub(crate) async fn a_forgotten_head_does_not_stay_due(place: &Place) {
     create_planned(&store, 'a', &[]).await;
     wait_out().await;
     create(&store, new_run('b', "2")).await;
-    assert_eq!(store.forget(SHORT).await.unwrap().len(), 1);
+    for run in store.expired_runs(SHORT).await.unwrap() {
+        store.forget_run(run.id).await.unwrap();
+    }
+    store.forget(SHORT).await.unwrap();
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
     assert_eq!(head.head_sha, sha('b'));
     store.settle_head(head).await.unwrap();

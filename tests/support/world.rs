@@ -33,6 +33,7 @@ pub struct World {
     steps: Steps,
     database: Option<String>,
     server: Option<Child>,
+    others: Vec<Child>,
     pub http: reqwest::Client,
 }
 
@@ -62,6 +63,7 @@ impl World {
             steps,
             database,
             server: None,
+            others: Vec::new(),
             http: reqwest::Client::new(),
         };
         world.push("main", files).await;
@@ -72,6 +74,28 @@ impl World {
 
     /// Starts the server (again) and waits until it is ready.
     pub async fn start(&mut self) {
+        self.server = Some(self.spawn("state", self.port));
+        self.until("the server is ready", async |world: &Self| {
+            let answer = world.http.get(format!("{}/readyz", world.url)).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// Starts one more server on the same database and object store, with a state folder of its
+    /// own, as on another host.
+    pub async fn start_another(&mut self) {
+        let port = free_port();
+        let folder = format!("state-{port}");
+        self.others.push(self.spawn(&folder, port));
+        self.until("the other server is ready", async |world: &Self| {
+            let answer = world.http.get(format!("http://127.0.0.1:{port}/readyz")).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    fn spawn(&self, folder: &str, port: u16) -> Child {
         let app = self.sim.app();
         let log = std::fs::File::options()
             .create(true)
@@ -80,8 +104,8 @@ impl World {
             .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_checkvalve"));
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--workers", "4"])
-            .env("CHECKVALVE_STATE_DIR", self.state.path().join("state"))
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--workers", "4"])
+            .env("CHECKVALVE_STATE_DIR", self.state.path().join(folder))
             .env("CHECKVALVE_REPOSITORIES", "acme/*")
             .env("CHECKVALVE_GITHUB_API_URL", self.sim.api_url())
             .env("CHECKVALVE_GITHUB_URL", self.sim.url())
@@ -97,14 +121,11 @@ impl World {
             .stdout(Stdio::null())
             .stderr(log);
         if let Some(url) = &self.database {
+            let objects = self.state.path().join("objects").display().to_string();
             command.env("CHECKVALVE_DATABASE_URL", url);
+            command.env("CHECKVALVE_STORE", format!("file:{objects}"));
         }
-        self.server = Some(command.spawn().unwrap());
-        self.until("the server is ready", async |world: &Self| {
-            let answer = world.http.get(format!("{}/readyz", world.url)).send().await;
-            answer.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
+        command.spawn().unwrap()
     }
 
     /// SIGKILL: no chance to clean up.
@@ -120,6 +141,22 @@ impl World {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    /// SIGTERM, and how long the end took.
+    pub fn terminate(&mut self) -> Duration {
+        let mut server = self.server.take().unwrap();
+        let asked = Instant::now();
+        let pid = server.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(server.wait().unwrap().success(), "it did not end well");
+        asked.elapsed()
+    }
+
+    /// Sends a signal to the first server.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.server.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     pub fn server_log(&self) -> String {
@@ -254,12 +291,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
+        for mut server in self.server.take().into_iter().chain(self.others.drain(..)) {
             let _ = server.kill();
             let _ = server.wait();
-            if std::thread::panicking() {
-                eprintln!("--- the server's log:\n{}", self.server_log());
-            }
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the servers' log:\n{}", self.server_log());
         }
     }
 }

@@ -1,0 +1,336 @@
+//! What must hold when something breaks: servers that are killed, servers beside each other, a
+//! GitHub that fails, deliveries out of order. Real servers, both databases.
+
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/world.rs"]
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use github_simulator::{Change, Commit, OpenPull, Permission, RepositoryOptions};
+use world::{REPO, Steps, World};
+
+const CONFIG_PATH: &str = ".github/checkvalve.yml";
+
+/// Two connectors of three steps that leave a line each time they run; `source-b` fails.
+fn files(marks: &Path) -> Vec<(&'static str, String)> {
+    let marks = marks.display();
+    let step = |id: &str, needs: &str, end: &str| {
+        format!(
+            "      - {{ id: {id}, image: \"checkvalve-test/busybox:1\", network: none, \
+             needs: [{needs}], run: \"echo {id} $CHECKVALVE_CONNECTOR; [ ! -d {marks} ] || echo x >> \
+             {marks}/$CHECKVALVE_SHA-$CHECKVALVE_CONNECTOR-{id}; sleep 0.3; {end}\" }}\n"
+        )
+    };
+    let config = format!(
+        "version: 1\npreset: none\nignore: [\"docs/**\"]\nconnectors:\n  - {{ kind: sh, match: \
+         \"{{name}}/connector.txt\", where: {{ name: [\"source-*\"] }} }}\nunclaimed: all\n\
+         pipelines:\n  - for: {{ kind: sh }}\n    steps:\n{}{}{}",
+        step("install", "", "true"),
+        step("unit", "install", "[ $CHECKVALVE_CONNECTOR = source-a ]"),
+        step("build", "unit", "true"),
+    );
+    vec![
+        (CONFIG_PATH, config),
+        ("source-a/connector.txt", "a".to_owned()),
+        ("source-b/connector.txt", "b".to_owned()),
+        ("docs/readme.md", "# Docs\n".to_owned()),
+    ]
+}
+
+async fn world(steps: Steps, database: Option<String>, marks: &Path) -> World {
+    let files = files(marks);
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    World::with(steps, database, &files).await
+}
+
+/// A pull request that changes both connectors; its head.
+async fn change_both(world: &World, branch: &str) -> String {
+    let changes = [("source-a/code.txt", branch), ("source-b/code.txt", branch)];
+    let head = world.push(branch, &changes).await;
+    world.open(branch).await;
+    head
+}
+
+const UNDISTURBED: &str = "checkvalve: failure\nsource-a / build: success\n\
+     source-a / install: success\nsource-a / unit: success\nsource-b / build: skipped\n\
+     source-b / install: success\nsource-b / unit: failure\n";
+
+/// The checks of an undisturbed run, each made once.
+fn as_undisturbed(world: &World, head: &str) {
+    assert_eq!(world.table(head), UNDISTURBED);
+    made_once(world, head, 1);
+}
+
+/// No name has more check runs than there were occasions for one.
+fn made_once(world: &World, head: &str, occasions: usize) {
+    let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for check in world.sim.check_runs(REPO, head) {
+        let id = check.external_id.clone();
+        assert!(ids.insert(id), "one intent made two check runs of `{}`", check.name);
+        *made.entry(check.name).or_default() += 1;
+    }
+    assert!(made.values().all(|made| *made <= occasions), "{made:?}");
+}
+
+/// SIGKILL at moments spread over a run, and thrice in one: the end is that of an undisturbed run.
+async fn killed_at_any_moment(database: Option<String>) {
+    let marks = tempfile::tempdir().unwrap();
+    let mut world = world(Steps::Host, database, marks.path()).await;
+    let head = change_both(&world, "undisturbed").await;
+    world.settle().await;
+    as_undisturbed(&world, &head);
+    let jitter = checkvalve::ambient::now().as_millis().unsigned_abs() % 60;
+    eprintln!("jitter: {jitter} ms");
+    for (nth, moments) in [vec![0], vec![90], vec![250], vec![600], vec![1000], vec![150, 500, 300]]
+        .iter()
+        .enumerate()
+    {
+        let head = change_both(&world, &format!("killed-{nth}")).await;
+        // Acknowledged: from here on it must not be lost.
+        world.sim.quiet().await;
+        for moment in moments {
+            tokio::time::sleep(Duration::from_millis(moment + jitter)).await;
+            world.kill();
+            world.start().await;
+        }
+        world.settle().await;
+        as_undisturbed(&world, &head);
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_on_sqlite() {
+    killed_at_any_moment(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_on_postgresql() {
+    let Some(database) = postgres::database().await else { return };
+    killed_at_any_moment(Some(database)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_on_one_database_do_everything_once() {
+    let Some(database) = postgres::database().await else { return };
+    let marks = tempfile::tempdir().unwrap();
+    let mut world = world(Steps::Host, Some(database), marks.path()).await;
+    world.start_another().await;
+    world.sim.faults().deliver_everything_twice(true);
+    let mut heads = Vec::new();
+    for branch in ["one", "two", "three", "four"] {
+        heads.push(change_both(&world, branch).await);
+    }
+    world.settle().await;
+    for head in &heads {
+        as_undisturbed(&world, head);
+    }
+    assert_eq!(world.runs().await.len(), heads.len());
+    for mark in std::fs::read_dir(marks.path()).unwrap() {
+        let mark = mark.unwrap().path();
+        let runs = std::fs::read_to_string(&mark).unwrap().lines().count();
+        assert_eq!(runs, 1, "{} ran more than once", mark.display());
+    }
+    world.finish().await;
+}
+
+/// The server that is stopped in the middle finds, when it goes on, that another has taken over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_frozen_past_its_leases_harms_nothing() {
+    let Some(database) = postgres::database().await else { return };
+    let marks = tempfile::tempdir().unwrap();
+    let mut world = world(Steps::Host, Some(database), marks.path()).await;
+    let head = change_both(&world, "frozen").await;
+    world.until_check(&head, "source-a / install", "in_progress").await;
+    world.signal("-STOP");
+    world.start_another().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.signal("-CONT");
+    world.settle().await;
+    as_undisturbed(&world, &head);
+    world.finish().await;
+}
+
+async fn terminated_while_steps_run(steps: Steps) {
+    let marks = tempfile::tempdir().unwrap();
+    let mut world = world(steps, None, marks.path()).await;
+    let slow = files(marks.path())[0].1.replace("sleep 0.3", "echo begun; sleep 2.7");
+    let changes = [(CONFIG_PATH, slow.as_str()), ("source-a/code.txt", "new")];
+    let head = world.push("slow", &changes).await;
+    world.open("slow").await;
+    world.until_check(&head, "source-a / install", "in_progress").await;
+    world.until_check(&head, "source-b / install", "in_progress").await;
+    let took = world.terminate();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert_eq!(world.containers(), Vec::<String>::new(), "containers outlive the server");
+    let processes = std::process::Command::new("pgrep").args(["-f", "^sleep 2[.]7$"]).output();
+    assert_eq!(String::from_utf8_lossy(&processes.unwrap().stdout), "", "processes outlive it");
+    world.start().await;
+    world.settle().await;
+    as_undisturbed(&world, &head);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminated_while_containers_run_and_started_again() {
+    if images::engine().await.is_some() {
+        terminated_while_steps_run(Steps::Docker).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminated_while_processes_run_and_started_again() {
+    terminated_while_steps_run(Steps::Host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_github_costs_time_and_nothing_else() {
+    let marks = tempfile::tempdir().unwrap();
+    let world = world(Steps::Host, None, marks.path()).await;
+    let faults = world.sim.faults();
+    faults.latency(Duration::from_millis(40));
+    faults.unknown_fresh_tokens(1);
+    faults.fail_next("POST", "/app/installations", 2, 500);
+    // More than one call's own attempts: the delivery and the head come back.
+    faults.fail_next("GET", "/repos/acme/connectors/pulls/", 6, 401);
+    faults.fail_next("POST", "/repos/acme/connectors/check-runs", 3, 502);
+    faults.fail_next("POST", "/repos/acme/connectors/check-runs", 4, 401);
+    faults.fail_next("PATCH", "/repos/acme/connectors/check-runs", 6, 502);
+    faults.fail_next("GIT", "/", 1, 503);
+    let head = change_both(&world, "change").await;
+    world.settle().await;
+    as_undisturbed(&world, &head);
+    world.finish().await;
+}
+
+/// A delivery that was read early and is written late must not have the last word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_delivery_of_an_old_head_does_not_end_the_run_of_the_new_one() {
+    let marks = tempfile::tempdir().unwrap();
+    let world = world(Steps::Host, None, marks.path()).await;
+    // The handler of the first delivery has read the pull request and now waits for this.
+    world.sim.faults().fail_next("GET", "/repos/acme/connectors/collaborators/", 2, 502);
+    let old = change_both(&world, "change").await;
+    let asked = async |world: &World| {
+        let calls = world.sim.calls();
+        calls.iter().filter(|call| call.path.contains("/collaborators/")).count() >= 2
+    };
+    world.until("the permission is asked for in vain", asked).await;
+    let new = world.push("change", &[("source-a/code.txt", "newer")]).await;
+    world.settle().await;
+    assert_eq!(world.table(&new), UNDISTURBED);
+    made_once(&world, &new, 2);
+    let runs = world.runs().await;
+    let ended = runs.iter().filter(|run| run["head_sha"] == old.as_str());
+    assert!(ended.clone().all(|run| run["conclusion"] == "cancelled"), "{runs:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_deliveries_doubled_and_in_any_order_come_to_the_same() {
+    let marks = tempfile::tempdir().unwrap();
+    let world = world(Steps::Host, None, marks.path()).await;
+    let faults = world.sim.faults();
+    faults.pause_deliveries();
+    faults.deliver_everything_twice(true);
+    let mut heads = vec![change_both(&world, "change").await];
+    for nth in 0..10 {
+        let text = format!("version {nth}");
+        heads.push(world.push("change", &[("source-b/code.txt", &text)]).await);
+    }
+    let number = 1;
+    world.sim.comment(REPO, number, "ada", "/test source-a").await.unwrap();
+    faults.reverse_deliveries(25);
+    world.sim.close_pull_request(REPO, number, "ada").await.unwrap();
+    world.sim.reopen_pull_request(REPO, number, "ada").await.unwrap();
+    faults.resume_deliveries();
+    world.settle().await;
+    let sent = world.sim.deliveries().len();
+    assert!(sent >= 25, "{sent} deliveries, each twice");
+    let head = heads.pop().unwrap();
+    assert_eq!(world.table(&head), UNDISTURBED);
+    for old in heads {
+        for check in world.checks(&old) {
+            assert_eq!(check.conclusion.as_deref(), Some("cancelled"), "{} {old}", check.name);
+        }
+    }
+    made_once(&world, &head, 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_answered_once_whatever_fails() {
+    let marks = tempfile::tempdir().unwrap();
+    let world = world(Steps::Host, None, marks.path()).await;
+    let head = change_both(&world, "change").await;
+    world.settle().await;
+    // The rocket fails for longer than the call itself is patient: the comment is judged again.
+    let comment = world.sim.comment(REPO, 1, "ada", "/retest").await.unwrap();
+    let reactions = format!("/repos/acme/connectors/issues/comments/{comment}/reactions");
+    world
+        .until("the eyes are there", async |world: &World| {
+            world.sim.comments(REPO, 1)[0].reactions.len() == 1
+        })
+        .await;
+    world.sim.faults().fail_next("POST", &reactions, 8, 502);
+    world.settle().await;
+    let comments = world.sim.comments(REPO, 1);
+    let contents: Vec<&str> = comments[0].reactions.iter().map(|(_, what)| &**what).collect();
+    assert_eq!(contents, ["eyes", "rocket"]);
+    assert_eq!((comments.len(), world.runs().await.len()), (1, 2));
+    made_once(&world, &head, 2);
+    world.finish().await;
+}
+
+/// Ada may write; her fork's branch was pushed by Mallory, who may not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_push_to_a_writers_fork_is_not_run_whoever_asks() {
+    let marks = tempfile::tempdir().unwrap();
+    let world = world(Steps::Host, None, marks.path()).await;
+    world.sim.set_permission(REPO, "mallory", Permission::Read);
+    let fork = RepositoryOptions {
+        fork_of: Some(REPO.to_owned()),
+        install: false,
+        ..RepositoryOptions::default()
+    };
+    world.sim.create_repository("ada/connectors", fork).await.unwrap();
+    let push = async |author: &str, text: &str| {
+        let change = Change::Write(text.as_bytes().to_vec());
+        let changes = vec![("source-a/code.txt".to_owned(), change)];
+        let commit = Commit::new("A change", author, changes);
+        world.sim.commit("ada/connectors", "change", commit).await.unwrap()
+    };
+    let first = push("ada", "fine").await;
+    let fork = Some("ada/connectors".to_owned());
+    let pull = OpenPull { fork, ..OpenPull::new("change", "main", "ada", "A change") };
+    let number = world.sim.open_pull_request(REPO, pull).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.check(&first, "source-a / unit").conclusion.as_deref(), Some("success"));
+
+    let evil = push("mallory", "evil").await;
+    world.settle().await;
+    let refused = "checkvalve: action_required\n";
+    assert_eq!(world.table(&evil), refused);
+    world.sim.comment(REPO, number, "ada", "/test").await.unwrap();
+    world.settle().await;
+    assert_eq!(world.table(&evil), refused, "a command approves nothing");
+    world.sim.close_pull_request(REPO, number, "ada").await.unwrap();
+    world.settle().await;
+    world.sim.reopen_pull_request(REPO, number, "ada").await.unwrap();
+    world.settle().await;
+    assert_eq!(world.table(&evil), refused, "reopening approves nothing");
+    let check = world.check(&evil, "checkvalve");
+    assert!(check.output.title.unwrap().contains("mallory"), "who it is about is said");
+
+    let mended = push("ada", "fine again").await;
+    world.settle().await;
+    assert_eq!(world.check(&mended, "source-a / unit").conclusion.as_deref(), Some("success"));
+    world.finish().await;
+}
