@@ -161,6 +161,7 @@ pub struct Running {
     stop: CancellationToken,
     tasks: TaskTracker,
     janitor: Janitor,
+    docker: Option<Docker>,
     /// Its lock goes last: who takes our place clears our spool and expires our leases.
     _state: StateDir,
 }
@@ -173,6 +174,10 @@ impl Running {
         let patience = Duration::from_secs(20);
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             warn!("some loops did not end in {patience:?}");
+        }
+        // The engine may still be making one that was asked for as we were told to stop.
+        if let Some(docker) = &self.docker {
+            docker.settled().await;
         }
         if let Err(error) = self.janitor.reap().await {
             warn!("containers were left behind: {error:#}");
@@ -207,11 +212,11 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let executors = executors(settings, &state, parts).await?;
-    let reaper = match &executors {
-        Some(Executors::Docker(docker)) => Some(docker.reaper()),
+    let docker = match &executors {
+        Some(Executors::Docker(docker)) => Some(docker.clone()),
         Some(Executors::Host(_)) | None => None,
     };
-    let janitor = janitor(settings, &common, reaper)?;
+    let janitor = janitor(settings, &common, docker.as_ref().map(Docker::reaper))?;
     common.store.expire_leases_of(common.worker).await?;
     if let Err(error) = janitor.reap().await {
         warn!("containers of an earlier process were not looked at: {error:#}");
@@ -233,7 +238,7 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
     clean(setup, &janitor);
     let (store, worker) = (common.store.clone(), common.worker);
     let links = common.links;
-    Ok(Running { address, links, store, worker, stop, tasks, janitor, _state: state })
+    Ok(Running { address, links, store, worker, stop, tasks, janitor, docker, _state: state })
 }
 
 /// Wrong settings are refused before anything is started, not when they are first needed.

@@ -182,6 +182,7 @@ impl Intake {
         Ok(match self.store.create_run(run).await? {
             Created::Fresh(id) => format!("made {id}"),
             Created::Exists(id) => format!("{id} is for this already"),
+            Created::Outdated => "the head is another by now".to_owned(),
         })
     }
 

@@ -127,6 +127,15 @@ pub(super) async fn see_repository(
     tx.execute(SEE_REPOSITORY, args![*id, name, *installation, *private]).await.map(drop)
 }
 
+/// The head with which a run's pull request was seen last.
+pub(super) async fn head_seen(
+    tx: &mut Tx<'_>,
+    run: &super::NewRun,
+) -> Result<Option<crate::domain::names::Sha>, StoreError> {
+    let known = tx.one(PULL, args![run.repository.id, run.pull]).await?;
+    Ok(known.map(seen).transpose()?.map(|seen| seen.facts.head_sha))
+}
+
 fn seen((facts, generation): (String, i64)) -> Result<PullSeen, StoreError> {
     Ok(PullSeen { facts: from_json("pulls.facts", &facts)?, generation })
 }

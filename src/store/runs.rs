@@ -6,7 +6,7 @@ use super::Store;
 use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::Tx;
-use super::pulls::see_repository;
+use super::pulls::{head_seen, see_repository};
 use super::rows::{parse, to_json};
 use super::settle::{Extent, Head, changed, raise_head};
 use crate::domain::ids::RunId;
@@ -38,6 +38,8 @@ pub struct NewRun {
 pub enum Created {
     Fresh(RunId),
     Exists(RunId),
+    /// Nothing was made: the pull request was seen with another head since.
+    Outdated,
 }
 
 statements! {
@@ -94,7 +96,9 @@ statements! {
 
 impl Store {
     /// Makes the run (unplanned); a pull request's own asks runs of *another* head of it to cancel
-    /// (`superseded by SHA`, `superseded_by`), in one transaction. A run that exists is left as it is.
+    /// (`superseded by SHA`, `superseded_by`), in one transaction, if its head is still the one that
+    /// was seen last: between seeing and making, another process may have seen a newer one. A run
+    /// that exists is left as it is.
     pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
         retried!(self.create_run_once(&run))
     }
@@ -103,6 +107,12 @@ impl Store {
         let mut tx = self.begin().await?;
         // Also locks the repository's row: two runs that supersede each other's work wait here.
         see_repository(&mut tx, &run.repository).await?;
+        if run.trigger == Trigger::PullRequest
+            && let Some(seen) = head_seen(&mut tx, run).await?
+            && seen != run.head_sha
+        {
+            return Ok(Created::Outdated);
+        }
         if !insert(&mut tx, run).await? {
             let existing = by_cause(&mut tx, run).await?;
             tx.commit().await?;

@@ -122,7 +122,10 @@ pub(crate) async fn retest(
         Scope::Affected | Scope::All => Vec::new(),
     };
     let new = new_run(&run, scope);
-    let (Created::Fresh(made) | Created::Exists(made)) = web.store.create_run(new).await?;
+    let made = match web.store.create_run(new).await? {
+        Created::Fresh(made) | Created::Exists(made) => made,
+        Created::Outdated => return Ok(nothing(&web, id, "the head is another by now")),
+    };
     tracing::info!(run = %made, of = %id, "retest through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())

@@ -154,7 +154,7 @@ pub(crate) fn planned(names: &[&str]) -> PlannedRun {
 pub(crate) async fn create(store: &Store, run: NewRun) -> RunId {
     match store.create_run(run).await.unwrap() {
         Created::Fresh(run) => run,
-        Created::Exists(run) => panic!("{run} exists"),
+        made @ (Created::Exists(_) | Created::Outdated) => panic!("not made: {made:?}"),
     }
 }
 

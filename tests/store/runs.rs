@@ -41,6 +41,7 @@ pub(crate) async fn racing_creators_make_one_run(place: &Place) {
                 fresh += 1;
                 ids.insert(run);
             }
+            Created::Outdated => panic!("another head was never seen"),
             Created::Exists(run) => {
                 ids.insert(run);
             }

@@ -166,8 +166,10 @@ impl House {
             scope: Scope::Affected,
             problem: tale.problem.clone(),
         };
-        let (Created::Fresh(id) | Created::Exists(id)) = self.store.create_run(run).await.unwrap();
-        id
+        match self.store.create_run(run).await.unwrap() {
+            Created::Fresh(id) | Created::Exists(id) => id,
+            Created::Outdated => panic!("another head was seen"),
+        }
     }
 
     /// Makes a run and plans it: these connectors, each with the steps `install` → `unit`, `lint`.
