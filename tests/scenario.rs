@@ -191,6 +191,9 @@ async fn killed_while_steps_run_and_started_again_every_check_concludes() {
     world.open("change").await;
     world.until_check(&head, "source-a / unit", "in_progress").await;
     world.until_check(&head, "source-b / unit", "in_progress").await;
+    // A step is told as running before its container is made.
+    let made = async |world: &World| !world.containers().is_empty();
+    world.until("a step has its container", made).await;
     world.kill();
     assert!(!world.containers().is_empty(), "the steps' containers outlive the server");
     world.start().await;
