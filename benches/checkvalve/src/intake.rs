@@ -159,7 +159,7 @@ fn measure(
 }
 
 /// Deliveries in the database of a server that was killed.
-async fn count(database: &str) -> anyhow::Result<i64> {
+pub(crate) async fn count(database: &str) -> anyhow::Result<i64> {
     const COUNT: &str = "select count(*) from deliveries";
     if database.starts_with("postgres:") {
         let mut connection = PgConnection::connect(database).await?;

@@ -72,14 +72,17 @@ fn main() -> ExitCode {
     let result = match benchmark {
         Benchmark::Intake { only } => intake::run(rounds.unwrap_or(3), &only),
         Benchmark::FirstCheck => first_check::run(rounds.unwrap_or(30)),
-        Benchmark::Steps => steps::run(rounds.unwrap_or(5)),
-        Benchmark::Makespan => makespan::run(rounds.unwrap_or(3)),
+        Benchmark::Steps => steps::run(rounds.unwrap_or(10)),
+        Benchmark::Makespan => makespan::run(rounds.unwrap_or(5)),
         Benchmark::Memory => memory::run(),
         Benchmark::Cold => cold::run(rounds.unwrap_or(10)),
         Benchmark::Floor(floor) => floors::serve(&floor),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            table::circumstances();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

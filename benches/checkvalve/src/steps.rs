@@ -5,7 +5,8 @@ use crate::pipelines::{Repository, Run};
 use crate::stats::{median, milliseconds};
 use crate::table::{self, Table};
 
-const STEPS: usize = 10;
+/// Short, so that the three ways take turns often: a shared machine's moods last for seconds.
+const STEPS: usize = 5;
 
 #[derive(Default)]
 struct Figures {

@@ -42,6 +42,14 @@ pub(crate) fn aim(text: &str, ok: bool) {
     println!("{}  {text}", if ok { "reached" } else { "MISSED " });
 }
 
+/// What the figures have to be read with.
+pub(crate) fn circumstances() {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<&str> = load.split(' ').take(2).collect();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    println!("({cores} cores; load averages of 1 and 5 minutes: {})", load.join(", "));
+}
+
 pub(crate) fn note(text: &str) {
     println!("{text}");
 }
