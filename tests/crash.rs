@@ -1,6 +1,8 @@
 //! What must hold when something breaks: servers that are killed, servers beside each other, a
 //! GitHub that fails, deliveries out of order. Real servers, both databases.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/postgres.rs"]

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[expect(dead_code, reason = "shared with the stories")]
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/line.rs"]
