@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_pass_that_panics_does_not_end_the_loop() {
         let (passes, stop) = (AtomicU32::new(0), CancellationToken::new());
         let rhythm = Rhythm { name: "test", period: Duration::from_secs(1) };
