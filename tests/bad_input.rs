@@ -4,10 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
-#[expect(dead_code, reason = "shared with other tests")]
 #[path = "support/images.rs"]
 mod images;
-#[expect(dead_code, reason = "shared with other tests")]
 #[path = "support/mounts.rs"]
 mod mounts;
 #[path = "support/world.rs"]

@@ -7,7 +7,6 @@
 mod bad;
 #[path = "cli/bench.rs"]
 mod bench;
-#[expect(dead_code, reason = "shared with other tests")]
 #[path = "support/mounts.rs"]
 mod mounts;
 #[path = "cli/select.rs"]

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
-#[expect(dead_code, reason = "shared with the tests of the executors")]
 #[path = "support/images.rs"]
 mod images;
 

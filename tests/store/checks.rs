@@ -102,7 +102,7 @@ pub(crate) async fn intents_survive_and_are_found_by_githubs_id(place: &Place) {
     assert!(store.check_ids(7, &sha('a')).await.unwrap().is_empty());
 
     first.github_id = Some(4_000_000_000);
-    first.occasion = "a later run".to_owned();
+    "a later run".clone_into(&mut first.occasion);
     first.digest = Some("d1".to_owned());
     store.acknowledge_check(&head, &first).await.unwrap();
     let mut second =
