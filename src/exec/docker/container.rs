@@ -224,6 +224,12 @@ async fn remove(api: &Api, name: &str, may_yet_appear: bool) {
     }
 }
 
+/// The engine removes it already: someone else asked first.
+pub(super) fn is_going(error: &ApiError) -> bool {
+    matches!(error, ApiError::DockerResponseServerError { status_code: 409, message }
+        if message.contains("already in progress"))
+}
+
 pub(super) fn is_missing(error: &ApiError) -> bool {
     matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
 }
