@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 use tokio_util::task::TaskTracker;
 
 use super::image::Image;
-use super::{Docker, Halt, halt, told};
+use super::{Docker, Halt, halt, network, told};
 use crate::ambient;
 use crate::domain::pipeline::{Network, Resources};
 use crate::exec::source::relative;
@@ -91,7 +91,7 @@ fn host_config(network: Network, limits: Resources) -> HostConfig {
         network_mode: Some(
             match network {
                 Network::None => "none",
-                Network::Bridge => "bridge",
+                Network::Bridge => network::STEPS,
             }
             .to_owned(),
         ),
