@@ -206,6 +206,31 @@ async fn a_step_has_no_privileges_and_no_network() {
 }
 
 #[tokio::test]
+async fn steps_with_a_network_do_not_reach_each_other() {
+    let Some((_, docker, place)) = set_up().await else { return };
+    let address = "ip -4 -o addr show eth0 | awk '{ print $4 }' | cut -d/ -f1";
+    let script =
+        format!("{address} > $CHECKVALVE_OUT/address; {address}; nc -l -p 8000; echo reached");
+    let mut server = place.step(BUSYBOX, &script);
+    server.network = Network::Bridge;
+    let (log, mut chunks) = mpsc::channel(8);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (docker, stop) = (docker.clone(), stop.clone());
+        async move { docker.run(server, log, stop).await }
+    });
+    let address = String::from_utf8(chunks.recv().await.unwrap().to_vec()).unwrap();
+    let address = address.trim().to_owned();
+    let script = format!("nc -w 2 {address} 8000 < /dev/null && echo reached || echo closed");
+    let mut client = place.step(BUSYBOX, &script);
+    client.network = Network::Bridge;
+    let (_, output) = run(&docker, client).await;
+    assert!(output.ends_with("closed\n"), "{output}");
+    stop.cancel();
+    assert_eq!(serving.await.unwrap().outcome, Outcome::Cancelled);
+}
+
+#[tokio::test]
 async fn a_bomb_of_processes_ends_at_its_limit() {
     let Some((_, docker, place)) = set_up().await else { return };
     let step =

@@ -450,6 +450,17 @@ fn clean(setup: Setup<'_>, janitor: &Janitor) {
         let janitor = reaping.clone();
         async move { janitor.reap().await }
     });
+    let sources = setup.common.sources.clone();
+    let store = setup.common.store.clone();
+    setup.start(Rhythm { name: "git", period: Duration::from_hours(1) }, None, move || {
+        let (sources, store) = (sources.clone(), store.clone());
+        async move {
+            for row in store.repositories().await? {
+                sources.tidy(&row.repository).await?;
+            }
+            Ok(false)
+        }
+    });
     let tidying = janitor.clone();
     setup.start(Rhythm { name: "janitor", period: Duration::from_secs(5) }, None, move || {
         let janitor = tidying.clone();

@@ -29,14 +29,24 @@ pub struct Sources {
 }
 
 impl Sources {
+    fn cached(&self, repository: &Repository) -> BareRepo {
+        let url = format!("{}/{}.git", self.github_url, repository.name);
+        self.cache.repository(repository.id, &url)
+    }
+
+    /// Packs what many fetches left of a repository, if it is cached here. Takes minutes for a
+    /// large one, during which fetches of it wait.
+    pub async fn tidy(&self, repository: &Repository) -> Result<(), GitError> {
+        self.cached(repository).tidy().await
+    }
+
     /// The repository with these commits in it. A token is asked for only if one is missing.
     pub async fn with_commits(
         &self,
         repository: &Repository,
         commits: &[Sha],
     ) -> Result<BareRepo, SourceError> {
-        let url = format!("{}/{}.git", self.github_url, repository.name);
-        let repo = self.cache.repository(repository.id, &url);
+        let repo = self.cached(repository);
         if !repo.has(commits).await? {
             let token = self.github.token(repository.installation).await?;
             repo.fetch(Some(&token), commits).await?;

@@ -16,11 +16,11 @@ pub(crate) const USER: &str = "checkvalve-test/user:1";
 /// One program and no shell.
 pub(crate) const BARE: &str = "checkvalve-test/bare:1";
 
-const PROGRAMS: [&str; 43] = [
+const PROGRAMS: [&str; 45] = [
     "[", "awk", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "echo", "env", "expr", "false",
-    "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv",
-    "nohup", "printf", "ps", "pwd", "rm", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat",
-    "tail", "test", "tr", "true", "wc", "yes",
+    "find", "grep", "head", "id", "ip", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod", "mount",
+    "mv", "nc", "nohup", "printf", "ps", "pwd", "rm", "sed", "seq", "setsid", "sh", "sleep",
+    "sort", "stat", "tail", "test", "tr", "true", "wc", "yes",
 ];
 
 /// The engine, or `None` where there is none, which is said; with `CHECKVALVE_REQUIRE=all` that is

@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 use tokio_util::task::TaskTracker;
 
 use super::image::Image;
-use super::{Docker, Halt, halt, told};
+use super::{Docker, Halt, halt, network, told};
 use crate::ambient;
 use crate::domain::pipeline::{Network, Resources};
 use crate::exec::source::relative;
@@ -91,7 +91,7 @@ fn host_config(network: Network, limits: Resources) -> HostConfig {
         network_mode: Some(
             match network {
                 Network::None => "none",
-                Network::Bridge => "bridge",
+                Network::Bridge => network::STEPS,
             }
             .to_owned(),
         ),
@@ -222,6 +222,12 @@ async fn remove(api: &Api, name: &str, may_yet_appear: bool) {
             Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
         }
     }
+}
+
+/// The engine removes it already: someone else asked first.
+pub(super) fn is_going(error: &ApiError) -> bool {
+    matches!(error, ApiError::DockerResponseServerError { status_code: 409, message }
+        if message.contains("already in progress"))
 }
 
 pub(super) fn is_missing(error: &ApiError) -> bool {

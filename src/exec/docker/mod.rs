@@ -6,6 +6,7 @@
 
 mod container;
 mod image;
+mod network;
 mod output;
 mod reaper;
 mod watch;
@@ -26,7 +27,7 @@ pub use self::reaper::Reaper;
 use super::out::{CAPS, Taken};
 use super::pipe::{ChannelReader, ChannelWriter};
 use super::{Course, Ended, ExecError, Executor, Exit, Halt, StepRun, unless_stopped};
-use crate::domain::pipeline::Resources;
+use crate::domain::pipeline::{Network, Resources};
 use container::Container;
 
 /// The engine's socket when nothing else is said.
@@ -142,6 +143,9 @@ impl Docker {
         let image = unless_stopped(cancel, image::find(&self.api, &step.image, course)).await?;
         course.image_digest.clone_from(&image.digest);
         course.enter("create");
+        if step.network == Network::Bridge {
+            unless_stopped(cancel, network::ensure(&self.api)).await?;
+        }
         let body = self.body(step, &image);
         let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
         // From here on the container is there: whatever happens, it is removed and waited for.

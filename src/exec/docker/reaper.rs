@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::Docker as Api;
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 
-use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_missing};
+use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_going, is_missing};
 use super::{ExecError, told};
 use crate::domain::ids::JobId;
 
@@ -46,7 +46,7 @@ impl Reaper {
         let options = RemoveContainerOptions { force: true, v: true, link: false };
         match self.api.remove_container(id, Some(options)).await {
             Ok(()) => Ok(()),
-            Err(e) if is_missing(&e) => Ok(()),
+            Err(e) if is_missing(&e) || is_going(&e) => Ok(()),
             Err(e) => Err(ExecError::Engine(told(&e))),
         }
     }
