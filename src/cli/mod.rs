@@ -8,6 +8,7 @@ pub mod plan;
 pub mod select;
 pub mod serve;
 pub mod signals;
+pub mod state_dir;
 pub mod terminal;
 pub mod test;
 pub mod testing;
@@ -147,7 +148,7 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         }
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
-            serve::StateDir::open(&state)?;
+            state_dir::StateDir::open(&state)?;
             Store::open(&settings.database_url(&state)).await?;
             eprintln!("the database is up to date");
             Ok(Exit::Passed)

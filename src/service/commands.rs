@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::intake::{Failure, new_run};
 use super::trust::{self, Trust};
+use crate::ambient;
 use crate::domain::command::{self, Asked, Command, Tested};
 use crate::domain::event::{Actor, Button, CheckFacts, PullFacts};
+use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, Sha, StepId};
 use crate::domain::run::{Repository, Run};
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::domain::verdict;
-use crate::github::{Github, Reaction};
+use crate::github::{Github, GithubError, Reaction};
 use crate::render::replies;
-use crate::store::{CommentAnswer, Created, Handled, NewRun, RunQuery, Store};
+use crate::store::{CommentAnswer, Created, Handled, NewRun, RunQuery, Store, StoreError};
 
 /// Obeys commands.
 pub(super) struct Commands<'a> {
@@ -28,7 +29,7 @@ pub(super) struct Commands<'a> {
 struct Effects {
     scope: Option<Scope>,
     /// Runs to end, each with the connectors of it (none named: all).
-    cancels: Vec<(crate::domain::ids::RunId, Option<Vec<ConnectorName>>)>,
+    cancels: Vec<(RunId, Option<Vec<ConnectorName>>)>,
     /// A sentence each: what will happen.
     will: Vec<String>,
     /// A sentence each: what is not done, and why.
@@ -427,4 +428,32 @@ fn join(one: Option<Scope>, other: Scope) -> Scope {
         }
         (Some(Scope::Affected), _) | (_, Scope::Affected) => Scope::Affected,
     }
+}
+
+/// A run for this pull request as it is now; trigger, cause, actor and scope are the caller's.
+pub(super) fn new_run(repository: &Repository, pull: &PullFacts) -> NewRun {
+    NewRun {
+        id: RunId::new(ambient::ulid()),
+        repository: repository.clone(),
+        pull: Some(pull.number),
+        title: pull.title.clone(),
+        head_ref: pull.head_ref.clone(),
+        base_ref: pull.base_ref.clone(),
+        head_sha: pull.head_sha.clone(),
+        base_sha: pull.base_sha.clone(),
+        trigger: Trigger::Manual,
+        cause: String::new(),
+        actor: String::new(),
+        scope: Scope::Affected,
+        problem: None,
+    }
+}
+
+/// Why acting on a delivery failed: ours or GitHub's, never the delivery's.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Github(#[from] GithubError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

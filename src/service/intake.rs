@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::commands::Commands;
+use super::commands::{Commands, Failure, new_run};
 use super::trust;
-use crate::ambient;
 use crate::config::server::Served;
 use crate::domain::event::{Actor, Event, PullAction, PullFacts};
 use crate::domain::ids::RunId;
@@ -225,25 +224,6 @@ fn same(acted_on: Option<&PullFacts>, now: Option<&PullFacts>) -> bool {
     }
 }
 
-/// A run for this pull request as it is now; trigger, cause, actor and scope are the caller's.
-pub(super) fn new_run(repository: &Repository, pull: &PullFacts) -> NewRun {
-    NewRun {
-        id: RunId::new(ambient::ulid()),
-        repository: repository.clone(),
-        pull: Some(pull.number),
-        title: pull.title.clone(),
-        head_ref: pull.head_ref.clone(),
-        base_ref: pull.base_ref.clone(),
-        head_sha: pull.head_sha.clone(),
-        base_sha: pull.base_sha.clone(),
-        trigger: Trigger::Manual,
-        cause: String::new(),
-        actor: String::new(),
-        scope: Scope::Affected,
-        problem: None,
-    }
-}
-
 async fn unconcluded(
     store: &Store,
     repository: &Repository,
@@ -257,15 +237,6 @@ async fn unconcluded(
     };
     let runs = store.runs(&query).await?;
     Ok(runs.iter().filter(|run| run.state != RunState::Concluded).map(|run| run.id).collect())
-}
-
-/// Why acting on a delivery failed: ours or GitHub's, never the delivery's.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error(transparent)]
-    Github(#[from] GithubError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 fn later(claim: &ClaimedDelivery, failure: &Failure) -> Handled {
