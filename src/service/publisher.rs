@@ -14,8 +14,8 @@ use crate::github::{Github, GithubError, Retry};
 use crate::render::checks;
 use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
 
-/// Longer than any sequence of writes for one head should take before it is renewed.
-const TERM: Duration = Duration::from_mins(2);
+/// Longer than two calls of GitHub's may take: each intent and acknowledgement renews it.
+const TERM: Duration = Duration::from_secs(45);
 
 /// A head that GitHub refuses for something that can be mended is tried again after a quarter of
 /// its age, within these, and for so long.
@@ -83,7 +83,12 @@ impl Publisher {
         match self.publish(&head).await {
             Ok(()) => self.store.settle_head(head).await?,
             Err(Trouble::Store(StoreError::LeaseLost)) => debug!("another publisher has the head"),
-            Err(Trouble::Store(error)) => return Err(error.into()),
+            Err(Trouble::Store(error)) => {
+                // Given back, else nobody publishes this head before the lease ends.
+                let soon = Duration::from_secs(1);
+                self.store.retry_head(head, soon, &error.to_string()).await?;
+                return Err(error.into());
+            }
             Err(Trouble::Github(error)) => {
                 let wait = match error.retry() {
                     Retry::After(wait) => wait,

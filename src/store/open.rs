@@ -233,7 +233,13 @@ fn explain_migration(pool: &Pool, error: MigrateError) -> StoreError {
     }
 }
 
+/// No transaction of ours waits for anything outside the database. One that lies idle belongs to a
+/// process that was frozen, or to a host that was cut off, and its locks would hold up all others:
+/// the server ends it.
+const FROZEN: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "5s")];
+
 async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
+    let options = options.options(FROZEN);
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(Duration::from_secs(10))

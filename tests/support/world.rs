@@ -64,7 +64,8 @@ impl World {
             database,
             server: None,
             others: Vec::new(),
-            http: reqwest::Client::new(),
+            // A server that is stopped in the middle accepts, and never answers.
+            http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap(),
         };
         world.push("main", files).await;
         world.start().await;
