@@ -380,8 +380,9 @@ pub async fn run(settings: &Settings, parts: Parts) -> anyhow::Result<()> {
             "CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()
         ));
     }
+    let ended = super::signals::end();
     let running = start(settings, parts).await?;
-    super::signals::end().await;
+    ended.await;
     info!("stopping: unfinished jobs go back to the queue");
     running.stop().await;
     Ok(())
