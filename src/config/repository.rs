@@ -67,7 +67,7 @@ pub fn resolve(file: Option<(&str, &str)>, at: &str, paths: &Paths) -> Result<Re
                 format!("there is no `{FILE}`, and the layout is not a known one"),
                 "add the file; docs/repository-file.md shows one".to_owned(),
             )),
-            preset @ Preset::Airbyte => {
+            preset @ (Preset::Airbyte | Preset::Estuary | Preset::Tinybird | Preset::Airflow) => {
                 let mut rules = RepoRules::empty(format!("preset {preset}, recognised {at}"));
                 presets::apply(preset, &mut rules);
                 Ok(rules)

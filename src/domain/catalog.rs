@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub use self::attributes::Document;
 pub use self::discovery::{Draft, discover};
+use super::depends::Dependencies;
 use super::impact::Rule;
 use super::names::ConnectorName;
 use super::rules::{Component, Pattern, RepoRules, Variables};
@@ -118,9 +119,21 @@ pub struct Catalog {
     places: HashMap<String, Vec<(usize, Rule)>>,
     patterns: Vec<OwnedPattern>,
     components: Vec<(usize, Component)>,
+    dependencies: Dependencies,
 }
 
 impl Catalog {
+    /// The catalog with what its connectors are built from.
+    #[must_use]
+    pub fn with_dependencies(mut self, dependencies: Dependencies) -> Self {
+        self.dependencies = dependencies;
+        self
+    }
+
+    pub fn dependencies(&self) -> &Dependencies {
+        &self.dependencies
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Connector> {
         self.by_name.values().map(|index| &self.connectors[*index])
     }

@@ -7,6 +7,7 @@ pub mod change;
 pub mod check;
 pub mod command;
 pub mod decide;
+pub mod depends;
 pub mod event;
 pub mod ids;
 pub mod impact;

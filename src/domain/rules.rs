@@ -18,6 +18,9 @@ pub enum Preset {
     #[default]
     None,
     Airbyte,
+    Estuary,
+    Tinybird,
+    Airflow,
 }
 
 impl Preset {
@@ -25,6 +28,9 @@ impl Preset {
         match self {
             Self::None => "none",
             Self::Airbyte => "airbyte",
+            Self::Estuary => "estuary",
+            Self::Tinybird => "tinybird",
+            Self::Airflow => "airflow",
         }
     }
 }
@@ -56,6 +62,28 @@ pub struct AttributeRule {
     pub paths: BTreeMap<String, String>,
 }
 
+/// A way in which connectors say what else they are built from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Derivation {
+    /// Path dependencies of `pyproject.toml`.
+    PyprojectPath,
+    /// Local paths in `requirements*.txt`, and files that these include.
+    RequirementsPath,
+    /// Local paths in `setup.py`.
+    SetupPy,
+    /// `project(…)` of Gradle builds.
+    Gradle,
+    /// Sources of `COPY` and `ADD` in Dockerfiles.
+    DockerfileCopy,
+    /// Images that Dockerfiles build on and that the repository itself makes.
+    DockerfileFrom,
+    /// Imports of packages of the repository's own Go modules.
+    GoImports,
+    /// Imports of Python modules below these folders.
+    PythonImports { roots: Vec<String> },
+}
+
 /// What Airbyte's layout does beyond markers, roots and globs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct AirbyteExtras {
@@ -80,6 +108,8 @@ pub struct ConnectorRule {
     /// Names that are none.
     pub exclude: Vec<Pattern>,
     pub attributes: Option<AttributeRule>,
+    /// How its connectors say what else they are built from.
+    pub depends: Vec<Derivation>,
     pub airbyte: AirbyteExtras,
 }
 
@@ -95,6 +125,7 @@ impl ConnectorRule {
             owns: Vec::new(),
             exclude: Vec::new(),
             attributes: None,
+            depends: Vec::new(),
             airbyte: AirbyteExtras::default(),
         }
     }

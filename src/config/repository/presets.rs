@@ -33,7 +33,7 @@ pub(super) fn recognise(paths: &Paths) -> Preset {
 pub(super) fn apply(preset: Preset, rules: &mut RepoRules) {
     rules.preset = preset;
     match preset {
-        Preset::None => {}
+        Preset::None | Preset::Estuary | Preset::Tinybird | Preset::Airflow => {}
         Preset::Airbyte => {
             rules.connectors.extend(airbyte());
             rules.unclaimed = Unclaimed::None;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::domain::catalog::Paths;
+use crate::domain::depends::{Manifest, Reference, references};
 use crate::domain::names::Sha;
 use crate::git::{EntryKind, GitError, LocalRepo, Objects, TreeEntry};
 
@@ -72,6 +73,20 @@ impl<'r> Snapshot<'r> {
         let oids: BTreeSet<&Sha> = paths.iter().filter_map(|path| self.blobs.get(*path)).collect();
         let found = self.objects.read(&oids, LARGEST).await?;
         Ok(found.into_iter().map(|(oid, content)| (Source::Blob(oid), content)).collect())
+    }
+
+    /// What files mention, of those that are there.
+    pub(super) async fn references(
+        &self,
+        wanted: &BTreeSet<(Manifest, String)>,
+    ) -> Result<HashMap<(Manifest, String), Vec<Reference>>, GitError> {
+        let paths = wanted.iter().map(|(_, path)| path.as_str()).collect();
+        let contents = self.read(&paths).await?;
+        let one = |(manifest, path): &(Manifest, String)| {
+            let content = contents.get(&self.source(path)?)?;
+            Some(((*manifest, path.clone()), references(*manifest, content)))
+        };
+        Ok(wanted.iter().filter_map(one).collect())
     }
 }
 

@@ -8,6 +8,7 @@ use super::snapshot::{Snapshot, Source};
 use crate::config::repository::{self, FILE};
 use crate::domain::catalog::{Catalog, Connector, Document, discover};
 use crate::domain::change::{ChangeSet, ChangedFile};
+use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::RepoRules;
@@ -307,7 +308,9 @@ async fn view(
             let draft = discover(&rules, &tree.paths);
             let wanted = draft.wanted().into_iter().collect();
             let found = documents.of(tree, &wanted, &|_| None).await?;
-            Some(draft.finish(|path| found.get(path)))
+            let catalog = draft.finish(|path| found.get(path));
+            let depends = dependencies(&rules, &catalog, tree).await?;
+            Some(catalog.with_dependencies(depends))
         }
         None => None,
     };
@@ -321,6 +324,29 @@ async fn view(
     let wanted = draft.wanted().into_iter().collect();
     let found = documents.of(head, &wanted, &same).await?;
     let head_catalog = draft.finish(|path| found.get(path));
+    let depends = dependencies(&rules, &head_catalog, head).await?;
+    let head_catalog = head_catalog.with_dependencies(depends);
     let impacts = impacts(&rules, base_catalog.as_ref(), &head_catalog, change);
     Ok((View { rules, head: head_catalog, base: base_catalog }, impacts))
+}
+
+/// What the connectors of a tree are built from, as their files say.
+async fn dependencies(
+    rules: &RepoRules,
+    catalog: &Catalog,
+    tree: &Snapshot<'_>,
+) -> Result<Dependencies, PlanningError> {
+    let mut explorer = Explorer::new(rules, catalog, &tree.paths);
+    loop {
+        let wanted = explorer.wanted();
+        if wanted.is_empty() {
+            return Ok(explorer.finish());
+        }
+        let found = tree.references(&wanted).await?;
+        for (manifest, path) in wanted {
+            let key = (manifest, path);
+            let references = found.get(&key).map(Vec::as_slice).unwrap_or_default();
+            explorer.learn(key.0, &key.1, references);
+        }
+    }
 }
