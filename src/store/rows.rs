@@ -4,13 +4,35 @@ use std::str::FromStr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::FromRow;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::error::StoreError;
 use crate::domain::ids::RunId;
 use crate::domain::run::{Job, Repository, Run, StepFacts, StepRecord};
 use crate::domain::state::{Outcome, RunState, StepState};
 use crate::domain::time::Timestamp;
+
+/// A struct whose fields are the columns of the same names. The driver's own derive macro would
+/// build both databases' drivers a second time, for the compiler's own use.
+macro_rules! row {
+    (pub(super) struct $name:ident { $($vis:vis $field:ident: $type:ty,)* }) => {
+        #[derive(Debug)]
+        pub(super) struct $name { $($vis $field: $type,)* }
+
+        impl<'r, R: Row> FromRow<'r, R> for $name
+        where
+            &'static str: ColumnIndex<R>,
+            String: Decode<'r, R::Database> + Type<R::Database>,
+            Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+            i64: Decode<'r, R::Database> + Type<R::Database>,
+            Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+        {
+            fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($field: row.try_get(stringify!($field))?,)* })
+            }
+        }
+    };
+}
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value)
@@ -87,7 +109,7 @@ macro_rules! run_columns {
     };
 }
 
-#[derive(Debug, FromRow)]
+row! {
 pub(super) struct RunRow {
     pub(super) id: String,
     repository_id: i64,
@@ -115,6 +137,7 @@ pub(super) struct RunRow {
     superseded_by: Option<String>,
     cancel: Option<String>,
     revision: i64,
+}
 }
 
 impl RunRow {
@@ -161,7 +184,7 @@ macro_rules! job_columns {
     };
 }
 
-#[derive(Debug, FromRow)]
+row! {
 pub(super) struct JobRow {
     pub(super) id: String,
     pub(super) run_id: String,
@@ -177,6 +200,7 @@ pub(super) struct JobRow {
     started_at: Option<i64>,
     concluded_at: Option<i64>,
     cancel: Option<String>,
+}
 }
 
 impl JobRow {
@@ -208,7 +232,7 @@ macro_rules! step_columns {
     };
 }
 
-#[derive(Debug, FromRow)]
+row! {
 pub(super) struct StepRow {
     pub(super) job_id: String,
     id: String,
@@ -221,6 +245,7 @@ pub(super) struct StepRow {
     queued_at: i64,
     reason: Option<String>,
     facts: String,
+}
 }
 
 impl StepRow {
