@@ -15,7 +15,8 @@ mod steps;
 use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
-use bollard::query_parameters::{ListContainersOptions, RemoveImageOptions};
+use bollard::models::NetworkCreateRequest;
+use bollard::query_parameters::{InspectNetworkOptions, ListContainersOptions, RemoveImageOptions};
 use checkvalve::domain::pipeline::{Network, Resources};
 use checkvalve::domain::state::Outcome;
 use checkvalve::exec::Executor;
@@ -228,6 +229,59 @@ async fn steps_with_a_network_do_not_reach_each_other() {
     assert!(output.ends_with("closed\n"), "{output}");
     stop.cancel();
     assert_eq!(serving.await.unwrap().outcome, Outcome::Cancelled);
+}
+
+/// An executor of a process of its own, with a network that no other test uses.
+async fn on_network(network: &str) -> Docker {
+    let host = checkvalve::ambient::env("DOCKER_HOST");
+    let options = DockerOptions { network: network.to_owned(), ..DockerOptions::new("test") };
+    Docker::connect(host.as_deref(), options).await.unwrap()
+}
+
+/// Engines before 25 make several networks of one name when asked at once, and then refuse it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_many_make_at_once_can_be_used_by_all() {
+    let Some((api, _, place)) = set_up().await else { return };
+    let name = format!("checkvalve-test-{}", checkvalve::ambient::ulid());
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        let docker = on_network(&name).await;
+        for _ in 0..2 {
+            let mut step = place.step(BUSYBOX, "cat /sys/class/net/eth0/mtu");
+            step.network = Network::Bridge;
+            let docker = docker.clone();
+            runs.push(tokio::spawn(async move { run(&docker, step).await }));
+        }
+    }
+    // An engine's own setting for its default bridge holds for ours.
+    let default = api.inspect_network("bridge", None::<InspectNetworkOptions>).await.unwrap();
+    let options = default.options.unwrap_or_default();
+    let mtu = options.get("com.docker.network.driver.mtu").map_or("1500", String::as_str);
+    for run in runs {
+        let (ended, output) = run.await.unwrap();
+        assert_eq!(ended.outcome, Outcome::Succeeded, "{ended:?}");
+        assert_eq!(output.trim(), mtu);
+    }
+    for network in api.list_networks(None).await.unwrap() {
+        if network.name.as_deref() == Some(&*name) {
+            api.remove_network(&network.id.unwrap()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_network_on_which_steps_reach_each_other_is_not_used() {
+    let Some((api, _, place)) = set_up().await else { return };
+    let name = format!("checkvalve-test-{}", checkvalve::ambient::ulid());
+    let request = NetworkCreateRequest { name: name.clone(), ..NetworkCreateRequest::default() };
+    let made = api.create_network(request).await.unwrap().id;
+    let mut step = place.step(BUSYBOX, "true");
+    step.network = Network::Bridge;
+    let (ended, _) = run(&on_network(&name).await, step).await;
+    api.remove_network(&made).await.unwrap();
+    assert_eq!((ended.outcome, ended.retry), (Outcome::Errored, false), "{ended:?}");
+    let reason = ended.reason.unwrap();
+    assert!(reason.contains("enable_icc=false"), "{reason}");
 }
 
 #[tokio::test]

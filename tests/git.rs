@@ -326,6 +326,35 @@ async fn a_fetch_takes_the_commit_and_not_the_branch() {
     assert_eq!(repo.tree(&first).await.unwrap().len(), 1);
 }
 
+/// What a git that was killed left locked must not keep the cache from being packed for ever.
+#[tokio::test]
+async fn packing_is_not_stopped_by_what_a_dead_git_locked() {
+    let origin = Repo::new();
+    let commit = origin.commit("one");
+    let (folder, repo) = fetched(&origin, &[&commit]).await;
+    let dir = folder.path().join("7.git");
+    let packs = || {
+        let files = std::fs::read_dir(dir.join("objects/pack")).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        paths.filter(|path| path.extension().unwrap() == "pack").collect::<Vec<_>>()
+    };
+    // As many as would have it packed.
+    let pack = packs().remove(0);
+    for nth in 0..60 {
+        for extension in ["pack", "idx"] {
+            let copy = pack.with_file_name(format!("pack-{nth:040}.{extension}"));
+            std::fs::copy(pack.with_extension(extension), copy).unwrap();
+        }
+    }
+    std::fs::create_dir_all(dir.join("objects/info")).unwrap();
+    for lock in ["gc.pid.lock", "packed-refs.lock", "objects/info/commit-graph.lock"] {
+        std::fs::write(dir.join(lock), "").unwrap();
+    }
+    repo.tidy().await.unwrap();
+    assert!(packs().len() < 5, "{:?}", packs());
+    repo.tree(&commit).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_failed_fetch_says_what_failed() {
     let origin = Repo::new();

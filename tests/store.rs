@@ -95,6 +95,7 @@ stories! {
         a_head_is_published_once_per_change,
         a_change_while_publishing_is_not_lost,
         a_publisher_that_lost_its_head_is_refused,
+        what_a_late_publisher_told_is_told_again,
         a_head_comes_back_when_it_is_due,
         intents_survive_and_are_found_by_githubs_id,
         comments_are_answered_once;
@@ -109,4 +110,17 @@ stories! {
         a_named_lease_has_one_holder,
         two_processes_may_open_at_once,
         numbers_are_counted;
+}
+
+/// A backup reads all tables, and the view of the clock, in one long transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_does_not_wait_for_a_backup() {
+    use sqlx::{Connection as _, Executor as _};
+    let Some(place) = Place::postgres().await else { return };
+    let _running = place.open().await;
+    let mut backup = sqlx::PgConnection::connect(&place.url).await.unwrap();
+    let mut reading = backup.begin().await.unwrap();
+    reading.execute("select now from clock").await.unwrap();
+    let started = tokio::time::timeout(std::time::Duration::from_secs(15), place.open()).await;
+    assert!(started.is_ok(), "it waits for the backup's end, and everyone else behind it");
 }

@@ -337,15 +337,14 @@ fn clean(setup: Setup<'_>, janitor: &Janitor) {
         let janitor = reaping.clone();
         async move { janitor.reap().await }
     });
-    let sources = setup.common.sources.clone();
+    let (sources, ending) = (setup.common.sources.clone(), setup.stop.clone());
     let store = setup.common.store.clone();
     setup.start(Rhythm { name: "git", period: Duration::from_hours(1) }, None, move || {
-        let (sources, store) = (sources.clone(), store.clone());
+        let (sources, store, ending) = (sources.clone(), store.clone(), ending.clone());
         async move {
-            for row in store.repositories().await? {
-                sources.tidy(&row.repository).await?;
-            }
-            Ok(false)
+            // It takes minutes for a large repository, and is begun anew in an hour.
+            let pack = pack(&sources, &store);
+            ending.run_until_cancelled(pack).await.unwrap_or(Ok(false))
         }
     });
     let tidying = janitor.clone();
@@ -353,6 +352,17 @@ fn clean(setup: Setup<'_>, janitor: &Janitor) {
         let janitor = tidying.clone();
         async move { janitor.tidy().await }
     });
+}
+
+/// Packs the cached repositories. One that can't be packed is not tried again at once, since a full
+/// disk would only get fuller, and does not keep the others from it.
+async fn pack(sources: &Sources, store: &Store) -> anyhow::Result<bool> {
+    for row in store.repositories().await? {
+        if let Err(error) = sources.tidy(&row.repository).await {
+            warn!(repository = %row.repository.name, "the git cache was not packed: {error}");
+        }
+    }
+    Ok(false)
 }
 
 /// Whether steps can run, for `/readyz`.
@@ -380,8 +390,12 @@ pub async fn run(settings: &Settings, parts: Parts) -> anyhow::Result<()> {
             "CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()
         ));
     }
-    let ended = super::signals::end();
-    let running = start(settings, parts).await?;
+    let mut ended = std::pin::pin!(super::signals::end());
+    // A database or an engine that does not answer must not keep us from our end.
+    let running = tokio::select! {
+        running = start(settings, parts) => running?,
+        () = &mut ended => return Ok(()),
+    };
     ended.await;
     info!("stopping: unfinished jobs go back to the queue");
     running.stop().await;

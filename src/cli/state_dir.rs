@@ -6,10 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use tracing::warn;
 
 use crate::ambient;
 use crate::config::server::{Settings, key_of, key_text};
 use crate::domain::ids::WorkerId;
+use crate::exec::remove_tree;
 
 /// The state folder, and this process's place in it: several processes may share the folder, each
 /// under a number of its own.
@@ -113,11 +115,15 @@ fn kept(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<String> {
     written().with_context(|| format!("can't write {}", path.display()))
 }
 
-/// Removes what a dead predecessor spooled; the folder is ours alone by the lock of our place.
+/// Removes what a dead predecessor spooled; the folder is ours alone by the lock of our place. What
+/// can't be removed costs space and nothing else: a job's folder has a name of its own.
 pub(super) fn clear(spool: &Path) -> anyhow::Result<()> {
-    for entry in fs::read_dir(spool)? {
+    let entries = fs::read_dir(spool).with_context(|| format!("can't read {}", spool.display()))?;
+    for entry in entries {
         let path = entry?.path();
-        fs::remove_dir_all(&path).with_context(|| format!("can't clear {}", path.display()))?;
+        if let Err(error) = remove_tree(&path) {
+            warn!(path = %path.display(), "what an earlier process left can't be removed: {error}");
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ pub mod docker;
 pub mod host;
 mod out;
 mod pipe;
+mod remove;
 mod script;
 mod source;
 
@@ -38,6 +39,7 @@ pub struct Labels {
     pub attempt: u32,
 }
 
+pub use remove::remove_tree;
 pub use source::SourceArchive;
 
 /// One try at one step.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::command::{Git, LOCAL, Settings};
@@ -20,6 +21,8 @@ use crate::domain::plan::Inputs;
 
 /// A first fetch of a large repository takes minutes; it holds only its own repository's lock.
 const FETCH: Duration = Duration::from_mins(30);
+/// How often a repository that another process works on is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(50);
 /// How many commits are kept from garbage collection; the oldest go first.
 const KEPT_COMMITS: usize = 4000;
 
@@ -93,19 +96,23 @@ impl BareRepo {
         if missing.is_empty() {
             return Ok(());
         }
-        self.break_locks(&missing);
+        self.break_locks();
         self.fetch_missing(auth, &missing).await?;
         self.forget_oldest().await
     }
 
     /// Removes what a git that was killed left locked: whoever holds the repository's lock knows
-    /// that no other one is at work.
-    fn break_locks(&self, missing: &[Sha]) {
-        let references = missing.iter().map(|sha| format!("{}.lock", kept_as(sha)));
-        let others = ["packed-refs.lock", "shallow.lock", "HEAD.lock"].map(str::to_owned);
-        for name in references.chain(others) {
-            // Mostly there is none.
-            let _ = std::fs::remove_file(self.dir.join(name));
+    /// that no other one is at work. Each of these would make every later one fail.
+    fn break_locks(&self) {
+        let folders = ["", "refs/checkvalve", "objects/info", "objects/info/commit-graphs"];
+        for folder in folders.map(|folder| self.dir.join(folder)) {
+            // Mostly there is none, and not even all folders.
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+                if path.extension().is_some_and(|extension| extension == "lock") {
+                    let _ = std::fs::remove_file(path);
+                }
+            }
         }
     }
 
@@ -196,10 +203,15 @@ impl BareRepo {
             make_private(folder).map_err(io)?;
         }
         let file = File::create(&path).map_err(io)?;
-        let locked = tokio::task::spawn_blocking(move || {
-            flock(&file, FlockOperation::LockExclusive).map(|()| file).map_err(std::io::Error::from)
-        });
-        locked.await.map_err(std::io::Error::other).and_then(|file| file).map_err(io)
+        // Asked for again and again: a thread that waits would keep the program from its end.
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(Errno::WOULDBLOCK) => tokio::time::sleep(LOCK_POLL).await,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(io(error.into())),
+            }
+        }
     }
 
     /// Lets go of the oldest commits beyond [`KEPT_COMMITS`]; [`BareRepo::tidy`] then frees them.
@@ -230,6 +242,7 @@ impl BareRepo {
         }
         let _turn = self.lock.lock().await;
         let _file = self.lock_file().await?;
+        self.break_locks();
         let mut settings = Settings::default();
         settings.set("gc.auto", "6700");
         settings.set("gc.autoPackLimit", "50");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tracing::warn;
+
 use super::trust::{self, Trust};
 use crate::ambient;
 use crate::domain::command::{self, Asked, Command, Tested};
@@ -12,7 +14,7 @@ use crate::domain::run::{Repository, Run};
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::domain::verdict;
-use crate::github::{Github, GithubError, Reaction};
+use crate::github::{Github, GithubError, Reaction, Retry};
 use crate::render::replies;
 use crate::store::{CommentAnswer, Created, Handled, NewRun, RunQuery, Store, StoreError};
 
@@ -56,7 +58,7 @@ impl Commands<'_> {
         if answer.settled {
             return Ok(Handled::Done("obeyed already".to_owned()));
         }
-        self.github.react(self.repository, comment, Reaction::Eyes).await?;
+        self.react(comment, Reaction::Eyes).await?;
         if !self.github.permission(self.repository, &author.login).await?.may_write() {
             let text = replies::may_not_write(&author.login);
             return self.refuse(pull, answer, &text).await;
@@ -88,9 +90,21 @@ impl Commands<'_> {
         Ok(Handled::Done(done))
     }
 
+    /// Reactions are for the eye: where GitHub refuses them, in a locked conversation for instance, the
+    /// command is obeyed all the same.
+    async fn react(&self, comment: u64, reaction: Reaction) -> Result<(), Failure> {
+        match self.github.react(self.repository, comment, reaction).await {
+            Err(error) if error.retry() == Retry::Never => {
+                warn!(comment, "no reaction: {error}");
+                Ok(())
+            }
+            done => Ok(done?),
+        }
+    }
+
     /// 🚀
     async fn accept(&self, answer: CommentAnswer, done: String) -> Result<Handled, Failure> {
-        self.github.react(self.repository, answer.comment, Reaction::Rocket).await?;
+        self.react(answer.comment, Reaction::Rocket).await?;
         let settled = CommentAnswer { settled: true, ..answer };
         self.store.answer_comment(self.repository.id, &settled).await?;
         Ok(Handled::Done(done))
@@ -114,7 +128,7 @@ impl Commands<'_> {
         answer: CommentAnswer,
         text: &str,
     ) -> Result<Handled, Failure> {
-        self.github.react(self.repository, answer.comment, Reaction::Confused).await?;
+        self.react(answer.comment, Reaction::Confused).await?;
         self.reply(pull, answer, text).await?;
         Ok(Handled::Done(text.lines().next().unwrap_or_default().to_owned()))
     }

@@ -142,26 +142,29 @@ impl Intake {
         for _ in 0..ROUNDS {
             let done = match &now {
                 Some(pull) if pull.open => self.open(repository, pull, event, sender).await?,
-                Some(_) | None => self.closed(repository, told).await?,
+                Some(_) | None => Some(self.closed(repository, told).await?),
             };
             let after = self.github.pull(repository, told.number).await?;
-            if same(now.as_ref(), after.as_ref()) {
-                return Ok(Handled::Done(done));
+            match done {
+                // What happened meanwhile is another event's, and its sender is not ours.
+                _ if !same(now.as_ref(), after.as_ref()) => (now, event) = (after, None),
+                Some(done) => return Ok(Handled::Done(done)),
+                // It is as we saw it: another process noted an older look at it just now.
+                None => {}
             }
-            // What happened meanwhile is another event's, and its sender is not ours.
-            (now, event) = (after, None);
         }
         Ok(Handled::Later(Duration::from_secs(1), "the pull request keeps changing".to_owned()))
     }
 
-    /// `event`: what brought the pull request into this state, where that is known.
+    /// `event`: what brought the pull request into this state, where that is known. `None`: nothing
+    /// was made, since its head was seen to be another meanwhile.
     async fn open(
         &self,
         repository: &Repository,
         pull: &PullFacts,
         event: Option<PullAction>,
         sender: &Actor,
-    ) -> Result<String, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let reopened = matches!(event, Some(PullAction::Reopened) | None);
         let seen = self.store.observe_pull(repository, pull, reopened).await?;
         let runs = self.store.runs_of_head(repository.id, &pull.head_sha).await?;
@@ -179,9 +182,9 @@ impl Intake {
             ..new_run(repository, pull)
         };
         Ok(match self.store.create_run(run).await? {
-            Created::Fresh(id) => format!("made {id}"),
-            Created::Exists(id) => format!("{id} is for this already"),
-            Created::Outdated => "the head is another by now".to_owned(),
+            Created::Fresh(id) => Some(format!("made {id}")),
+            Created::Exists(id) => Some(format!("{id} is for this already")),
+            Created::Outdated => None,
         })
     }
 

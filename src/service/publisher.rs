@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
@@ -16,6 +16,9 @@ use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
 
 /// Longer than two calls of GitHub's may take: each intent and acknowledgement renews it.
 const TERM: Duration = Duration::from_secs(45);
+/// No write to GitHub begins later than this after the last renewal: with all of its attempts it
+/// then ends before the lease does.
+const FENCE: Duration = Duration::from_secs(22);
 
 /// A head that GitHub refuses for something that can be mended is tried again after a quarter of
 /// its age, within these, and for so long.
@@ -30,6 +33,13 @@ pub struct Publisher {
     pub github: Arc<Github>,
     pub links: Links,
     pub worker: WorkerId,
+}
+
+/// A head in hand.
+struct Held<'a> {
+    head: &'a ClaimedHead,
+    /// When its lease was last asked for, by our own clock.
+    renewed: Instant,
 }
 
 /// What is to be done about one desired check run.
@@ -79,14 +89,17 @@ fn age(head: &ClaimedHead) -> Duration {
 impl Publisher {
     /// Brings one head up to date; false when none is due.
     pub async fn pass(&self) -> anyhow::Result<bool> {
+        let asked = Instant::now();
         let Some(head) = self.store.claim_head(self.worker, TERM).await? else { return Ok(false) };
-        match self.publish(&head).await {
+        match self.publish(&mut Held { head: &head, renewed: asked }).await {
             Ok(()) => self.store.settle_head(head).await?,
             Err(Trouble::Store(StoreError::LeaseLost)) => debug!("another publisher has the head"),
             Err(Trouble::Store(error)) => {
                 // Given back, else nobody publishes this head before the lease ends.
                 let soon = Duration::from_secs(1);
-                self.store.retry_head(head, soon, &error.to_string()).await?;
+                if let Err(again) = self.store.retry_head(head, soon, &error.to_string()).await {
+                    debug!("the head comes back when its lease ends: {again}");
+                }
                 return Err(error.into());
             }
             Err(Trouble::Github(error)) => {
@@ -110,12 +123,13 @@ impl Publisher {
         Ok(true)
     }
 
-    async fn publish(&self, head: &ClaimedHead) -> Result<(), Trouble> {
+    async fn publish(&self, held: &mut Held<'_>) -> Result<(), Trouble> {
+        let head = held.head;
         let last = latest(&head.checks);
         let mut refused = None;
         for desired in checks::desired(&head.runs, &self.links) {
             let publication = publication(&desired, last.get(desired.name.as_str()).copied());
-            match self.carry_out(head, &desired, publication).await {
+            match self.carry_out(held, &desired, publication).await {
                 // One refused check run must not keep the others from GitHub.
                 Err(Trouble::Github(error)) if error.retry() == Retry::Never => {
                     warn!(check = desired.name, "refused: {error}");
@@ -129,15 +143,15 @@ impl Publisher {
 
     async fn carry_out(
         &self,
-        head: &ClaimedHead,
+        held: &mut Held<'_>,
         desired: &DesiredCheck,
         publication: Publication<'_>,
     ) -> Result<(), Trouble> {
+        let head = held.head;
         match publication {
             Publication::Nothing => Ok(()),
             Publication::Update(record, github_id) => {
-                self.github.update_check(&head.repository, github_id, desired).await?;
-                self.acknowledge(head, record, github_id, desired).await
+                self.update(held, record, github_id, desired).await
             }
             Publication::Create => {
                 let record = CheckRecord {
@@ -149,18 +163,17 @@ impl Publisher {
                     completed: false,
                     created_at: ambient::now(),
                 };
+                let asked = Instant::now();
                 self.store.intend_check(head, &record).await?;
-                self.create(head, &record, desired).await
+                held.renewed = asked;
+                self.create(held, &record, desired).await
             }
             Publication::Resolve(record) => {
                 let found =
                     self.github.find_check(&head.repository, &head.head_sha, record.id).await?;
                 match found {
-                    Some(github_id) => {
-                        self.github.update_check(&head.repository, github_id, desired).await?;
-                        self.acknowledge(head, record, github_id, desired).await
-                    }
-                    None => self.create(head, record, desired).await,
+                    Some(github_id) => self.update(held, record, github_id, desired).await,
+                    None => self.create(held, record, desired).await,
                 }
             }
         }
@@ -168,17 +181,42 @@ impl Publisher {
 
     async fn create(
         &self,
-        head: &ClaimedHead,
+        held: &mut Held<'_>,
         record: &CheckRecord,
         desired: &DesiredCheck,
     ) -> Result<(), Trouble> {
-        let github_id = self.github.create_check(&head.repository, desired, record.id).await?;
-        self.acknowledge(head, record, github_id, desired).await
+        self.fence(held).await?;
+        let repository = &held.head.repository;
+        let github_id = self.github.create_check(repository, desired, record.id).await?;
+        self.acknowledge(held, record, github_id, desired).await
+    }
+
+    async fn update(
+        &self,
+        held: &mut Held<'_>,
+        record: &CheckRecord,
+        github_id: u64,
+        desired: &DesiredCheck,
+    ) -> Result<(), Trouble> {
+        self.fence(held).await?;
+        self.github.update_check(&held.head.repository, github_id, desired).await?;
+        self.acknowledge(held, record, github_id, desired).await
+    }
+
+    /// Before GitHub is told anything: a process that was frozen, or kept waiting, may have lost the
+    /// head to another one, and would make a second check run or write old over new.
+    async fn fence(&self, held: &mut Held<'_>) -> Result<(), Trouble> {
+        if held.renewed.elapsed() > FENCE {
+            let asked = Instant::now();
+            self.store.extend_head(held.head).await?;
+            held.renewed = asked;
+        }
+        Ok(())
     }
 
     async fn acknowledge(
         &self,
-        head: &ClaimedHead,
+        held: &mut Held<'_>,
         record: &CheckRecord,
         github_id: u64,
         desired: &DesiredCheck,
@@ -190,7 +228,17 @@ impl Publisher {
             occasion: desired.occasion.clone(),
             ..record.clone()
         };
-        Ok(self.store.acknowledge_check(head, &acknowledged).await?)
+        let asked = Instant::now();
+        match self.store.acknowledge_check(held.head, &acknowledged).await {
+            Err(StoreError::LeaseLost) => {
+                self.store.doubt_check(held.head, record.id, github_id).await?;
+                Err(StoreError::LeaseLost.into())
+            }
+            done => {
+                held.renewed = asked;
+                Ok(done?)
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
 use crate::engine::{Engine, EngineError, JobLabels, JobRun, Stop};
-use crate::exec::{Executors, SourceArchive};
+use crate::exec::{Executors, SourceArchive, remove_tree};
 use crate::render::{graph, report, timeline};
 use crate::store::{Lease, Store, StoreError};
 
@@ -67,7 +67,9 @@ impl Worker {
             // what fails for ever is given up.
             Err(failure) => Err(failure),
         };
-        if let Err(error) = tokio::fs::remove_dir_all(&spool).await {
+        let folder = spool.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_tree(&folder)).await;
+        if let Err(error) = removed.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
             warn!(path = %spool.display(), "spool not removed: {error}");
         }
         match ended {

@@ -7,6 +7,7 @@ use super::deliveries::held;
 use super::error::StoreError;
 use super::pool::{Sql, Tx};
 use super::rows::{number, parse};
+use super::settle::raise_head;
 use crate::domain::ids::CheckId;
 use crate::domain::names::Sha;
 use crate::domain::run::{Repository, Run};
@@ -67,6 +68,13 @@ statements! {
          on conflict (id) do update set github_id = excluded.github_id, digest = excluded.digest,
             completed = excluded.completed, occasion = excluded.occasion"
     );
+    // Of twins the later one is what GitHub shows.
+    DOUBT = sql!(
+        "update checks set digest = null,
+            completed = case when github_id is null or github_id < $2 then 0 else completed end,
+            github_id = case when github_id is null or github_id < $2 then $2 else github_id end
+         where id = $1"
+    );
     OF_HEAD = sql!(
         "select ", check_columns!(), " where repository_id = $1 and head_sha = $2
          order by created_at, id"
@@ -96,6 +104,27 @@ impl Store {
         check: &CheckRecord,
     ) -> Result<(), StoreError> {
         self.write_check(ACKNOWLEDGE, head, check).await
+    }
+
+    /// Goes on holding the head.
+    pub async fn extend_head(&self, head: &ClaimedHead) -> Result<(), StoreError> {
+        let fence = args![head.repository.id, &head.head_sha, head.epoch];
+        held(self.inner.main.execute(FENCE, fence).await?)
+    }
+
+    /// GitHub was told something by a publisher that had lost the head: nobody knows what it shows
+    /// now, so it is told again. Not fenced, since it claims nothing.
+    pub async fn doubt_check(
+        &self,
+        head: &ClaimedHead,
+        check: CheckId,
+        github_id: u64,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let repository = i64::try_from(head.repository.id).unwrap_or(i64::MAX);
+        raise_head(&mut tx, (repository, head.head_sha.to_string())).await?;
+        tx.execute(DOUBT, args![check, github_id]).await?;
+        tx.commit().await
     }
 
     async fn write_check(

@@ -63,13 +63,14 @@ impl StoreError {
     }
 
     /// Did the connection break, so that another one may do better? SQLSTATE class 57P is a server
-    /// that shuts down or starts.
+    /// that shuts down or starts; 25P03 ends the transaction of a process that was frozen.
     pub(super) fn is_disconnected(&self) -> bool {
         let Self::Database(error) = self else { return false };
         matches!(error, sqlx::Error::Io(_))
             || error
                 .as_database_error()
-                .is_some_and(|error| error.code().is_some_and(|code| code.starts_with("57P")))
+                .and_then(sqlx::error::DatabaseError::code)
+                .is_some_and(|code| code.starts_with("57P") || code == "25P03")
     }
 
     pub(super) fn is_locked(&self) -> bool {

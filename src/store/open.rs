@@ -25,8 +25,14 @@ const MIGRATIONS: &[(i64, &str, &str)] =
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
 const SQLITE_CLOCK: &str = "create view if not exists clock as
     select cast(round(unixepoch('subsec') * 1000) as integer) as now";
-const POSTGRES_CLOCK: &str = "create or replace view clock as
-    select (extract(epoch from clock_timestamp()) * 1000)::bigint as now";
+/// Not replaced when it is there: that would wait for everyone who reads the time in a transaction,
+/// a backup for instance, and all others would wait behind it.
+const POSTGRES_CLOCK: &str = "do $$ begin
+    if to_regclass(format('%I.clock', current_schema())) is null then
+        create view clock as
+            select (extract(epoch from clock_timestamp()) * 1000)::bigint as now;
+    end if;
+end $$";
 
 /// Any number will do, as long as nobody else locks it: "checkval" in ASCII.
 const MIGRATION_LOCK: &str = "select pg_advisory_xact_lock(7163368254486536556)";

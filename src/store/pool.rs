@@ -67,13 +67,17 @@ macro_rules! now {
     };
 }
 
-/// Tries a transaction again that the database ended in favour of another one.
+/// Tries a transaction again that the database ended in favour of another one, or whose connection
+/// broke: an hour's job must not run again because its last write met a restart. Only for what does
+/// no harm when it is done again after a commit that was not acknowledged.
 macro_rules! retried {
     ($call:expr) => {{
         let mut tries = 0;
         loop {
             match $call.await {
-                Err(error) if error.is_conflict() && tries < 5 => tries += 1,
+                Err(error) if (error.is_conflict() || error.is_disconnected()) && tries < 5 => {
+                    tries += 1;
+                }
                 answer => break answer,
             }
         }

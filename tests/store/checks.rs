@@ -79,6 +79,35 @@ pub(crate) async fn a_publisher_that_lost_its_head_is_refused(place: &Place) {
     store.settle_head(current).await.unwrap();
 }
 
+/// What it told GitHub may have been written over what is true: that is told again.
+pub(crate) async fn what_a_late_publisher_told_is_told_again(place: &Place) {
+    let store = place.open().await;
+    create(&store, new_run('a', "1")).await;
+    let late = store.claim_head(worker(), SHORT).await.unwrap().unwrap();
+    wait_out().await;
+    let current = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    let told = CheckRecord {
+        github_id: Some(12),
+        digest: Some("new".to_owned()),
+        completed: true,
+        ..check("checkvalve")
+    };
+    store.acknowledge_check(&current, &told).await.unwrap();
+    store.settle_head(current).await.unwrap();
+    assert!(store.claim_head(worker(), LONG).await.unwrap().is_none(), "all is told");
+
+    store.doubt_check(&late, told.id, 12).await.unwrap();
+    let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
+    assert_eq!(again.checks, [CheckRecord { digest: None, ..told.clone() }]);
+    store.settle_head(again).await.unwrap();
+
+    // A second check run was made of one intent: GitHub shows that one, so it is the one to tell.
+    store.doubt_check(&late, told.id, 13).await.unwrap();
+    let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
+    let twin = CheckRecord { github_id: Some(13), digest: None, completed: false, ..told };
+    assert_eq!(again.checks, [twin]);
+}
+
 pub(crate) async fn a_head_comes_back_when_it_is_due(place: &Place) {
     let store = place.open().await;
     create(&store, new_run('a', "1")).await;

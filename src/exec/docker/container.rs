@@ -13,9 +13,9 @@ use bollard::query_parameters::{
 use tokio_util::task::TaskTracker;
 
 use super::image::Image;
-use super::{Docker, Halt, halt, network, told};
+use super::{Docker, Halt, halt, told};
 use crate::ambient;
-use crate::domain::pipeline::{Network, Resources};
+use crate::domain::pipeline::Resources;
 use crate::exec::source::relative;
 use crate::exec::{Labels, StepRun, script};
 
@@ -36,7 +36,12 @@ pub(super) const LABEL_JOB: &str = "io.checkvalve.job";
 pub(super) const LABEL_EPOCH: &str = "io.checkvalve.epoch";
 
 impl Docker {
-    pub(super) fn body(&self, step: &StepRun, image: &Image) -> ContainerCreateBody {
+    pub(super) fn body(
+        &self,
+        step: &StepRun,
+        image: &Image,
+        network: String,
+    ) -> ContainerCreateBody {
         let env = step
             .env
             .iter()
@@ -58,7 +63,7 @@ impl Docker {
                 test: Some(vec!["NONE".to_owned()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(host_config(step.network, self.granted(step.resources))),
+            host_config: Some(host_config(network, self.granted(step.resources))),
             ..ContainerCreateBody::default()
         }
     }
@@ -70,7 +75,7 @@ impl Docker {
     }
 }
 
-fn host_config(network: Network, limits: Resources) -> HostConfig {
+fn host_config(network: String, limits: Resources) -> HostConfig {
     let memory = i64::try_from(limits.memory).unwrap_or(i64::MAX);
     #[expect(clippy::cast_possible_truncation, reason = "a few cores in billionths fit well")]
     let nano_cpus = (limits.cpus * 1e9) as i64;
@@ -88,13 +93,7 @@ fn host_config(network: Network, limits: Resources) -> HostConfig {
         nano_cpus: Some(nano_cpus),
         // Output is taken by attaching; following stored logs is slow and can lose lines.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
-        network_mode: Some(
-            match network {
-                Network::None => "none",
-                Network::Bridge => network::STEPS,
-            }
-            .to_owned(),
-        ),
+        network_mode: Some(network),
         tmpfs: Some(HashMap::from([(
             SECRETS.to_owned(),
             "rw,noexec,nosuid,nodev,size=16m,mode=1777".to_owned(),

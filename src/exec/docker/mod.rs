@@ -19,7 +19,7 @@ use bollard::errors::Error as ApiError;
 use bollard::query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +48,8 @@ pub struct DockerOptions {
     pub limits: Option<Resources>,
     /// How many containers may be starting at once: more only makes each slower.
     pub starts: usize,
+    /// The engine's network for steps that may use one; made if it is not there.
+    pub network: String,
 }
 
 impl DockerOptions {
@@ -59,6 +61,7 @@ impl DockerOptions {
             grace: Duration::from_secs(10),
             limits: None,
             starts: 2.max(cores * 2),
+            network: network::STEPS.to_owned(),
         }
     }
 }
@@ -73,6 +76,8 @@ pub struct Docker {
     limits: Resources,
     cores: f64,
     starts: Arc<Semaphore>,
+    /// Whose turn it is to make the network.
+    network_turn: Arc<Mutex<()>>,
     /// Removals of containers whose runs were dropped.
     removals: TaskTracker,
 }
@@ -99,8 +104,16 @@ impl Docker {
         let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
         let limits = options.limits.unwrap_or(whole);
         let starts = Arc::new(Semaphore::new(options.starts.max(1)));
-        let removals = TaskTracker::new();
-        Ok(Self { api, host, options: Arc::new(options), limits, cores, starts, removals })
+        Ok(Self {
+            api,
+            host,
+            options: Arc::new(options),
+            limits,
+            cores,
+            starts,
+            network_turn: Arc::default(),
+            removals: TaskTracker::new(),
+        })
     }
 
     /// Is the engine there?
@@ -143,10 +156,14 @@ impl Docker {
         let image = unless_stopped(cancel, image::find(&self.api, &step.image, course)).await?;
         course.image_digest.clone_from(&image.digest);
         course.enter("create");
-        if step.network == Network::Bridge {
-            unless_stopped(cancel, network::ensure(&self.api)).await?;
-        }
-        let body = self.body(step, &image);
+        let network = match step.network {
+            Network::None => "none".to_owned(),
+            Network::Bridge => {
+                let (name, turn) = (&self.options.network, &*self.network_turn);
+                unless_stopped(cancel, network::ensure(&self.api, name, turn)).await?
+            }
+        };
+        let body = self.body(step, &image, network);
         let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
         // From here on the container is there: whatever happens, it is removed and waited for.
         let result = self.use_container(&container, given, &image, course).await;

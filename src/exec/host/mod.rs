@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::out::{CAPS, Taken};
 use super::source::relative;
-use super::{Course, Ended, Executor, Exit, Halt, StepRun, script, unless_stopped};
+use super::{Course, Ended, Executor, Exit, Halt, StepRun, remove_tree, script, unless_stopped};
 use crate::ambient;
 use tree::Tree;
 
@@ -44,6 +44,13 @@ impl Default for Host {
 struct Place {
     folder: TempDir,
     out: PathBuf,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The folder's own end would stop at what the step made read-only.
+        let _ = remove_tree(self.folder.path());
+    }
 }
 
 impl Host {
@@ -157,7 +164,8 @@ async fn prepare(step: &StepRun) -> Result<Place, Halt> {
         }
         source.unpack(&root.join("tree"))?;
         std::fs::create_dir_all(root.join("tree").join(workdir))?;
-        Ok(Place { folder, out: root.join("out") })
+        let out = root.join("out");
+        Ok(Place { folder, out })
     };
     let prepared = blocking(place).await;
     prepared.map_err(|halt| match halt {
