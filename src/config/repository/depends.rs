@@ -20,8 +20,8 @@ impl Problems<'_> {
         for item in items {
             let Some(one) = self.derivation(item) else { continue };
             // Two lists of roots are two things to follow, and can't be told apart in a report.
-            if found.iter().any(|other| word(other) == word(&one)) {
-                let what = format!("`{}` stands twice in `depends`", word(&one));
+            if found.iter().any(|other| other.as_str() == one.as_str()) {
+                let what = format!("`{one}` stands twice in `depends`");
                 self.add(item.place, what, "keep one of them");
             } else {
                 found.push(one);
@@ -106,20 +106,6 @@ impl Problems<'_> {
             }
         }
         (self.error_count() == before).then_some(roots)
-    }
-}
-
-/// As the file has it.
-fn word(derivation: &Derivation) -> &'static str {
-    match derivation {
-        Derivation::PyprojectPath => "pyproject-path",
-        Derivation::RequirementsPath => "requirements-path",
-        Derivation::SetupPy => "setup-py",
-        Derivation::Gradle => "gradle",
-        Derivation::DockerfileCopy => "dockerfile-copy",
-        Derivation::DockerfileFrom => "dockerfile-from",
-        Derivation::GoImports => "go-imports",
-        Derivation::PythonImports { .. } => PYTHON_IMPORTS,
     }
 }
 
