@@ -23,6 +23,18 @@ pub struct Wrong {
     pub mend: String,
 }
 
+impl Wrong {
+    pub(super) fn new(
+        place: Place,
+        line: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        let snippet = line.trim_end().chars().take(SNIPPET).collect();
+        Self { place, snippet, what: what.into(), mend: mend.into() }
+    }
+}
+
 /// Every error that was found in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
@@ -116,9 +128,7 @@ impl<'t> Problems<'t> {
             return;
         }
         let line = self.lines.get(place.line as usize - 1).copied().unwrap_or_default();
-        let snippet = line.trim_end().chars().take(SNIPPET).collect();
-        let (what, mend) = (what.into(), mend.into());
-        self.errors.push(Wrong { place, snippet, what, mend });
+        self.errors.push(Wrong::new(place, line, what, mend));
     }
 
     pub(super) fn error_count(&self) -> usize {
@@ -130,11 +140,16 @@ impl<'t> Problems<'t> {
         self.notes.push(format!("`{}` line {}: {text}", self.file, place.line));
     }
 
-    pub(super) fn finish(mut self) -> Result<Vec<String>, Invalid> {
+    /// What was found, of which there is something.
+    pub(super) fn invalid(mut self) -> Invalid {
+        self.errors.sort_by_key(|wrong| wrong.place);
+        Invalid { file: self.file, errors: self.errors }
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<String>, Invalid> {
         if self.errors.is_empty() {
             return Ok(self.notes);
         }
-        self.errors.sort_by_key(|wrong| wrong.place);
-        Err(Invalid { file: self.file, errors: self.errors })
+        Err(self.invalid())
     }
 }

@@ -55,10 +55,19 @@ impl Value {
     }
 }
 
-/// Parses a document. The error is in words, with its place if the parser knows it.
-pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
+/// Why a text is no document: where, what, and the mend.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) place: Place,
+    pub(super) what: String,
+    pub(super) mend: &'static str,
+}
+
+/// Parses a document.
+pub(super) fn parse(text: &str) -> Result<Node, Broken> {
     if text.len() > MAX_BYTES {
-        return Err((Place::START, format!("the file is larger than {MAX_BYTES} bytes")));
+        let what = format!("the file is larger than {MAX_BYTES} bytes");
+        return Err(Broken { place: Place::START, what, mend: "write patterns in place of lists" });
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
@@ -67,24 +76,26 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
-    let raw: Raw = match serde_saphyr::from_str_with_options(text, options) {
-        Ok(raw) => raw,
-        Err(error) => {
-            let place = error.location().map_or(Place::START, place);
-            return Err((place, in_words(&error)));
-        }
-    };
-    Ok(raw.into_node(text))
+    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+        Ok(raw) => Ok(raw.into_node(text)),
+        Err(error) => Err(broken(text, &error)),
+    }
 }
 
-/// The parser's words, without the place that stands before them anyway.
-fn in_words(error: &serde_saphyr::Error) -> String {
-    if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
-        return "the file holds more than one document (`---`)".to_owned();
-    }
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first.rsplit_once(" at line ").map_or(first, |(words, _)| words).to_owned()
+fn broken(text: &str, error: &serde_saphyr::Error) -> Broken {
+    let place = error.location().map_or(Place::START, place);
+    // The parser's words, without the place that stands before them anyway.
+    let printed = error.to_string();
+    let first = printed.lines().next().unwrap_or_default();
+    let what = first.rsplit_once(" at line ").map_or(first, |(words, _)| words).to_owned();
+    let mend = "mend the YAML; an editor with YAML support shows where it breaks";
+    Broken { place: within(text, place), what, mend }
+}
+
+/// The parser may point behind the end of the text.
+fn within(text: &str, place: Place) -> Place {
+    let lines = u32::try_from(text.split('\n').count()).unwrap_or(u32::MAX);
+    if place.line > lines { Place { line: lines, column: 1 } } else { place }
 }
 
 fn place(location: Location) -> Place {

@@ -161,6 +161,17 @@ impl Draft<'_> {
         files.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// How many connectors each rule found, in the rules' order.
+    pub fn by_rule(&self) -> Vec<usize> {
+        let of = |rule: usize| self.found.iter().filter(|one| one.rule == rule).count();
+        (0..self.rules.connectors.len()).map(of).collect()
+    }
+
+    /// The components of which the tree has something.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.components.iter().map(|(component, _)| component.name.as_str())
+    }
+
     /// Makes the catalog. `document` answers for every path of [`Draft::wanted`]; a file that can't
     /// be read is a finding, and its connector stays.
     pub fn finish<'d>(
