@@ -241,6 +241,7 @@ fn connector(
         rule.airbyte.enabled && attributes.get("support_level").is_some_and(|l| l == "archived");
     Ok(Connector {
         name,
+        rule: Some(found.rule),
         kind: rule.kind.clone(),
         root: found.root,
         marker: Some(found.marker),
@@ -281,6 +282,7 @@ fn of_component(component: &Component, root: String) -> Result<Connector, String
         variables: Variables::from([("name".to_owned(), component.name.clone())]),
         owns: component.include.clone(),
         attribute_file: None,
+        rule: None,
         archived: false,
         twin: None,
     })
