@@ -235,6 +235,7 @@ async fn survey(
         let names: Vec<String> = impacts.archived.iter().map(|name| format!("`{name}`")).collect();
         notes.push(format!("Changed, but archived, and so not run: {}", names.join(", ")));
     }
+    notes.extend_from_slice(view.head.dependencies().notes());
     let findings = &view.head.findings;
     notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.path, f.text)));
     if findings.len() > 10 {
