@@ -90,8 +90,9 @@ pub(crate) struct Row {
     pub(crate) state: String,
     #[serde(default)]
     pub(crate) base_state: String,
+    /// Of the layout that has tests of the connectors' common part: are these reached?
     #[serde(default)]
-    pub(crate) all_connectors: BTreeSet<String>,
+    core_tests_impacted: bool,
     #[serde(default)]
     pub(crate) all_dags: BTreeSet<String>,
     /// Files of which the change touches the version alone.
@@ -100,6 +101,12 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// The common part is a component beside the connectors, called `core`.
+    pub(crate) fn expected(&self) -> BTreeSet<String> {
+        let core = self.core_tests_impacted.then(|| "core".to_owned());
+        self.expected_connectors.iter().cloned().chain(core).collect()
+    }
+
     pub(crate) fn changed(&self) -> Vec<ChangedFile> {
         self.files.iter().map(|file| file.changed(true)).collect()
     }

@@ -58,7 +58,7 @@ pub(crate) fn estuary(state: &State) -> Tree {
             "go" => go_connector(&mut tree, name, facts),
             "rust" => {
                 tree.put(format!("{name}/Cargo.toml"), format!("[package]\nname = \"{name}\"\n"));
-                tree.put(format!("{name}/Dockerfile"), dockerfile(name, facts));
+                tree.put(format!("{name}/Dockerfile"), crate_dockerfile(name));
                 tree.put(format!("{name}/VERSION"), "v1\n");
             }
             other => panic!("a connector of kind `{other}`"),
@@ -79,7 +79,9 @@ fn python_connector(tree: &mut Tree, name: &str, facts: &Facts) {
         name.replace('-', "_")
     );
     for folder in &facts.deps {
-        writeln!(manifest, "{folder} = {{path=\"../{folder}\", develop = true}}").unwrap();
+        // `python` is the interpreter's own key.
+        let key = if folder == "python" { "flow-sdk" } else { folder };
+        writeln!(manifest, "{key} = {{path=\"../{folder}\", develop = true}}").unwrap();
         let shared = format!("[tool.poetry]\nname = \"{folder}\"\n");
         tree.put(format!("{folder}/pyproject.toml"), shared);
     }
@@ -116,6 +118,14 @@ fn dockerfile(name: &str, facts: &Facts) -> String {
     text + &format!(
         "RUN go build -o ./connector ./{name}/...\n\nFROM ${{BASE_IMAGE}}\n\
          COPY --from=builder /builder/connector ./{name}\nENTRYPOINT [\"/connector/{name}\"]\n"
+    )
+}
+
+/// A crate of its own, which needs nothing of the rest.
+fn crate_dockerfile(name: &str) -> String {
+    format!(
+        "FROM rust:1.90 AS builder\nWORKDIR /connector\nCOPY {name}/Cargo.* /connector/\n\
+         COPY {name}/src ./src\nRUN cargo build --release --locked\n"
     )
 }
 

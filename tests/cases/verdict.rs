@@ -90,9 +90,10 @@ impl Judgement {
     pub(crate) fn judge(&mut self, row: &Row, found: &Found) {
         let before = self.wrong.len();
         self.cases += 1;
-        self.expected += row.expected_connectors.len();
+        let expected = row.expected();
+        self.expected += expected.len();
         let (run, removed) = (names(found, false), names(found, true));
-        self.none("missed", row, row.expected_connectors.difference(&run));
+        self.none("missed", row, expected.difference(&run));
         self.none("removed, and not named", row, row.removed_connectors.difference(&removed));
         self.none("not removed", row, removed.difference(&row.removed_connectors));
         let added =
@@ -103,13 +104,11 @@ impl Judgement {
             !reasons.iter().any(|reason| matches!(reason.rule, Rule::Root | Rule::Owns))
         };
         self.none("not by its folder", row, row.expected_direct.iter().filter(direct));
-        let more: Vec<&String> = run.difference(&row.expected_connectors).collect();
+        let more: Vec<&String> = run.difference(&expected).collect();
         if more.is_empty() && self.wrong.len() == before {
             self.exact += 1;
         }
-        for name in more {
-            self.justify(row, name, &found[name].reasons);
-        }
+        self.justify(row, &more, found);
     }
 
     fn none<'n>(&mut self, what: &str, row: &Row, names: impl Iterator<Item = &'n String>) {
@@ -119,17 +118,21 @@ impl Judgement {
         }
     }
 
-    fn justify(&mut self, row: &Row, name: &str, reasons: &[Reason]) {
-        match CLASSES.iter().find(|class| (class.holds)(row, name, reasons)) {
-            Some(class) => {
+    fn justify(&mut self, row: &Row, more: &[&String], found: &Found) {
+        let mut unjustified = Vec::new();
+        for name in more {
+            let reasons = &found[*name].reasons;
+            if let Some(class) = CLASSES.iter().find(|class| (class.holds)(row, name, reasons)) {
                 let (rows, connectors) = self.over.entry(class.name).or_default();
                 rows.insert(row.id.clone());
                 *connectors += 1;
+            } else {
+                unjustified.push((name, reasons.first()));
             }
-            None => {
-                let first = reasons.first();
-                self.wrong.push(format!("{}: {name} is not expected: {first:?}", row.id));
-            }
+        }
+        if let Some(first) = unjustified.first() {
+            let count = unjustified.len();
+            self.wrong.push(format!("{}: {count} not expected, such as {first:?}", row.id));
         }
     }
 
