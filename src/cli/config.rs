@@ -37,11 +37,7 @@ pub enum ConfigCommand {
     },
 }
 
-pub async fn run(
-    args: &ConfigArgs,
-    global: &Global,
-    out: &mut impl Write,
-) -> Result<(), CliError> {
+pub async fn run(args: &ConfigArgs, global: &Global, out: &mut impl Write) -> Result<(), CliError> {
     match &args.command {
         ConfigCommand::Check { file } => {
             let looked = Looked::at(file.as_deref(), global).await?;
@@ -137,9 +133,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let done = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
     match done {
         Ok(_) => Ok(bytes),
-        Err(error) => {
-            Err(CliError::Usage(format!("`{}` can't be read: {error}", path.display())))
-        }
+        Err(error) => Err(CliError::Usage(format!("`{}` can't be read: {error}", path.display()))),
     }
 }
 
@@ -186,8 +180,10 @@ fn summary(looked: &Looked, resolved: &Resolved, out: &mut impl Write) -> Result
 fn found(rules: &RepoRules, draft: &Draft<'_>, out: &mut impl Write) -> Result<(), CliError> {
     let by_rule = draft.by_rule();
     let connectors: usize = by_rule.iter().sum();
-    writeln!(out, "{}", count(connectors, "connector"))?;
-    rule_lines(rules, Some(&by_rule), out)?;
+    if !rules.connectors.is_empty() {
+        writeln!(out, "{}", count(connectors, "connector"))?;
+        rule_lines(rules, Some(&by_rule), out)?;
+    }
     if !rules.components.is_empty() {
         let there: BTreeSet<&str> = draft.components().collect();
         writeln!(out, "{}", count(there.len(), "component"))?;

@@ -95,8 +95,7 @@ mod tests {
     use crate::config::repository::resolve;
     use crate::domain::rules::RepoRules;
 
-    const ALL: [Preset; 4] =
-        [Preset::Airbyte, Preset::Estuary, Preset::Tinybird, Preset::Airflow];
+    const ALL: [Preset; 4] = [Preset::Airbyte, Preset::Estuary, Preset::Tinybird, Preset::Airflow];
 
     fn resolved(text: &str) -> RepoRules {
         resolve(Some(("x.yml", text)), "here", &Paths::default())

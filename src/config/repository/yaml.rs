@@ -83,19 +83,43 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
 }
 
 fn broken(text: &str, error: &serde_saphyr::Error) -> Broken {
+    use serde_saphyr::Error;
     let place = error.location().map_or(Place::START, place);
-    // The parser's words, without the place that stands before them anyway.
-    let printed = error.to_string();
-    let first = printed.lines().next().unwrap_or_default();
-    let what = first.rsplit_once(" at line ").map_or(first, |(words, _)| words).to_owned();
-    let mend = "mend the YAML; an editor with YAML support shows where it breaks";
-    Broken { place: within(text, place), what, mend }
+    let kind = error.without_snippet();
+    let (what, mend) = if matches!(kind, Error::MultipleDocuments { .. }) {
+        (
+            "the file holds more than one document (`---`)".to_owned(),
+            "keep one; what stands behind `---` belongs into the same mapping",
+        )
+    } else if matches!(kind, Error::Budget { .. }) {
+        (
+            format!("more than {MAX_DEPTH} levels, or more than {MAX_NODES} values"),
+            "nothing of a repository file needs that: take it apart, or write patterns",
+        )
+    } else if matches!(kind, Error::UnknownAnchor { .. }) {
+        (
+            "this alias (`*name`) has no anchor (`&name`) before it".to_owned(),
+            "write the anchor first, or quote the text if it begins with a `*`",
+        )
+    } else if is_indented_by_tab(text, place) {
+        ("a tab indents this line".to_owned(), "indent with blanks: YAML takes no tabs there")
+    } else {
+        (words(error), "mend the YAML; an editor with YAML support shows where it breaks")
+    };
+    Broken { place, what, mend }
 }
 
-/// The parser may point behind the end of the text.
-fn within(text: &str, place: Place) -> Place {
-    let lines = u32::try_from(text.split('\n').count()).unwrap_or(u32::MAX);
-    if place.line > lines { Place { line: lines, column: 1 } } else { place }
+/// The parser's words, without the place that stands before them anyway.
+fn words(error: &serde_saphyr::Error) -> String {
+    let printed = error.to_string();
+    let first = printed.lines().next().unwrap_or_default();
+    first.rsplit_once(" at line ").map_or(first, |(words, _)| words).to_owned()
+}
+
+fn is_indented_by_tab(text: &str, place: Place) -> bool {
+    let line = text.lines().nth(place.line as usize - 1).unwrap_or_default();
+    let indent = line.split(|c: char| !c.is_whitespace()).next().unwrap_or_default();
+    indent.contains('\t')
 }
 
 fn place(location: Location) -> Place {

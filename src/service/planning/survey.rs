@@ -256,12 +256,8 @@ async fn rules_of(
     let Some(bytes) = tree.file(FILE).await? else {
         return Ok(repository::resolve(None, at, &tree.paths));
     };
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => repository::resolve(Some((FILE, &text)), at, &tree.paths),
-        Err(_) => {
-            Err(repository::Invalid::whole(FILE, "the file is not UTF-8", "save it as UTF-8"))
-        }
-    })
+    let text = repository::decode(FILE, bytes);
+    Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
 }
 
 /// Attribute files that were parsed already: both sides and both sets of rules share most of them.

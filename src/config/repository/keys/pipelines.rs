@@ -58,8 +58,7 @@ pub(in super::super) static STEP: Shape = Shape {
         )
         .required()
         .examples(&["\"python -m pytest\"", "[\"ruff check\", \"ruff format --check\"]"]),
-        Key::new("needs", Takes::Texts, "Steps that must succeed first.")
-            .default("[]"),
+        Key::new("needs", Takes::Texts, "Steps that must succeed first.").default("[]"),
         Key::new("always", Takes::Flag, "Runs once its needs are settled, however they ended.")
             .default("false"),
         Key::new(
@@ -75,7 +74,8 @@ pub(in super::super) static STEP: Shape = Shape {
         Key::new("retries", Takes::Count(10), "Further tries of a failed step.").default("0"),
         Key::new("network", Takes::Word(NETWORKS), "What it can reach.").default("\"bridge\""),
         Key::new("resources", Takes::One(&RESOURCES), "What it gets; without it, the worker's."),
-        Key::new("inputs", Takes::Patterns, "Further files that the step needs.").default("[]")
+        Key::new("inputs", Takes::Patterns, "Further files that the step needs.")
+            .default("[]")
             .examples(&["[\"tools/**\"]"]),
         Key::new("artifacts", Takes::Patterns, "What is kept, under `$CHECKVALVE_OUT`.")
             .default("[]")
@@ -121,10 +121,8 @@ pub(in super::super) static REPORTS: Shape = Shape {
     what: "`reports`",
     id: "reports",
     about: "Files that a step leaves and that are read for the check.",
-    keys: &[
-        Key::new("junit", Takes::Pattern, "JUnit XML, under `$CHECKVALVE_OUT`.")
-            .examples(&["\"junit.xml\""]),
-    ],
+    keys: &[Key::new("junit", Takes::Pattern, "JUnit XML, under `$CHECKVALVE_OUT`.")
+        .examples(&["\"junit.xml\""])],
     not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
 };
 

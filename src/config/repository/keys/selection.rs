@@ -121,9 +121,7 @@ pub(in super::super) static CONNECTOR: Shape = Shape {
             "Facts about the connector: dotted paths in one YAML, JSON or TOML file of its root. \
              `data.tags[language]` takes `python` from a list that has `language:python`.",
         )
-        .examples(&[
-            "{\"file\": \"metadata.yaml\", \"language\": \"data.tags[language]\"}",
-        ]),
+        .examples(&["{\"file\": \"metadata.yaml\", \"language\": \"data.tags[language]\"}"]),
         Key::new(
             "depends",
             Takes::Derivations,
