@@ -148,8 +148,13 @@ impl File<'_> {
                 let package = |folder| Node::Package { set: self.set, folder, tests: false };
                 folders.map(package).collect()
             }
-            // Embedded files.
-            Written::Path(path) => self.at(tree, path).map(Node::Place).into_iter().collect(),
+            // Embedded files are the package's own, unless they are packages themselves.
+            Written::Path(path) => {
+                let path = self.at(tree, path);
+                let go =
+                    |path: &String| tree.beneath(path).iter().any(|file| file.ends_with(".go"));
+                path.filter(go).map(Node::Place).into_iter().collect()
+            }
             Written::Module(_) => {
                 let sums = join(self.folder(), "go.sum");
                 let files = [self.path.to_owned(), sums].into_iter();
