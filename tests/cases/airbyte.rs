@@ -158,13 +158,44 @@ fn sides(row: &Row, head: &Folders, documents: &mut Documents) -> (Catalog, Cata
     (catalog(&base, documents), catalog(head, documents))
 }
 
+/// What the given cases have nothing of, or not by itself.
+fn made() -> (Folders, Row) {
+    let page = |name: &str| Some(format!("docs/integrations/sources/{name}.md"));
+    let community = || Some("community".to_owned());
+    let head = Folders::from([
+        ("source-left".to_owned(), (community(), page("left"))),
+        ("source-got".to_owned(), (community(), page("got"))),
+        ("source-got-strict-encrypt".to_owned(), (community(), page("got"))),
+        ("source-old".to_owned(), (Some("archived".to_owned()), page("old"))),
+        ("third-party/acme/source-theirs".to_owned(), (None, None)),
+        ("source-lef".to_owned(), (None, None)),
+    ]);
+    let row = serde_json::json!({
+        "commit": "made", "parent": "made before",
+        "files": [
+            {"status": "R", "path": format!("{FOLDER}/source-got/src/schema.json"),
+             "old_path": format!("{FOLDER}/source-left/src/schema.json")},
+            {"status": "M", "path": format!("{FOLDER}/source-old/main.py")},
+            {"status": "M", "path": "docs/integrations/sources/old.md"},
+            {"status": "M", "path": format!("{FOLDER}/source-scaffold-x/main.py")},
+            {"status": "M", "path": format!("{FOLDER}/third-party/acme/source-theirs/a.py")},
+            {"status": "M", "path": format!("{FOLDER}/third-party/acme/README.md")},
+            {"status": "M", "path": "docs/integrations/sources/left-migrations.md"},
+        ],
+        "expected_connectors": ["source-got", "source-got-strict-encrypt", "source-theirs"],
+    });
+    (head, serde_json::from_value(row).unwrap())
+}
+
 #[test]
 fn no_connector_of_airbyte_is_missed_and_each_one_more_is_justified() {
     let Some(folder) = folder() else { return };
     let inventories = inventories(&folder);
+    let cases = lines::<Row>(&folder.join("airbyte.jsonl.gz"));
+    let cases = cases.into_iter().map(|row| (inventories[&row.commit].clone(), row));
     let (mut judgement, mut documents) = (Judgement::default(), Documents::new());
-    for row in lines::<Row>(&folder.join("airbyte.jsonl.gz")) {
-        let head = &inventories[&row.commit];
+    for (head, row) in cases.chain([made()]) {
+        let head = &head;
         let there = names_of(head);
         let (base, head) = sides(&row, head, &mut documents);
         // The stated rule: new sides of renames, the head's inventory.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rows::{Row, State, folder, lines};
+use super::rows::{Row, State, folder, layouts};
 use super::synthetic::{airflow, estuary, tinybird, with_files};
 use super::tree::{Tree, affected};
 use super::verdict::{CLASSES, Found, Judgement, of_impacts};
@@ -26,12 +26,9 @@ fn found(row: &Row, states: &BTreeMap<String, State>) -> Found {
 #[test]
 fn no_connector_of_three_layouts_is_missed_and_each_one_more_is_justified() {
     let Some(folder) = folder() else { return };
-    let states: BTreeMap<String, State> = lines(&folder.join("layout-states.jsonl.gz"))
-        .into_iter()
-        .map(|state: State| (state.state.clone(), state))
-        .collect();
+    let (rows, states) = layouts(&folder);
     let mut judgements: BTreeMap<String, Judgement> = BTreeMap::new();
-    for row in lines::<Row>(&folder.join("layouts.jsonl.gz")) {
+    for row in rows {
         let found = found(&row, &states);
         judgements.entry(row.repo.clone()).or_default().judge(&row, &found);
     }

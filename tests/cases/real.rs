@@ -9,7 +9,7 @@ use checkvalve::ambient;
 use serde::Deserialize;
 
 use super::airbyte;
-use super::rows::{Row, folder, lines};
+use super::rows::{Row, folder, layouts, lines};
 use super::verdict::{Answer, Found, Judgement, by_name};
 
 /// The clones in the folder that `CHECKVALVE_REAL` names: its folders, or `repo` in these.
@@ -82,7 +82,7 @@ fn with_clones(rows: Vec<Row>) -> Vec<(Row, PathBuf)> {
 fn the_program_says_the_same_of_real_commits() {
     let Some(folder) = folder() else { return };
     let mut judgements: BTreeMap<String, Judgement> = BTreeMap::new();
-    for (row, clone) in with_clones(lines(&folder.join("layouts.jsonl.gz"))) {
+    for (row, clone) in with_clones(layouts(&folder).0) {
         judgements.entry(row.repo.clone()).or_default().judge(&row, &affected(&clone, &row));
     }
     for (repository, judgement) in &judgements {

@@ -98,13 +98,46 @@ pub(crate) struct Row {
     /// Files of which the change touches the version alone.
     #[serde(default)]
     pub(crate) version_bump_only: BTreeSet<String>,
+    #[serde(skip)]
+    shared: Shared,
+}
+
+/// What the connectors of either side of a change have in common.
+#[derive(Debug, Clone, Default)]
+struct Shared {
+    packages: BTreeSet<String>,
+    needed: BTreeSet<String>,
 }
 
 impl Row {
-    /// The common part is a component beside the connectors, called `core`.
+    /// What is to be run. The common part is a component beside the connectors, called `core`.
     pub(crate) fn expected(&self) -> BTreeSet<String> {
         let core = self.core_tests_impacted.then(|| "core".to_owned());
         self.expected_connectors.iter().cloned().chain(core).collect()
+    }
+
+    /// Adds what is known of its two trees.
+    fn with(mut self, states: &BTreeMap<String, State>) -> Self {
+        for state in [&self.base_state, &self.state].into_iter().filter_map(|id| states.get(id)) {
+            self.shared.packages.extend(state.go_packages.iter().cloned());
+            for facts in state.connectors.values() {
+                self.shared.needed.extend(facts.deps.iter().cloned());
+            }
+        }
+        self
+    }
+
+    /// Is some connector built from this path, as the case has it? A file belongs to the package
+    /// that is nearest above it.
+    pub(crate) fn needed(&self, path: &str) -> bool {
+        let Shared { packages, needed } = &self.shared;
+        let inside = |folder: &str| path.strip_prefix(folder).is_some_and(|p| p.starts_with('/'));
+        let package = packages.iter().filter(|package| inside(package)).max_by_key(|p| p.len());
+        package.is_some_and(|package| needed.contains(package))
+            || needed
+                .iter()
+                .filter(|folder| !packages.contains(*folder))
+                .any(|folder| inside(folder.strip_suffix("/**").unwrap_or(folder)))
     }
 
     pub(crate) fn changed(&self) -> Vec<ChangedFile> {
@@ -126,4 +159,14 @@ pub(crate) struct Facts {
     /// Folders of packages; with `/**`, folders that are copied as a whole.
     pub(crate) deps: BTreeSet<String>,
     pub(crate) variants: Vec<String>,
+}
+
+/// The rows of the three layouts that are not Airbyte's, and the trees that they speak of.
+pub(crate) fn layouts(folder: &Path) -> (Vec<Row>, BTreeMap<String, State>) {
+    let states: BTreeMap<String, State> = lines(&folder.join("layout-states.jsonl.gz"))
+        .into_iter()
+        .map(|state: State| (state.state.clone(), state))
+        .collect();
+    let rows = lines::<Row>(&folder.join("layouts.jsonl.gz")).into_iter();
+    (rows.map(|row| row.with(&states)).collect(), states)
 }

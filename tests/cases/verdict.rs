@@ -66,14 +66,20 @@ pub(crate) const CLASSES: &[Class] = &[
         },
     },
     Class {
-        name: "unclaimed",
+        name: "a variant's tests",
+        holds: |row, _, reasons| row.why.contains("via VARIANTS") && unclaimed(reasons),
+    },
+    Class {
+        name: "unclaimed path",
         holds: |row, _, reasons| {
-            let told =
-                row.why.contains("-> none (their classifier falls back to the go_rust lane)");
-            told && reasons.iter().all(|reason| reason.rule == Rule::Unclaimed)
+            unclaimed(reasons) && !reasons.iter().any(|reason| row.needed(&reason.path))
         },
     },
 ];
+
+fn unclaimed(reasons: &[Reason]) -> bool {
+    reasons.iter().all(|reason| reason.rule == Rule::Unclaimed)
+}
 
 /// The answers to many rows.
 #[derive(Debug, Default)]
