@@ -7,6 +7,8 @@
 mod bad;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/config.rs"]
+mod config;
 #[path = "support/mounts.rs"]
 mod mounts;
 #[path = "cli/select.rs"]

@@ -2,12 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
+#[path = "repository_file/depends.rs"]
+mod depends;
+#[path = "repository_file/layouts.rs"]
+mod layouts;
+#[path = "repository_file/mutations.rs"]
+mod mutations;
+#[path = "repository_file/property.rs"]
+mod property;
+#[path = "repository_file/schema.rs"]
+mod schema;
+#[path = "repository_file/yaml.rs"]
+mod yaml;
+
 use std::time::{Duration, Instant};
 
 use checkvalve::config::repository::{FILE, Invalid, resolve};
 use checkvalve::domain::catalog::Paths;
 use checkvalve::domain::pipeline::Network;
-use checkvalve::domain::rules::{Preset, Reaches, RepoRules, Unclaimed};
+use checkvalve::domain::rules::{Derivation, Preset, Reaches, RepoRules, Unclaimed};
 use proptest::prelude::*;
 
 fn read(text: &str) -> Result<RepoRules, Invalid> {
@@ -39,6 +52,7 @@ connectors:
     root: "{name}"
     owns: ["tests/connectors/*/{name}/**", "docs/integrations/{name}.md"]
     exclude: [source-retired]
+    depends: [pyproject-path, python-imports: [src/, .]]
     attributes: { file: metadata.yaml, language: "data.tags[language]", version: data.dockerImageTag }
 components:
   - { name: dashboard, kind: web, include: ["dashboard/**"], exclude: ["dashboard/docs/**"] }
@@ -70,6 +84,10 @@ policy: { approve: write, detail: step }
     assert_eq!(rules.origin, ".github/checkvalve.yml at 1a2b3c");
     assert_eq!((rules.ignore.len(), rules.connectors.len(), rules.components.len()), (2, 1, 1));
     assert_eq!(rules.impact[2].reaches, Reaches::All);
+    assert_eq!(rules.components[0].kind.as_deref(), Some("web"));
+    let roots = vec!["src".to_owned(), ".".to_owned()];
+    let derivations = [Derivation::PyprojectPath, Derivation::PythonImports { roots }];
+    assert_eq!(rules.connectors[0].depends, derivations);
     let steps = &rules.pipelines[0].steps;
     assert_eq!(steps[0].run, ["pip install -e .", "pip check"]);
     assert_eq!((steps[0].timeout(), steps[0].retries), (Duration::from_secs(90), 2));
@@ -127,7 +145,7 @@ fn bad_files_are_refused_with_a_mend() {
         ("version: 1".to_owned(), "the file says nothing of connectors"),
         ("preset: none".to_owned(), "the file says nothing of connectors"),
         ("preset: airbite".to_owned(), "did you mean `airbyte`?"),
-        ("preset: estuary".to_owned(), "not there yet"),
+        ("preset: snowflake".to_owned(), "airbyte, estuary, tinybird, airflow, none"),
         (
             "secrets: { config: { from: gsm } }".to_owned(),
             "`secrets` of the file is not possible yet",
@@ -150,7 +168,7 @@ fn bad_files_are_refused_with_a_mend() {
             "connectors: [{ match: \"{name}/x\", root: \"{name}/*\" }]".to_owned(),
             "one folder or file",
         ),
-        ("connectors: [{ match: \"{name}/x\", depends: [gradle] }]".to_owned(), "not possible yet"),
+        ("connectors: [{ match: \"{name}/x\", conventions: airbite }]".to_owned(), "`airbyte`?"),
         (
             "connectors: [{ match: \"{name}/*.x\", attributes: { language: a } }]".to_owned(),
             "add `file:",
@@ -290,27 +308,6 @@ fn anchors_and_merge_keys_work() {
     let steps = &rules.pipelines[0].steps;
     assert_eq!((steps[1].id.as_str(), steps[1].image.as_str()), ("b", "x"));
     assert_eq!(steps[1].timeout(), Duration::from_mins(5));
-}
-
-#[test]
-fn layouts_are_recognised_and_unknown_ones_said() {
-    let airbyte =
-        Paths::new(vec!["airbyte-integrations/connectors/source-a/metadata.yaml".to_owned()]);
-    assert_eq!(resolve(None, "here", &airbyte).unwrap().preset, Preset::Airbyte);
-    let unknown = resolve(None, "here", &Paths::new(vec!["README.md".to_owned()])).unwrap_err();
-    assert!(unknown.to_string().contains("there is no `.github/checkvalve.yml`"));
-    let misspelt = Paths::new(vec![".github/checkvalve.yaml".to_owned()]);
-    let misspelt = resolve(None, "here", &misspelt).unwrap_err().to_string();
-    assert!(misspelt.contains("rename it to `.github/checkvalve.yml`"), "{misspelt}");
-    // A file that only adds pipelines keeps the layout; its lists come first.
-    let text = "pipelines:\n  - steps: [{ id: a, image: x, run: y }]\nunclaimed: all\n";
-    let rules = resolve(Some((FILE, text)), "here", &airbyte).unwrap();
-    assert_eq!((rules.preset, rules.unclaimed), (Preset::Airbyte, Unclaimed::All));
-    assert_eq!(rules.origin, ".github/checkvalve.yml here (preset airbyte)");
-    let text = "preset: airbyte\nconnectors: [{ match: \"x/{name}/y\" }]\n";
-    let rules = resolve(Some((FILE, text)), "here", &airbyte).unwrap();
-    assert_eq!(rules.connectors[0].marker.as_str(), "x/{name}/y");
-    assert_eq!(rules.connectors.len(), 2);
 }
 
 #[test]

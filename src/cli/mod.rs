@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand.
 
 pub mod affected;
+pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod list;
 pub mod plan;
+pub mod schema;
 pub mod select;
 pub mod serve;
 pub mod signals;
@@ -72,6 +74,10 @@ enum Command {
     Affected(affected::AffectedArgs),
     /// What would run, in which order, and why
     Plan(plan::PlanArgs),
+    /// The repository file: check it, show what it means, print its JSON Schema
+    Config(config::ConfigArgs),
+    /// The JSON Schema of an answer or file
+    Schema(schema::SchemaArgs),
     /// Bring the database up to date
     Migrate,
 }
@@ -146,6 +152,8 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         Command::Plan(args) => {
             passed(plan::run(&args, &global, graph::plan_svg, &mut io::stdout()).await)
         }
+        Command::Config(args) => passed(config::run(&args, &global, &mut io::stdout()).await),
+        Command::Schema(args) => passed(schema::run(&args, &mut io::stdout())),
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
             state_dir::StateDir::open(&state)?;

@@ -3,139 +3,132 @@
 //! All errors of a file are found at once. A key that this version can't obey is refused, or, where
 //! it asks for nothing that would change a result, accepted with a remark; never ignored silently.
 
+mod depends;
+mod keys;
 mod pipelines;
 mod presets;
 mod problems;
 mod reader;
+mod resolved;
+mod schema;
 mod sections;
+mod text;
 mod yaml;
 
 use std::collections::BTreeSet;
 
+use self::keys::{FILE as FILE_SHAPE, POLICY, PRESETS};
 use self::problems::Problems;
 pub use self::problems::{Invalid, Place, Wrong};
-use self::reader::{Fields, Shape};
+use self::reader::Fields;
+pub use self::resolved::{Resolved, resolved};
+pub use self::schema::schema;
 use self::sections::Kinds;
+pub use self::text::decode;
 use self::yaml::{Node, Value};
 use crate::domain::catalog::Paths;
 use crate::domain::rules::{Preset, RepoRules, Unclaimed, closest};
 
 /// Where a repository says what its connectors are.
 pub const FILE: &str = ".github/checkvalve.yml";
+const SAYS_NOTHING: &str = "the file says nothing of connectors";
 /// The other spelling, which would be overlooked.
 const MISSPELT: &str = ".github/checkvalve.yaml";
-
-const FILE_SHAPE: Shape = Shape {
-    what: "the file",
-    known: &[
-        "version",
-        "preset",
-        "ignore",
-        "connectors",
-        "components",
-        "impact",
-        "unclaimed",
-        "pipelines",
-        "policy",
-    ],
-    not_yet: &[
-        ("secrets", "secrets are not there yet: remove it, and the steps that need one"),
-        ("schedules", "schedules are not there yet: remove it; pipelines run for pull requests"),
-        ("depends", "`depends` belongs to a connector rule, and is not built yet: use `impact:`"),
-    ],
-};
-const POLICY: Shape = Shape {
-    what: "`policy`",
-    known: &["approve", "detail"],
-    not_yet: &[("bots", "bots are not told apart yet: remove it")],
-};
 
 /// The repository's rules at one tree: its file's, its preset's, or both.
 ///
 /// `file` is the text of [`FILE`] (or of the file that stands in for it) and the name under which
 /// errors speak of it; `at` says in words which tree this is.
 pub fn resolve(file: Option<(&str, &str)>, at: &str, paths: &Paths) -> Result<RepoRules, Invalid> {
-    match file {
-        Some((name, text)) => from_file(name, text, at, paths),
-        None if paths.has_file(MISSPELT) => {
-            let mend = format!("rename it to `{FILE}`");
-            Err(Invalid::whole(MISSPELT, format!("`{MISSPELT}` is not read"), mend))
-        }
-        None => match presets::recognise(paths) {
-            Preset::None => Err(Invalid::whole(
-                FILE,
-                format!("there is no `{FILE}`, and the layout is not a known one"),
-                "add the file; docs/repository-file.md shows one".to_owned(),
-            )),
-            preset @ (Preset::Airbyte | Preset::Estuary | Preset::Tinybird | Preset::Airflow) => {
-                let mut rules = RepoRules::empty(format!("preset {preset}, recognised {at}"));
-                presets::apply(preset, &mut rules);
-                Ok(rules)
-            }
-        },
-    }
+    resolved(file, at, Some(paths)).map(|resolved| resolved.rules)
 }
 
-fn from_file(name: &str, text: &str, at: &str, paths: &Paths) -> Result<RepoRules, Invalid> {
+/// One file as it stands, before anything is added to it.
+struct Read<'t> {
+    document: Node,
+    /// Without what the file does not say itself.
+    rules: RepoRules,
+    unclaimed: Option<Unclaimed>,
+    preset: Option<Preset>,
+    /// Has it the key, whatever stands there?
+    names_preset: bool,
+    /// Has it `connectors` or `components`?
+    says_connectors: bool,
+    /// Kinds that it uses, which a rule of the file or of its preset must make.
+    kinds: Kinds,
+    problems: Problems<'t>,
+}
+
+/// Reads one file; what is wrong with it, but for its YAML, is among its problems.
+fn read<'t>(name: &str, text: &'t str) -> Result<Read<'t>, Invalid> {
     let mut problems = Problems::new(name, text);
     let document = match yaml::parse(text) {
         Ok(document) => document,
-        Err((place, what)) => {
-            let mend = "mend the YAML; an editor with YAML support shows where it breaks";
-            problems.add(place, what, mend);
-            return problems.finish().map(|_| RepoRules::empty(String::new()));
+        Err(broken) => {
+            problems.add(broken.place, broken.what, broken.mend);
+            return Err(problems.invalid());
         }
     };
-    let mut rules = RepoRules::empty(format!("{name} {at}"));
-    if let Some(fields) = problems.fields(&document, &FILE_SHAPE) {
-        problems.sections(&fields, &mut rules, paths);
-    }
-    rules.notes = problems.finish()?;
-    Ok(rules)
+    let mut read = Read {
+        document,
+        rules: RepoRules::empty(String::new()),
+        unclaimed: None,
+        preset: None,
+        names_preset: false,
+        says_connectors: false,
+        kinds: Kinds::new(),
+        problems,
+    };
+    read.sections();
+    Ok(read)
 }
 
-impl Problems<'_> {
-    fn sections(&mut self, fields: &Fields<'_>, rules: &mut RepoRules, paths: &Paths) {
-        if let Some(node) = fields.get("version")
-            && !matches!(&node.value, Value::Number(text) if text == "1")
-        {
-            self.add(
-                node.place,
-                "this version reads files of `version: 1` only",
-                "write `version: 1`",
-            );
+impl Read<'_> {
+    fn sections(&mut self) {
+        let (rules, kinds, problems) = (&mut self.rules, &mut self.kinds, &mut self.problems);
+        let Some(fields) = problems.fields(&self.document, &FILE_SHAPE) else {
+            self.says_connectors = true;
+            return;
+        };
+        problems.version(&fields);
+        problems.ignore(&fields, rules);
+        for item in problems.items(&fields, "connectors") {
+            rules.connectors.extend(problems.connector_rule(item));
         }
-        let mut kinds = Kinds::new();
-        self.ignore(fields, rules);
-        for item in self.items(fields, "connectors") {
-            rules.connectors.extend(self.connector_rule(item));
+        for item in problems.items(&fields, "components") {
+            rules.components.extend(problems.component(item));
         }
-        for item in self.items(fields, "components") {
-            rules.components.extend(self.component(item));
+        problems.distinct_components(&fields, rules);
+        for item in problems.items(&fields, "impact") {
+            rules.impact.extend(problems.impact_rule(item, kinds));
         }
-        self.distinct_components(fields, rules);
-        for item in self.items(fields, "impact") {
-            rules.impact.extend(self.impact_rule(item, &mut kinds));
-        }
-        for item in self.items(fields, "pipelines") {
-            rules.pipelines.extend(self.pipeline(item, &mut kinds));
+        for item in problems.items(&fields, "pipelines") {
+            rules.pipelines.extend(problems.pipeline(item, kinds));
         }
         if let Some(node) = fields.get("policy") {
-            self.policy(node);
+            problems.policy(node);
         }
-        let preset = self.preset(fields, rules, paths);
-        presets::apply(preset, rules);
-        if preset != Preset::None {
-            rules.origin = format!("{} (preset {preset})", rules.origin);
+        self.says_connectors = ["connectors", "components"].iter().any(|key| fields.has(key));
+        self.names_preset = fields.has("preset");
+        self.preset = fields.get("preset").and_then(|node| problems.preset(node));
+        if self.preset == Some(Preset::None) && !self.says_connectors {
+            problems.add(fields.place, SAYS_NOTHING, "add `connectors:` or `components:`");
         }
         let words =
             [("all", Unclaimed::All), ("none", Unclaimed::None), ("error", Unclaimed::Error)];
-        if let Some(unclaimed) =
-            fields.get("unclaimed").and_then(|node| self.word(node, "`unclaimed`", &words))
+        let unclaimed = fields.get("unclaimed");
+        self.unclaimed = unclaimed.and_then(|node| problems.word(node, "`unclaimed`", &words));
+    }
+}
+
+impl Problems<'_> {
+    fn version(&mut self, fields: &Fields<'_>) {
+        if let Some(node) = fields.get("version")
+            && !matches!(&node.value, Value::Number(text) if text == "1")
         {
-            rules.unclaimed = unclaimed;
+            let what = "this version reads files of `version: 1` only";
+            self.add(node.place, what, "write `version: 1`");
         }
-        self.known_kinds(&kinds, rules);
     }
 
     fn items<'n>(&mut self, fields: &Fields<'n>, key: &str) -> &'n [Node] {
@@ -164,46 +157,19 @@ impl Problems<'_> {
         }
     }
 
-    /// The file's preset; without one, a file that says nothing of connectors adds to the layout
-    /// that is recognised.
-    fn preset(&mut self, fields: &Fields<'_>, rules: &RepoRules, paths: &Paths) -> Preset {
-        let Some(node) = fields.get("preset") else {
-            if fields.get("connectors").is_some() || fields.get("components").is_some() {
-                return Preset::None;
-            }
-            let preset = presets::recognise(paths);
-            if preset == Preset::None {
-                let mend = "add `connectors:`, `components:` or a `preset:`";
-                self.add(fields.place, "the file says nothing of connectors", mend);
-            }
-            return preset;
-        };
-        let Some(text) = self.text(node, "`preset`") else { return Preset::None };
-        match text.as_str() {
-            "airbyte" => Preset::Airbyte,
-            "none" => {
-                if rules.connectors.is_empty() && rules.components.is_empty() {
-                    let mend = "add `connectors:` or `components:`";
-                    self.add(fields.place, "the file says nothing of connectors", mend);
-                }
-                Preset::None
-            }
-            "estuary" | "tinybird" | "airflow" => {
-                let mend = "the presets are `airbyte` and `none` so far: write the layout under \
-                            `connectors:`";
-                self.add(node.place, format!("the preset `{text}` is not there yet"), mend);
-                Preset::None
-            }
-            other => {
-                let known = ["airbyte", "estuary", "tinybird", "airflow", "none"];
-                let mend = closest(other, known).map_or_else(
-                    || "the presets are `airbyte` and `none` so far".to_owned(),
-                    |known| format!("did you mean `{known}`?"),
-                );
-                self.add(node.place, format!("there is no preset `{other}`"), mend);
-                Preset::None
-            }
+    fn preset(&mut self, node: &Node) -> Option<Preset> {
+        let text = self.text(node, "`preset`")?;
+        let all =
+            [Preset::Airbyte, Preset::Estuary, Preset::Tinybird, Preset::Airflow, Preset::None];
+        if let Some(preset) = all.into_iter().find(|preset| preset.as_str() == text) {
+            return Some(preset);
         }
+        let mend = closest(&text, PRESETS.iter().copied()).map_or_else(
+            || format!("the presets are: {}", PRESETS.join(", ")),
+            |known| format!("did you mean `{known}`?"),
+        );
+        self.add(node.place, format!("there is no preset `{text}`"), mend);
+        None
     }
 
     fn policy(&mut self, node: &Node) {
@@ -221,26 +187,6 @@ impl Problems<'_> {
                 let mend = "write `step`: one check run a step is what there is so far";
                 self.add(node.place, "`detail` can only be `step` yet", mend);
             }
-        }
-    }
-
-    /// A selector of a kind that no connector can have would select nothing, silently.
-    fn known_kinds(&mut self, kinds: &Kinds, rules: &RepoRules) {
-        let known: BTreeSet<&str> = rules
-            .connectors
-            .iter()
-            .filter_map(|rule| rule.kind.as_deref())
-            .chain(rules.components.iter().filter_map(|component| component.kind.as_deref()))
-            .collect();
-        for (place, kind) in kinds {
-            if known.contains(kind.as_str()) {
-                continue;
-            }
-            let mend = closest(kind, known.iter().copied()).map_or_else(
-                || "give a connector rule or component this `kind`".to_owned(),
-                |known| format!("did you mean `{known}`?"),
-            );
-            self.add(*place, format!("no connector rule makes the kind `{kind}`"), mend);
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Connector {
     pub owns: Vec<Pattern>,
     #[serde(skip)]
     pub attribute_file: Option<String>,
+    /// The number of the connector rule that found it; components have none.
+    #[serde(skip)]
+    pub rule: Option<usize>,
     /// Kept for the record only: never selected by a change.
     pub archived: bool,
     /// Another form of the same connector, tested whenever this one is.

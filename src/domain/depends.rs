@@ -4,18 +4,37 @@
 //! Two halves, both pure. [`references`] reads one file; its answer depends on the content alone,
 //! so that it can be kept by the content's id. [`Explorer`] follows references through a tree: it
 //! says which files it wants to see next, is shown them, and ends with [`Dependencies`].
+//!
+//! The readers are scanners and no compilers: where a text is computed they skip it, and where it
+//! is ambiguous they name more rather than less.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+mod dockerfile;
+mod explorer;
+mod found;
+mod go;
+mod gradle;
+mod graph;
+mod image;
+mod pyproject;
+mod python;
+mod python_text;
+mod requirement;
+mod requirements;
+mod setup_py;
+mod tree;
+
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, Paths};
-use super::names::ConnectorName;
-use super::rules::RepoRules;
+pub use self::explorer::Explorer;
+pub use self::found::{Claimed, Dependencies, Dependency, Edge, Extent};
 
 /// Raised whenever [`references`] answers differently for any content: kept answers are then void.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// A file that mentions more than this many things is taken to be built from anything.
+const MAX_REFERENCES: usize = 20_000;
 
 /// What kind of file says it: how its text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,87 +60,105 @@ pub struct Reference {
 }
 
 /// What a mention names, before anyone knows whether the tree has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Written {
-    /// A path from the file's own folder.
+    /// A path from the file's own folder; from the repository's root if it begins with `/`.
     Path(String),
+    /// The path of a file of the same kind, which is read as a part of this one.
+    Included(String),
+    /// What a Dockerfile copies out of its build's context; `*`, `?` and `[…]` are wildcards.
+    Copied(String),
+    /// An image, without its tag and digest.
+    Image(String),
+    /// A Gradle project: `:a:b`.
+    Project(String),
+    /// Where Gradle's settings put a project: a path from their own folder.
+    ProjectFolder { project: String, folder: String },
+    /// The name of the Go module that a `go.mod` makes.
+    Module(String),
+    /// A Go module that a `go.mod` takes from a folder: a path from its own.
+    Replaced { module: String, folder: String },
+    /// A Go package, by its import path.
+    Package(String),
+    /// A Python module: how many dots stand in front, and its name.
+    PythonModule { dots: u32, name: String },
+    /// More than is told one by one: anything in the tree.
+    Anything,
 }
 
-/// The mentions in one file, in its order. A text that can't be read mentions nothing.
-pub fn references(_manifest: Manifest, _text: &[u8]) -> Vec<Reference> {
-    Vec::new()
-}
-
-/// The file and line that made an edge.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Edge {
-    pub file: String,
-    pub line: u32,
-}
-
-impl fmt::Display for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+/// The mentions in one file, in its order, each thing once. A text that can't be read mentions
+/// nothing.
+pub fn references(manifest: Manifest, text: &[u8]) -> Vec<Reference> {
+    let text = String::from_utf8_lossy(text);
+    let mut found = Mentions::default();
+    match manifest {
+        Manifest::Pyproject => pyproject::read(&text, &mut found),
+        Manifest::Requirements => requirements::read(&text, &mut found),
+        Manifest::SetupPy => setup_py::read(&text, &mut found),
+        Manifest::Gradle => gradle::build(&text, &mut found),
+        Manifest::GradleSettings => gradle::settings(&text, &mut found),
+        Manifest::Dockerfile => dockerfile::read(&text, &mut found),
+        Manifest::Go => go::source(&text, &mut found),
+        Manifest::GoMod => go::module(&text, &mut found),
+        Manifest::Python => python::read(&text, &mut found),
     }
+    found.references
 }
 
-/// How much of the tree a target stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Extent {
-    /// This file; or this folder with all that lies beneath.
-    Whole,
-    /// The files that lie directly in this folder: a package of a language that has such.
-    Direct,
-}
-
-/// A place that a connector is built from, and the shortest chain that says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dependency {
-    pub path: String,
-    pub extent: Extent,
-    /// From the connector's own file to the one that names the place.
-    pub chain: Vec<Edge>,
-}
-
-/// What the connectors of one tree are built from, with an index from paths to connectors.
+/// Mentions gathered so far.
 #[derive(Debug, Default)]
-pub struct Dependencies {
-    of: BTreeMap<ConnectorName, Vec<Dependency>>,
+struct Mentions {
+    references: Vec<Reference>,
+    seen: HashSet<Written>,
 }
 
-impl Dependencies {
-    /// Sorted by path.
-    pub fn of(&self, connector: &ConnectorName) -> &[Dependency] {
-        self.of.get(connector).map(Vec::as_slice).unwrap_or_default()
+impl Mentions {
+    /// Adds a mention; of the same thing, the first counts.
+    fn add(&mut self, line: u32, to: Written) {
+        if self.references.len() > MAX_REFERENCES || !self.seen.insert(to.clone()) {
+            return;
+        }
+        let to = if self.references.len() == MAX_REFERENCES { Written::Anything } else { to };
+        self.references.push(Reference { line, to });
     }
 
-    /// The connectors that are built from the path, each with its shortest chain.
-    pub fn claims(&self, _path: &str) -> Vec<(&ConnectorName, &[Edge])> {
-        Vec::new()
+    fn path(&mut self, line: u32, path: &str) {
+        if !path.is_empty() {
+            self.add(line, Written::Path(path.to_owned()));
+        }
     }
 }
 
-/// Follows references through one tree.
+/// The line of a byte in a text, for offsets that only grow.
 #[derive(Debug)]
-pub struct Explorer<'t> {
-    _tree: (&'t RepoRules, &'t Catalog, &'t Paths),
+struct Lines<'t> {
+    text: &'t str,
+    at: usize,
+    line: u32,
 }
 
-impl<'t> Explorer<'t> {
-    pub fn new(rules: &'t RepoRules, catalog: &'t Catalog, paths: &'t Paths) -> Self {
-        Self { _tree: (rules, catalog, paths) }
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        Self { text, at: 0, line: 1 }
     }
 
-    /// The files that it wants to see next, each once; empty when there is nothing left to follow.
-    pub fn wanted(&mut self) -> BTreeSet<(Manifest, String)> {
-        BTreeSet::new()
-    }
-
-    /// Shows it one file that it wanted.
-    pub fn learn(&mut self, _manifest: Manifest, _path: &str, _references: &[Reference]) {}
-
-    pub fn finish(self) -> Dependencies {
-        Dependencies::default()
+    fn line(&mut self, offset: usize) -> u32 {
+        if offset < self.at {
+            (self.at, self.line) = (0, 1);
+        }
+        let bytes = self.text.as_bytes().get(self.at..offset).unwrap_or_default();
+        let breaks = bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.line = self.line.saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX));
+        self.at = offset.min(self.text.len());
+        self.line
     }
 }
+
+/// The numbered lines of a text.
+fn numbered(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    (1..).zip(text.lines())
+}
+
+#[cfg(test)]
+mod tests;

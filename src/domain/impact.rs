@@ -2,7 +2,7 @@
 
 mod explain;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +191,9 @@ impl Hits<'_> {
                 impacts.unclaimed.remove(path);
             }
         }
+        for path in self.depends(&left) {
+            impacts.unclaimed.remove(path);
+        }
         match self.rules.unclaimed {
             Unclaimed::None => {}
             Unclaimed::Error => impacts.refused.clone_from(&impacts.unclaimed),
@@ -256,6 +259,35 @@ impl Hits<'_> {
             }
         }
         claimed.into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// What is built from the paths, on both sides; the paths that anything is built from.
+    fn depends<'p>(&mut self, paths: &BTreeSet<&'p str>) -> Vec<&'p str> {
+        let sides = [Some(self.head), self.base];
+        let mut claimed = Vec::new();
+        // The paths are in order, and those of one place have the same chain: of each place no more
+        // than so many would be kept.
+        let mut told: HashMap<(usize, &ConnectorName, &str, usize), usize> = HashMap::new();
+        for path in paths {
+            let mut found = false;
+            for (side, catalog) in sides.into_iter().enumerate() {
+                let claims = catalog.map(|catalog| catalog.dependencies().claims(path));
+                for claim in claims.into_iter().flatten() {
+                    found = true;
+                    let by = claim.dependency;
+                    let place = (side, claim.connector, by.path(), by.derivation());
+                    let count = told.entry(place).or_default();
+                    *count += 1;
+                    if *count <= MAX_REASONS {
+                        let via = by.chain().iter().map(ToString::to_string).collect();
+                        let reason = Reason { path: (*path).to_owned(), rule: Rule::Depends, via };
+                        self.add(claim.connector, reason);
+                    }
+                }
+            }
+            claimed.extend(found.then_some(*path));
+        }
+        claimed
     }
 
     fn everyone(&mut self, reasons: &[Reason]) {

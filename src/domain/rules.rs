@@ -54,6 +54,16 @@ pub enum Unclaimed {
     Error,
 }
 
+impl fmt::Display for Unclaimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all connectors",
+            Self::None => "no connector",
+            Self::Error => "an error",
+        })
+    }
+}
+
 /// Where a connector's facts stand: dotted paths in one YAML, JSON or TOML file in its root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AttributeRule {
@@ -82,6 +92,28 @@ pub enum Derivation {
     GoImports,
     /// Imports of Python modules below these folders.
     PythonImports { roots: Vec<String> },
+}
+
+impl Derivation {
+    /// As the repository file has it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::PyprojectPath => "pyproject-path",
+            Self::RequirementsPath => "requirements-path",
+            Self::SetupPy => "setup-py",
+            Self::Gradle => "gradle",
+            Self::DockerfileCopy => "dockerfile-copy",
+            Self::DockerfileFrom => "dockerfile-from",
+            Self::GoImports => "go-imports",
+            Self::PythonImports { .. } => "python-imports",
+        }
+    }
+}
+
+impl fmt::Display for Derivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What Airbyte's layout does beyond markers, roots and globs.

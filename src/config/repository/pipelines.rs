@@ -2,66 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP};
 use super::problems::{Place, Problems};
-use super::reader::{Fields, Shape};
+use super::reader::Fields;
 use super::sections::Kinds;
 use super::yaml::{Node, Value};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
 use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger, Selector, closest};
-
-const PIPELINE: Shape = Shape {
-    what: "a pipeline",
-    known: &["for", "on", "supersede", "merge", "steps"],
-    not_yet: &[(
-        "lock",
-        "locks between jobs are not built yet: remove it, and keep steps that share an account out \
-         of the pipeline",
-    )],
-};
-const STEP: Shape = Shape {
-    what: "a step",
-    known: &[
-        "id",
-        "image",
-        "run",
-        "needs",
-        "always",
-        "env",
-        "timeout",
-        "retries",
-        "network",
-        "resources",
-        "inputs",
-        "artifacts",
-        "reports",
-        "allow_failure",
-        "untrusted",
-        "cache",
-        "isolate",
-    ],
-    not_yet: &[
-        (
-            "from",
-            "steps do not inherit file systems yet: do the work in one step, and use `needs` for order",
-        ),
-        ("uses", "built-in steps are not there yet: give the step an `image` and a `run`"),
-        ("when", "conditions are not there yet: remove it, or test for it within `run`"),
-        (
-            "secrets",
-            "secrets are not there yet: remove it, and what needs one can't run here for now",
-        ),
-        ("services", "services are not there yet: start what the step needs within `run`"),
-        ("matrix", "matrices are not there yet: write one step for each value"),
-    ],
-};
-const RESOURCES: Shape = Shape { what: "`resources`", known: &["cpus", "memory"], not_yet: &[] };
-const REPORTS: Shape = Shape {
-    what: "`reports`",
-    known: &["junit"],
-    not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
-};
 
 /// A step, where it stands, and the ids that it needs.
 type Step = (Place, StepSpec, Vec<(Place, String)>);

@@ -23,6 +23,24 @@ pub struct Wrong {
     pub mend: String,
 }
 
+impl Wrong {
+    pub(super) fn new(
+        place: Place,
+        line: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        // What a file holds must not steer the terminal that shows it; places stay as they are.
+        let plain =
+            |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+        let snippet = line.trim_end().chars().take(SNIPPET).map(plain).collect();
+        let visible = |text: String| {
+            if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text }
+        };
+        Self { place, snippet, what: visible(what.into()), mend: visible(mend.into()) }
+    }
+}
+
 /// Every error that was found in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
@@ -112,13 +130,29 @@ impl<'t> Problems<'t> {
     }
 
     pub(super) fn add(&mut self, place: Place, what: impl Into<String>, mend: impl Into<String>) {
-        if self.errors.len() >= MAX_ERRORS {
+        if self.errors.len() > MAX_ERRORS {
             return;
         }
+        let place = self.within(place);
         let line = self.lines.get(place.line as usize - 1).copied().unwrap_or_default();
-        let snippet = line.trim_end().chars().take(SNIPPET).collect();
-        let (what, mend) = (what.into(), mend.into());
-        self.errors.push(Wrong { place, snippet, what, mend });
+        self.errors.push(if self.errors.len() == MAX_ERRORS {
+            let what = format!("there are more than {MAX_ERRORS} errors; no more are named");
+            Wrong::new(place, line, what, "mend those first")
+        } else {
+            Wrong::new(place, line, what, mend)
+        });
+    }
+
+    /// A place behind the end is the end: what the file lacks is missed there. Lines are counted as
+    /// editors count them; to YAML, a carriage return alone begins a line, too.
+    fn within(&self, place: Place) -> Place {
+        let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+        let last = count(self.lines.len()).max(1);
+        let line = place.line.min(last);
+        let text = self.lines.get(line as usize - 1).copied().unwrap_or_default();
+        let end = count(text.chars().count()).saturating_add(1);
+        let column = if place.line > last { end } else { place.column.min(end) };
+        Place { line, column }
     }
 
     pub(super) fn error_count(&self) -> usize {
@@ -130,11 +164,16 @@ impl<'t> Problems<'t> {
         self.notes.push(format!("`{}` line {}: {text}", self.file, place.line));
     }
 
-    pub(super) fn finish(mut self) -> Result<Vec<String>, Invalid> {
+    /// What was found, of which there is something.
+    pub(super) fn invalid(mut self) -> Invalid {
+        self.errors.sort_by_key(|wrong| wrong.place);
+        Invalid { file: self.file, errors: self.errors }
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<String>, Invalid> {
         if self.errors.is_empty() {
             return Ok(self.notes);
         }
-        self.errors.sort_by_key(|wrong| wrong.place);
-        Err(Invalid { file: self.file, errors: self.errors })
+        Err(self.invalid())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::keys::Shape;
 use super::problems::{Place, Problems};
 use super::yaml::{Entry, Node, Value};
 use crate::domain::rules::{Pattern, closest};
@@ -18,19 +19,13 @@ impl<'n> Fields<'n> {
         self.entries.get(key).map(|entry| &entry.node)
     }
 
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     pub(super) fn entry(&self, key: &str) -> Option<&'n Entry> {
         self.entries.get(key).copied()
     }
-}
-
-/// What may stand in a mapping.
-pub(super) struct Shape {
-    /// As an error calls the mapping: "a step".
-    pub(super) what: &'static str,
-    pub(super) known: &'static [&'static str],
-    /// Keys of the design that this version can't obey: refused, as leaving them out would test
-    /// something else than was asked for.
-    pub(super) not_yet: &'static [(&'static str, &'static str)],
 }
 
 impl Problems<'_> {
@@ -46,7 +41,7 @@ impl Problems<'_> {
             if let Some((_, mend)) = shape.not_yet.iter().find(|(name, _)| *name == key) {
                 let what = format!("`{key}` of {} is not possible yet", shape.what);
                 self.add(entry.place, what, *mend);
-            } else if !shape.known.contains(&key) {
+            } else if !shape.knows(key) {
                 self.unknown_key(entry, shape);
             } else if let Some(first) = fields.get(key).map(|first: &&Entry| first.place) {
                 let mend = format!("keep one of them; the first is on line {}", first.line);
@@ -60,10 +55,10 @@ impl Problems<'_> {
 
     fn unknown_key(&mut self, entry: &Entry, shape: &Shape) {
         let key = &entry.key;
-        let all = shape.known.iter().chain(shape.not_yet.iter().map(|(name, _)| name)).copied();
+        let all = shape.names().chain(shape.not_yet.iter().map(|(name, _)| *name));
         let mend = match closest(key, all) {
             Some(known) => format!("did you mean `{known}`?"),
-            None => format!("known keys: {}", shape.known.join(", ")),
+            None => format!("known keys: {}", shape.names().collect::<Vec<_>>().join(", ")),
         };
         self.add(entry.place, format!("{} has no key `{key}`", shape.what), mend);
     }

@@ -2,31 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys::{COMPONENT, CONNECTOR, IMPACT, SELECTOR};
 use super::problems::{Place, Problems};
-use super::reader::{Fields, Shape};
+use super::reader::Fields;
 use super::yaml::{Node, Value};
 use crate::domain::names::ConnectorName;
 use crate::domain::rules::{
-    AttributeRule, Component, ConnectorRule, ImpactRule, Pattern, Reaches, Selector, Variables,
-    closest,
-};
-
-const CONNECTOR: Shape = Shape {
-    what: "a connector rule",
-    known: &["kind", "match", "where", "beside", "unless", "root", "owns", "exclude", "attributes"],
-    not_yet: &[(
-        "depends",
-        "derived dependencies are not built yet: name shared code under `impact:`, or a connector \
-         that others use would change unseen",
-    )],
-};
-const COMPONENT: Shape =
-    Shape { what: "a component", known: &["name", "kind", "include", "exclude"], not_yet: &[] };
-const IMPACT: Shape = Shape { what: "an impact rule", known: &["paths", "reaches"], not_yet: &[] };
-const SELECTOR: Shape = Shape {
-    what: "a selector",
-    known: &["name", "kind", "language", "release_stage", "support_level"],
-    not_yet: &[],
+    AirbyteExtras, AttributeRule, Component, ConnectorRule, ImpactRule, Pattern, Reaches, Selector,
+    Variables, closest,
 };
 
 /// Kinds that the file uses, to be compared with those that exist.
@@ -61,6 +44,10 @@ impl Problems<'_> {
         if let Some(node) = fields.get("attributes") {
             rule.attributes = self.attributes(node, rule.marker.file_name());
         }
+        rule.depends = fields.get("depends").map(|n| self.derivations(n)).unwrap_or_default();
+        let conventions = fields.get("conventions");
+        let airbyte = conventions.and_then(|n| self.word(n, "`conventions`", &[("airbyte", true)]));
+        rule.airbyte = AirbyteExtras { enabled: airbyte.unwrap_or(false) };
         Some(rule)
     }
 

@@ -55,10 +55,19 @@ impl Value {
     }
 }
 
-/// Parses a document. The error is in words, with its place if the parser knows it.
-pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
+/// Why a text is no document: where, what, and the mend.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) place: Place,
+    pub(super) what: String,
+    pub(super) mend: &'static str,
+}
+
+/// Parses a document.
+pub(super) fn parse(text: &str) -> Result<Node, Broken> {
     if text.len() > MAX_BYTES {
-        return Err((Place::START, format!("the file is larger than {MAX_BYTES} bytes")));
+        let what = format!("the file is larger than {MAX_BYTES} bytes");
+        return Err(Broken { place: Place::START, what, mend: "write patterns in place of lists" });
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
@@ -67,24 +76,50 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
     };
-    let raw: Raw = match serde_saphyr::from_str_with_options(text, options) {
-        Ok(raw) => raw,
-        Err(error) => {
-            let place = error.location().map_or(Place::START, place);
-            return Err((place, in_words(&error)));
-        }
+    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+        Ok(raw) => Ok(raw.into_node(text)),
+        Err(error) => Err(broken(text, &error)),
+    }
+}
+
+fn broken(text: &str, error: &serde_saphyr::Error) -> Broken {
+    use serde_saphyr::Error;
+    let place = error.location().map_or(Place::START, place);
+    let kind = error.without_snippet();
+    let (what, mend) = if matches!(kind, Error::MultipleDocuments { .. }) {
+        (
+            "the file holds more than one document (`---`)".to_owned(),
+            "keep one; what stands behind `---` belongs into the same mapping",
+        )
+    } else if matches!(kind, Error::Budget { .. }) {
+        (
+            format!("more than {MAX_DEPTH} levels, or more than {MAX_NODES} values"),
+            "nothing of a repository file needs that: take it apart, or write patterns",
+        )
+    } else if matches!(kind, Error::UnknownAnchor { .. }) {
+        (
+            "this alias (`*name`) has no anchor (`&name`) before it".to_owned(),
+            "write the anchor first, or quote the text if it begins with a `*`",
+        )
+    } else if is_indented_by_tab(text, place) {
+        ("a tab indents this line".to_owned(), "indent with blanks: YAML takes no tabs there")
+    } else {
+        (words(error), "mend the YAML; an editor with YAML support shows where it breaks")
     };
-    Ok(raw.into_node(text))
+    Broken { place, what, mend }
 }
 
 /// The parser's words, without the place that stands before them anyway.
-fn in_words(error: &serde_saphyr::Error) -> String {
-    if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
-        return "the file holds more than one document (`---`)".to_owned();
-    }
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
+fn words(error: &serde_saphyr::Error) -> String {
+    let printed = error.to_string();
+    let first = printed.lines().next().unwrap_or_default();
     first.rsplit_once(" at line ").map_or(first, |(words, _)| words).to_owned()
+}
+
+fn is_indented_by_tab(text: &str, place: Place) -> bool {
+    let line = text.lines().nth(place.line as usize - 1).unwrap_or_default();
+    let indent = line.split(|c: char| !c.is_whitespace()).next().unwrap_or_default();
+    indent.contains('\t')
 }
 
 fn place(location: Location) -> Place {

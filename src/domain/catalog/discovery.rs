@@ -161,6 +161,17 @@ impl Draft<'_> {
         files.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// How many connectors each rule found, in the rules' order.
+    pub fn by_rule(&self) -> Vec<usize> {
+        let of = |rule: usize| self.found.iter().filter(|one| one.rule == rule).count();
+        (0..self.rules.connectors.len()).map(of).collect()
+    }
+
+    /// The components of which the tree has something.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.components.iter().map(|(component, _)| component.name.as_str())
+    }
+
     /// Makes the catalog. `document` answers for every path of [`Draft::wanted`]; a file that can't
     /// be read is a finding, and its connector stays.
     pub fn finish<'d>(
@@ -230,6 +241,7 @@ fn connector(
         rule.airbyte.enabled && attributes.get("support_level").is_some_and(|l| l == "archived");
     Ok(Connector {
         name,
+        rule: Some(found.rule),
         kind: rule.kind.clone(),
         root: found.root,
         marker: Some(found.marker),
@@ -270,6 +282,7 @@ fn of_component(component: &Component, root: String) -> Result<Connector, String
         variables: Variables::from([("name".to_owned(), component.name.clone())]),
         owns: component.include.clone(),
         attribute_file: None,
+        rule: None,
         archived: false,
         twin: None,
     })

@@ -1,13 +1,14 @@
 //! Why a connector is selected, or which rules looked at it and why none matched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{ChangeKind, Impacts, Reason};
 use crate::domain::catalog::{Catalog, Connector};
 use crate::domain::change::{ChangeSet, ChangedFile};
-use crate::domain::rules::{Pattern, RepoRules, Unclaimed};
+use crate::domain::depends::Dependency;
+use crate::domain::rules::{Derivation, Pattern, RepoRules, Unclaimed};
 
 /// One rule that looked at the connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +44,7 @@ pub fn explain(
         }
         ChangeSet::Complete { files } => {
             let paths = files.iter().flat_map(ChangedFile::paths).collect();
-            looks(rules, connector, &paths, impacts)
+            looks(rules, (base, head), connector, &paths, impacts)
         }
     };
     let mut explanation = Explanation {
@@ -69,6 +70,7 @@ fn look(rule: impl Into<String>, because: String) -> Look {
 
 fn looks(
     rules: &RepoRules,
+    sides: (Option<&Catalog>, &Catalog),
     connector: &Connector,
     paths: &BTreeSet<&str>,
     impacts: &Impacts,
@@ -107,8 +109,65 @@ fn looks(
         };
         looks.push(look(format!("impact {}", patterns.join(", ")), verdict));
     }
+    looks.extend(of_dependencies(rules, sides, connector, &left));
     looks.push(of_unclaimed(rules, impacts));
     looks
+}
+
+/// Of each derivation, the shortest way from a changed path to the connector.
+fn of_dependencies(
+    rules: &RepoRules,
+    (base, head): (Option<&Catalog>, &Catalog),
+    connector: &Connector,
+    paths: &BTreeSet<&str>,
+) -> Vec<Look> {
+    let rule = connector.rule.and_then(|rule| rules.connectors.get(rule));
+    let derivations = rule.map(|rule| rule.depends.as_slice()).unwrap_or_default();
+    let mut best: BTreeMap<usize, (&str, Dependency<'_>)> = BTreeMap::new();
+    for side in [Some(head), base].into_iter().flatten().filter(|_| !derivations.is_empty()) {
+        for path in paths {
+            let claims = side.dependencies().reached(path).into_iter();
+            for claim in claims.filter(|claim| *claim.connector == connector.name) {
+                let found = claim.dependency;
+                let known = best.entry(found.derivation()).or_insert((*path, found));
+                if (found.distance(), *path) < (known.1.distance(), known.0) {
+                    *known = (*path, found);
+                }
+            }
+        }
+    }
+    let look = |(number, derivation): (usize, &Derivation)| {
+        let verdict = match best.get(&number) {
+            Some((path, found)) => {
+                let chain: Vec<String> =
+                    found.chain().iter().map(|edge| format!("`{edge}`")).collect();
+                format!("`{path}` reaches it by {}", chain.join(", "))
+            }
+            None => {
+                let places = head.dependencies().of(&connector.name);
+                let places = places.iter().filter(|one| one.derivation() == number).count();
+                let places =
+                    if places == 1 { "1 place".to_owned() } else { format!("{places} places") };
+                format!("none of {} is among the {places} it is built from", count(paths.len()))
+            }
+        };
+        look(format!("depends {}", named(derivation)), verdict)
+    };
+    derivations.iter().enumerate().map(look).collect()
+}
+
+/// As it is written in a repository file.
+fn named(derivation: &Derivation) -> &'static str {
+    match derivation {
+        Derivation::PyprojectPath => "pyproject-path",
+        Derivation::RequirementsPath => "requirements-path",
+        Derivation::SetupPy => "setup-py",
+        Derivation::Gradle => "gradle",
+        Derivation::DockerfileCopy => "dockerfile-copy",
+        Derivation::DockerfileFrom => "dockerfile-from",
+        Derivation::GoImports => "go-imports",
+        Derivation::PythonImports { .. } => "python-imports",
+    }
 }
 
 fn of_unclaimed(rules: &RepoRules, impacts: &Impacts) -> Look {

@@ -1,3 +1,5 @@
+mod dependencies;
+
 use proptest::prelude::*;
 
 use super::*;

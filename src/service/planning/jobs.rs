@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::survey::{Survey, View};
 use super::{PlannedJob, PlanningError, UnknownName, unknown};
 use crate::domain::catalog::Connector;
+use crate::domain::depends::Extent;
 use crate::domain::impact::ChangeKind;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::plan::{Inputs, Plan};
@@ -124,7 +125,8 @@ fn plan_of(connector: &Connector, view: &View, pipeline: &Pipeline) -> Result<Pl
     })
 }
 
-/// What a connector's containers receive: its own files, what reaches it, and what its steps name.
+/// What a connector's containers receive: its own files, what it is built from, what reaches it, and
+/// what its steps name.
 fn inputs(connector: &Connector, view: &View, pipeline: &Pipeline) -> Inputs {
     let mut paths = BTreeSet::new();
     let mut globs = BTreeSet::new();
@@ -136,6 +138,15 @@ fn inputs(connector: &Connector, view: &View, pipeline: &Pipeline) -> Inputs {
     // A variant is built from what it is a variant of.
     let twin = connector.twin.as_ref().and_then(|twin| view.head.connector(twin));
     paths.extend(twin.map(|twin| twin.root.clone()));
+    for dependency in view.head.dependencies().of(&connector.name) {
+        match (dependency.path(), dependency.extent()) {
+            // A package at the top of the tree is the files there and not the tree.
+            ("", Extent::Package) => drop(globs.insert("*".to_owned())),
+            (path, Extent::Whole | Extent::Package | Extent::NoPackages) => {
+                paths.insert(path.to_owned());
+            }
+        }
+    }
     let shared = view.rules.impact.iter().flat_map(|rule| rule.inputs_of(connector));
     let named = pipeline
         .inputs

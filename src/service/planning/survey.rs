@@ -235,6 +235,7 @@ async fn survey(
         let names: Vec<String> = impacts.archived.iter().map(|name| format!("`{name}`")).collect();
         notes.push(format!("Changed, but archived, and so not run: {}", names.join(", ")));
     }
+    notes.extend_from_slice(view.head.dependencies().notes());
     let findings = &view.head.findings;
     notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.path, f.text)));
     if findings.len() > 10 {
@@ -255,12 +256,8 @@ async fn rules_of(
     let Some(bytes) = tree.file(FILE).await? else {
         return Ok(repository::resolve(None, at, &tree.paths));
     };
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => repository::resolve(Some((FILE, &text)), at, &tree.paths),
-        Err(_) => {
-            Err(repository::Invalid::whole(FILE, "the file is not UTF-8", "save it as UTF-8"))
-        }
-    })
+    let text = repository::decode(FILE, bytes);
+    Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
 }
 
 /// Attribute files that were parsed already: both sides and both sets of rules share most of them.

@@ -1,0 +1,140 @@
+//! The keys that say what runs.
+
+use super::selection::SELECTOR;
+use super::{Key, Shape, Takes};
+
+const TRIGGERS: &[&str] = &["pull_request", "merge_group"];
+const NETWORKS: &[&str] = &["none", "bridge"];
+pub(in super::super) const CACHES: &[&str] = &["success", "all", "off", "false"];
+const PERMISSIONS: &[&str] = &["write"];
+const DETAILS: &[&str] = &["step"];
+
+pub(in super::super) static PIPELINE: Shape = Shape {
+    what: "a pipeline",
+    id: "pipeline",
+    about: "What runs for the connectors that `for` selects.",
+    keys: &[
+        Key::new("for", Takes::One(&SELECTOR), "Which connectors it is for; without it, all."),
+        Key::new("on", Takes::Words(TRIGGERS), "The events that it runs for.")
+            .default("[\"pull_request\", \"merge_group\"]"),
+        Key::new(
+            "supersede",
+            Takes::Only(true),
+            "A new head ends the runs of the old one; nothing else is possible yet.",
+        )
+        .default("true"),
+        Key::new(
+            "merge",
+            Takes::Only(false),
+            "The head is tested as it was pushed; nothing else is possible yet.",
+        )
+        .default("false"),
+        Key::new("steps", Takes::Many(&STEP), "What runs, at most 100 steps.")
+            .required()
+            .examples(&["[{\"id\": \"unit\", \"image\": \"python:3.11\", \"run\": \"pytest\"}]"]),
+    ],
+    not_yet: &[(
+        "lock",
+        "locks between jobs are not built yet: remove it, and keep steps that share an account out \
+         of the pipeline",
+    )],
+};
+
+pub(in super::super) static STEP: Shape = Shape {
+    what: "a step",
+    id: "step",
+    about: "One container that does one thing; its check run is `<connector> / <id>`.",
+    keys: &[
+        Key::new("id", Takes::Name, "Names the check run `<connector> / <id>`.")
+            .required()
+            .examples(&["\"unit\""]),
+        Key::new("image", Takes::Text, "The container's image.")
+            .required()
+            .examples(&["\"python:3.11\""]),
+        Key::new(
+            "run",
+            Takes::Texts,
+            "A command for `sh -e -c`, or a list of them, run in order in the connector's root.",
+        )
+        .required()
+        .examples(&["\"python -m pytest\"", "[\"ruff check\", \"ruff format --check\"]"]),
+        Key::new("needs", Takes::Texts, "Steps that must succeed first.").default("[]"),
+        Key::new("always", Takes::Flag, "Runs once its needs are settled, however they ended.")
+            .default("false"),
+        Key::new(
+            "env",
+            Takes::Environment,
+            "Names and values; numbers are taken as they are written. `CHECKVALVE_…` is reserved.",
+        )
+        .default("{}")
+        .examples(&["{\"LOG_LEVEL\": \"debug\"}"]),
+        Key::new("timeout", Takes::Duration, "How long it may take, at most 7 days.")
+            .default("\"30m\"")
+            .examples(&["\"90s\"", "\"10m\"", "\"2h\""]),
+        Key::new("retries", Takes::Count(10), "Further tries of a failed step.").default("0"),
+        Key::new("network", Takes::Word(NETWORKS), "What it can reach.").default("\"bridge\""),
+        Key::new("resources", Takes::One(&RESOURCES), "What it gets; without it, the worker's."),
+        Key::new("inputs", Takes::Patterns, "Further files that the step needs.")
+            .default("[]")
+            .examples(&["[\"tools/**\"]"]),
+        Key::new("artifacts", Takes::Patterns, "What is kept, under `$CHECKVALVE_OUT`.")
+            .default("[]")
+            .examples(&["[\"*.log\"]"]),
+        Key::new("reports", Takes::One(&REPORTS), "Files under `$CHECKVALVE_OUT` that are read."),
+        Key::new("allow_failure", Takes::Flag, "A failure is shown and does not count.")
+            .default("false"),
+        Key::new("untrusted", Takes::Flag, "May run before a foreign change is approved.")
+            .default("false"),
+        Key::new("cache", Takes::Cache, "Accepted; nothing is reused yet, every step runs."),
+        Key::new("isolate", Takes::Flag, "Accepted; every step has a container of its own."),
+    ],
+    not_yet: &[
+        (
+            "from",
+            "steps do not inherit file systems yet: do the work in one step, and use `needs` for order",
+        ),
+        ("uses", "built-in steps are not there yet: give the step an `image` and a `run`"),
+        ("when", "conditions are not there yet: remove it, or test for it within `run`"),
+        (
+            "secrets",
+            "secrets are not there yet: remove it, and what needs one can't run here for now",
+        ),
+        ("services", "services are not there yet: start what the step needs within `run`"),
+        ("matrix", "matrices are not there yet: write one step for each value"),
+    ],
+};
+
+pub(in super::super) static RESOURCES: Shape = Shape {
+    what: "`resources`",
+    id: "resources",
+    about: "What a step's container gets.",
+    keys: &[
+        Key::new("cpus", Takes::Positive(1024), "Processors, perhaps with a fraction.")
+            .required()
+            .examples(&["1.5"]),
+        Key::new("memory", Takes::Size, "Memory.").required().examples(&["\"512Mi\"", "\"2Gi\""]),
+    ],
+    not_yet: &[],
+};
+
+pub(in super::super) static REPORTS: Shape = Shape {
+    what: "`reports`",
+    id: "reports",
+    about: "Files that a step leaves and that are read for the check.",
+    keys: &[Key::new("junit", Takes::Pattern, "JUnit XML, under `$CHECKVALVE_OUT`.")
+        .examples(&["\"junit.xml\""])],
+    not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
+};
+
+pub(in super::super) static POLICY: Shape = Shape {
+    what: "`policy`",
+    id: "policy",
+    about: "Who may run, and how much GitHub shows.",
+    keys: &[
+        Key::new("approve", Takes::Word(PERMISSIONS), "The permission that may run and approve.")
+            .default("\"write\""),
+        Key::new("detail", Takes::Word(DETAILS), "The finest check runs wanted.")
+            .default("\"step\""),
+    ],
+    not_yet: &[("bots", "bots are not told apart yet: remove it")],
+};

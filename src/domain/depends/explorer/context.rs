@@ -1,0 +1,140 @@
+//! What names stand for, wherever they are used: Go modules, Gradle projects, images.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::super::tree::{Tree, file_name, folder, join, resolved, upwards};
+use super::super::{Manifest, Reference, Written};
+use crate::domain::catalog::Catalog;
+use crate::domain::rules::Derivation;
+
+pub(super) const GRADLE_SETTINGS: [&str; 2] = ["settings.gradle", "settings.gradle.kts"];
+/// Where it is said which image a connector becomes.
+const DOCKER_REPOSITORY: &str = "docker_repository";
+
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    wanted: BTreeSet<(Manifest, String)>,
+    /// Go module → the folders that make it.
+    modules: HashMap<String, Vec<String>>,
+    /// Folders with Go packages of others.
+    vendors: Vec<String>,
+    /// Gradle's top folder → project → folder.
+    projects: HashMap<String, HashMap<String, String>>,
+    /// Image, or the last part of its name → the folders that it is built in.
+    images: HashMap<String, Vec<String>>,
+}
+
+impl Context {
+    pub(super) fn new(catalog: &Catalog, tree: &Tree<'_>, sets: &[&[Derivation]]) -> Self {
+        let mut context = Self::default();
+        let has = |wanted: &Derivation| sets.iter().any(|set| set.contains(wanted));
+        let (go, gradle) = (has(&Derivation::GoImports), has(&Derivation::Gradle));
+        for path in tree.beneath("") {
+            match file_name(path) {
+                "go.mod" if go => {
+                    let vendor = join(folder(path), "vendor");
+                    context.vendors.extend(tree.is_folder(&vendor).then_some(vendor));
+                    context.wanted.insert((Manifest::GoMod, path.clone()));
+                }
+                name if gradle && GRADLE_SETTINGS.contains(&name) => {
+                    context.wanted.insert((Manifest::GradleSettings, path.clone()));
+                }
+                _ => {}
+            }
+        }
+        if has(&Derivation::DockerfileFrom) {
+            context.images(catalog, tree);
+        }
+        context
+    }
+
+    fn images(&mut self, catalog: &Catalog, tree: &Tree<'_>) {
+        for connector in catalog.iter() {
+            let names = [connector.attribute(DOCKER_REPOSITORY), Some(connector.name.as_str())];
+            for name in names.into_iter().flatten() {
+                self.images.entry(name.to_owned()).or_default().push(connector.root.clone());
+            }
+        }
+        for top in tree.children("").iter().filter(|top| tree.is_folder(top)) {
+            if tree.files(top).any(super::is_dockerfile) {
+                self.images.entry((*top).to_owned()).or_default().push((*top).to_owned());
+            }
+        }
+    }
+
+    /// What it wants to know before anything is followed.
+    pub(super) fn wanted(
+        &self,
+        asked: &HashSet<(Manifest, String)>,
+    ) -> BTreeSet<(Manifest, String)> {
+        self.wanted.iter().filter(|file| !asked.contains(*file)).cloned().collect()
+    }
+
+    pub(super) fn needed(&self, wanted: &BTreeSet<(Manifest, String)>) -> bool {
+        wanted.iter().any(|file| self.wanted.contains(file))
+    }
+
+    pub(super) fn learn(&mut self, manifest: Manifest, path: &str, references: &[Reference]) {
+        let own = folder(path);
+        for reference in references {
+            match &reference.to {
+                Written::Module(module) if manifest == Manifest::GoMod => {
+                    self.modules.entry(module.clone()).or_default().push(own.to_owned());
+                }
+                Written::Replaced { module, folder } if manifest == Manifest::GoMod => {
+                    let folders = self.modules.entry(module.clone()).or_default();
+                    folders.extend(resolved(own, folder));
+                }
+                Written::ProjectFolder { project, folder } => {
+                    if let Some(folder) = resolved(own, folder) {
+                        let projects = self.projects.entry(own.to_owned()).or_default();
+                        projects.insert(project.clone(), folder);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The folders of a Go package, by its import path.
+    pub(super) fn package(&self, tree: &Tree<'_>, import: &str) -> Vec<String> {
+        for prefix in upwards(import).filter(|prefix| !prefix.is_empty()) {
+            let Some(folders) = self.modules.get(prefix) else { continue };
+            let rest = import[prefix.len()..].trim_start_matches('/');
+            let found = folders.iter().filter_map(|folder| resolved(folder, rest));
+            let found: BTreeSet<String> = found.filter(|folder| tree.has_go(folder)).collect();
+            if !found.is_empty() {
+                return found.into_iter().collect();
+            }
+        }
+        let vendored = self.vendors.iter().filter_map(|vendor| resolved(vendor, import));
+        vendored.filter(|folder| tree.has_go(folder)).collect()
+    }
+
+    /// The folder of a Gradle project, as a build in another one names it.
+    pub(super) fn project(&self, tree: &Tree<'_>, from: &str, project: &str) -> Option<String> {
+        let top = gradle_top(tree, from);
+        if let Some(folder) = self.projects.get(top).and_then(|known| known.get(project)) {
+            return Some(folder.clone());
+        }
+        // Settings may compute where projects lie: the nearest folder that there is.
+        let folder = resolved(top, &project.trim_start_matches(':').replace(':', "/"))?;
+        let mut folders =
+            upwards(&folder).take_while(|folder| !folder.is_empty() && *folder != top);
+        folders.find(|folder| tree.is_folder(folder)).map(str::to_owned)
+    }
+
+    /// The folders that an image is built in.
+    pub(super) fn image(&self, image: &str) -> Vec<&str> {
+        let last = file_name(image);
+        let found = [image, last].into_iter().filter_map(|name| self.images.get(name)).flatten();
+        found.map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+/// The folder of the settings that a Gradle project belongs to.
+pub(super) fn gradle_top<'f>(tree: &Tree<'_>, folder: &'f str) -> &'f str {
+    let has_settings =
+        |folder: &&str| GRADLE_SETTINGS.iter().any(|name| tree.is_file(&join(folder, name)));
+    upwards(folder).find(has_settings).unwrap_or_default()
+}

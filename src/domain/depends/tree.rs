@@ -1,0 +1,197 @@
+//! The questions that references ask of a tree.
+
+use std::collections::HashMap;
+
+use crate::domain::catalog::Paths;
+
+/// So many paths may a wildcard stand for; beyond, it is the folder before it.
+const MAX_MATCHES: usize = 1000;
+
+/// A tree's folders, each with what lies directly in it.
+#[derive(Debug)]
+pub(super) struct Tree<'t> {
+    paths: &'t Paths,
+    folders: HashMap<&'t str, Vec<&'t str>>,
+}
+
+impl<'t> Tree<'t> {
+    pub(super) fn new(paths: &'t Paths) -> Self {
+        let mut folders: HashMap<&'t str, Vec<&'t str>> = HashMap::from([("", Vec::new())]);
+        let mut before = "";
+        for path in paths.iter() {
+            let mut child = path;
+            loop {
+                let folder = folder(child);
+                let children = folders.entry(folder).or_default();
+                // What lies in one folder is in one piece of the order.
+                if children.last() == Some(&child) {
+                    break;
+                }
+                children.push(child);
+                if folder.is_empty() || within(before, folder) {
+                    break;
+                }
+                child = folder;
+            }
+            before = path;
+        }
+        Self { paths, folders }
+    }
+
+    pub(super) fn is_folder(&self, path: &str) -> bool {
+        self.folders.contains_key(path)
+    }
+
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        self.paths.has_file(path)
+    }
+
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.is_folder(path) || self.is_file(path)
+    }
+
+    /// Whole paths of what lies directly in a folder.
+    pub(super) fn children(&self, folder: &str) -> &[&'t str] {
+        self.folders.get(folder).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The files directly in a folder.
+    pub(super) fn files(&self, folder: &str) -> impl Iterator<Item = &'t str> {
+        self.children(folder).iter().copied().filter(|child| !self.is_folder(child))
+    }
+
+    /// A path and everything beneath it.
+    pub(super) fn beneath(&self, path: &str) -> &'t [String] {
+        self.paths.within(path)
+    }
+
+    /// The folders of the tree, in no order.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &'t str> {
+        self.folders.keys().copied()
+    }
+
+    /// The folder's own Go files: is it a package?
+    pub(super) fn has_go(&self, folder: &str) -> bool {
+        self.files(folder).any(|file| file.ends_with(".go"))
+    }
+
+    /// What a path with wildcards stands for in a folder; without any, itself if it is there.
+    pub(super) fn matching(&self, folder: &str, pattern: &str) -> Vec<String> {
+        let mut found = vec![folder.to_owned()];
+        for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            let mut next = Vec::new();
+            for folder in &found {
+                if part.contains(['*', '?', '[']) {
+                    let children = self.children(folder).iter();
+                    let matching = children.filter(|child| glob(part, file_name(child)));
+                    next.extend(matching.map(|child| (*child).to_owned()));
+                } else {
+                    let path = join(folder, part);
+                    next.extend(self.exists(&path).then_some(path));
+                }
+            }
+            if next.len() > MAX_MATCHES {
+                return found.into_iter().take(MAX_MATCHES).collect();
+            }
+            found = next;
+        }
+        found
+    }
+}
+
+/// `*`, `?` and `[a-z]` within one component.
+fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
+    // `reach[at]`: the pattern so far matches the text's first `at` characters.
+    let mut reach = vec![false; text.len() + 1];
+    if let Some(start) = reach.first_mut() {
+        *start = true;
+    }
+    let mut at = 0;
+    while let Some(token) = pattern.get(at) {
+        let rest = pattern.get(at..).unwrap_or_default();
+        let (accepts, length): (Box<dyn Fn(char) -> bool>, usize) = match (token, class(rest)) {
+            ('*', _) => {
+                let mut seen = false;
+                for here in &mut reach {
+                    seen |= *here;
+                    *here = seen;
+                }
+                at += 1;
+                continue;
+            }
+            ('?', _) => (Box::new(|_| true), 1),
+            ('[', Some((class, length))) => (class, length),
+            (c, _) => {
+                let c = *c;
+                (Box::new(move |other| other == c), 1)
+            }
+        };
+        let moved = text.iter().zip(&reach).map(|(c, here)| *here && accepts(*c));
+        reach = std::iter::once(false).chain(moved).collect();
+        at += length;
+    }
+    reach.last().copied().unwrap_or_default()
+}
+
+type Class<'p> = Box<dyn Fn(char) -> bool + 'p>;
+
+/// `[a-z]`, `[^a-z]`: what it accepts, and its length.
+fn class(pattern: &[char]) -> Option<(Class<'_>, usize)> {
+    let inner = pattern.strip_prefix(&['['])?;
+    let end = inner.iter().skip(1).position(|c| *c == ']')? + 1;
+    let inner = inner.get(..end)?;
+    let (negated, ranges) = match inner {
+        ['^' | '!', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let accepts = move |c: char| {
+        let range = ranges.windows(3).any(|w| matches!(w, [a, '-', b] if (*a..=*b).contains(&c)));
+        (range || ranges.contains(&c)) != negated
+    };
+    Some((Box::new(accepts), end + 2))
+}
+
+/// A path as it is written in a file of the folder; from the tree's top if it begins with `/`.
+/// `None` if it leads out of the tree.
+pub(super) fn resolved(folder: &str, written: &str) -> Option<String> {
+    let mut parts: Vec<&str> = match written.starts_with('/') {
+        true => Vec::new(),
+        false => folder.split('/').filter(|part| !part.is_empty()).collect(),
+    };
+    for part in written.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+pub(super) fn within(path: &str, folder: &str) -> bool {
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+pub(super) fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+pub(super) fn join(folder: &str, path: &str) -> String {
+    if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
+}
+
+/// The folder, then each above it, then the tree's top.
+pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match path.rfind('/') {
+        Some(cut) => Some(&path[..cut]),
+        None if path.is_empty() => None,
+        None => Some(""),
+    })
+}
