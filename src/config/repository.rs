@@ -8,7 +8,6 @@ mod presets;
 mod problems;
 mod reader;
 mod sections;
-mod yaml;
 
 use std::collections::BTreeSet;
 
@@ -16,9 +15,9 @@ use self::problems::Problems;
 pub use self::problems::{Invalid, Place, Wrong};
 use self::reader::{Fields, Shape};
 use self::sections::Kinds;
-use self::yaml::{Node, Value};
 use crate::domain::catalog::Paths;
 use crate::domain::rules::{Preset, RepoRules, Unclaimed, closest};
+use crate::domain::yaml::{self, Node, Value};
 
 /// Where a repository says what its connectors are.
 pub const FILE: &str = ".github/checkvalve.yml";

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problems::{Place, Problems};
 use super::reader::{Fields, Shape};
 use super::sections::Kinds;
-use super::yaml::{Node, Value};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
 use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger, Selector, closest};
+use crate::domain::yaml::{Node, Value};
 
 const PIPELINE: Shape = Shape {
     what: "a pipeline",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::problems::{Place, Problems};
-use super::yaml::{Entry, Node, Value};
 use crate::domain::rules::{Pattern, closest};
+use crate::domain::yaml::{Entry, Node, Value};
 
 /// The entries of one mapping, all of them known.
 pub(super) struct Fields<'n> {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Place, Problems};
 use super::reader::{Fields, Shape};
-use super::yaml::{Node, Value};
 use crate::domain::names::ConnectorName;
 use crate::domain::rules::{
     AttributeRule, Component, ConnectorRule, ImpactRule, Pattern, Reaches, Selector, Variables,
     closest,
 };
+use crate::domain::yaml::{Node, Value};
 
 const CONNECTOR: Shape = Shape {
     what: "a connector rule",

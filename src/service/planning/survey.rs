@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::PlanningError;
 use super::snapshot::{Snapshot, Source};
 use crate::config::repository::{self, FILE};
-use crate::domain::catalog::{Catalog, Connector, Document, discover};
+use crate::domain::catalog::{Catalog, Connector, Document, Flaw, discover};
 use crate::domain::change::{ChangeSet, ChangedFile};
 use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explanation, Impacts, explain, impacts};
@@ -236,7 +236,7 @@ async fn survey(
         notes.push(format!("Changed, but archived, and so not run: {}", names.join(", ")));
     }
     let findings = &view.head.findings;
-    notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.path, f.text)));
+    notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.place(), f.told())));
     if findings.len() > 10 {
         notes.push(format!("… and {} more findings in connectors' files", findings.len() - 10));
     }
@@ -265,7 +265,7 @@ async fn rules_of(
 
 /// Attribute files that were parsed already: both sides and both sets of rules share most of them.
 #[derive(Default)]
-struct Documents(HashMap<Source, Arc<Result<Document, String>>>);
+struct Documents(HashMap<Source, Arc<Result<Document, Flaw>>>);
 
 impl Documents {
     /// The documents of a snapshot, by path.
@@ -274,7 +274,7 @@ impl Documents {
         tree: &Snapshot<'_>,
         wanted: &BTreeSet<&str>,
         same: &(dyn Fn(&str) -> Option<Source> + Sync),
-    ) -> Result<HashMap<String, Arc<Result<Document, String>>>, PlanningError> {
+    ) -> Result<HashMap<String, Arc<Result<Document, Flaw>>>, PlanningError> {
         let mut found = HashMap::new();
         let mut missing = BTreeSet::new();
         for path in wanted {
