@@ -5,6 +5,7 @@ pub mod demo;
 pub mod exit;
 pub mod list;
 pub mod plan;
+pub mod registry;
 pub mod select;
 pub mod serve;
 pub mod signals;
@@ -72,6 +73,8 @@ enum Command {
     Affected(affected::AffectedArgs),
     /// What would run, in which order, and why
     Plan(plan::PlanArgs),
+    /// A registry of the connectors, from their metadata
+    Registry(registry::RegistryArgs),
     /// Bring the database up to date
     Migrate,
 }
@@ -107,7 +110,7 @@ fn execute(arguments: Vec<OsString>) -> anyhow::Result<Exit> {
         Ok(cli) => cli,
         Err(error) => {
             let wanted = !error.use_stderr();
-            error.print()?;
+            error.print().map_err(CliError::Output)?;
             return Ok(if wanted { Exit::Passed } else { Exit::Usage });
         }
     };
@@ -146,6 +149,7 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         Command::Plan(args) => {
             passed(plan::run(&args, &global, graph::plan_svg, &mut io::stdout()).await)
         }
+        Command::Registry(args) => Ok(registry::run(&args, &global, &mut io::stdout()).await?),
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
             state_dir::StateDir::open(&state)?;

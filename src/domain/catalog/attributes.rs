@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Flaw;
 use crate::domain::metadata;
-use crate::domain::rules::ConnectorRule;
+use crate::domain::rules::AttributeRule;
 use crate::domain::yaml::{self, Node, Place, Value};
 
 /// A parsed attribute file.
@@ -39,35 +39,6 @@ impl Document {
 
     pub fn root(&self) -> &Node {
         &self.root
-    }
-
-    /// What the document says of a connector, by the rule that found it: nothing but these two
-    /// decides it.
-    pub fn facts(&self, rule: &ConnectorRule) -> Facts {
-        let airbyte = rule.airbyte.enabled || metadata::is_airbyte(&self.root);
-        let mut facts = Facts {
-            definition: metadata::definition_id(&self.root).filter(|_| airbyte),
-            flaws: if airbyte { metadata::flaws(&self.root) } else { Vec::new() },
-            ..Facts::default()
-        };
-        let paths = rule.attributes.iter().flat_map(|attributes| &attributes.paths);
-        for (name, path) in paths {
-            match self.at(path) {
-                Found::Nothing => {}
-                Found::Text(value, place) => {
-                    facts.attributes.insert(name.clone(), value);
-                    facts.places.insert(name.clone(), place);
-                }
-                // What is wrong with Airbyte's fields has been said in its own words.
-                Found::Other(_) if airbyte => {}
-                Found::Other(node) => facts.flaws.push(Flaw::remark(
-                    node.place,
-                    format!("`{path}` is {}, and `{name}` is read from it", node.value.kind()),
-                    "write a text there, or point `attributes` elsewhere",
-                )),
-            }
-        }
-        facts
     }
 
     /// `a.b` steps through mappings; `a.b[tag]` picks `value` of `tag:value` in a list of texts.
@@ -112,16 +83,89 @@ pub(in crate::domain) fn tagged<'n>(items: &'n [Node], tag: &str) -> Option<(&'n
     })
 }
 
-/// What one attribute file says of its connector.
+/// What one attribute file says: of its content and the paths that are asked for, nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The attributes that the rule names and the document has.
-    pub attributes: BTreeMap<String, String>,
-    /// Where each of them stands.
-    pub places: BTreeMap<String, Place>,
+    /// Dotted path → what stands there, and where. Paths that lead nowhere have none.
+    values: BTreeMap<String, (String, Place)>,
+    /// Dotted path → what stands there and is no text.
+    others: BTreeMap<String, (String, Place)>,
+    /// The file can't be read at all.
+    unreadable: Option<Flaw>,
+    /// It says itself that it is Airbyte's metadata.
+    airbyte: bool,
+    /// What is wrong with it if it is.
+    metadata: Vec<Flaw>,
+    definition: Option<(String, Place)>,
+}
+
+impl Facts {
+    /// Reads a file's content; `paths` are dotted ones, as [`AttributeRule::paths`] has them.
+    pub fn read<'p>(path: &str, text: &[u8], paths: impl IntoIterator<Item = &'p str>) -> Self {
+        match Document::parse(path, text) {
+            Ok(document) => Self::of(&document, paths),
+            Err(flaw) => Self { unreadable: Some(flaw), ..Self::default() },
+        }
+    }
+
+    fn of<'p>(document: &Document, paths: impl IntoIterator<Item = &'p str>) -> Self {
+        let root = &document.root;
+        let mut facts = Self {
+            airbyte: metadata::is_airbyte(root),
+            metadata: metadata::flaws(root),
+            definition: metadata::definition_id(root),
+            ..Self::default()
+        };
+        for path in paths {
+            match document.at(path) {
+                Found::Nothing => {}
+                Found::Text(value, place) => {
+                    facts.values.insert(path.to_owned(), (value, place));
+                }
+                Found::Other(node) => {
+                    let kind = node.value.kind().to_owned();
+                    facts.others.insert(path.to_owned(), (kind, node.place));
+                }
+            }
+        }
+        facts
+    }
+
+    /// The attributes that a rule names and the file has.
+    pub fn attributes(&self, rule: &AttributeRule) -> BTreeMap<String, String> {
+        let found = rule.paths.iter().filter_map(|(name, path)| {
+            let (value, _) = self.values.get(path)?;
+            Some((name.clone(), value.clone()))
+        });
+        found.collect()
+    }
+
+    /// Where an attribute stands.
+    pub(super) fn place(&self, rule: &AttributeRule, attribute: &str) -> Option<Place> {
+        self.values.get(rule.paths.get(attribute)?).map(|(_, place)| *place)
+    }
+
     /// Airbyte's id of the connector, which no other may have.
-    pub definition: Option<(String, Place)>,
-    pub flaws: Vec<Flaw>,
+    pub(super) fn definition(&self, airbyte: bool) -> Option<(String, Place)> {
+        self.definition.clone().filter(|_| airbyte || self.airbyte)
+    }
+
+    /// What is wrong with the file, read as a rule reads it. `airbyte`: by the layout it must be
+    /// Airbyte's metadata.
+    pub(super) fn flaws(&self, rule: &AttributeRule, airbyte: bool) -> Vec<Flaw> {
+        if let Some(flaw) = &self.unreadable {
+            return vec![flaw.clone()];
+        }
+        if airbyte || self.airbyte {
+            return self.metadata.clone();
+        }
+        let wrong = rule.paths.iter().filter_map(|(name, path)| {
+            let (kind, place) = self.others.get(path)?;
+            let text = format!("`{path}` is {kind}, and `{name}` is read from it");
+            Some(Flaw::remark(*place, text, "write a text there, or point `attributes` elsewhere"))
+        });
+        wrong.collect()
+    }
 }
 
 fn of_toml(text: &str, error: &toml::de::Error) -> Flaw {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Catalog, Connector, Document, Facts, Finding, Flaw, Paths, covers};
+use super::{Catalog, Connector, Facts, Finding, Flaw, Paths, covers};
 use crate::domain::names::ConnectorName;
 use crate::domain::registry::{Holder, duplicates};
 use crate::domain::rules::{Component, ConnectorRule, Pattern, RepoRules, Variables};
@@ -166,30 +166,22 @@ impl Draft<'_> {
         files.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Makes the catalog. `document` answers for every path of [`Draft::wanted`]; a file that can't
-    /// be read is a finding, and its connector stays.
-    pub fn finish<'d>(
-        self,
-        document: impl Fn(&str) -> Option<&'d Arc<Result<Document, Flaw>>>,
-    ) -> Catalog {
+    /// Makes the catalog. `facts` answers for every path of [`Draft::wanted`]; a file that can't be
+    /// read is a finding, and its connector stays.
+    pub fn finish<'d>(self, facts: impl Fn(&str) -> Option<&'d Arc<Facts>>) -> Catalog {
         let mut catalog = Catalog { findings: self.findings, ..Catalog::default() };
         let mut rule_of = Vec::new();
         let mut definitions = Vec::new();
         for found in self.found {
             let (root, nth) = (found.root.clone(), found.rule);
             let rule = &self.rules.connectors[nth];
-            let parsed = found.attribute_file.as_deref().and_then(&document);
-            let facts = match parsed.map(Arc::as_ref) {
-                Some(Ok(document)) => document.facts(rule),
-                Some(Err(flaw)) => Facts { flaws: vec![flaw.clone()], ..Facts::default() },
-                None => Facts::default(),
-            };
-            match connector(rule, found, &facts, self.paths) {
-                Ok((connector, more)) => {
+            let facts = found.attribute_file.as_deref().and_then(&facts).map(Arc::as_ref);
+            match connector(rule, found, facts, self.paths) {
+                Ok((connector, flaws)) => {
                     let file = connector.attribute_file.as_deref().unwrap_or(&connector.root);
-                    let flaws = facts.flaws.into_iter().chain(more);
-                    catalog.findings.extend(flaws.map(|flaw| Finding::of(file, flaw)));
-                    definitions.extend(facts.definition.map(|one| (catalog.connectors.len(), one)));
+                    catalog.findings.extend(flaws.into_iter().map(|flaw| Finding::of(file, flaw)));
+                    let definition = facts.and_then(|facts| facts.definition(connector.airbyte));
+                    definitions.extend(definition.map(|one| (catalog.connectors.len(), one)));
                     catalog.connectors.push(connector);
                     rule_of.push(Some(nth));
                 }
@@ -221,21 +213,22 @@ impl Draft<'_> {
     }
 }
 
-/// The connector, and what is wrong with it beyond its attribute file.
+/// The connector, and what is wrong with its files.
 fn connector(
     rule: &ConnectorRule,
     found: Found,
-    facts: &Facts,
+    facts: Option<&Facts>,
     paths: &Paths,
 ) -> Result<(Connector, Vec<Flaw>), String> {
     let name: ConnectorName = found.name.parse().map_err(|e| format!("{e}"))?;
     let airbyte = rule.airbyte.enabled;
-    let mut attributes = facts.attributes.clone();
+    let read = rule.attributes.as_ref().zip(facts);
+    let mut attributes = read.map(|(rule, facts)| facts.attributes(rule)).unwrap_or_default();
+    let mut flaws = read.map(|(rule, facts)| facts.flaws(rule, airbyte)).unwrap_or_default();
     if let Some(language) = found.language {
         attributes.insert("language".to_owned(), language.to_owned());
     }
-    let mut flaws = Vec::new();
-    let place = |attribute: &str| facts.places.get(attribute).copied();
+    let place = |attribute: &str| read.and_then(|(rule, facts)| facts.place(rule, attribute));
     let named = attributes.get("icon").map(String::as_str);
     let mut icons = ICONS.iter().copied().chain(named).map(|file| join(&found.root, file));
     let icon = icons.find(|path| paths.has_file(path));
