@@ -9,7 +9,11 @@ mod bad;
 mod bench;
 #[path = "support/mounts.rs"]
 mod mounts;
+#[path = "cli/registry.rs"]
+mod registry;
 #[path = "cli/select.rs"]
 mod select;
+#[path = "cli/selection.rs"]
+mod selection;
 #[path = "cli/test.rs"]
 mod test;
