@@ -47,10 +47,14 @@ pub struct Candidate<'c> {
 }
 
 impl Candidate<'_> {
-    /// Is it Airbyte's metadata, by the layout's rule or by its own word? Others have no registry.
+    /// Is it Airbyte's metadata, by the layout's rule, by its own word, or, where it can't be read,
+    /// by its name? Others have no registry.
     pub fn is_airbyte(&self) -> bool {
-        let says_so = |document: &Document| metadata::is_airbyte(document.root());
-        self.connector.airbyte || self.document.as_ref().is_ok_and(says_so)
+        let says_so = match &self.document {
+            Ok(document) => metadata::is_airbyte(document.root()),
+            Err(_) => self.path.rsplit('/').next() == Some("metadata.yaml"),
+        };
+        self.connector.airbyte || says_so
     }
 }
 

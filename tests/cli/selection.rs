@@ -64,7 +64,7 @@ fn names_may_be_written_in_several_ways() {
     assert_eq!(selected(&["--name", "source-slow", "source-shop"]), two);
     assert_eq!(selected(&["--name=source-slow", "--name=source-shop"]), two);
     assert_eq!(selected(&["--name", "source-s*"]), two);
-    assert_eq!(selected(&["--name", "SOURCE-S??[op]"]), two);
+    assert_eq!(selected(&["--name", "SOURCE-S??[pw]"]), two);
     assert_eq!(selected(&["--name", "source-{slow,shop}", "source-slow"]), two);
 }
 

@@ -58,8 +58,8 @@ fn each_wrong_value_is_named_where_it_stands_with_the_mend() {
             "4:17 `data.definitionId` can't be `0E7F6A3A-9a0x-4d7e-8c58-2f9d0b61c5a2`; write a UUID, such as `uuidgen` prints",
         ),
         (
-            "type: source",
-            "type: sink",
+            "Type: source",
+            "Type: sink",
             "5:18 `data.connectorType` can't be `sink`; write one of `source`, `destination`",
         ),
         (
