@@ -11,7 +11,11 @@ mod bench;
 mod config;
 #[path = "support/mounts.rs"]
 mod mounts;
+#[path = "cli/registry.rs"]
+mod registry;
 #[path = "cli/select.rs"]
 mod select;
+#[path = "cli/selection.rs"]
+mod selection;
 #[path = "cli/test.rs"]
 mod test;

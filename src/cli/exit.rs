@@ -20,6 +20,9 @@ pub enum Exit {
     /// Could not run: engine, network, disk.
     CouldNotRun,
     Interrupted,
+    /// Whoever read the output went away before its end. As of a program that the signal ends,
+    /// which is what `set -o pipefail` and the like know.
+    ClosedPipe,
 }
 
 impl From<Exit> for ExitCode {
@@ -30,6 +33,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::CouldNotRun => 3,
             Exit::Interrupted => 130,
+            Exit::ClosedPipe => 141,
         })
     }
 }
@@ -47,6 +51,9 @@ impl From<SettingsError> for UsageError {
 
 /// Prints an error with its causes and answers the status that it stands for.
 pub fn report(error: &anyhow::Error) -> Exit {
+    if error.downcast_ref::<CliError>().is_some_and(CliError::is_closed_pipe) {
+        return Exit::ClosedPipe;
+    }
     eprintln!("error: {}", told(error));
     if error.chain().any(is_usage) { Exit::Usage } else { Exit::CouldNotRun }
 }

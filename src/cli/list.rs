@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::select::{CliError, Global, SelectArgs, Selected, print_json, shown};
 use crate::domain::catalog::{Connector, Finding};
+use crate::domain::names::ConnectorName;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct ListArgs {
@@ -31,6 +32,12 @@ struct Row<'a> {
     documentation: Option<&'a str>,
     icon: Option<&'a str>,
     archived: bool,
+    /// As its metadata calls it.
+    title: Option<&'a str>,
+    /// Its documentation and its picture in the tree.
+    documentation_page: Option<&'a str>,
+    icon_file: Option<&'a str>,
+    twin: Option<&'a str>,
     attributes: &'a BTreeMap<String, String>,
 }
 
@@ -52,9 +59,9 @@ pub async fn run(args: &ListArgs, global: &Global, out: &mut impl Write) -> Resu
         };
         return print_json(out, &answer);
     }
-    table(&chosen, out)?;
+    table(&chosen, global.verbose > 0, out)?;
     for finding in selected.survey.findings() {
-        writeln!(out, "finding: {}: {}", shown(&finding.path), shown(&finding.text))?;
+        writeln!(out, "finding: {}: {}", shown(&finding.place()), shown(&finding.told()))?;
     }
     Ok(())
 }
@@ -76,28 +83,36 @@ fn row(connector: &Connector) -> Row<'_> {
         documentation: connector.attribute("documentation"),
         icon: connector.attribute("icon"),
         archived: connector.archived,
+        title: connector.attribute("title"),
+        documentation_page: connector.page.as_deref(),
+        icon_file: connector.icon.as_deref(),
+        twin: connector.twin.as_ref().map(ConnectorName::as_str),
         attributes: &connector.attributes,
     }
 }
 
-/// Columns as wide as their widest cell; columns that nobody fills are left out.
-fn table(connectors: &[&Connector], out: &mut impl Write) -> Result<(), CliError> {
+/// Columns as wide as their widest cell; columns that nobody fills are left out. What makes lines
+/// long (title, documentation, picture) is printed to those who want to see more.
+fn table(connectors: &[&Connector], more: bool, out: &mut impl Write) -> Result<(), CliError> {
     if connectors.is_empty() {
         writeln!(out, "no connector is selected")?;
         return Ok(());
     }
     let cells = |connector: &&Connector| {
         let row = row(connector);
-        let optional = [row.kind, row.language, row.support_level, row.release_stage, row.version];
-        let mut cells = vec![shown(row.name)];
-        cells.extend(optional.map(|cell| shown(cell.unwrap_or_default())));
-        cells.push(shown(row.root));
-        cells
+        let mut cells = vec![Some(row.name)];
+        cells.extend([row.kind, row.language, row.support_level, row.release_stage, row.version]);
+        cells.push(Some(row.root));
+        if more {
+            let documentation = row.documentation_page.or(row.documentation);
+            cells.extend([row.title, documentation, row.icon_file.or(row.icon)]);
+        }
+        cells.into_iter().map(|cell| shown(cell.unwrap_or_default())).collect()
     };
     let rows: Vec<Vec<String>> = connectors.iter().map(cells).collect();
-    let widths: Vec<usize> = (0..7)
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     for row in &rows {
         let filled = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
         let line: Vec<String> = filled.map(|(cell, width)| format!("{cell:width$}")).collect();

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod exit;
 pub mod list;
 pub mod plan;
+pub mod registry;
 pub mod schema;
 pub mod select;
 pub mod serve;
@@ -78,6 +79,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// The JSON Schema of an answer or file
     Schema(schema::SchemaArgs),
+    /// A registry of the connectors, from their metadata
+    Registry(registry::RegistryArgs),
     /// Bring the database up to date
     Migrate,
 }
@@ -113,7 +116,7 @@ fn execute(arguments: Vec<OsString>) -> anyhow::Result<Exit> {
         Ok(cli) => cli,
         Err(error) => {
             let wanted = !error.use_stderr();
-            error.print()?;
+            error.print().map_err(CliError::Output)?;
             return Ok(if wanted { Exit::Passed } else { Exit::Usage });
         }
     };
@@ -154,6 +157,7 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         }
         Command::Config(args) => passed(config::run(&args, &global, &mut io::stdout()).await),
         Command::Schema(args) => passed(schema::run(&args, &mut io::stdout())),
+        Command::Registry(args) => Ok(registry::run(&args, &global, &mut io::stdout()).await?),
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
             state_dir::StateDir::open(&state)?;

@@ -1,14 +1,15 @@
 //! Which connectors a command is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::domain::catalog::Connector;
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::rules::{Pattern, Selector, closest};
+use crate::domain::rules::{Pattern, Selector, closest_few};
 use crate::git::{GitError, LocalRepo};
 use crate::service::planning::{PlanningError, RepositoryFile, Survey, survey_here};
 
@@ -34,9 +35,9 @@ pub enum CliError {
     /// Engine, network or disk.
     #[error("{0}")]
     CouldNotRun(String),
-    /// Whoever reads our output went away (`… | head`).
+    /// Standard output is full, or gone: see [`CliError::is_closed_pipe`].
     #[error("the output could not be written: {0}")]
-    Output(#[from] std::io::Error),
+    Output(#[from] io::Error),
 }
 
 impl CliError {
@@ -46,6 +47,13 @@ impl CliError {
             Self::Usage(_) | Self::Configuration(_) => 2,
             Self::CouldNotRun(_) | Self::Output(_) => 3,
         }
+    }
+}
+
+impl CliError {
+    /// Whoever reads our output has read enough (`… | head`): no error, and nothing to be said.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -82,10 +90,10 @@ impl From<PlanningError> for CliError {
     }
 }
 
-/// SELECT: AND between the kinds of option, OR within one.
+/// SELECT: AND between the kinds of option, OR within one. `--all` restricts nothing.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SelectArgs {
-    /// Connectors by name
+    /// Connectors by name, in any case; `*`, `?`, `[…]` and `{a,b}` stand for several
     #[arg(long, value_name = "NAME", num_args = 1.., help_heading = "Select")]
     pub name: Vec<String>,
     /// Connectors of a kind, as the repository file has them
@@ -106,7 +114,7 @@ pub struct SelectArgs {
     /// What `--modified` compares with [default: origin/HEAD, origin/main or origin/master]
     #[arg(long, value_name = "REF", requires = "modified", help_heading = "Select")]
     pub base: Option<String>,
-    /// Every connector
+    /// Every connector that the other options leave
     #[arg(long, help_heading = "Select")]
     pub all: bool,
 }
@@ -120,19 +128,15 @@ pub struct Selected {
 }
 
 impl SelectArgs {
-    fn selector(&self) -> Selector {
-        Selector {
-            name: self.name.iter().map(|name| Pattern::literal(name)).collect(),
-            kind: self.kind.clone(),
-            language: self.language.clone(),
-            release_stage: self.release_stage.clone(),
-            support_level: self.support_level.clone(),
-        }
+    fn is_empty(&self) -> bool {
+        let filters =
+            [&self.name, &self.kind, &self.language, &self.release_stage, &self.support_level];
+        filters.into_iter().all(Vec::is_empty) && !self.modified && !self.all
     }
 
     /// Looks at the repository and chooses.
     pub async fn select(&self, global: &Global) -> Result<Selected, CliError> {
-        if self.selector().is_empty() && !self.modified && !self.all {
+        if self.is_empty() {
             return Err(CliError::Usage(
                 "say which connectors: --name, --kind, --language, --release-stage, \
                  --support-level, --modified or --all"
@@ -143,20 +147,22 @@ impl SelectArgs {
         let base = if self.modified { Some(repo.base(self.base.as_deref()).await?) } else { None };
         let survey = survey(&repo, base.as_ref(), None, global).await?;
         let names = self.choose(&survey)?;
+        for note in self.unknown_values(&survey.connectors()) {
+            // Who can't read it is not kept from going on.
+            let _ = writeln!(io::stderr(), "note: {note}");
+        }
         Ok(Selected { repo, survey, names })
     }
 
     /// Chooses from what is known.
     pub fn choose(&self, survey: &Survey) -> Result<BTreeSet<ConnectorName>, CliError> {
-        let mut wanted = self.selector();
-        let mut names = Vec::new();
-        for name in &self.name {
-            match survey.named(name) {
-                Some(connector) => names.push(Pattern::literal(connector.name.as_str())),
-                None => return Err(CliError::Usage(unknown_name(name, survey))),
-            }
-        }
-        wanted.name = names;
+        let wanted = Selector {
+            name: self.names(survey)?,
+            kind: self.kind.clone(),
+            language: self.language.clone(),
+            release_stage: self.release_stage.clone(),
+            support_level: self.support_level.clone(),
+        };
         if self.modified && !survey.impacts.refused.is_empty() {
             return Err(CliError::Configuration(refused(survey)));
         }
@@ -167,7 +173,66 @@ impl SelectArgs {
         });
         Ok(chosen.map(|connector| connector.name.clone()).collect())
     }
+
+    /// The names that `--name` stands for. One that stands for none is unknown.
+    fn names(&self, survey: &Survey) -> Result<Vec<Pattern>, CliError> {
+        let mut names = Vec::new();
+        let mut unknown = Vec::new();
+        for name in &self.name {
+            let before = names.len();
+            if let Some(connector) = survey.named(name) {
+                names.push(Pattern::literal(connector.name.as_str()));
+            } else if name.contains(['*', '?', '[', '{']) {
+                let pattern = Pattern::parse(&name.to_lowercase()).map_err(|error| {
+                    CliError::Usage(format!("`--name {}`: {error}", shown(name)))
+                })?;
+                let known = survey.connectors().into_iter().map(|connector| &connector.name);
+                let fits = known.filter(|known| pattern.matches(&known.as_str().to_lowercase()));
+                names.extend(fits.map(|known| Pattern::literal(known.as_str())));
+            }
+            if names.len() == before {
+                unknown.push(unknown_name(name, survey));
+            }
+        }
+        if unknown.is_empty() { Ok(names) } else { Err(CliError::Usage(unknown.join("\n"))) }
+    }
+
+    /// Values of filters that no connector at all has, each with those that there are: probably
+    /// not what was meant, but no error.
+    fn unknown_values(&self, connectors: &[&Connector]) -> Vec<String> {
+        let kind: fn(&Connector) -> Option<&str> = |connector| connector.kind.as_deref();
+        let filters = [
+            ("kind", &self.kind, kind),
+            ("language", &self.language, |connector| connector.attribute("language")),
+            ("release-stage", &self.release_stage, |one| one.attribute("release_stage")),
+            ("support-level", &self.support_level, |one| one.attribute("support_level")),
+        ];
+        let mut notes = Vec::new();
+        for (filter, wanted, value) in filters {
+            let mut there: BTreeMap<&str, usize> = BTreeMap::new();
+            for value in connectors.iter().filter_map(|connector| value(connector)) {
+                *there.entry(value).or_default() += 1;
+            }
+            let known = |wanted: &&String| there.keys().any(|v| v.eq_ignore_ascii_case(wanted));
+            for wanted in wanted.iter().filter(|wanted| !known(wanted)) {
+                let counted =
+                    |(value, count): (&&str, &usize)| format!("{} ({count})", shown(value));
+                let values: Vec<String> = there.iter().take(VALUES).map(counted).collect();
+                let there = match values.as_slice() {
+                    [] => "none has any".to_owned(),
+                    values => format!("there is {}", values.join(", ")),
+                };
+                notes.push(format!("no connector has `--{filter} {}`; {there}", shown(wanted)));
+            }
+        }
+        notes
+    }
 }
+
+/// How many values of a filter are told.
+const VALUES: usize = 20;
+/// How many names one was perhaps meant to be.
+const CLOSEST: usize = 3;
 
 /// Surveys the repository with the options that stand before the subcommand.
 pub(super) async fn survey(
@@ -180,7 +245,7 @@ pub(super) async fn survey(
     Ok(survey_here(repo, base, head, file.as_ref()).await?)
 }
 
-fn repository_file(path: &Path) -> Result<RepositoryFile, CliError> {
+pub(super) fn repository_file(path: &Path) -> Result<RepositoryFile, CliError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         CliError::Usage(format!("`--pipelines {}` can't be read: {error}", path.display()))
     })?;
@@ -191,12 +256,17 @@ pub(super) fn unknown_name(name: &str, survey: &Survey) -> String {
     let known = survey.connectors();
     let names = known.iter().map(|connector| connector.name.as_str());
     let mut text = format!("no connector is called `{}`", shown(name));
-    if let Some(closest) = closest(name, names.clone()) {
-        let _ = write!(text, "; did you mean `{}`?", shown(closest));
+    let close = closest_few(name, names.clone(), CLOSEST);
+    let close: Vec<String> = close.into_iter().map(|name| format!("`{}`", shown(name))).collect();
+    if let Some((last, others)) = close.split_last() {
+        let others = others.join(", ");
+        let or = if others.is_empty() { "" } else { " or " };
+        let _ = write!(text, "; did you mean {others}{or}{last}?");
         return text;
     }
+    let lower = name.to_lowercase();
     let part: Vec<String> = names
-        .filter(|known| known.contains(name))
+        .filter(|known| !lower.is_empty() && known.to_lowercase().contains(&lower))
         .take(5)
         .map(|n| format!("`{}`", shown(n)))
         .collect();
@@ -234,7 +304,7 @@ pub(super) fn print_json<T: serde::Serialize>(
     out: &mut impl Write,
     value: &T,
 ) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other)?;
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
     writeln!(out, "{text}")?;
     Ok(())
 }

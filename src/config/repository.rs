@@ -13,7 +13,6 @@ mod resolved;
 mod schema;
 mod sections;
 mod text;
-mod yaml;
 
 use std::collections::BTreeSet;
 
@@ -25,9 +24,9 @@ pub use self::resolved::{Resolved, resolved};
 pub use self::schema::schema;
 use self::sections::Kinds;
 pub use self::text::decode;
-use self::yaml::{Node, Value};
 use crate::domain::catalog::Paths;
 use crate::domain::rules::{Preset, RepoRules, Unclaimed, closest};
+use crate::domain::yaml::{self, Node, Value};
 
 /// Where a repository says what its connectors are.
 pub const FILE: &str = ".github/checkvalve.yml";

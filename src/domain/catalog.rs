@@ -3,13 +3,16 @@
 
 mod attributes;
 mod discovery;
+mod finding;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-pub use self::attributes::Document;
+pub(in crate::domain) use self::attributes::tagged;
+pub use self::attributes::{Document, Facts};
 pub use self::discovery::{Draft, discover};
+pub use self::finding::{Finding, Flaw};
 use super::depends::Dependencies;
 use super::impact::Rule;
 use super::names::ConnectorName;
@@ -38,6 +41,15 @@ pub struct Connector {
     /// The number of the connector rule that found it; components have none.
     #[serde(skip)]
     pub rule: Option<usize>,
+    /// The picture in its folder.
+    #[serde(skip)]
+    pub icon: Option<String>,
+    /// Its documentation in the tree.
+    #[serde(skip)]
+    pub page: Option<String>,
+    /// It follows Airbyte's layout.
+    #[serde(skip)]
+    pub airbyte: bool,
     /// Kept for the record only: never selected by a change.
     pub archived: bool,
     /// Another form of the same connector, tested whenever this one is.
@@ -49,13 +61,6 @@ impl Connector {
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)
     }
-}
-
-/// What is wrong with a connector's files; a finding, never a crash.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    pub path: String,
-    pub text: String,
 }
 
 /// The paths of a tree, sorted, with the questions that discovery asks of them.

@@ -360,12 +360,30 @@ impl RepoRules {
 
 /// The name that `text` was probably meant to be: within a third of its letters.
 pub fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    close(text, names).min().map(|(_, name)| name)
+}
+
+/// The names that `text` was probably meant to be, the closest first: those that are hardly less
+/// close than the closest, at most so many.
+pub fn closest_few<'n>(
+    text: &str,
+    names: impl IntoIterator<Item = &'n str>,
+    most: usize,
+) -> Vec<&'n str> {
+    let mut found: Vec<(usize, &str)> = close(text, names).collect();
+    found.sort_unstable();
+    let limit = found.first().map_or(0, |(distance, _)| distance + 1);
+    let few = found.into_iter().take_while(|(distance, _)| *distance <= limit);
+    few.map(|(_, name)| name).take(most).collect()
+}
+
+fn close<'n>(
+    text: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> impl Iterator<Item = (usize, &'n str)> {
     let wanted = text.to_lowercase();
     let limit = (text.chars().count() / 3).clamp(1, 4);
-    names
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &wanted), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, name)| name)
+    let distance =
+        move |name: &'n str| (strsim::damerau_levenshtein(&name.to_lowercase(), &wanted), name);
+    names.into_iter().map(distance).filter(move |(distance, _)| *distance <= limit)
 }

@@ -8,6 +8,7 @@ mod cache;
 mod command;
 mod error;
 mod export;
+mod history;
 mod local;
 mod objects;
 mod origin;

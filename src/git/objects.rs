@@ -117,7 +117,7 @@ impl Objects {
         (Some(first.clone()), ChangeSet::Complete { files: all.into_iter().collect() })
     }
 
-    async fn is_shallow(&self) -> bool {
+    pub(super) async fn is_shallow(&self) -> bool {
         let answer = self.git.read(&["rev-parse", "--is-shallow-repository"]).await;
         answer.is_ok_and(|out| out.starts_with(b"true"))
     }

@@ -3,6 +3,7 @@
 //! what they ask for.
 
 mod jobs;
+mod registry;
 mod snapshot;
 mod survey;
 
@@ -16,6 +17,7 @@ use crate::domain::trigger::Scope;
 use crate::git::{BareRepo, GitError};
 
 pub use self::jobs::plans;
+pub use self::registry::registries_here;
 pub use self::survey::{RepositoryFile, Survey, survey_here};
 
 /// What is to run for one head.

@@ -2,7 +2,7 @@
 
 use super::keys::{DERIVATIONS, PYTHON_IMPORTS};
 use super::problems::{Place, Problems};
-use super::yaml::{Entry, Node, Value};
+use crate::domain::yaml::{Entry, Node, Value};
 use crate::domain::rules::{Derivation, closest};
 
 impl Problems<'_> {

@@ -6,11 +6,11 @@ use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::sections::Kinds;
-use super::yaml::{Node, Value};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
 use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger, Selector, closest};
+use crate::domain::yaml::{Node, Value};
 
 /// A step, where it stands, and the ids that it needs.
 type Step = (Place, StepSpec, Vec<(Place, String)>);

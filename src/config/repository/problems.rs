@@ -2,16 +2,7 @@
 
 use std::fmt;
 
-/// A place in the file, both counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub line: u32,
-    pub column: u32,
-}
-
-impl Place {
-    pub const START: Self = Self { line: 1, column: 1 };
-}
+pub use crate::domain::yaml::Place;
 
 /// One error of a repository file.
 #[derive(Debug, Clone, PartialEq, Eq)]

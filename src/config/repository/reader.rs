@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::keys::Shape;
 use super::problems::{Place, Problems};
-use super::yaml::{Entry, Node, Value};
 use crate::domain::rules::{Pattern, closest};
+use crate::domain::yaml::{Entry, Node, Value};
 
 /// The entries of one mapping, all of them known.
 pub(super) struct Fields<'n> {

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::keys::{COMPONENT, CONNECTOR, IMPACT, SELECTOR};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
-use super::yaml::{Node, Value};
 use crate::domain::names::ConnectorName;
 use crate::domain::rules::{
     AirbyteExtras, AttributeRule, Component, ConnectorRule, ImpactRule, Pattern, Reaches, Selector,
     Variables, closest,
 };
+use crate::domain::yaml::{Node, Value};
 
 /// Kinds that the file uses, to be compared with those that exist.
 pub(super) type Kinds = Vec<(Place, String)>;

@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Catalog, Connector, Document, Finding, Paths, covers};
+use super::{Catalog, Connector, Facts, Finding, Flaw, Paths, covers};
 use crate::domain::names::ConnectorName;
+use crate::domain::registry::{Holder, duplicates};
 use crate::domain::rules::{Component, ConnectorRule, Pattern, RepoRules, Variables};
+use crate::domain::yaml::Place;
 
 /// Airbyte's documentation lives in the repository, and its connectors point at its address.
 const DOCUMENTATION_SITE: &str = "https://docs.airbyte.com";
 const STRICT_ENCRYPT: &str = "-strict-encrypt";
+/// Pictures by which a connector is known, the first that is there; its metadata may name another.
+const ICONS: &[&str] = &["icon.svg", "icon.png"];
 
 /// Connectors found, before their attribute files are read.
 #[derive(Debug)]
 pub struct Draft<'r> {
     rules: &'r RepoRules,
+    paths: &'r Paths,
     found: Vec<Found>,
     /// With the folder that each lies in.
     components: Vec<(Component, String)>,
@@ -33,7 +38,7 @@ struct Found {
 }
 
 /// Applies the connector rules to a tree, in order: for each marker the first rule that matches.
-pub fn discover<'r>(rules: &'r RepoRules, paths: &Paths) -> Draft<'r> {
+pub fn discover<'r>(rules: &'r RepoRules, paths: &'r Paths) -> Draft<'r> {
     let mut by_file_name: HashMap<&str, Vec<&str>> = HashMap::new();
     for path in paths.iter() {
         by_file_name.entry(file_name(path)).or_default().push(path);
@@ -57,7 +62,7 @@ pub fn discover<'r>(rules: &'r RepoRules, paths: &Paths) -> Draft<'r> {
     tell_apart(&mut found, &mut findings);
     let components = rules.components.iter().filter(|component| exists(component, paths));
     let components = components.map(|one| (one.clone(), component_root(one, paths))).collect();
-    Draft { rules, found, components, findings }
+    Draft { rules, paths, found, components, findings }
 }
 
 fn recognise(nth: usize, rule: &ConnectorRule, marker: &str, paths: &Paths) -> Option<Found> {
@@ -148,7 +153,7 @@ fn tell_apart(found: &mut [Found], findings: &mut Vec<Finding>) {
             "`{}` is already the connector in `{first}`; this one is called `{longer}`",
             one.name
         );
-        findings.push(Finding { path: one.marker.clone(), text });
+        findings.push(Finding::whole(one.marker.as_str(), text));
         one.name = longer;
         seen.insert(one.name.to_lowercase(), one.root.clone());
     }
@@ -172,28 +177,26 @@ impl Draft<'_> {
         self.components.iter().map(|(component, _)| component.name.as_str())
     }
 
-    /// Makes the catalog. `document` answers for every path of [`Draft::wanted`]; a file that can't
-    /// be read is a finding, and its connector stays.
-    pub fn finish<'d>(
-        self,
-        document: impl Fn(&str) -> Option<&'d Arc<Result<Document, String>>>,
-    ) -> Catalog {
+    /// Makes the catalog. `facts` answers for every path of [`Draft::wanted`]; a file that can't be
+    /// read is a finding, and its connector stays.
+    pub fn finish<'d>(self, facts: impl Fn(&str) -> Option<&'d Arc<Facts>>) -> Catalog {
         let mut catalog = Catalog { findings: self.findings, ..Catalog::default() };
         let mut rule_of = Vec::new();
+        let mut definitions = Vec::new();
         for found in self.found {
-            let (root, rule) = (found.root.clone(), found.rule);
-            let parsed = found.attribute_file.as_deref().and_then(&document);
-            if let (Some(path), Some(Err(error))) = (&found.attribute_file, parsed.map(Arc::as_ref))
-            {
-                catalog.findings.push(Finding { path: path.clone(), text: error.clone() });
-            }
-            let parsed = parsed.and_then(|parsed| parsed.as_ref().as_ref().ok());
-            match connector(&self.rules.connectors[rule], found, parsed) {
-                Ok(connector) => {
+            let (root, nth) = (found.root.clone(), found.rule);
+            let rule = &self.rules.connectors[nth];
+            let facts = found.attribute_file.as_deref().and_then(&facts).map(Arc::as_ref);
+            match connector(rule, found, facts, self.paths) {
+                Ok((connector, flaws)) => {
+                    let file = connector.attribute_file.as_deref().unwrap_or(&connector.root);
+                    catalog.findings.extend(flaws.into_iter().map(|flaw| Finding::of(file, flaw)));
+                    let definition = facts.and_then(|facts| facts.definition(connector.airbyte));
+                    definitions.extend(definition.map(|one| (catalog.connectors.len(), one)));
                     catalog.connectors.push(connector);
-                    rule_of.push(Some(rule));
+                    rule_of.push(Some(nth));
                 }
-                Err(text) => catalog.findings.push(Finding { path: root, text }),
+                Err(text) => catalog.findings.push(Finding::whole(root, text)),
             }
         }
         catalog.by_name =
@@ -210,36 +213,53 @@ impl Draft<'_> {
                     });
                     catalog.components.push((at, component));
                 }
-                Err(text) => catalog.findings.push(Finding { path: component.name, text }),
+                Err(text) => catalog.findings.push(Finding::whole(component.name, text)),
             }
         }
         pair_variants(&mut catalog, self.rules, &rule_of);
+        same_definition(&mut catalog, definitions);
         catalog.index(self.rules, &rule_of);
         catalog.findings.sort();
         catalog
     }
 }
 
+/// The connector, and what is wrong with its files.
 fn connector(
     rule: &ConnectorRule,
     found: Found,
-    document: Option<&Document>,
-) -> Result<Connector, String> {
+    facts: Option<&Facts>,
+    paths: &Paths,
+) -> Result<(Connector, Vec<Flaw>), String> {
     let name: ConnectorName = found.name.parse().map_err(|e| format!("{e}"))?;
-    let mut attributes = match (&rule.attributes, document) {
-        (Some(rule), Some(document)) => document.attributes(rule),
-        (None, _) | (_, None) => BTreeMap::new(),
-    };
+    let airbyte = rule.airbyte.enabled;
+    let read = rule.attributes.as_ref().zip(facts);
+    let mut attributes = read.map(|(rule, facts)| facts.attributes(rule)).unwrap_or_default();
+    let mut flaws = read.map(|(rule, facts)| facts.flaws(rule, airbyte)).unwrap_or_default();
     if let Some(language) = found.language {
         attributes.insert("language".to_owned(), language.to_owned());
     }
+    let place = |attribute: &str| read.and_then(|(rule, facts)| facts.place(rule, attribute));
+    let named = attributes.get("icon").map(String::as_str);
+    let mut icons = ICONS.iter().copied().chain(named).map(|file| join(&found.root, file));
+    let icon = icons.find(|path| paths.has_file(path));
+    if let (true, None, Some(named)) = (airbyte, &icon, named) {
+        let text = format!("`data.icon` is `{named}`, and no picture is beside it");
+        let mend = format!("add {}/{}", found.root, ICONS[0]);
+        flaws.push(Flaw::remark(place("icon"), text, mend));
+    }
     let mut owns: Vec<Pattern> =
         rule.owns.iter().filter_map(|pattern| pattern.fill(&found.variables)).collect();
-    let page = attributes.get("documentation").filter(|_| rule.airbyte.enabled);
-    owns.extend(page.and_then(|url| documentation_page(url)).map(|page| Pattern::literal(&page)));
-    let archived =
-        rule.airbyte.enabled && attributes.get("support_level").is_some_and(|l| l == "archived");
-    Ok(Connector {
+    let url = attributes.get("documentation");
+    let page = url.filter(|_| airbyte).and_then(|url| documentation_page(url));
+    owns.extend(page.as_deref().map(Pattern::literal));
+    if let Some(page) = page.as_ref().filter(|page| !paths.has_file(page)) {
+        let text = format!("`data.documentationUrl` stands for `{page}`, which is not there");
+        let mend = "write the page, or mend the address";
+        flaws.push(Flaw::remark(place("documentation"), text, mend));
+    }
+    let archived = airbyte && attributes.get("support_level").is_some_and(|l| l == "archived");
+    let connector = Connector {
         name,
         rule: Some(found.rule),
         kind: rule.kind.clone(),
@@ -249,9 +269,29 @@ fn connector(
         variables: found.variables,
         owns,
         attribute_file: found.attribute_file,
+        icon,
+        page: page.filter(|page| paths.has_file(page)),
+        airbyte,
         archived,
         twin: None,
-    })
+    };
+    Ok((connector, flaws))
+}
+
+/// No two connectors may have one definition id.
+fn same_definition(catalog: &mut Catalog, definitions: Vec<(usize, (String, Place))>) {
+    let holder = |(at, (id, place)): (usize, (String, Place))| Holder {
+        connector: &catalog.connectors[at],
+        id,
+        place,
+    };
+    let holders: Vec<Holder<'_>> = definitions.into_iter().map(holder).collect();
+    let finding = |(at, flaw): (usize, Flaw)| {
+        let connector = holders[at].connector;
+        Finding::of(connector.attribute_file.as_deref().unwrap_or(&connector.root), flaw)
+    };
+    let findings: Vec<Finding> = duplicates(&holders).into_iter().map(finding).collect();
+    catalog.findings.extend(findings);
 }
 
 /// `https://docs.airbyte.com/integrations/sources/faker` → `docs/integrations/sources/faker.md`.
@@ -283,6 +323,9 @@ fn of_component(component: &Component, root: String) -> Result<Connector, String
         owns: component.include.clone(),
         attribute_file: None,
         rule: None,
+        icon: None,
+        page: None,
+        airbyte: false,
         archived: false,
         twin: None,
     })

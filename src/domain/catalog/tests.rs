@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::rules::{AirbyteExtras, AttributeRule, ConnectorRule};
+use crate::domain::yaml::Place;
 
 fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
@@ -20,9 +21,14 @@ fn paths(paths: &[&str]) -> Paths {
 /// The catalog of a tree whose files have these contents.
 fn catalog(rules: Vec<ConnectorRule>, files: &[(&str, &str)]) -> Catalog {
     let rules = RepoRules { connectors: rules, ..RepoRules::empty("test".to_owned()) };
-    let documents: BTreeMap<&str, Arc<Result<Document, String>>> = files
+    let attributes = rules.connectors.iter().flat_map(|rule| &rule.attributes);
+    let asked: Vec<&str> =
+        attributes.flat_map(|rule| rule.paths.values()).map(String::as_str).collect();
+    let documents: BTreeMap<&str, Arc<Facts>> = files
         .iter()
-        .map(|(path, text)| (*path, Arc::new(Document::parse(path, text.as_bytes()))))
+        .map(|(path, text)| {
+            (*path, Arc::new(Facts::read(path, text.as_bytes(), asked.iter().copied())))
+        })
         .collect();
     let names: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
     discover(&rules, &paths(&names)).finish(|path| documents.get(path))
@@ -107,7 +113,6 @@ fn attributes_come_from_yaml_json_and_toml() {
             ("version", "data.version"),
             ("language", "data.tags[language]"),
             ("gone", "data.gone"),
-            ("list", "data.tags"),
             ("deep", "data.version.deeper"),
         ];
         let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
@@ -131,11 +136,109 @@ fn attributes_come_from_yaml_json_and_toml() {
     for text in ["data: [", "\u{0}", "a: &a [*a]"] {
         let (attributes, findings) = read("m.yaml", text);
         assert_eq!((attributes.len(), findings.len()), (0, 1), "{text:?}");
-        assert_eq!(findings[0].path, "a/m.yaml");
+        assert_eq!((findings[0].path.as_str(), findings[0].line), ("a/m.yaml", Some(1)));
         assert!(!findings[0].text.contains('\n'));
     }
-    assert_eq!(Document::parse("m.yaml", &[0xff]), Err("is not UTF-8".to_owned()));
+    let flaw = Document::parse("m.yaml", b"a: 1\nb: \xff").unwrap_err();
+    assert_eq!((flaw.text.as_str(), flaw.place.unwrap().line), ("is not UTF-8", 2));
     assert!(Document::parse("m.yaml", &vec![b' '; 2 << 20]).is_err());
+    let flaw = Document::parse("m.toml", b"a = 1\nb = = 2\n").unwrap_err();
+    assert_eq!(flaw.place, Some(Place { line: 2, column: 5 }), "{flaw:?}");
+}
+
+/// Airbyte's rule, with the attributes that findings are about.
+fn airbyte() -> ConnectorRule {
+    let mut rule = rule("c/**/metadata.yaml");
+    rule.airbyte = AirbyteExtras { enabled: true };
+    let paths = [("documentation", "data.documentationUrl"), ("icon", "data.icon")];
+    let paths = paths.map(|(name, path)| (name.to_owned(), path.to_owned())).into();
+    rule.attributes = Some(AttributeRule { file: "metadata.yaml".to_owned(), paths });
+    rule
+}
+
+/// Metadata without a flaw.
+fn metadata(name: &str, id: u32, more: &str) -> String {
+    format!(
+        "metadataSpecVersion: \"1.0\"\ndata:\n  name: {name}\n  \
+         definitionId: 0e7f6a3a-9a06-4d7e-8c58-{id:012}\n  connectorType: source\n  \
+         connectorSubtype: api\n  dockerRepository: airbyte/{name}\n  dockerImageTag: 0.1.0\n  \
+         license: MIT\n  documentationUrl: https://docs.airbyte.com/x/{name}\n  \
+         githubIssueLabel: {name}\n  releaseStage: alpha\n{more}"
+    )
+}
+
+#[test]
+fn what_is_wrong_with_metadata_is_found_with_its_place() {
+    let good = metadata("a", 1, "");
+    let clean = catalog(vec![airbyte()], &[("c/a/metadata.yaml", &good), ("docs/x/a.md", "")]);
+    assert_eq!(clean.findings, []);
+    let a = clean.named("a").unwrap();
+    assert_eq!((a.page.as_deref(), a.icon.as_deref()), (Some("docs/x/a.md"), None));
+
+    let icon = metadata("a", 1, "  icon: a.svg\n");
+    let wrong = icon.replace("0.1.0", "latest");
+    let told = |files: &[(&str, &str)]| {
+        let catalog = catalog(vec![airbyte()], files);
+        catalog.findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&[("c/a/metadata.yaml", &wrong)]),
+        [
+            "c/a/metadata.yaml:8:19: `data.dockerImageTag` can't be `latest`; write a version such \
+             as `1.2.3` or `1.2.3-rc.1`",
+            "c/a/metadata.yaml:10:21: `data.documentationUrl` stands for `docs/x/a.md`, which is \
+             not there; write the page, or mend the address",
+            "c/a/metadata.yaml:13:9: `data.icon` is `a.svg`, and no picture is beside it; add \
+             c/a/icon.svg",
+        ]
+    );
+    let whole = [("c/a/metadata.yaml", icon.as_str()), ("c/a/icon.svg", ""), ("docs/x/a.md", "")];
+    assert_eq!(told(&whole), Vec::<String>::new());
+    let broken = told(&[("c/a/metadata.yaml", "data:\n  name: [\n")]);
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(broken[0].starts_with("c/a/metadata.yaml:"), "{broken:?}");
+    assert!(broken[0].contains("is not YAML"), "{broken:?}");
+}
+
+#[test]
+fn definition_ids_are_unique_but_for_the_builds_of_one_connector() {
+    let found = |names: &[&str]| {
+        let files: Vec<(String, String)> = names
+            .iter()
+            .flat_map(|name| {
+                let metadata = metadata(name, 1, "");
+                [
+                    (format!("c/{name}/metadata.yaml"), metadata),
+                    (format!("docs/x/{name}.md"), String::new()),
+                ]
+            })
+            .collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        catalog(vec![airbyte()], &files).findings
+    };
+    assert_eq!(found(&["a", "a-strict-encrypt"]), []);
+    let findings = found(&["a", "b"]);
+    assert_eq!(findings.len(), 2);
+    assert_eq!((findings[0].line, findings[1].line), (Some(4), Some(4)));
+    assert!(findings[0].text.contains("the id of `b`"), "{findings:?}");
+    assert!(findings[1].text.contains("the id of `a`"), "{findings:?}");
+}
+
+#[test]
+fn other_layouts_are_asked_for_texts() {
+    let mut rule = rule("{name}/m.yaml");
+    let paths = [("version", "version")].map(|(n, p)| (n.to_owned(), p.to_owned())).into();
+    rule.attributes = Some(AttributeRule { file: "m.yaml".to_owned(), paths });
+    let found = catalog(vec![rule], &[("a/m.yaml", "other: 1\nversion: [1, 2]\n")]);
+    let told: Vec<String> = found.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "a/m.yaml:2:10: `version` is a list, and `version` is read from it; write a text there, or \
+          point `attributes` elsewhere"
+        ]
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::PlanningError;
 use super::snapshot::{Snapshot, Source};
 use crate::config::repository::{self, FILE};
-use crate::domain::catalog::{Catalog, Connector, Document, discover};
+use crate::domain::catalog::{Catalog, Connector, Facts, discover};
 use crate::domain::change::{ChangeSet, ChangedFile};
 use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explanation, Impacts, explain, impacts};
@@ -215,6 +215,8 @@ async fn survey(
     match against.rules {
         Some(Ok(base)) if !base.selects_as(&view.rules) => {
             let before = impacts.connectors.len();
+            // Other rules may ask for other facts.
+            let mut documents = Documents::default();
             let (theirs, found) =
                 self::view(base, head, tree, &against.change, &mut documents).await?;
             impacts = impacts.union(found);
@@ -237,7 +239,7 @@ async fn survey(
     }
     notes.extend_from_slice(view.head.dependencies().notes());
     let findings = &view.head.findings;
-    notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.path, f.text)));
+    notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.place(), f.told())));
     if findings.len() > 10 {
         notes.push(format!("… and {} more findings in connectors' files", findings.len() - 10));
     }
@@ -260,18 +262,19 @@ async fn rules_of(
     Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
 }
 
-/// Attribute files that were parsed already: both sides and both sets of rules share most of them.
+/// Attribute files that were read already: both sides share most of them.
 #[derive(Default)]
-struct Documents(HashMap<Source, Arc<Result<Document, String>>>);
+struct Documents(HashMap<Source, Arc<Facts>>);
 
 impl Documents {
-    /// The documents of a snapshot, by path.
+    /// What the attribute files of a snapshot say, by path.
     async fn of(
         &mut self,
+        rules: &RepoRules,
         tree: &Snapshot<'_>,
         wanted: &BTreeSet<&str>,
         same: &(dyn Fn(&str) -> Option<Source> + Sync),
-    ) -> Result<HashMap<String, Arc<Result<Document, String>>>, PlanningError> {
+    ) -> Result<HashMap<String, Arc<Facts>>, PlanningError> {
         let mut found = HashMap::new();
         let mut missing = BTreeSet::new();
         for path in wanted {
@@ -282,10 +285,13 @@ impl Documents {
             }
         }
         let contents = tree.read(&missing).await?;
+        let named = rules.connectors.iter().flat_map(|rule| &rule.attributes);
+        let asked: BTreeSet<&str> =
+            named.flat_map(|rule| rule.paths.values()).map(String::as_str).collect();
         for path in missing {
             let Some(source) = tree.source(path) else { continue };
             let Some(content) = contents.get(&source) else { continue };
-            let document = Arc::new(Document::parse(path, content));
+            let document = Arc::new(Facts::read(path, content, asked.iter().copied()));
             found.insert(path.to_owned(), Arc::clone(&document));
             self.0.insert(source, document);
         }
@@ -304,7 +310,7 @@ async fn view(
         Some(tree) => {
             let draft = discover(&rules, &tree.paths);
             let wanted = draft.wanted().into_iter().collect();
-            let found = documents.of(tree, &wanted, &|_| None).await?;
+            let found = documents.of(&rules, tree, &wanted, &|_| None).await?;
             let catalog = draft.finish(|path| found.get(path));
             let depends = dependencies(&rules, &catalog, tree).await?;
             Some(catalog.with_dependencies(depends))
@@ -319,7 +325,7 @@ async fn view(
     };
     let draft = discover(&rules, &head.paths);
     let wanted = draft.wanted().into_iter().collect();
-    let found = documents.of(head, &wanted, &same).await?;
+    let found = documents.of(&rules, head, &wanted, &same).await?;
     let head_catalog = draft.finish(|path| found.get(path));
     let depends = dependencies(&rules, &head_catalog, head).await?;
     let head_catalog = head_catalog.with_dependencies(depends);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::super::keys::{FILE, Takes};
-use super::super::yaml::{Node, Value};
+use crate::domain::yaml::{Node, Value};
 use crate::domain::rules::Preset;
 
 /// The document that a value stands in.
@@ -52,7 +52,7 @@ impl Tree {
                 Branch::List(items.iter().map(|item| Self::new(item, origin)).collect())
             }
             Value::Map(entries) => {
-                let entry = |entry: &super::super::yaml::Entry| {
+                let entry = |entry: &crate::domain::yaml::Entry| {
                     (entry.key.clone(), Self::new(&entry.node, origin))
                 };
                 Branch::Map(entries.iter().map(entry).collect())

@@ -4,26 +4,37 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned};
 
-use super::problems::Place;
-
 /// Configuration is written by hand; more than this is not.
-const MAX_BYTES: usize = 1024 * 1024;
+pub const MAX_BYTES: usize = 1024 * 1024;
 const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 100_000;
 
-/// A node of the document.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) place: Place,
+/// A place in a file, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+pub struct Place {
+    pub line: u32,
+    pub column: u32,
 }
 
+impl Place {
+    pub const START: Self = Self { line: 1, column: 1 };
+}
+
+/// A node of the document.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub struct Node {
+    pub value: Value,
+    pub place: Place,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone)]
+pub enum Value {
     Null,
     Bool(bool),
     /// The text as written: `3.10` stays `3.10`.
@@ -34,16 +45,17 @@ pub(super) enum Value {
     Map(Vec<Entry>),
 }
 
+/// A key of a mapping, with what stands there.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) node: Node,
+pub struct Entry {
+    pub key: String,
+    pub place: Place,
+    pub node: Node,
 }
 
 impl Value {
     /// As an error message calls it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
@@ -57,14 +69,79 @@ impl Value {
 
 /// Why a text is no document: where, what, and the mend.
 #[derive(Debug)]
-pub(super) struct Broken {
-    pub(super) place: Place,
-    pub(super) what: String,
-    pub(super) mend: &'static str,
+pub struct Broken {
+    pub place: Place,
+    pub what: String,
+    pub mend: &'static str,
+}
+
+impl Node {
+    /// The entry of a mapping; of several with one key the last, as YAML's readers have it.
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().rfind(|entry| entry.key == key)
+    }
+
+    /// What stands at a key of a mapping.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entry(key).map(|entry| &entry.node)
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                None
+            }
+        }
+    }
+
+    /// The same as JSON. A number that JSON can't hold stays the text that was written.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(truth) => (*truth).into(),
+            Value::Number(number) => {
+                serde_json::from_str(number).unwrap_or_else(|_| number.as_str().into())
+            }
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => {
+                let entries = entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json()));
+                serde_json::Value::Object(entries.collect())
+            }
+        }
+    }
+
+    /// What another format holds, of which places are not known.
+    pub fn without_places(value: serde_json::Value) -> Self {
+        let value = match value {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(truth) => Value::Bool(truth),
+            serde_json::Value::Number(number) => Value::Number(number.to_string()),
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Array(items) => {
+                Value::List(items.into_iter().map(Self::without_places).collect())
+            }
+            serde_json::Value::Object(entries) => {
+                let entry = |(key, value)| Entry {
+                    key,
+                    place: Place::START,
+                    node: Self::without_places(value),
+                };
+                Value::Map(entries.into_iter().map(entry).collect())
+            }
+        };
+        Self { value, place: Place::START }
+    }
 }
 
 /// Parses a document.
-pub(super) fn parse(text: &str) -> Result<Node, Broken> {
+pub fn parse(text: &str) -> Result<Node, Broken> {
     if text.len() > MAX_BYTES {
         let what = format!("the file is larger than {MAX_BYTES} bytes");
         return Err(Broken { place: Place::START, what, mend: "write patterns in place of lists" });
@@ -94,7 +171,7 @@ fn broken(text: &str, error: &serde_saphyr::Error) -> Broken {
     } else if matches!(kind, Error::Budget { .. }) {
         (
             format!("more than {MAX_DEPTH} levels, or more than {MAX_NODES} values"),
-            "nothing of a repository file needs that: take it apart, or write patterns",
+            "no file needs that: take it apart, or write patterns in place of lists",
         )
     } else if matches!(kind, Error::UnknownAnchor { .. }) {
         (
