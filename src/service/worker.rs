@@ -67,11 +67,7 @@ impl Worker {
             // what fails for ever is given up.
             Err(failure) => Err(failure),
         };
-        let folder = spool.clone();
-        let removed = tokio::task::spawn_blocking(move || remove_tree(&folder)).await;
-        if let Err(error) = removed.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
-            warn!(path = %spool.display(), "spool not removed: {error}");
-        }
+        clear_away(&spool, ended.is_err()).await;
         match ended {
             Ok(()) => {}
             Err(JobFailure::Lost) => info!(job = %job.id, "the job is another worker's now"),
@@ -263,6 +259,25 @@ impl Worker {
             journal.put_file("log.txt", &log, "text/plain; charset=utf-8").await?;
         }
         Ok(())
+    }
+}
+
+/// Removes a job's folder. Where the job was broken off, threads that unpacked its source or took
+/// what a step left may write there for a moment yet.
+async fn clear_away(spool: &Path, broken_off: bool) {
+    let looks: &[u64] = if broken_off { &[0, 200, 1000] } else { &[0] };
+    let mut failed = None;
+    for pause in looks {
+        tokio::time::sleep(Duration::from_millis(*pause)).await;
+        let folder = spool.to_owned();
+        let removed = tokio::task::spawn_blocking(move || remove_tree(&folder)).await;
+        failed = match removed.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Some(error),
+            Ok(()) | Err(_) => None,
+        };
+    }
+    if let Some(error) = failed {
+        warn!(path = %spool.display(), "spool not removed: {error}");
     }
 }
 
