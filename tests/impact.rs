@@ -309,6 +309,70 @@ async fn airbyte_is_recognised_without_a_file() {
     );
 }
 
+const DEPENDS: &str = r#"
+version: 1
+connectors:
+  - match: "connectors/{name}/pyproject.toml"
+    depends: [pyproject-path, dockerfile-copy]
+unclaimed: all
+pipelines:
+  - steps: [{ id: unit, image: "python:3.11", run: "pytest" }]
+"#;
+
+#[tokio::test]
+async fn what_a_connector_is_built_from_selects_it_on_both_sides() {
+    let repo = Repo::new();
+    let needs = |path: &str| format!("[tool.poetry.dependencies]\nx = {{ path = \"{path}\" }}\n");
+    repo.write(".github/checkvalve.yml", DEPENDS);
+    repo.write("connectors/source-a/pyproject.toml", needs("../../kit"));
+    repo.write("connectors/source-b/pyproject.toml", needs("../source-a"));
+    repo.write("connectors/source-c/pyproject.toml", "");
+    repo.write("connectors/source-c/Dockerfile", "FROM python:3.11\nCOPY tools ./tools\n");
+    repo.write("kit/pyproject.toml", needs("../base"));
+    repo.write("base/lib.py", prose("base"));
+    repo.write("tools/x.sh", "x");
+    let base = repo.commit("base");
+    repo.git(&["checkout", "--quiet", "-b", "topic"]);
+    repo.write("base/lib.py", "changed");
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+
+    assert_eq!(names(&found), ["source-a", "source-b"]);
+    let via = ["kit/pyproject.toml:2", "connectors/source-a/pyproject.toml:2"];
+    assert_eq!(found.jobs[0].reasons, [reason("base/lib.py", Rule::Depends, &via)]);
+    let via = [via[0], via[1], "connectors/source-b/pyproject.toml:2"];
+    assert_eq!(found.jobs[1].reasons, [reason("base/lib.py", Rule::Depends, &via)]);
+    assert!(found.selection.unclaimed.is_empty());
+    assert_eq!(
+        found.jobs[1].plan.inputs().paths,
+        ["base", "connectors/source-a", "connectors/source-b", "kit"]
+    );
+
+    let local = LocalRepo::discover(Some(repo.path())).await.unwrap();
+    let survey = survey_here(&local, Some(&base), None, None).await.unwrap();
+    let why = survey.explain("source-c").unwrap();
+    let because = |rule: &str| {
+        let look = why.looked.iter().find(|look| look.rule == rule);
+        look.map(|look| look.because.as_str()).unwrap()
+    };
+    assert_eq!(
+        because("depends dockerfile-copy"),
+        "none of 1 changed path is among the 1 place it is built from"
+    );
+    assert_eq!(
+        because("depends pyproject-path"),
+        "none of 1 changed path is among the 0 places it is built from"
+    );
+
+    // What no longer depends did until now, and is tested without it.
+    repo.write("base/lib.py", prose("base"));
+    repo.write("kit/pyproject.toml", "");
+    repo.git(&["rm", "-r", "--quiet", "--force", "tools"]);
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    assert_eq!(names(&found), ["source-a", "source-b", "source-c"]);
+    let via = ["connectors/source-c/Dockerfile:2"];
+    assert_eq!(found.jobs[2].reasons, [reason("tools/x.sh", Rule::Depends, &via)]);
+}
+
 /// The commands, as a program's user has them.
 mod commands {
     use checkvalve::cli::affected::{self, AffectedArgs};

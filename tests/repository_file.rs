@@ -188,7 +188,10 @@ fn bad_files_are_refused_with_a_mend() {
         ("impact: [{ paths: [a] }]".to_owned(), "what it reaches"),
         ("impact: [{ reaches: all }]".to_owned(), "has no `paths`"),
         ("impact: [{ paths: [a], reaches: [\"{name}\"] }]".to_owned(), "`{name}`"),
-        ("impact: [{ paths: [a], reaches: { kind: gone } }]".to_owned(), "the kind `gone`"),
+        (
+            "components: [{ name: a, include: [a], kind: go }]\nimpact: [{ paths: [a], reaches: { kind: gone } }]".to_owned(),
+            "no connector rule makes the kind `gone`",
+        ),
         // Pipelines.
         ("pipelines: [{ steps: [] }]".to_owned(), "has no steps"),
         (
@@ -325,7 +328,7 @@ fn bombs_are_small() {
     for bomb in [laughs, deep, long, wide, nested] {
         let start = Instant::now();
         assert!(read(&bomb).is_err());
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
 }
 

@@ -36,6 +36,10 @@ pub const VERSION: u32 = 2;
 /// A file that mentions more than this many things is taken to be built from anything.
 const MAX_REFERENCES: usize = 20_000;
 
+/// Files are read up to here; what a longer one says behind may be anything. Go's imports stand in
+/// front.
+const MAX_BYTES: usize = 1024 * 1024;
+
 /// What kind of file says it: how its text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,7 +94,8 @@ pub enum Written {
 /// The mentions in one file, in its order, each thing once. A text that can't be read mentions
 /// nothing.
 pub fn references(manifest: Manifest, text: &[u8]) -> Vec<Reference> {
-    let text = String::from_utf8_lossy(text);
+    let length = text.len();
+    let text = String::from_utf8_lossy(text.get(..MAX_BYTES).unwrap_or(text));
     let mut found = Mentions::default();
     match manifest {
         Manifest::Pyproject => pyproject::read(&text, &mut found),
@@ -102,6 +107,9 @@ pub fn references(manifest: Manifest, text: &[u8]) -> Vec<Reference> {
         Manifest::Go => go::source(&text, &mut found),
         Manifest::GoMod => go::module(&text, &mut found),
         Manifest::Python => python::read(&text, &mut found),
+    }
+    if length > MAX_BYTES && manifest != Manifest::Go {
+        found.add(1, Written::Anything);
     }
     found.references
 }
@@ -147,8 +155,8 @@ impl<'t> Lines<'t> {
         if offset < self.at {
             (self.at, self.line) = (0, 1);
         }
-        let bytes = self.text.as_bytes().get(self.at..offset).unwrap_or_default();
-        let breaks = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let passed = self.text.get(self.at..offset).unwrap_or_default();
+        let breaks = passed.matches('\n').count();
         self.line = self.line.saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX));
         self.at = offset.min(self.text.len());
         self.line

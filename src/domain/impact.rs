@@ -269,20 +269,22 @@ impl Hits<'_> {
         // than so many would be kept.
         let mut told: HashMap<(usize, &ConnectorName, &str, usize), usize> = HashMap::new();
         for path in paths {
-            let mut found = false;
-            for (side, catalog) in sides.into_iter().enumerate() {
+            let sides = sides.into_iter().enumerate();
+            let claims = sides.flat_map(|(side, catalog)| {
                 let claims = catalog.map(|catalog| catalog.dependencies().claims(path));
-                for claim in claims.into_iter().flatten() {
-                    found = true;
-                    let by = claim.dependency;
-                    let place = (side, claim.connector, by.path(), by.derivation());
-                    let count = told.entry(place).or_default();
-                    *count += 1;
-                    if *count <= MAX_REASONS {
-                        let via = by.chain().iter().map(ToString::to_string).collect();
-                        let reason = Reason { path: (*path).to_owned(), rule: Rule::Depends, via };
-                        self.add(claim.connector, reason);
-                    }
+                claims.into_iter().flatten().map(move |claim| (side, claim))
+            });
+            let mut found = false;
+            for (side, claim) in claims {
+                found = true;
+                let by = claim.dependency;
+                let place = (side, claim.connector, by.path(), by.derivation());
+                let count = told.entry(place).or_default();
+                *count += 1;
+                if *count <= MAX_REASONS {
+                    let via = by.chain().iter().map(ToString::to_string).collect();
+                    let reason = Reason { path: (*path).to_owned(), rule: Rule::Depends, via };
+                    self.add(claim.connector, reason);
                 }
             }
             claimed.extend(found.then_some(*path));

@@ -11,7 +11,7 @@ use checkvalve::domain::impact::{Reason, impacts};
 use serde::Deserialize;
 
 use super::rows::{File, Row, folder, lines};
-use super::verdict::{Answer, Found, names, of_impacts};
+use super::verdict::{Answer, Found, is_stated, names, of_impacts};
 
 const FOLDER: &str = "airbyte-integrations/connectors";
 
@@ -209,5 +209,5 @@ fn no_connector_of_airbyte_is_missed_and_each_one_more_is_justified() {
     assert!(judgement.wrong.is_empty(), "{:#?}", judgement.wrong);
     let used: BTreeSet<&str> = judgement.justified.keys().copied().collect();
     let stated: BTreeSet<&str> = CLASSES.iter().map(|(name, _)| *name).collect();
-    assert_eq!(used, stated, "a class justifies nothing");
+    is_stated(&stated, &used);
 }

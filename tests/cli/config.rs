@@ -53,7 +53,7 @@ fn every_error_is_named_with_its_line_and_mend() {
     let bench = Bench::new();
     bench.write(FILE, "version: 1\nconectors: []\nunclaimed: al\npipelines:\n  - stpes: []\n");
     bench.run(&["config", "check"]).exits(2).complains(&[
-        "error: 5 errors in .github/checkvalve.yml\n",
+        "error: 4 errors in .github/checkvalve.yml\n",
         ".github/checkvalve.yml:2:1: the file has no key `conectors`\n 2 | conectors: []\n   | ^\n \
          did you mean `connectors`?\n",
         ".github/checkvalve.yml:3:12: `unclaimed` can't be `al`",

@@ -69,7 +69,7 @@ fn what_can_not_be_followed_is_refused_where_it_stands() {
         ("{ python-imports: [a], gradle: }", 14, "one key"),
         ("[[gradle]]", 15, "wants a word such as `pyproject-path`"),
         ("3", 14, "wants a list"),
-        ("", 13, "wants a list"),
+        ("", 12, "wants a list"),
     ] {
         let message = refused(&rule(depends));
         assert!(message.contains(expected), "{depends}\n{message}");

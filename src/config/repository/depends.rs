@@ -2,8 +2,8 @@
 
 use super::keys::{DERIVATIONS, PYTHON_IMPORTS};
 use super::problems::{Place, Problems};
-use crate::domain::yaml::{Entry, Node, Value};
 use crate::domain::rules::{Derivation, closest};
+use crate::domain::yaml::{Entry, Node, Value};
 
 impl Problems<'_> {
     /// A list of ways, or one.

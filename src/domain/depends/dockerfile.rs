@@ -13,15 +13,18 @@ pub(super) fn read(text: &str, found: &mut Mentions) {
     }
 }
 
+/// A word and its line.
+type Word<'t> = (u32, &'t str);
+
 /// One instruction, its words each with its line.
 #[derive(Debug, Default)]
 struct Instruction<'t> {
-    words: Vec<(u32, &'t str)>,
+    words: Vec<Word<'t>>,
 }
 
 impl<'t> Instruction<'t> {
     /// What follows the first words, as far as they are flags.
-    fn after_flags(&self) -> (&[(u32, &'t str)], &[(u32, &'t str)]) {
+    fn after_flags(&self) -> (&[Word<'t>], &[Word<'t>]) {
         let words = self.words.get(1..).unwrap_or_default();
         let flags = words.iter().take_while(|(_, word)| word.starts_with("--")).count();
         words.split_at(flags)
@@ -143,13 +146,9 @@ impl File {
         let (_, words) = instruction.after_flags();
         let Some((line, image)) = words.first() else { return };
         let image = substituted(image.trim_matches('"'), &self.global);
-        match self.stages.get(&image.to_lowercase()) {
-            Some(values) => self.values = values.clone(),
-            None => {
-                self.values = Values::new();
-                self.image(*line, &image, found);
-            }
-        }
+        let stage = self.stages.get(&image.to_lowercase());
+        self.values = stage.cloned().unwrap_or_default();
+        self.image(*line, &image, found);
         self.stage = match words {
             [_, (_, r#as), (_, name), ..] if r#as.eq_ignore_ascii_case("as") => {
                 Some(name.to_lowercase())
@@ -162,10 +161,9 @@ impl File {
         let stage = image.to_lowercase();
         let earlier = self.stages.contains_key(&stage) || self.stage.as_ref() == Some(&stage);
         let numbered = image.chars().all(|c| c.is_ascii_digit());
-        if let Some(name) = repository(image).filter(|_| !earlier && !numbered) {
-            if name != "scratch" {
-                found.add(line, Written::Image(name.to_owned()));
-            }
+        let name = repository(image).filter(|name| *name != "scratch");
+        if let Some(name) = name.filter(|_| !earlier && !numbered) {
+            found.add(line, Written::Image(name.to_owned()));
         }
     }
 

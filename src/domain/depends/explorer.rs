@@ -10,7 +10,7 @@ use std::sync::Arc;
 use self::context::Context;
 use super::found::Dependencies;
 use super::graph::{Arrow, Family, Graph, Node, NodeId};
-use super::tree::{Tree, file_name, folder, join};
+use super::tree::{Tree, extension, file_name, folder, join, upwards};
 use super::{Manifest, Reference, Written};
 use crate::domain::catalog::{Catalog, Connector, Paths};
 use crate::domain::names::ConnectorName;
@@ -93,18 +93,18 @@ impl<'t> Explorer<'t> {
         for path in self.tree.beneath(root).iter().map(String::as_str).chain([root]) {
             nodes.extend(own(set, derivations, path));
         }
-        let mut ids: Vec<NodeId> = nodes.into_iter().map(|node| self.visit(node)).collect();
+        let mut ids: Vec<NodeId> = nodes.iter().map(|node| self.visit(node)).collect();
         ids.dedup();
         ids
     }
 
     /// The node's number; a new one's parts are looked up.
-    fn visit(&mut self, node: Node) -> NodeId {
-        let (id, new) = self.graph.id(node.clone());
+    fn visit(&mut self, node: &Node) -> NodeId {
+        let (id, new) = self.graph.id(node);
         if !new {
             return id;
         }
-        let parts = match &node {
+        let parts = match node {
             Node::Project { set, family, folder } => self.manifests(*set, *family, folder),
             Node::Package { set, folder, tests } => self.sources(*set, folder, *tests),
             Node::File { .. } => {
@@ -114,7 +114,7 @@ impl<'t> Explorer<'t> {
             Node::Copied(_) | Node::Place(_) => Vec::new(),
         };
         for part in parts {
-            let to = self.visit(part);
+            let to = self.visit(&part);
             self.graph.add(id, Arrow { to, mention: None });
         }
         id
@@ -166,11 +166,11 @@ impl<'t> Explorer<'t> {
 
     /// The source files of a Go package, and its module.
     fn sources(&self, set: usize, folder: &str, tests: bool) -> Vec<Node> {
-        let sources = self.tree.files(folder).filter(|path| path.ends_with(".go"));
+        let sources = self.tree.files(folder).filter(|path| extension(path) == "go");
         let sources = sources.filter(|path| tests || !path.ends_with("_test.go"));
         let file = |manifest, path: &str| Node::File { set, manifest, path: path.to_owned() };
         let mut found: Vec<Node> = sources.map(|path| file(Manifest::Go, path)).collect();
-        let module = super::tree::upwards(folder).map(|folder| join(folder, "go.mod"));
+        let module = upwards(folder).map(|folder| join(folder, "go.mod"));
         let module = module.into_iter().find(|path| self.tree.is_file(path));
         found.extend(module.map(|path| file(Manifest::GoMod, &path)));
         found
@@ -241,7 +241,7 @@ impl<'t> Explorer<'t> {
                 found.push((1, node));
             }
             for (line, node) in found {
-                let to = self.visit(node);
+                let to = self.visit(&node);
                 self.graph.add(from, Arrow { to, mention: Some((line, by)) });
             }
         }
@@ -256,7 +256,7 @@ impl<'t> Explorer<'t> {
 fn own(set: usize, derivations: &[Derivation], path: &str) -> Option<Node> {
     let has = |wanted: fn(&Derivation) -> bool| derivations.iter().any(wanted);
     let file = |manifest| Some(Node::File { set, manifest, path: path.to_owned() });
-    match path.rsplit_once('.')?.1 {
+    match extension(path) {
         "go" if has(|one| *one == Derivation::GoImports) => {
             Some(Node::Package { set, folder: folder(path).to_owned(), tests: true })
         }
@@ -275,7 +275,7 @@ fn own(set: usize, derivations: &[Derivation], path: &str) -> Option<Node> {
 /// `requirements-dev.txt`, `requirements.in`, `requirements/dev.txt`, …
 fn is_requirements(path: &str) -> bool {
     let name = file_name(path);
-    (name.ends_with(".txt") || name.ends_with(".in"))
+    matches!(extension(name), "txt" | "in")
         && (name.contains("requirements") || file_name(folder(path)) == "requirements")
 }
 

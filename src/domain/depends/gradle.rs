@@ -3,6 +3,7 @@
 
 use std::iter::Peekable;
 
+use super::tree::extension;
 use super::{Mentions, Written};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +82,9 @@ fn project_path<'t>(rest: &mut Rest<'t>) -> Option<&'t str> {
             Piece::Sign('(') => depth += 1,
             Piece::Sign(')') if depth <= 1 => return None,
             Piece::Sign(')') => depth -= 1,
-            Piece::Sign(':' | '=' | ',' | '[' | ']') => {}
             Piece::Word(_) if depth > 0 => {}
             // `project path: ':a'`
-            Piece::Word("path") => {}
+            Piece::Sign(':' | '=' | ',' | '[' | ']') | Piece::Word("path") => {}
             Piece::Word(_) | Piece::Sign(_) => return None,
         }
         if !matches!(piece, Piece::Text(_)) {
@@ -105,8 +105,7 @@ fn project_folder(rest: &mut Rest<'_>) -> Option<String> {
                 rest.next();
                 return own(folder);
             }
-            Piece::Word("project" | "include" | "includeBuild") => return None,
-            Piece::Text(_) => return None,
+            Piece::Word("project" | "include" | "includeBuild") | Piece::Text(_) => return None,
             Piece::Word(_) | Piece::Sign(_) => {}
         }
         rest.next();
@@ -149,7 +148,7 @@ fn placed(text: &str) -> Option<String> {
 
 fn applied(line: u32, script: &str, found: &mut Mentions) {
     if let Some(path) = placed(script).filter(|path| path.len() > 1) {
-        let is_script = path.ends_with(".gradle") || path.ends_with(".kts");
+        let is_script = matches!(extension(&path), "gradle" | "kts");
         found.add(line, if is_script { Written::Included(path) } else { Written::Path(path) });
     }
 }

@@ -47,13 +47,13 @@ pub(super) struct Graph {
 
 impl Graph {
     /// The node's number, and whether it is new.
-    pub(super) fn id(&mut self, node: Node) -> (NodeId, bool) {
-        if let Some(id) = self.ids.get(&node) {
+    pub(super) fn id(&mut self, node: &Node) -> (NodeId, bool) {
+        if let Some(id) = self.ids.get(node) {
             return (*id, false);
         }
         let id = self.nodes.len();
         self.nodes.push(node.clone());
-        self.ids.insert(node, id);
+        self.ids.insert(node.clone(), id);
         self.arrows.push(Vec::new());
         (id, true)
     }

@@ -48,16 +48,21 @@ fn paths(value: &Spanned<DeValue<'_>>, places: &mut Places) {
         DeValue::Table(table) => {
             for (key, value) in table {
                 let names = matches!(key.get_ref().as_ref(), "path" | "file" | "from");
-                match value.get_ref() {
-                    DeValue::String(path) if names && !path.contains("://") => {
+                if let DeValue::String(path) = value.get_ref() {
+                    if names && !path.contains("://") {
                         places.push((value.span().start, bare(path)));
                     }
-                    _ => paths(value, places),
+                } else {
+                    paths(value, places);
                 }
             }
         }
         DeValue::Array(array) => array.iter().for_each(|value| paths(value, places)),
-        _ => {}
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
     }
 }
 
@@ -73,6 +78,6 @@ fn requirements(value: &Spanned<DeValue<'_>>, places: &mut Places) {
         }
         DeValue::Table(table) => table.values().for_each(|value| requirements(value, places)),
         DeValue::Array(array) => array.iter().for_each(|value| requirements(value, places)),
-        _ => {}
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
 }

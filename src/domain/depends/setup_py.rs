@@ -72,7 +72,7 @@ fn joined(line: u32, rest: &mut Rest<'_>, found: &mut Mentions) {
             Piece::Sign('(') => depth += 1,
             Piece::Sign(')') => depth = depth.saturating_sub(1),
             Piece::Text(Some(text)) if text.starts_with("..") || !parts.is_empty() => {
-                parts.push(text)
+                parts.push(text);
             }
             Piece::Text(Some(text)) => mention(at, text, found),
             Piece::Text(None) => break,

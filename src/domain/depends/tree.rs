@@ -72,7 +72,7 @@ impl<'t> Tree<'t> {
 
     /// The folder's own Go files: is it a package?
     pub(super) fn has_go(&self, folder: &str) -> bool {
-        self.files(folder).any(|file| file.ends_with(".go"))
+        self.files(folder).any(|file| extension(file) == "go")
     }
 
     /// What a path with wildcards stands for in a folder; without any, itself if it is there.
@@ -156,9 +156,10 @@ fn class(pattern: &[char]) -> Option<(Class<'_>, usize)> {
 /// A path as it is written in a file of the folder; from the tree's top if it begins with `/`.
 /// `None` if it leads out of the tree.
 pub(super) fn resolved(folder: &str, written: &str) -> Option<String> {
-    let mut parts: Vec<&str> = match written.starts_with('/') {
-        true => Vec::new(),
-        false => folder.split('/').filter(|part| !part.is_empty()).collect(),
+    let mut parts: Vec<&str> = if written.starts_with('/') {
+        Vec::new()
+    } else {
+        folder.split('/').filter(|part| !part.is_empty()).collect()
     };
     for part in written.split('/') {
         match part {
@@ -177,6 +178,11 @@ pub(super) fn within(path: &str, folder: &str) -> bool {
 
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+/// What stands behind the name's last dot.
+pub(super) fn extension(path: &str) -> &str {
+    file_name(path).rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 pub(super) fn folder(path: &str) -> &str {

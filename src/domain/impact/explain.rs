@@ -137,19 +137,15 @@ fn of_dependencies(
         }
     }
     let look = |(number, derivation): (usize, &Derivation)| {
-        let verdict = match best.get(&number) {
-            Some((path, found)) => {
-                let chain: Vec<String> =
-                    found.chain().iter().map(|edge| format!("`{edge}`")).collect();
-                format!("`{path}` reaches it by {}", chain.join(", "))
-            }
-            None => {
-                let places = head.dependencies().of(&connector.name);
-                let places = places.iter().filter(|one| one.derivation() == number).count();
-                let places =
-                    if places == 1 { "1 place".to_owned() } else { format!("{places} places") };
-                format!("none of {} is among the {places} it is built from", count(paths.len()))
-            }
+        let verdict = if let Some((path, found)) = best.get(&number) {
+            let chain: Vec<String> = found.chain().iter().map(|edge| format!("`{edge}`")).collect();
+            format!("`{path}` reaches it by {}", chain.join(", "))
+        } else {
+            let places = head.dependencies().of(&connector.name);
+            let places = places.iter().filter(|one| one.derivation() == number).count();
+            let places =
+                if places == 1 { "1 place".to_owned() } else { format!("{places} places") };
+            format!("none of {} is among the {places} it is built from", count(paths.len()))
         };
         look(format!("depends {}", named(derivation)), verdict)
     };

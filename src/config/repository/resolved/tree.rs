@@ -3,8 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::super::keys::{FILE, Takes};
-use crate::domain::yaml::{Node, Value};
+use super::super::problems::Place;
 use crate::domain::rules::Preset;
+use crate::domain::yaml::{Entry, Node, Value};
 
 /// The document that a value stands in.
 #[derive(Debug, Clone)]
@@ -15,9 +16,9 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    fn of(&self, node: &Node) -> String {
+    fn of(&self, place: Place) -> String {
         match self {
-            Self::File(name) => format!("{name}:{}", node.place.line),
+            Self::File(name) => format!("{name}:{}", place.line),
             Self::Preset(preset) => format!("preset {preset}"),
         }
     }
@@ -52,13 +53,16 @@ impl Tree {
                 Branch::List(items.iter().map(|item| Self::new(item, origin)).collect())
             }
             Value::Map(entries) => {
-                let entry = |entry: &crate::domain::yaml::Entry| {
-                    (entry.key.clone(), Self::new(&entry.node, origin))
+                let entry = |entry: &Entry| {
+                    let mut value = Self::new(&entry.node, origin);
+                    // A block of text begins below its key, which is what people look for.
+                    value.origin = origin.of(entry.place);
+                    (entry.key.clone(), value)
                 };
                 Branch::Map(entries.iter().map(entry).collect())
             }
         };
-        Self { value, origin: origin.of(node) }
+        Self { value, origin: origin.of(node.place) }
     }
 
     fn text(text: &str, origin: impl Into<String>) -> Self {

@@ -91,7 +91,16 @@ impl Context {
                         projects.insert(project.clone(), folder);
                     }
                 }
-                _ => {}
+                Written::Path(_)
+                | Written::Included(_)
+                | Written::Copied(_)
+                | Written::Image(_)
+                | Written::Project(_)
+                | Written::Module(_)
+                | Written::Replaced { .. }
+                | Written::Package(_)
+                | Written::PythonModule { .. }
+                | Written::Anything => {}
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
         } else {
             let file = |id: usize| files.get(id).copied().unwrap_or_default();
             let (reached, steps) = walk.from(&graph, &start.nodes, file);
-            of_connector(start, &graph, &reached, steps, &mut texts)
+            of_connector(start, &graph, &reached, &steps, &mut texts)
         };
         places += one.places.len();
         built.push((start.name.clone(), one));
@@ -74,7 +74,7 @@ fn of_connector(
     start: &Start<'_>,
     graph: &Graph,
     reached: &[Reached],
-    steps: Vec<Step>,
+    steps: &[Step],
     texts: &mut Texts,
 ) -> Built {
     let own: HashSet<&str> = reached
@@ -104,21 +104,22 @@ fn of_connector(
         length: one.length,
     });
     let mut places: Vec<Place> = places.collect();
-    let steps = needed(&steps, &mut places);
+    let steps = needed(steps, &mut places);
     Built { steps, places }
 }
 
 /// What a mention of a node means for the tree.
 fn place<'g>(node: &'g Node, packages: &HashSet<&str>) -> Option<(&'g str, Extent)> {
     Some(match node {
-        Node::Project { folder, .. } => (folder, Extent::Whole),
         Node::Package { folder, .. } => (folder, Extent::Package),
         Node::File { manifest: Manifest::Go | Manifest::GoMod, .. } => return None,
-        Node::File { path, .. } | Node::Place(path) => (path, Extent::Whole),
         Node::Copied(path) if packages.iter().any(|package| within(package, path)) => {
             (path, Extent::NoPackages)
         }
-        Node::Copied(path) => (path, Extent::Whole),
+        Node::Project { folder: path, .. }
+        | Node::File { path, .. }
+        | Node::Copied(path)
+        | Node::Place(path) => (path, Extent::Whole),
     })
 }
 

@@ -1,7 +1,7 @@
 //! From what is written in a file to what there is in the tree.
 
 use super::super::graph::{Family, Node};
-use super::super::tree::{Tree, folder, join, resolved, within};
+use super::super::tree::{Tree, extension, folder, join, resolved, upwards, within};
 use super::super::{Manifest, Written};
 use super::context::{Context, gradle_top};
 use crate::domain::rules::Derivation;
@@ -112,7 +112,14 @@ impl File<'_> {
                 Some(self.project(tree, Family::Gradle, at(path)?))
             }
             Written::Path(path) => at(path).map(Node::Place),
-            _ => None,
+            Written::Copied(_)
+            | Written::Image(_)
+            | Written::ProjectFolder { .. }
+            | Written::Module(_)
+            | Written::Replaced { .. }
+            | Written::Package(_)
+            | Written::PythonModule { .. }
+            | Written::Anything => None,
         }
     }
 
@@ -152,7 +159,7 @@ impl File<'_> {
             Written::Path(path) => {
                 let path = self.at(tree, path);
                 let go =
-                    |path: &String| tree.beneath(path).iter().any(|file| file.ends_with(".go"));
+                    |path: &String| tree.beneath(path).iter().any(|file| extension(file) == "go");
                 path.filter(go).map(Node::Place).into_iter().collect()
             }
             Written::Module(_) => {
@@ -160,7 +167,14 @@ impl File<'_> {
                 let files = [self.path.to_owned(), sums].into_iter();
                 files.filter(|path| tree.is_file(path)).map(Node::Place).collect()
             }
-            _ => Vec::new(),
+            Written::Included(_)
+            | Written::Copied(_)
+            | Written::Image(_)
+            | Written::Project(_)
+            | Written::ProjectFolder { .. }
+            | Written::Replaced { .. }
+            | Written::PythonModule { .. }
+            | Written::Anything => Vec::new(),
         }
     }
 
@@ -196,7 +210,7 @@ impl File<'_> {
             if !within(self.path, &root) {
                 continue;
             }
-            let packages = super::super::tree::upwards(self.folder());
+            let packages = upwards(self.folder());
             for package in packages.take_while(|package| package.len() > root.len()) {
                 found.extend(initial(tree, package).filter(|path| path != self.path));
             }

@@ -287,7 +287,7 @@ fn python_modules_below_several_roots() {
 
 #[test]
 fn a_file_that_may_mean_anything_makes_its_connector_depend_on_everything() {
-    let text: String = (0..MAX_REFERENCES + 1).map(|n| format!("./p{n}\n")).collect();
+    let text = (0..=MAX_REFERENCES).fold(String::new(), |text, n| text + &format!("./p{n}\n"));
     let files = Files::from([("c/a/m", ""), ("c/a/requirements.txt", text.as_str())]);
     let catalog = explored(vec![Derivation::RequirementsPath], &files);
     assert_eq!(claims(&catalog, "wherever/it/is"), ["a by c/a/requirements.txt:20001"]);

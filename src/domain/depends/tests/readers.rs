@@ -16,7 +16,7 @@ const ALL: [Manifest; 9] = [
 
 #[test]
 fn pyproject_paths_of_every_tool() {
-    let text = r##"[project]
+    let text = r#"[project]
 name = "x"
 dependencies = [
   "requests>=2 ; python_version > '3'",
@@ -45,7 +45,7 @@ dev = ["-e file:///${PROJECT_ROOT}/../pdm#egg=pdm"]
 dependencies = ["h @ {root:uri}/../hatch", "p @ {root:parent:uri}/hatch2"]
 [tool.other]
 path = "../not-a-dependency"
-"##;
+"#;
     assert_eq!(
         mentions(Manifest::Pyproject, text),
         [
@@ -242,10 +242,15 @@ COPY ${DIR}/inherited /x
             "33 copy src/app/inherited",
         ]
     );
+}
+
+#[test]
+fn dockerfiles_with_another_escape_and_with_variables_of_variables() {
     let text = "# escape=`\nFROM a`\n  :1\nCOPY x`\n y /z\n";
     assert_eq!(mentions(Manifest::Dockerfile, text), ["2 image a", "4 copy x", "5 copy y"]);
     // A variable that multiplies itself ends as one that is not known.
-    let doubled: String = (1..40).map(|n| format!("ENV A{n}=$A{0}$A{0}\n", n - 1)).collect();
+    let doubled: Vec<String> = (1..40).map(|n| format!("ENV A{n}=$A{0}$A{0}\n", n - 1)).collect();
+    let doubled = doubled.concat();
     let text = format!("FROM a\nENV A0=xxxx\n{doubled}COPY b/$A39 /c\n");
     assert_eq!(mentions(Manifest::Dockerfile, &text), ["1 image a", "42 copy b"]);
 }
@@ -353,10 +358,15 @@ raise ValueError from err
 
 #[test]
 fn a_file_that_mentions_too_much_may_mean_anything() {
-    let text: String = (0..MAX_REFERENCES + 10).map(|n| format!("import a{n}\n")).collect();
+    let lines: Vec<String> = (0..MAX_REFERENCES + 10).map(|n| format!("import a{n}\n")).collect();
+    let text = lines.concat();
     let found = references(Manifest::Python, text.as_bytes());
     assert_eq!(found.len(), MAX_REFERENCES + 1);
     assert_eq!(found.last().map(|one| &one.to), Some(&Written::Anything));
+
+    let long = format!("import a\n#{}", "é".repeat(MAX_BYTES));
+    assert_eq!(mentions(Manifest::Python, &long), ["1 a", "1 anything"]);
+    assert!(mentions(Manifest::Go, &long).iter().all(|one| one != "1 anything"));
 }
 
 /// Pieces that make readers look closer, in any order.
