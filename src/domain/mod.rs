@@ -23,4 +23,5 @@ pub mod run;
 pub mod state;
 pub mod time;
 pub mod trigger;
+pub mod unselected;
 pub mod verdict;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{ChangeKind, Impacts, Reason};
 use crate::domain::catalog::{Catalog, Connector};
 use crate::domain::change::{ChangeSet, ChangedFile};
-use crate::domain::rules::{Pattern, RepoRules, Unclaimed};
+use crate::domain::rules::{ImpactRule, Pattern, RepoRules, Unclaimed};
 
 /// One rule that looked at the connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,86 +29,120 @@ pub struct Explanation {
 /// Explains one connector's part in a change. `None` if no connector of either side has the name.
 pub fn explain(
     rules: &RepoRules,
-    (base, head): (Option<&Catalog>, &Catalog),
+    sides: (Option<&Catalog>, &Catalog),
     change: &ChangeSet,
     impacts: &Impacts,
     name: &str,
 ) -> Option<Explanation> {
-    let now = head.named(name);
-    let connector = now.or_else(|| base.and_then(|base| base.named(name)))?;
-    let impact = impacts.connectors.get(&connector.name);
-    let looked = match change {
-        ChangeSet::Everything { because } => {
-            vec![look("everything", format!("the change is not known in full: {because}"))]
-        }
-        ChangeSet::Complete { files } => {
-            let paths = files.iter().flat_map(ChangedFile::paths).collect();
-            looks(rules, connector, &paths, impacts)
-        }
-    };
-    let mut explanation = Explanation {
-        name: connector.name.to_string(),
-        selected: impact.is_some_and(|impact| impact.change != ChangeKind::Removed),
-        reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
-        looked,
-    };
-    if connector.archived {
-        let because = "its support level is `archived`: a change never selects it".to_owned();
-        explanation.looked.push(look("archived", because));
+    Explainer::new(rules, sides, change, impacts).explain(name)
+}
+
+/// Explains connectors of one change: what is the same for all of them is looked up once.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    rules: &'a RepoRules,
+    base: Option<&'a Catalog>,
+    head: &'a Catalog,
+    change: &'a ChangeSet,
+    impacts: &'a Impacts,
+    /// The changed paths that are not ignored.
+    left: BTreeSet<&'a str>,
+    /// Those of them that each impact rule matches.
+    matching: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Explainer<'a> {
+    pub fn new(
+        rules: &'a RepoRules,
+        (base, head): (Option<&'a Catalog>, &'a Catalog),
+        change: &'a ChangeSet,
+        impacts: &'a Impacts,
+    ) -> Self {
+        let paths = change.files().iter().flat_map(ChangedFile::paths);
+        let left: BTreeSet<&str> = paths.filter(|path| !impacts.ignored.contains(*path)).collect();
+        let matching = |rule: &ImpactRule| {
+            let matches = |path: &&str| rule.paths.iter().any(|pattern| pattern.matches(path));
+            left.iter().copied().filter(matches).collect()
+        };
+        let matching = rules.impact.iter().map(matching).collect();
+        Self { rules, base, head, change, impacts, left, matching }
     }
-    if now.is_none() {
-        let because = "it is gone at head: named, and not run".to_owned();
-        explanation.looked.push(look("removed", because));
+
+    /// `None` if no connector of either side has the name.
+    pub fn explain(&self, name: &str) -> Option<Explanation> {
+        let now = self.head.named(name);
+        let connector = now.or_else(|| self.base.and_then(|base| base.named(name)))?;
+        let impact = self.impacts.connectors.get(&connector.name);
+        let looked = match self.change {
+            ChangeSet::Everything { because } => {
+                vec![look("everything", format!("the change is not known in full: {because}"))]
+            }
+            ChangeSet::Complete { .. } => self.looks(connector),
+        };
+        let mut explanation = Explanation {
+            name: connector.name.to_string(),
+            selected: impact.is_some_and(|impact| impact.change != ChangeKind::Removed),
+            reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
+            looked,
+        };
+        if connector.archived {
+            let because = "its support level is `archived`: a change never selects it".to_owned();
+            explanation.looked.push(look("archived", because));
+        }
+        if now.is_none() {
+            let because = "it is gone at head: named, and not run".to_owned();
+            explanation.looked.push(look("removed", because));
+        }
+        Some(explanation)
     }
-    Some(explanation)
+
+    fn looks(&self, connector: &Connector) -> Vec<Look> {
+        let Self { rules, impacts, left, .. } = self;
+        let mut looks = Vec::new();
+        if !impacts.ignored.is_empty() {
+            looks.push(look("ignore", format!("{} select nothing", some(&impacts.ignored))));
+        }
+        let inside = |path: &&str| within(path, &connector.root);
+        let verdict = match left.iter().copied().find(inside) {
+            Some(path) if connector.marker.is_some() => format!("`{path}` lies in it"),
+            Some(_) | None => format!("none of {} lies in it", count(left.len())),
+        };
+        if connector.marker.is_some() {
+            looks.push(look(format!("root {}", shown(&connector.root)), verdict));
+        }
+        for pattern in &connector.owns {
+            let verdict = match left.iter().find(|path| pattern.matches(path)) {
+                Some(path) => format!("`{path}` matches"),
+                None => format!("none of {} matches", count(left.len())),
+            };
+            looks.push(look(format!("owns {pattern}"), verdict));
+        }
+        for (rule, matching) in rules.impact.iter().zip(&self.matching) {
+            let patterns: Vec<&str> = rule.paths.iter().map(Pattern::as_str).collect();
+            let reached = || matching.iter().find(|path| rule.reaches(path, connector).is_some());
+            // Of hundreds of connectors that nothing reaches, that need not be asked again.
+            let reached = self.is_reached(connector).then(reached).flatten();
+            let verdict = match (reached, matching.first()) {
+                (Some(path), _) => format!("`{path}` reaches it"),
+                (None, Some(path)) => {
+                    format!("`{path}` matches, but reaches {} and not this one", rule.reaches)
+                }
+                (None, None) => format!("none of {} matches", count(left.len())),
+            };
+            looks.push(look(format!("impact {}", patterns.join(", ")), verdict));
+        }
+        looks.push(of_unclaimed(rules, impacts));
+        looks
+    }
+
+    fn is_reached(&self, connector: &Connector) -> bool {
+        let Impacts { connectors, archived, .. } = self.impacts;
+        connectors.contains_key(&connector.name) || archived.contains(&connector.name)
+    }
 }
 
 fn look(rule: impl Into<String>, because: String) -> Look {
     Look { rule: rule.into(), because }
-}
-
-fn looks(
-    rules: &RepoRules,
-    connector: &Connector,
-    paths: &BTreeSet<&str>,
-    impacts: &Impacts,
-) -> Vec<Look> {
-    let mut looks = Vec::new();
-    if !impacts.ignored.is_empty() {
-        looks.push(look("ignore", format!("{} select nothing", some(&impacts.ignored))));
-    }
-    let left: BTreeSet<&str> =
-        paths.iter().copied().filter(|path| !impacts.ignored.contains(*path)).collect();
-    let inside = |path: &&str| within(path, &connector.root);
-    let verdict = match left.iter().copied().find(inside) {
-        Some(path) if connector.marker.is_some() => format!("`{path}` lies in it"),
-        Some(_) | None => format!("none of {} lies in it", count(left.len())),
-    };
-    if connector.marker.is_some() {
-        looks.push(look(format!("root {}", shown(&connector.root)), verdict));
-    }
-    for pattern in &connector.owns {
-        let verdict = match left.iter().find(|path| pattern.matches(path)) {
-            Some(path) => format!("`{path}` matches"),
-            None => format!("none of {} matches", count(left.len())),
-        };
-        looks.push(look(format!("owns {pattern}"), verdict));
-    }
-    for rule in &rules.impact {
-        let patterns: Vec<&str> = rule.paths.iter().map(Pattern::as_str).collect();
-        let matching = left.iter().find(|path| rule.paths.iter().any(|p| p.matches(path)));
-        let reached = left.iter().find(|path| rule.reaches(path, connector).is_some());
-        let verdict = match (reached, matching) {
-            (Some(path), _) => format!("`{path}` reaches it"),
-            (None, Some(path)) => {
-                format!("`{path}` matches, but reaches {} and not this one", rule.reaches)
-            }
-            (None, None) => format!("none of {} matches", count(left.len())),
-        };
-        looks.push(look(format!("impact {}", patterns.join(", ")), verdict));
-    }
-    looks.push(of_unclaimed(rules, impacts));
-    looks
 }
 
 fn of_unclaimed(rules: &RepoRules, impacts: &Impacts) -> Look {
