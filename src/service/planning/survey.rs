@@ -85,16 +85,20 @@ impl Survey {
         })
     }
 
-    pub(super) fn selection(&self, without_pipeline: Vec<String>) -> Selection {
+    /// What follows from paths that nothing claims: every connector, or none.
+    pub fn unclaimed_selects_all(&self) -> bool {
         let mut views = std::iter::once(&self.view).chain(&self.other);
-        let all = views.any(|view| view.rules.unclaimed == Unclaimed::All);
+        views.any(|view| view.rules.unclaimed == Unclaimed::All)
+    }
+
+    pub(super) fn selection(&self, without_pipeline: Vec<String>) -> Selection {
         Selection {
             complete: self.impacts.because.is_none(),
             because: self.impacts.because.clone(),
             files: self.impacts.files,
             ignored: self.impacts.ignored.len(),
             unclaimed: self.impacts.unclaimed.iter().cloned().collect(),
-            unclaimed_selects: Some(all),
+            unclaimed_selects: Some(self.unclaimed_selects_all()),
             removed: self.impacts.removed().map(|impact| impact.name.to_string()).collect(),
             archived: self.impacts.archived.iter().map(ToString::to_string).collect(),
             without_pipeline,
