@@ -142,10 +142,8 @@ impl Unselected {
     /// The explanation of one connector; case is ignored, as no two names differ in case alone.
     pub fn explain(&self, name: &str) -> Option<Explanation> {
         let same = |one: &&String| one.eq_ignore_ascii_case(name);
-        let (group, name) = self
-            .groups
-            .iter()
-            .find_map(|group| Some((group, group.names.iter().find(same)?)))?;
+        let (group, name) =
+            self.groups.iter().find_map(|group| Some((group, group.names.iter().find(same)?)))?;
         let text = |at: &usize| self.texts.get(*at).map(|text| text.with(name)).unwrap_or_default();
         let looked = group.looked.as_chunks::<2>().0.iter();
         let look = |[rule, because]: &[usize; 2]| Look { rule: text(rule), because: text(because) };

@@ -39,9 +39,7 @@ pub struct Member<'a> {
 
 /// Groups connectors by their shortest reason, large groups first; those without a reason are left
 /// out.
-pub fn groups<'a>(
-    connectors: impl IntoIterator<Item = (&'a str, &'a [Reason])>,
-) -> Vec<Group<'a>> {
+pub fn groups<'a>(connectors: impl IntoIterator<Item = (&'a str, &'a [Reason])>) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut known: BTreeMap<(&str, Rule, &[String], Option<&str>), usize> = BTreeMap::new();
     for (name, reasons) in connectors {

@@ -103,8 +103,8 @@ prop_compose! {
         selection.removed.clone_from(&texts);
         selection.archived.clone_from(&texts);
         selection.unclaimed_selects = Some(failures % 2 == 0);
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        selection.unselected = Some(unselected(&names));
+        let left_out: Vec<&str> = names.iter().map(String::as_str).collect();
+        selection.unselected = Some(unselected(&left_out));
         selection.notes.clone_from(&texts);
         selection.because = Some(texts[0].clone());
         selection.complete = failures % 2 == 0;

@@ -54,7 +54,7 @@ fn a_reviewer_reads_the_chain_from_the_file_to_the_connector() {
     selection.archived = vec!["source-old".to_owned()];
     selection.notes = vec!["The change also changes which connectors are selected.".to_owned()];
     selection.unselected = Some(unselected(&["source-a", "source-b", "source-gone", "source-old"]));
-    insta::assert_snapshot!(why(run), @"");
+    insta::assert_snapshot!(why(run));
 }
 
 #[test]
@@ -86,6 +86,7 @@ fn thousands_of_files_and_hundreds_of_connectors_keep_within_the_limit_and_the_r
     let mut run = run(1, Trigger::PullRequest, (0..600).map(of).collect());
     let selection = run.selection.as_mut().unwrap();
     selection.unclaimed = (0..3_000).map(|n| format!("lost/{n}/{}", "x".repeat(900))).collect();
+    selection.unclaimed_selects = Some(false);
     selection.removed = (0..400).map(|n| format!("source-gone-{n}")).collect();
     selection.archived = (0..400).map(|n| format!("source-kept-{n}")).collect();
     let summary = summary(run);
@@ -93,9 +94,9 @@ fn thousands_of_files_and_hundreds_of_connectors_keep_within_the_limit_and_the_r
     for said in [
         "19 more reasons, or more than that\n",
         "- … and 5",
-        "Belonging to no connector (3000): `lost/0/xxx",
-        "Removed, so not run (400): `source-gone-0`, ",
-        "Archived, so not run (400): ",
+        "Belonging to no connector (3000), and selecting nothing: `lost/0/xxx",
+        "Removed (400), so not run: `source-gone-0`, ",
+        "Archived (400), so not run: ",
         " and 385 more",
         "- Configuration: ",
     ] {

@@ -244,10 +244,10 @@ fn change(own: &Run, selection: &Selection, links: &Links) -> String {
         }
         items.push(line);
     }
-    items.extend(named(unclaimed(selection), &selection.unclaimed));
-    items.extend(named("Removed, so not run", &selection.removed));
-    items.extend(named("Archived, so not run", &selection.archived));
-    items.extend(named("Affected, but without a pipeline", &selection.without_pipeline));
+    items.extend(named("Belonging to no connector", unclaimed(selection), &selection.unclaimed));
+    items.extend(named("Removed", ", so not run", &selection.removed));
+    items.extend(named("Archived", ", so not run", &selection.archived));
+    items.extend(named("Affected, but without a pipeline", "", &selection.without_pipeline));
     items.extend(not_selected(own, selection, links));
     let layout = if selection.without_file() { ", without a repository file" } else { "" };
     items.push(format!("- Configuration: {}{layout}", text(&selection.origin)));
@@ -255,12 +255,12 @@ fn change(own: &Run, selection: &Selection, links: &Links) -> String {
     section("The change", items, CHANGE_MAX)
 }
 
-/// What belongs to no connector, and what follows from that.
+/// What follows from paths that belong to no connector.
 fn unclaimed(selection: &Selection) -> &'static str {
     match selection.unclaimed_selects {
-        Some(true) => "Belonging to no connector, so every connector is tested",
-        Some(false) => "Belonging to no connector, and selecting nothing",
-        None => "Belonging to no connector",
+        Some(true) => ", so every connector is tested",
+        Some(false) => ", and selecting nothing",
+        None => "",
     }
 }
 
@@ -271,9 +271,9 @@ fn not_selected(own: &Run, selection: &Selection, links: &Links) -> Option<Strin
     (count > 0).then(|| format!("- {count} {noun} not selected: {why_not}"))
 }
 
-fn named(title: &str, names: &[String]) -> Option<String> {
-    let codes = names.iter().map(|name| code(&why::shortened(name)));
-    (!names.is_empty()).then(|| format!("- {title} ({}): {}", names.len(), listed(codes)))
+fn named(title: &str, follows: &str, names: &[String]) -> Option<String> {
+    let (count, codes) = (names.len(), names.iter().map(|name| code(&why::shortened(name))));
+    (count > 0).then(|| format!("- {title} ({count}){follows}: {}", listed(codes)))
 }
 
 /// The first of some names, and how many more there are.
