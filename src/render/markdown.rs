@@ -49,7 +49,7 @@ pub fn text(text: &str) -> String {
 pub fn prose(sentence: &str) -> String {
     let mut parts: Vec<&str> = sentence.split('`').collect();
     // One backtick without another is a backtick.
-    let odd = if parts.len() % 2 == 0 { parts.pop() } else { None };
+    let odd = if parts.len().is_multiple_of(2) { parts.pop() } else { None };
     let shown = parts.iter().enumerate().map(|(index, part)| match index % 2 {
         1 => code(part),
         _ => text(part),

@@ -37,11 +37,15 @@ pub struct Member<'a> {
     pub more: usize,
 }
 
+/// What the reasons of a group have in common: path, rule, the hops before the connector's own
+/// file, and of which other connector it is another build.
+type Same<'a> = (&'a str, Rule, &'a [String], Option<&'a str>);
+
 /// Groups connectors by their shortest reason, large groups first; those without a reason are left
 /// out.
 pub fn groups<'a>(connectors: impl IntoIterator<Item = (&'a str, &'a [Reason])>) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
-    let mut known: BTreeMap<(&str, Rule, &[String], Option<&str>), usize> = BTreeMap::new();
+    let mut known: BTreeMap<Same<'a>, usize> = BTreeMap::new();
     for (name, reasons) in connectors {
         let Some((reason, further)) = reasons.split_first() else { continue };
         let member = Member { name, more: further.len() };
@@ -168,9 +172,10 @@ fn chain<'a>(from: Word<'a>, hops: &'a [String]) -> Vec<Word<'a>> {
 }
 
 fn chain_on(hops: &[String]) -> Vec<Word<'_>> {
-    fn hop(hop: &String) -> [Word<'_>; 2] {
+    fn words(hop: &str) -> [Word<'_>; 2] {
         [Word::Text(format!(" → {} ", verb(hop)).into()), short(hop)]
     }
+    let hop = |hop| words(String::as_str(hop));
     if hops.len() <= HOPS {
         return hops.iter().flat_map(hop).collect();
     }
