@@ -169,6 +169,46 @@ async fn a_pull_request_cannot_ignore_its_way_to_green() {
     assert!(names(&found).contains(&"source-a"));
 }
 
+/// What a run keeps for "why not?" is what the terminal says, of every connector and to the letter.
+#[tokio::test]
+async fn what_is_kept_of_the_unselected_is_what_explain_says() {
+    let (repo, base) = monorepo();
+    repo.write("connectors/source-a/main.py", "changed");
+    repo.write("fixtures/source-a/x", "1");
+    repo.write("NOTES.md", "ignored");
+    repo.git(&["rm", "-r", "--quiet", "connectors/tool-c"]);
+    let found = plan_head(&repo, &base, &Scope::Affected).await.unwrap();
+    let local = LocalRepo::discover(Some(repo.path())).await.unwrap();
+    let survey = survey_here(&local, Some(&base), Some(&repo.head()), None).await.unwrap();
+
+    let kept = found.selection.unselected.as_ref().unwrap();
+    let names: Vec<&str> = kept.names().collect();
+    assert_eq!(names, ["source-b", "tool-c"]);
+    for name in names {
+        assert_eq!(kept.explain(name), survey.explain(name), "{name}");
+    }
+    let b = kept.explain("source-b").unwrap();
+    assert!(!b.selected && b.reasons.is_empty());
+    let said: Vec<String> =
+        b.looked.iter().map(|look| format!("{}: {}", look.rule, look.because)).collect();
+    assert!(said.contains(&"ignore: `NOTES.md` select nothing".to_owned()), "{said:?}");
+    let beside = "impact fixtures/{name}/**: `fixtures/source-a/x` matches, but reaches {name} \
+                  and not this one";
+    assert!(said.contains(&beside.to_owned()), "{said:?}");
+    assert_eq!(found.selection.not_selected(), 1, "what is removed is named by itself");
+    assert_eq!(found.selection.unclaimed_selects, Some(true));
+
+    // Affected, and yet without a job here: for want of a pipeline, or as it was not asked for.
+    let (repo, base) = monorepo();
+    repo.write("shared/util.py", "y");
+    let targets = vec![Target { connector: "source-a".to_owned(), step: None }];
+    let found = plan_head(&repo, &base, &Scope::Only { targets }).await.unwrap();
+    let kept = found.selection.unselected.as_ref().unwrap();
+    assert!(kept.explain("source-b").unwrap().selected);
+    assert_eq!(kept.explain("source-a"), None);
+    assert_eq!(found.selection.not_selected(), 0);
+}
+
 #[tokio::test]
 async fn commands_name_connectors_and_steps() {
     let (repo, base) = monorepo();
@@ -293,8 +333,7 @@ async fn airbyte_is_recognised_without_a_file() {
         ["airbyte-x", "source-a", "source-a-strict-encrypt", "source-broken"]
     );
     assert_eq!(found.selection.unclaimed, ["buildSrc/x"]);
-    let archived = "Changed, but archived, and so not run: `source-old`";
-    assert!(found.selection.notes.iter().any(|note| note == archived));
+    assert_eq!(found.selection.archived, ["source-old"]);
     assert!(found.selection.origin.starts_with("preset airbyte, recognised at "));
     assert!(found.selection.notes.iter().any(|note| note.contains("source-broken/metadata.yaml")));
 

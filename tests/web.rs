@@ -18,3 +18,5 @@ mod house;
 mod live;
 #[path = "web/pages.rs"]
 mod pages;
+#[path = "web/why.rs"]
+mod why;

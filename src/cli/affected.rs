@@ -1,5 +1,6 @@
 //! `checkvalve affected`: what a change reaches, and why.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use clap::Args;
@@ -8,8 +9,9 @@ use serde::Serialize;
 use super::select::{CliError, Global, print_json, refused, shown, survey, unknown_name};
 use crate::domain::change::ChangeSet;
 use crate::domain::impact::{Explanation, Impact, Reason};
-use crate::domain::names::Sha;
+use crate::domain::names::{ConnectorName, Sha};
 use crate::git::LocalRepo;
+use crate::render::why::{self, Member};
 use crate::service::planning::Survey;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -94,6 +96,10 @@ fn answer<'a>(
 
 /// How many reasons are printed of one connector.
 const SHOWN: usize = 3;
+/// How many connectors with one reason are named before they are counted.
+const NAMED: usize = 200;
+/// Columns that a list of names may take.
+const WIDTH: usize = 96;
 
 fn people(survey: &Survey, out: &mut impl Write) -> Result<(), CliError> {
     let impacts = &survey.impacts;
@@ -110,35 +116,103 @@ fn people(survey: &Survey, out: &mut impl Write) -> Result<(), CliError> {
             writeln!(out, "everything: it is not known what changed ({})", shown(because))?;
         }
     }
-    for impact in impacts.to_run() {
-        writeln!(out, "\n{}", shown(impact.name.as_str()))?;
-        for reason in impact.reasons.iter().take(SHOWN) {
-            writeln!(out, "  {}", chain(reason))?;
-        }
-        if impact.reasons.len() > SHOWN {
-            writeln!(out, "  … and {} more", impact.reasons.len() - SHOWN)?;
-        }
-    }
+    reasons(survey, out)?;
     let removed: Vec<String> =
         impacts.removed().map(|impact| shown(impact.name.as_str())).collect();
     if !removed.is_empty() {
         writeln!(out, "\nremoved, and not run: {}", removed.join(", "))?;
     }
-    if !impacts.unclaimed.is_empty() {
-        writeln!(out, "\n{} claimed by nothing:", files(impacts.unclaimed.len()))?;
-        for path in impacts.unclaimed.iter().take(10) {
-            writeln!(out, "  {}", shown(path))?;
-        }
-        if impacts.unclaimed.len() > 10 {
-            writeln!(out, "  … and {} more", impacts.unclaimed.len() - 10)?;
-        }
+    if !impacts.archived.is_empty() {
+        let archived: Vec<String> =
+            impacts.archived.iter().map(|name| shown(name.as_str())).collect();
+        writeln!(out, "\narchived, and not run: {}", archived.join(", "))?;
     }
+    unclaimed(survey, out)?;
     if !impacts.ignored.is_empty() {
         writeln!(out, "\n{} ignored", files(impacts.ignored.len()))?;
     }
     writeln!(out, "\nconfiguration: {}", shown(&survey.rules().origin))?;
     for note in &survey.notes {
         writeln!(out, "note: {}", shown(note))?;
+    }
+    let known = survey.connectors().len();
+    let left_out = known.saturating_sub(impacts.to_run().count());
+    if left_out > 0 {
+        writeln!(out, "{} not selected: `--explain NAME` says why", connectors(left_out))?;
+    }
+    Ok(())
+}
+
+/// Connectors with their reasons; those with the same shortest one together.
+fn reasons(survey: &Survey, out: &mut impl Write) -> Result<(), CliError> {
+    let to_run = survey.impacts.to_run();
+    let groups = why::groups(to_run.map(|one| (one.name.as_str(), one.reasons.as_slice())));
+    for group in &groups {
+        if let [one] = group.members.as_slice() {
+            let impacts = &survey.impacts.connectors;
+            let named = one.name.parse().ok().and_then(|name: ConnectorName| impacts.get(&name));
+            let reasons = named.map(|impact| impact.reasons.as_slice()).unwrap_or_default();
+            writeln!(out, "\n{}", shown(one.name))?;
+            for reason in reasons.iter().take(SHOWN) {
+                writeln!(out, "  {}", chain(one.name, reason))?;
+            }
+            if reasons.len() > SHOWN {
+                writeln!(out, "  … and {} more", reasons.len() - SHOWN)?;
+            }
+            continue;
+        }
+        let why = shown(&why::plain_text(&group.words()));
+        writeln!(out, "\n{}: {why}", connectors(group.members.len()))?;
+        for line in wrapped(&group.members) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Names in lines; `(+2)` counts a connector's further reasons.
+fn wrapped(members: &[Member<'_>]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for (index, member) in members.iter().take(NAMED).enumerate() {
+        let mut name = shown(member.name);
+        if member.more > 0 {
+            let _ = write!(name, " (+{})", member.more);
+        }
+        if index + 1 < members.len() {
+            name.push(',');
+        }
+        if !line.is_empty() && line.chars().count() + name.chars().count() >= WIDTH {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&name);
+    }
+    lines.push(line);
+    if members.len() > NAMED {
+        lines.push(format!("… and {} more: `--json` names them all", members.len() - NAMED));
+    }
+    lines
+}
+
+fn unclaimed(survey: &Survey, out: &mut impl Write) -> Result<(), CliError> {
+    let unclaimed = &survey.impacts.unclaimed;
+    if unclaimed.is_empty() {
+        return Ok(());
+    }
+    let follows = if survey.unclaimed_selects_all() {
+        ", so every connector is tested"
+    } else {
+        ", and selecting nothing"
+    };
+    writeln!(out, "\n{} claimed by nothing{follows}:", files(unclaimed.len()))?;
+    for path in unclaimed.iter().take(10) {
+        writeln!(out, "  {}", shown(path))?;
+    }
+    if unclaimed.len() > 10 {
+        writeln!(out, "  … and {} more", unclaimed.len() - 10)?;
     }
     Ok(())
 }
@@ -147,7 +221,7 @@ fn explain(explanation: &Explanation, out: &mut impl Write) -> Result<(), CliErr
     let verdict = if explanation.selected { "is selected" } else { "is not selected" };
     writeln!(out, "{} {verdict}", shown(&explanation.name))?;
     for reason in &explanation.reasons {
-        writeln!(out, "  {}", chain(reason))?;
+        writeln!(out, "  {}", chain(&explanation.name, reason))?;
     }
     writeln!(out, "rules that looked at it:")?;
     for look in &explanation.looked {
@@ -156,11 +230,9 @@ fn explain(explanation: &Explanation, out: &mut impl Write) -> Result<(), CliErr
     Ok(())
 }
 
-/// Changed path → rule → what is between.
-pub(super) fn chain(reason: &Reason) -> String {
-    let mut parts = vec![shown(&reason.path), reason.rule.as_str().to_owned()];
-    parts.extend(reason.via.iter().map(|via| shown(via)));
-    parts.join(" → ")
+/// Why a change of a path reaches the connector, in words.
+pub(super) fn chain(name: &str, reason: &Reason) -> String {
+    shown(&why::plain_text(&why::words(reason, name)))
 }
 
 fn connectors(count: usize) -> String {

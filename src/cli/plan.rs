@@ -87,7 +87,7 @@ fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
     for job in &planned.jobs {
         writeln!(out, "{} ({})", shown(job.connector.as_str()), shown(job.plan.root()))?;
         for reason in job.reasons.iter().take(3) {
-            writeln!(out, "  because {}", chain(reason))?;
+            writeln!(out, "  because {}", chain(job.connector.as_str(), reason))?;
         }
         for step in job.plan.steps() {
             let mut facts = vec![shown(&step.image), format!("at most {}", human(step.timeout()))];
@@ -112,6 +112,10 @@ fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
     if !without.is_empty() {
         let names: Vec<String> = without.iter().map(|name| shown(name)).collect();
         writeln!(out, "no pipeline is for: {}", names.join(", "))?;
+    }
+    let archived: Vec<String> = planned.selection.archived.iter().map(|name| shown(name)).collect();
+    if !archived.is_empty() {
+        writeln!(out, "archived, and changed: {}", archived.join(", "))?;
     }
     writeln!(out, "configuration: {}", shown(&planned.selection.origin))?;
     for note in &planned.selection.notes {

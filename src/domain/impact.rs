@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::explain::{Explanation, Look, explain};
+pub use self::explain::{Explainer, Explanation, Look, explain};
 use super::catalog::{Catalog, Connector};
 use super::change::ChangeSet;
 use super::names::ConnectorName;

@@ -26,6 +26,11 @@ impl Links {
         format!("{}/runs/{run}", self.public)
     }
 
+    /// Where a run's page answers why a connector is not selected.
+    pub fn why_not(&self, run: RunId) -> String {
+        format!("{}#why-not", self.run(run))
+    }
+
     pub fn job(&self, run: RunId, connector: &ConnectorName) -> String {
         format!("{}/runs/{run}/{}", self.public, segment(connector.as_str()))
     }

@@ -25,5 +25,6 @@ pub mod run;
 pub mod state;
 pub mod time;
 pub mod trigger;
+pub mod unselected;
 pub mod verdict;
 pub mod yaml;

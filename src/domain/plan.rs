@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
+use super::catalog::Connector;
 use super::names::{ConnectorName, StepId};
 use super::pipeline::StepSpec;
 
@@ -51,8 +52,70 @@ pub struct Plan {
     /// The connector's own version at this commit, as its attributes say; for reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    #[serde(skip_serializing_if = "About::is_empty")]
+    about: About,
     inputs: Inputs,
     steps: Vec<StepSpec>,
+}
+
+/// What people want to know of a connector when they read of it; nothing depends on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release_stage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    support_level: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documentation: Option<String>,
+}
+
+impl About {
+    /// From the attributes of the connector. They are a stranger's: what is longer than anything
+    /// that is meant is left out, and so is an address that is no web page's.
+    pub fn of(connector: &Connector) -> Self {
+        const WORD: usize = 60;
+        const ADDRESS: usize = 500;
+        let known = |name: &str, most: usize| {
+            let value = connector.attribute(name)?.trim();
+            let fits = !value.is_empty() && value.len() <= most;
+            let fits = fits && !value.chars().any(char::is_control);
+            fits.then(|| value.to_owned())
+        };
+        let web = |address: &String| {
+            let web = address.starts_with("https://") || address.starts_with("http://");
+            web && !address.contains(char::is_whitespace)
+        };
+        Self {
+            language: known("language", WORD),
+            release_stage: known("release_stage", WORD),
+            support_level: known("support_level", WORD),
+            documentation: known("documentation", ADDRESS).filter(web),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn language(&self) -> Option<&str> {
+        self.language.as_deref()
+    }
+
+    pub fn release_stage(&self) -> Option<&str> {
+        self.release_stage.as_deref()
+    }
+
+    pub fn support_level(&self) -> Option<&str> {
+        self.support_level.as_deref()
+    }
+
+    /// The address of its documentation: `http://` or `https://`.
+    pub fn documentation(&self) -> Option<&str> {
+        self.documentation.as_deref()
+    }
 }
 
 impl Plan {
@@ -62,13 +125,24 @@ impl Plan {
         inputs: Inputs,
         steps: Vec<StepSpec>,
     ) -> Result<Self, PlanError> {
-        Ok(Self { connector, root, version: None, inputs, steps: in_order(steps)? })
+        let (version, about) = (None, About::default());
+        Ok(Self { connector, root, version, about, inputs, steps: in_order(steps)? })
     }
 
     /// The same plan, with the version that the connector's attributes give.
     #[must_use]
     pub fn with_version(self, version: Option<String>) -> Self {
         Self { version, ..self }
+    }
+
+    /// The same plan, with what its reader may want to know of the connector.
+    #[must_use]
+    pub fn with_about(self, about: About) -> Self {
+        Self { about, ..self }
+    }
+
+    pub fn about(&self) -> &About {
+        &self.about
     }
 
     pub fn connector(&self) -> &ConnectorName {
@@ -111,12 +185,14 @@ impl<'de> Deserialize<'de> for Plan {
             root: String,
             #[serde(default)]
             version: Option<String>,
+            #[serde(default)]
+            about: About,
             inputs: Inputs,
             steps: Vec<StepSpec>,
         }
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
-            .map(|plan| plan.with_version(stored.version))
+            .map(|plan| plan.with_version(stored.version).with_about(stored.about))
             .map_err(de::Error::custom)
     }
 }

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{JobId, RunId};
-use super::impact::{ChangeKind, Reason};
+use super::impact::{ChangeKind, Explanation, Reason};
 use super::names::{ConnectorName, RepoName, Sha, StepId};
 use super::plan::Plan;
+use super::rules::closest;
 use super::state::{Conclusion, Outcome, RunState, StepState};
 use super::time::Timestamp;
 use super::trigger::{Scope, Trigger};
+use super::unselected::Unselected;
 
 /// The repository that a run belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +58,14 @@ pub struct Selection {
     pub files: usize,
     pub ignored: usize,
     pub unclaimed: Vec<String>,
+    /// Whether the unclaimed select everything, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclaimed_selects: Option<bool>,
     /// Deleted connectors: named, and not run.
     pub removed: Vec<String>,
+    /// Reached by the change, but kept for the record only: named, and not run.
+    #[serde(default)]
+    pub archived: Vec<String>,
     /// Affected connectors without a pipeline.
     pub without_pipeline: Vec<String>,
     /// Where the configuration came from, in words: `.github/checkvalve.yml at 1a2b3c` or
@@ -66,6 +74,22 @@ pub struct Selection {
     /// Further remarks for the check: what was widened and why.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Why every other connector is not selected; absent where nobody can ask later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unselected: Option<Unselected>,
+}
+
+impl Selection {
+    /// How many connectors of the head the change does not reach.
+    pub fn not_selected(&self) -> usize {
+        let kept = self.unselected.as_ref().map_or(0, Unselected::count);
+        kept.saturating_sub(self.removed.len())
+    }
+
+    /// A known layout, recognised by the tree: the repository has no file of ours.
+    pub fn without_file(&self) -> bool {
+        self.origin.starts_with("preset ")
+    }
 }
 
 /// A stored log.
@@ -215,6 +239,31 @@ pub struct Run {
     pub revision: i64,
     /// By connector name.
     pub jobs: Vec<Job>,
+}
+
+impl Run {
+    /// Why the change selects a connector, or why not; `None` if nothing of the name is known here.
+    pub fn explain(&self, name: &str) -> Option<Explanation> {
+        let same = |job: &&Job| job.connector.as_str().eq_ignore_ascii_case(name);
+        let job = self.jobs.iter().find(same);
+        let of_job = |job: &Job| Explanation {
+            name: job.connector.to_string(),
+            selected: !job.reasons.is_empty(),
+            reasons: job.reasons.clone(),
+            looked: Vec::new(),
+        };
+        let reached = job.filter(|job| !job.reasons.is_empty()).map(of_job);
+        let unselected = || self.selection.as_ref()?.unselected.as_ref()?.explain(name);
+        // Asked for by name, though the change does not reach it: the rules say why not.
+        reached.or_else(unselected).or_else(|| job.map(of_job))
+    }
+
+    /// The connector that a mistyped name was probably meant to be.
+    pub fn closest(&self, name: &str) -> Option<&str> {
+        let kept = self.selection.as_ref().and_then(|selection| selection.unselected.as_ref());
+        let others = kept.into_iter().flat_map(Unselected::names);
+        closest(name, self.jobs.iter().map(|job| job.connector.as_str()).chain(others))
+    }
 }
 
 /// The verdict on a job whose steps are all settled: a failure that counts makes it a failure, and

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::domain::impact::Reason;
+use crate::domain::impact::{ChangeKind, Reason};
 use crate::domain::links::Links;
 use crate::domain::names::Sha;
-use crate::domain::run::{Job, Run, StepRecord};
+use crate::domain::run::{Job, Run, Selection, StepRecord};
 use crate::domain::state::{Conclusion, Outcome, RunState};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
@@ -33,15 +33,43 @@ pub struct RunJson {
     pub concluded_at: Option<Timestamp>,
     pub superseded_by: Option<String>,
     pub url: String,
+    /// What planning found; absent in lists, and until it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionJson>,
     /// Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connectors: Option<Vec<ConnectorJson>>,
+}
+
+/// What became of the change's files, and of connectors that are not run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SelectionJson {
+    pub complete: bool,
+    pub because: Option<String>,
+    pub files: usize,
+    pub ignored: usize,
+    pub unclaimed: Vec<String>,
+    pub unclaimed_selects: Option<bool>,
+    pub removed: Vec<String>,
+    pub archived: Vec<String>,
+    pub without_pipeline: Vec<String>,
+    /// How many connectors of the head the change does not reach.
+    pub not_selected: usize,
+    pub origin: String,
+    pub notes: Vec<String>,
 }
 
 /// One connector of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConnectorJson {
     pub name: String,
+    pub root: String,
+    pub change: ChangeKind,
+    pub version: Option<String>,
+    pub language: Option<String>,
+    pub release_stage: Option<String>,
+    pub support_level: Option<String>,
+    pub documentation_url: Option<String>,
     pub state: RunState,
     pub conclusion: Option<Conclusion>,
     pub reasons: Vec<Reason>,
@@ -111,7 +139,8 @@ impl ErrorJson {
 /// One run with its connectors and steps.
 pub fn run(run: &Run, links: &Links, checks: &CheckRunIds) -> RunJson {
     let connectors = run.jobs.iter().map(|job| connector(run, job, links, checks)).collect();
-    RunJson { connectors: Some(connectors), ..listed(run, links) }
+    let selection = run.selection.as_ref().map(selection);
+    RunJson { selection, connectors: Some(connectors), ..listed(run, links) }
 }
 
 /// One run as it stands in a list.
@@ -130,14 +159,40 @@ pub fn listed(run: &Run, links: &Links) -> RunJson {
         concluded_at: run.concluded_at,
         superseded_by: run.superseded_by.map(|newer| newer.to_string()),
         url: links.run(run.id),
+        selection: None,
         connectors: None,
+    }
+}
+
+fn selection(found: &Selection) -> SelectionJson {
+    SelectionJson {
+        complete: found.complete,
+        because: found.because.clone(),
+        files: found.files,
+        ignored: found.ignored,
+        unclaimed: found.unclaimed.clone(),
+        unclaimed_selects: found.unclaimed_selects,
+        removed: found.removed.clone(),
+        archived: found.archived.clone(),
+        without_pipeline: found.without_pipeline.clone(),
+        not_selected: found.not_selected(),
+        origin: found.origin.clone(),
+        notes: found.notes.clone(),
     }
 }
 
 /// One connector of a run, as in the run and in its events.
 pub fn connector(run: &Run, job: &Job, links: &Links, checks: &CheckRunIds) -> ConnectorJson {
+    let about = job.plan.about();
     ConnectorJson {
         name: job.connector.to_string(),
+        root: job.plan.root().to_owned(),
+        change: job.change,
+        version: job.plan.version().map(str::to_owned),
+        language: about.language().map(str::to_owned),
+        release_stage: about.release_stage().map(str::to_owned),
+        support_level: about.support_level().map(str::to_owned),
+        documentation_url: about.documentation().map(str::to_owned),
         state: job.state,
         conclusion: job.conclusion,
         reasons: job.reasons.clone(),

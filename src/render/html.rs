@@ -7,13 +7,15 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::domain::impact::Reason;
 use crate::domain::links::Links;
+use crate::domain::plan::Plan;
 use crate::domain::run::{Problem, ProblemKind, Run, Selection, TestFailure, Tests};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::verdict::Standing;
 
 use super::grid::{Cell, Grid, Row};
-use super::look::{Look, rule_words};
+use super::look::Look;
 use super::style::CSS;
+use super::why::{self, Word};
 
 /// A whole document that needs nothing else: style inside, no script, and a policy that forbids
 /// any, so that it may be served from anywhere.
@@ -90,26 +92,43 @@ pub fn prose(text: &str) -> Markup {
     }
 }
 
-/// Why a connector was selected: changed path, rule, what lies between. At most `limit` lines.
-pub fn reasons(reasons: &[Reason], limit: usize) -> Markup {
+/// Why a connector was selected, shortest chain first. At most `limit` lines.
+pub fn reasons(connector: &str, reasons: &[Reason], limit: usize) -> Markup {
     html! {
         ul.reasons {
-            @for reason in reasons.iter().take(limit) {
-                li {
-                    @if !reason.path.is_empty() { code { (reason.path) } " " }
-                    (rule_words(reason.rule))
-                    @if !reason.via.is_empty() {
-                        span.via {
-                            " via "
-                            @for (index, via) in reason.via.iter().enumerate() {
-                                @if index > 0 { " → " }
-                                code { (via) }
-                            }
-                        }
+            @for reason in reasons.iter().take(limit) { li { (said(&why::words(reason, connector))) } }
+            @if reasons.len() > limit { li.muted { "and " (reasons.len() - limit) " more" } }
+        }
+    }
+}
+
+/// A sentence of [`why`].
+pub fn said(words: &[Word<'_>]) -> Markup {
+    html! {
+        @for word in words {
+            @match word { Word::Code(code) => code { (code) }, Word::Text(text) => (text) }
+        }
+    }
+}
+
+/// Version, language, stage and support level, as far as they are known, and where its
+/// documentation is.
+pub fn about(plan: &Plan) -> Markup {
+    let about = plan.about();
+    let facts = [plan.version(), about.language(), about.release_stage(), about.support_level()];
+    let facts: Vec<&str> = facts.into_iter().flatten().collect();
+    let page = about.documentation();
+    html! {
+        @if !facts.is_empty() || page.is_some() {
+            span.about {
+                (facts.join(" · "))
+                @if let Some(page) = page {
+                    @if !facts.is_empty() { " · " }
+                    a href=(page) rel="noopener noreferrer nofollow" {
+                        "docs" span.sr-only { " of " (plan.connector()) }
                     }
                 }
             }
-            @if reasons.len() > limit { li.muted { "and " (reasons.len() - limit) " more" } }
         }
     }
 }
@@ -145,6 +164,7 @@ fn grid_row(row: &Row<'_>, grid: &Grid<'_>, links: &Links) -> Markup {
             th scope="row" {
                 (state_sign(row.look())) " "
                 a href=(links.job(row.run.id, &row.job.connector)) { (row.job.connector) }
+                " " (about(&row.job.plan))
             }
             @for column in &grid.columns {
                 td.cell {
@@ -199,23 +219,43 @@ pub fn selection(selection: &Selection) -> Markup {
         }
         dl.facts {
             dt { "Changed files" } dd { (selection.files) @if selection.ignored > 0 { ", " (selection.ignored) " ignored" } }
-            dt { "Configuration" } dd { (prose(&selection.origin)) }
-            (names("Removed connectors", &selection.removed))
+            dt { "Configuration" }
+            dd {
+                (prose(&selection.origin))
+                @if selection.without_file() { ", without a repository file" }
+            }
+            (names("Removed, not run", &selection.removed))
+            (names("Archived, not run", &selection.archived))
             (names("Without a pipeline", &selection.without_pipeline))
-            (names("Claimed by nothing", &selection.unclaimed))
+            (names(unclaimed(selection), &selection.unclaimed))
             @for note in &selection.notes { dt { "Note" } dd { (prose(note)) } }
         }
     }
 }
 
+fn unclaimed(selection: &Selection) -> &'static str {
+    match selection.unclaimed_selects {
+        Some(true) => "Of no connector, tests all",
+        Some(false) => "Of no connector, tests none",
+        None => "Of no connector",
+    }
+}
+
+/// Some names, the rest of them behind a fold.
 fn names(title: &str, names: &[String]) -> Markup {
     const SHOWN: usize = 20;
+    let (shown, folded) = names.split_at(names.len().min(SHOWN));
     html! {
         @if !names.is_empty() {
-            dt { (title) }
+            dt { (title) " (" (names.len()) ")" }
             dd {
-                @for name in names.iter().take(SHOWN) { code { (name) } " " }
-                @if names.len() > SHOWN { span.muted { "and " (names.len() - SHOWN) " more" } }
+                @for name in shown { code { (name) } " " }
+                @if !folded.is_empty() {
+                    details {
+                        summary { "and " (folded.len()) " more" }
+                        @for name in folded { code { (name) } " " }
+                    }
+                }
             }
         }
     }

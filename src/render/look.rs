@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::domain::impact::Rule;
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
 use crate::domain::time::Timestamp;
@@ -145,18 +144,6 @@ impl Look {
             | Self::Cancelled
             | Self::Skipped => false,
         }
-    }
-}
-
-/// How a rule reads between the changed path and the connector.
-pub fn rule_words(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Root => "lies in its folder",
-        Rule::Owns => "is one of its own files elsewhere",
-        Rule::Impact => "reaches it by an impact rule",
-        Rule::Depends => "is a dependency of it",
-        Rule::Unclaimed => "is claimed by nothing, so everything is tested",
-        Rule::Everything => "everything is tested",
     }
 }
 

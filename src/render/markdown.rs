@@ -45,6 +45,19 @@ pub fn text(text: &str) -> String {
     escaped
 }
 
+/// A sentence of ours: what stands between backticks is code, the rest is text.
+pub fn prose(sentence: &str) -> String {
+    let mut parts: Vec<&str> = sentence.split('`').collect();
+    // One backtick without another is a backtick.
+    let odd = if parts.len().is_multiple_of(2) { parts.pop() } else { None };
+    let shown = parts.iter().enumerate().map(|(index, part)| match index % 2 {
+        1 => code(part),
+        _ => text(part),
+    });
+    let shown: String = shown.collect();
+    odd.map_or_else(|| shown.clone(), |rest| format!("{shown}\\`{}", text(rest)))
+}
+
 /// Inline code that its content can't close; a `|` is escaped, as tables want it.
 pub fn code(content: &str) -> String {
     let line: String = content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

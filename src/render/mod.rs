@@ -17,3 +17,4 @@ pub mod report;
 pub mod style;
 mod svg;
 pub mod timeline;
+pub mod why;

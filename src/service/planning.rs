@@ -115,7 +115,9 @@ pub async fn plan(
         return Err(PlanningError::Unknown(unknown));
     }
     let (jobs, without_pipeline) = jobs::planned(&survey, &wanted)?;
-    let selection = survey.selection(without_pipeline);
+    let mut selection = survey.selection(without_pipeline);
+    let with_job = jobs.iter().map(|job| &job.connector).collect();
+    selection.unselected = Some(survey.unselected(&with_job));
     Ok(Planned { merge_base: survey.merge_base, selection, jobs })
 }
 

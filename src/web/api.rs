@@ -109,6 +109,25 @@ pub(crate) async fn run(
     Ok(Json(views.whole()).into_response())
 }
 
+/// `GET /api/v1/runs/{run}/connectors/{connector}/why`: as `affected --explain` says it.
+pub(crate) async fn why(
+    visitor: Visitor,
+    State(web): State<Arc<Web>>,
+    Named((id, connector)): Named<(RunId, String)>,
+) -> Answer {
+    let run = visible_run(&web, visitor, id).await?;
+    if let Some(explanation) = run.explain(&connector) {
+        return Ok(Json(explanation).into_response());
+    }
+    let mend = match run.closest(&connector) {
+        _ if run.selection.is_none() => "The run is not planned: ask again when it is.".to_owned(),
+        Some(closest) => format!("Did you mean `{closest}`?"),
+        None => "Ask by the name that the run or `checkvalve list` shows.".to_owned(),
+    };
+    let message = format!("The run `{id}` knows no connector `{connector}`.");
+    Err(WebError::new(StatusCode::NOT_FOUND, "unknown_connector", message, mend))
+}
+
 /// `GET /api/v1/queue`
 pub(crate) async fn queue(State(web): State<Arc<Web>>) -> Answer {
     Ok(Json(web.store.queue().await?).into_response())

@@ -71,6 +71,7 @@ fn api_routes() -> Routes {
         .route("/api/v1/runs/{run}", get(api::run))
         .route("/api/v1/runs/{run}/events", get(events::show))
         .route("/api/v1/runs/{run}/connectors/{connector}/steps/{step}/log", get(api::log))
+        .route("/api/v1/runs/{run}/connectors/{connector}/why", get(api::why))
         .route("/api/v1/runs/{run}/cancel", post(control::cancel))
         .route("/api/v1/runs/{run}/retest", post(control::retest))
         .route("/api/v1/queue", get(api::queue))

@@ -147,7 +147,7 @@ fn a_selection_is_explained() {
     bench.write("tools/run_tests.py", "#\n");
     bench.run(&["affected", "--explain", "source-shop"]).exits(0).says(&[
         "source-shop is selected",
-        "tools/run_tests.py → impact",
+        "tools/run_tests.py matches impact rule tools/**",
         "rules that looked at it",
     ]);
     bench
@@ -156,6 +156,45 @@ fn a_selection_is_explained() {
         .complains(&["did you mean `source-shop`?"]);
     let answer = bench.run(&["affected", "--json", "--explain", "source-shop"]).exits(0).json();
     assert_eq!(answer["explain"]["selected"], true);
+}
+
+#[test]
+fn what_a_change_reaches_is_told_by_its_reason() {
+    let bench = Bench::new();
+    bench.git(&["rm", "-r", "--quiet", "airbyte-integrations/connectors/source-slow"]);
+    bench.write("tools/run_tests.py", "#\n");
+    bench.write(&format!("{WEATHER}/ma\u{1b}[31min.py"), "#\n");
+    let affected = bench.run(&["affected"]).exits(0);
+    assert!(!affected.out.contains('\u{1b}'), "{}", affected.out);
+    affected.says(&[
+        "4 connectors affected by",
+        "3 connectors: tools/run_tests.py matches impact rule tools/**\n",
+        "destination-ledger, source-orders, source-shop",
+        "\nsource-weather\n",
+        "lies in its folder",
+        "removed, and not run: source-slow",
+        "configuration: .github/checkvalve.yml in the work tree",
+    ]);
+    bench
+        .run(&["affected", "--explain", "source-slow"])
+        .exits(0)
+        .says(&["source-slow is not selected", "removed: it is gone at head"]);
+
+    let bench = Bench::new();
+    bench.write(&format!("{WEATHER}/main.py"), "#\n");
+    bench.run(&["affected"]).exits(0).says(&["4 connectors not selected: `--explain NAME`"]);
+    bench.run(&["affected", "--explain", "source-shop"]).exits(0).says(&[
+        "source-shop is not selected",
+        "root airbyte-integrations/connectors/source-shop: none of 1 changed path lies in it",
+        "tools/**: none of 1 changed path matches",
+        "unclaimed: every changed path is claimed or ignored",
+    ]);
+    bench.write("LOST", "#\n");
+    bench.run(&["affected"]).exits(0).says(&[
+        "5 connectors affected",
+        "4 connectors: LOST belongs to no connector, so every connector is tested",
+        "1 changed file claimed by nothing, so every connector is tested:",
+    ]);
 }
 
 #[test]

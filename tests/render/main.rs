@@ -8,3 +8,4 @@ mod properties;
 mod reports;
 mod sample;
 mod verdict;
+mod why;

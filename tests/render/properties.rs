@@ -3,6 +3,7 @@
 use checkvalve::domain::check::{
     ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX, SUMMARY_MAX_BYTES,
 };
+use checkvalve::domain::impact::Rule;
 use checkvalve::domain::run::{Run, TestFailure, Tests};
 use checkvalve::domain::state::{Outcome, StepState};
 use checkvalve::domain::trigger::Trigger;
@@ -12,7 +13,7 @@ use checkvalve::render::{graph, report, timeline};
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag};
 
-use super::sample::{NOT_ASKED, at, ended, five, job, links, run, skipped_for, with};
+use super::sample::{NOT_ASKED, at, ended, five, job, links, run, skipped_for, unselected, with};
 
 /// Text with what could break out: fences, tags, controls, characters of many bytes.
 fn nasty() -> impl Strategy<Value = String> {
@@ -61,6 +62,11 @@ fn state() -> impl Strategy<Value = StepState> {
     ]
 }
 
+fn rule() -> impl Strategy<Value = Rule> {
+    use Rule::{Depends, Everything, Impact, Owns, Root, Unclaimed};
+    proptest::sample::select(vec![Root, Owns, Impact, Depends, Unclaimed, Everything])
+}
+
 prop_compose! {
     fn any_run()(
         jobs in proptest::collection::vec(proptest::collection::vec(state(), 5), 0..4),
@@ -68,6 +74,7 @@ prop_compose! {
         names in proptest::collection::vec("[^/\\p{Cc}]{1,60}", 6),
         failures in 0_usize..400,
         stop in proptest::option::of(nasty()),
+        rules in proptest::collection::vec(rule(), 4),
     ) -> Run {
         let jobs = jobs.into_iter().zip(&names).enumerate().map(|(index, (states, name))| {
             let mut job = with(job(&format!("{index}{name}"), five()), states);
@@ -84,11 +91,20 @@ prop_compose! {
             });
             job.reasons[0].path.clone_from(&texts[3]);
             job.reasons[0].via.clone_from(&texts);
+            job.reasons[0].rule = rules[index % rules.len()];
+            if index % 2 == 1 {
+                job.reasons[0].via.push(format!("{name}:7"));
+            }
             job
         }).collect();
         let mut run = run(1, Trigger::PullRequest, jobs);
         let selection = run.selection.as_mut().unwrap();
         selection.unclaimed.clone_from(&texts);
+        selection.removed.clone_from(&texts);
+        selection.archived.clone_from(&texts);
+        selection.unclaimed_selects = Some(failures % 2 == 0);
+        let left_out: Vec<&str> = names.iter().map(String::as_str).collect();
+        selection.unselected = Some(unselected(&left_out));
         selection.notes.clone_from(&texts);
         selection.because = Some(texts[0].clone());
         selection.complete = failures % 2 == 0;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use checkvalve::domain::ids::{JobId, RunId, Ulid};
-use checkvalve::domain::impact::{ChangeKind, Reason, Rule};
+use checkvalve::domain::impact::{ChangeKind, Explanation, Look, Reason, Rule};
 use checkvalve::domain::links::Links;
 use checkvalve::domain::pipeline::{Network, StepSpec};
 use checkvalve::domain::plan::{Inputs, Plan};
@@ -14,6 +14,7 @@ use checkvalve::domain::run::{
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, SkipReason, StepState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Target, Trigger};
+use checkvalve::domain::unselected::Unselected;
 
 pub(crate) fn links() -> Links {
     Links { public: "https://ci.example.com".into(), github: "https://github.com".into() }
@@ -47,6 +48,29 @@ pub(crate) fn plan(connector: &str, steps: Vec<StepSpec>) -> Plan {
     let root = format!("connectors/{connector}");
     let plan = Plan::new(connector.parse().unwrap(), root, Inputs::default(), steps).unwrap();
     plan.with_version(Some("1.4.2".to_owned()))
+}
+
+/// What a reader may want to know of a connector.
+pub(crate) fn about(job: Job) -> Job {
+    let about = serde_json::json!({
+        "language": "python",
+        "support_level": "certified",
+        "documentation": "https://docs.example.com/faker?a=1&b=\"2\"",
+    });
+    Job { plan: job.plan.with_about(serde_json::from_value(about).unwrap()), ..job }
+}
+
+/// Why these connectors are not selected, in the words of a rule that looked at them.
+pub(crate) fn unselected(names: &[&str]) -> Unselected {
+    Unselected::of(names.iter().map(|name| Explanation {
+        name: (*name).to_owned(),
+        selected: false,
+        reasons: vec![],
+        looked: vec![Look {
+            rule: format!("root connectors/{name}"),
+            because: "none of 3 changed paths lies in it".to_owned(),
+        }],
+    }))
 }
 
 /// A job whose steps all wait.
@@ -167,14 +191,10 @@ pub(crate) fn run(number: u128, trigger: Trigger, jobs: Vec<Job>) -> Run {
         conclusion: over.then(|| worst.unwrap_or(Conclusion::Success)),
         selection: Some(Selection {
             complete: true,
-            because: None,
             files: 3,
             ignored: 1,
-            unclaimed: vec![],
-            removed: vec![],
-            without_pipeline: vec![],
             origin: ".github/checkvalve.yml at 1f1f1f1f1f1f".into(),
-            notes: vec![],
+            ..Selection::default()
         }),
         started_at: Some(at(2)),
         concluded_at: over.then(|| at(401)),
@@ -236,10 +256,13 @@ pub(crate) fn rich() -> Run {
         job("source-stripe", five()),
         vec![ok(10, 60), ok(61, 150), ok(61, 80), ok(150, 300), ok(301, 390)],
     );
-    let mut run = run(1, Trigger::PullRequest, vec![mongo, faker(), stripe]);
+    let mut run = run(1, Trigger::PullRequest, vec![mongo, about(faker()), stripe]);
     if let Some(selection) = &mut run.selection {
         selection.unclaimed = vec!["tools/release.sh".into()];
+        selection.unclaimed_selects = Some(false);
         selection.removed = vec!["source-old".into()];
+        selection.archived = vec!["source-kept".into()];
+        selection.unselected = Some(unselected(&["source-kept", "source-old", "source-other"]));
         selection.notes = vec!["the base branch is 2 commits ahead".into()];
     }
     run
@@ -268,7 +291,7 @@ fn faker() -> Job {
     faker.reasons.push(Reason {
         path: "libs/cdk/http.py".into(),
         rule: Rule::Depends,
-        via: vec!["libs/cdk".into(), "source-base".into()],
+        via: vec!["libs/cdk/read.py:3".into(), "connectors/source-faker/main.py:12".into()],
     });
     for (step, queued) in faker.steps.iter_mut().zip([0, 95, 95, 216, 216]) {
         step.queued_at = at(queued);

@@ -9,15 +9,16 @@ use checkvalve::ambient;
 use checkvalve::blobs::{Blobs, BlobsUrl};
 use checkvalve::domain::event::{Actor, PullFacts};
 use checkvalve::domain::ids::{JobId, RunId, WorkerId};
-use checkvalve::domain::impact::{ChangeKind, Reason, Rule};
+use checkvalve::domain::impact::{ChangeKind, Explanation, Look, Reason, Rule};
 use checkvalve::domain::links::Links;
 use checkvalve::domain::names::{ConnectorName, StepId};
 use checkvalve::domain::pipeline::{Network, StepSpec};
-use checkvalve::domain::plan::{Inputs, Plan};
+use checkvalve::domain::plan::{About, Inputs, Plan};
 use checkvalve::domain::run::{Job, Problem, Repository, Run, Selection, StepFacts, StepRecord};
 use checkvalve::domain::state::{Conclusion, Outcome, StepState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Trigger};
+use checkvalve::domain::unselected::Unselected;
 use checkvalve::github::webhook::WebhookSecrets;
 use checkvalve::store::{Created, Lease, NewJob, NewRun, PlannedRun, Store};
 use checkvalve::web::{self, EngineAnswer, Health, Metrics, Web};
@@ -242,6 +243,9 @@ impl Tale {
                 ignored: 1,
                 origin: "`.github/checkvalve.yml` at 1a2b3c".to_owned(),
                 notes: vec!["the base's rules added 1 connector".to_owned()],
+                removed: vec!["source-gone".to_owned()],
+                archived: vec!["source-<b>old</b>".to_owned()],
+                unselected: Some(unselected()),
                 ..Selection::default()
             },
             jobs: self.connectors.iter().map(|name| new_job(name)).collect(),
@@ -262,6 +266,26 @@ impl Tale {
             base_ref: "main".to_owned(),
         }
     }
+}
+
+/// What the rules found at connectors that are not selected.
+fn unselected() -> Unselected {
+    let names = ["source-other", "source-gone", "source-<b>old</b>"];
+    Unselected::of(names.map(|name| Explanation {
+        name: name.to_owned(),
+        selected: false,
+        reasons: Vec::new(),
+        looked: vec![
+            Look {
+                rule: format!("root connectors/{name}"),
+                because: "none of 3 changed paths lies in it".to_owned(),
+            },
+            Look {
+                rule: "impact <i>shared/**</i>".to_owned(),
+                because: "`x<script>alert(4)</script>` matches, but reaches kind `go`".to_owned(),
+            },
+        ],
+    }))
 }
 
 pub(crate) fn step_id(name: &str) -> StepId {
@@ -287,6 +311,15 @@ fn spec(id: &str, needs: &[&str]) -> StepSpec {
     }
 }
 
+fn about() -> About {
+    serde_json::from_value(serde_json::json!({
+        "language": "<b>python</b>",
+        "support_level": "certified",
+        "documentation": "https://docs.example.com/\"><script>alert(5)</script>",
+    }))
+    .unwrap()
+}
+
 fn new_job(connector: &str) -> NewJob {
     let name: ConnectorName = connector.parse().unwrap();
     let steps = vec![
@@ -308,7 +341,7 @@ fn new_job(connector: &str) -> NewJob {
             reason(&format!("{root}/main.py"), Rule::Root, &[]),
             reason("lib/<b>shared</b>.py", Rule::Depends, &["lib-shared", "lib-http"]),
         ],
-        plan: Plan::new(name, root, Inputs::default(), steps).unwrap(),
+        plan: Plan::new(name, root, Inputs::default(), steps).unwrap().with_about(about()),
         left_out: Vec::new(),
     }
 }

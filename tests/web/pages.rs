@@ -73,7 +73,8 @@ async fn pages_show_a_run_from_its_making_to_its_end() {
     let page = house.page(&format!("/runs/{id}")).await;
     assert_tame(&page);
     assert!(page.contains("waiting"));
-    assert!(page.contains("is a dependency of it") || page.contains("lib-shared"));
+    assert!(page.contains("</code> → used by <code>lib-shared</code>"), "{page}");
+    assert!(page.contains("&lt;b&gt;python&lt;/b&gt; · certified"), "{page}");
     assert!(page.contains("comment <code>/cancel</code>"));
 
     let (lease, run, job) = house.claim().await;

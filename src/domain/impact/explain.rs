@@ -8,7 +8,8 @@ use super::{ChangeKind, Impacts, Reason};
 use crate::domain::catalog::{Catalog, Connector};
 use crate::domain::change::{ChangeSet, ChangedFile};
 use crate::domain::depends::Dependency;
-use crate::domain::rules::{Derivation, Pattern, RepoRules, Unclaimed};
+use crate::domain::names::ConnectorName;
+use crate::domain::rules::{Derivation, ImpactRule, Pattern, RepoRules, Unclaimed};
 
 /// One rule that looked at the connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,126 +31,169 @@ pub struct Explanation {
 /// Explains one connector's part in a change. `None` if no connector of either side has the name.
 pub fn explain(
     rules: &RepoRules,
-    (base, head): (Option<&Catalog>, &Catalog),
+    sides: (Option<&Catalog>, &Catalog),
     change: &ChangeSet,
     impacts: &Impacts,
     name: &str,
 ) -> Option<Explanation> {
-    let now = head.named(name);
-    let connector = now.or_else(|| base.and_then(|base| base.named(name)))?;
-    let impact = impacts.connectors.get(&connector.name);
-    let looked = match change {
-        ChangeSet::Everything { because } => {
-            vec![look("everything", format!("the change is not known in full: {because}"))]
-        }
-        ChangeSet::Complete { files } => {
-            let paths = files.iter().flat_map(ChangedFile::paths).collect();
-            looks(rules, (base, head), connector, &paths, impacts)
-        }
-    };
-    let mut explanation = Explanation {
-        name: connector.name.to_string(),
-        selected: impact.is_some_and(|impact| impact.change != ChangeKind::Removed),
-        reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
-        looked,
-    };
-    if connector.archived {
-        let because = "its support level is `archived`: a change never selects it".to_owned();
-        explanation.looked.push(look("archived", because));
-    }
-    if now.is_none() {
-        let because = "it is gone at head: named, and not run".to_owned();
-        explanation.looked.push(look("removed", because));
-    }
-    Some(explanation)
+    Explainer::new(rules, sides, change, impacts).explain(name)
 }
 
-fn look(rule: impl Into<String>, because: String) -> Look {
-    Look { rule: rule.into(), because }
+/// Explains connectors of one change: what is the same for all of them is looked up once.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    rules: &'a RepoRules,
+    base: Option<&'a Catalog>,
+    head: &'a Catalog,
+    change: &'a ChangeSet,
+    impacts: &'a Impacts,
+    /// The changed paths that are not ignored.
+    left: BTreeSet<&'a str>,
+    /// Those of them that each impact rule matches.
+    matching: Vec<Vec<&'a str>>,
+    /// Of each connector that is built from one of them, the shortest way by each derivation.
+    built: BTreeMap<&'a ConnectorName, Ways<'a>>,
 }
 
-fn looks(
-    rules: &RepoRules,
-    sides: (Option<&Catalog>, &Catalog),
-    connector: &Connector,
-    paths: &BTreeSet<&str>,
-    impacts: &Impacts,
-) -> Vec<Look> {
-    let mut looks = Vec::new();
-    if !impacts.ignored.is_empty() {
-        looks.push(look("ignore", format!("{} select nothing", some(&impacts.ignored))));
-    }
-    let left: BTreeSet<&str> =
-        paths.iter().copied().filter(|path| !impacts.ignored.contains(*path)).collect();
-    let inside = |path: &&str| within(path, &connector.root);
-    let verdict = match left.iter().copied().find(inside) {
-        Some(path) if connector.marker.is_some() => format!("`{path}` lies in it"),
-        Some(_) | None => format!("none of {} lies in it", count(left.len())),
-    };
-    if connector.marker.is_some() {
-        looks.push(look(format!("root {}", shown(&connector.root)), verdict));
-    }
-    for pattern in &connector.owns {
-        let verdict = match left.iter().find(|path| pattern.matches(path)) {
-            Some(path) => format!("`{path}` matches"),
-            None => format!("none of {} matches", count(left.len())),
+/// The number of a derivation, and the shortest way from a changed path by it.
+type Ways<'a> = BTreeMap<usize, (&'a str, Dependency<'a>)>;
+
+impl<'a> Explainer<'a> {
+    pub fn new(
+        rules: &'a RepoRules,
+        (base, head): (Option<&'a Catalog>, &'a Catalog),
+        change: &'a ChangeSet,
+        impacts: &'a Impacts,
+    ) -> Self {
+        let paths = change.files().iter().flat_map(ChangedFile::paths);
+        let left: BTreeSet<&str> = paths.filter(|path| !impacts.ignored.contains(*path)).collect();
+        let matching = |rule: &ImpactRule| {
+            let matches = |path: &&str| rule.paths.iter().any(|pattern| pattern.matches(path));
+            left.iter().copied().filter(matches).collect()
         };
-        looks.push(look(format!("owns {pattern}"), verdict));
+        let matching = rules.impact.iter().map(matching).collect();
+        let built = ways([Some(head), base], &left);
+        Self { rules, base, head, change, impacts, left, matching, built }
     }
-    for rule in &rules.impact {
-        let patterns: Vec<&str> = rule.paths.iter().map(Pattern::as_str).collect();
-        let matching = left.iter().find(|path| rule.paths.iter().any(|p| p.matches(path)));
-        let reached = left.iter().find(|path| rule.reaches(path, connector).is_some());
-        let verdict = match (reached, matching) {
-            (Some(path), _) => format!("`{path}` reaches it"),
-            (None, Some(path)) => {
-                format!("`{path}` matches, but reaches {} and not this one", rule.reaches)
+
+    /// `None` if no connector of either side has the name.
+    pub fn explain(&self, name: &str) -> Option<Explanation> {
+        let now = self.head.named(name);
+        let connector = now.or_else(|| self.base.and_then(|base| base.named(name)))?;
+        let impact = self.impacts.connectors.get(&connector.name);
+        let looked = match self.change {
+            ChangeSet::Everything { because } => {
+                vec![look("everything", format!("the change is not known in full: {because}"))]
             }
-            (None, None) => format!("none of {} matches", count(left.len())),
+            ChangeSet::Complete { .. } => self.looks(connector),
         };
-        looks.push(look(format!("impact {}", patterns.join(", ")), verdict));
+        let mut explanation = Explanation {
+            name: connector.name.to_string(),
+            selected: impact.is_some_and(|impact| impact.change != ChangeKind::Removed),
+            reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
+            looked,
+        };
+        if connector.archived {
+            let because = "its support level is `archived`: a change never selects it".to_owned();
+            explanation.looked.push(look("archived", because));
+        }
+        if now.is_none() {
+            let because = "it is gone at head: named, and not run".to_owned();
+            explanation.looked.push(look("removed", because));
+        }
+        Some(explanation)
     }
-    looks.extend(of_dependencies(rules, sides, connector, &left));
-    looks.push(of_unclaimed(rules, impacts));
-    looks
+
+    fn looks(&self, connector: &Connector) -> Vec<Look> {
+        let Self { rules, impacts, left, .. } = self;
+        let mut looks = Vec::new();
+        if !impacts.ignored.is_empty() {
+            looks.push(look("ignore", format!("{} select nothing", some(&impacts.ignored))));
+        }
+        let inside = |path: &&str| within(path, &connector.root);
+        let verdict = match left.iter().copied().find(inside) {
+            Some(path) if connector.marker.is_some() => format!("`{path}` lies in it"),
+            Some(_) | None => format!("none of {} lies in it", count(left.len())),
+        };
+        if connector.marker.is_some() {
+            looks.push(look(format!("root {}", shown(&connector.root)), verdict));
+        }
+        for pattern in &connector.owns {
+            let verdict = match left.iter().find(|path| pattern.matches(path)) {
+                Some(path) => format!("`{path}` matches"),
+                None => format!("none of {} matches", count(left.len())),
+            };
+            looks.push(look(format!("owns {pattern}"), verdict));
+        }
+        for (rule, matching) in rules.impact.iter().zip(&self.matching) {
+            let patterns: Vec<&str> = rule.paths.iter().map(Pattern::as_str).collect();
+            let reached = || matching.iter().find(|path| rule.reaches(path, connector).is_some());
+            // Of hundreds of connectors that nothing reaches, that need not be asked again.
+            let reached = self.is_reached(connector).then(reached).flatten();
+            let verdict = match (reached, matching.first()) {
+                (Some(path), _) => format!("`{path}` reaches it"),
+                (None, Some(path)) => {
+                    format!("`{path}` matches, but reaches {} and not this one", rule.reaches)
+                }
+                (None, None) => format!("none of {} matches", count(left.len())),
+            };
+            looks.push(look(format!("impact {}", patterns.join(", ")), verdict));
+        }
+        looks.extend(self.of_dependencies(connector));
+        looks.push(of_unclaimed(rules, impacts));
+        looks
+    }
+
+    fn of_dependencies(&self, connector: &Connector) -> Vec<Look> {
+        let rule = connector.rule.and_then(|rule| self.rules.connectors.get(rule));
+        let derivations = rule.map(|rule| rule.depends.as_slice()).unwrap_or_default();
+        let ways = self.built.get(&connector.name);
+        let look = |(number, derivation): (usize, &Derivation)| {
+            let verdict = if let Some((path, found)) = ways.and_then(|ways| ways.get(&number)) {
+                let chain: Vec<String> =
+                    found.chain().iter().map(|edge| format!("`{edge}`")).collect();
+                format!("`{path}` reaches it by {}", chain.join(", "))
+            } else {
+                let places = self.head.dependencies().of(&connector.name);
+                let places = places.iter().filter(|one| one.derivation() == number).count();
+                let places =
+                    if places == 1 { "1 place".to_owned() } else { format!("{places} places") };
+                format!("none of {} is among the {places} it is built from", count(self.left.len()))
+            };
+            look(format!("depends {}", named(derivation)), verdict)
+        };
+        derivations.iter().enumerate().map(look).collect()
+    }
+
+    fn is_reached(&self, connector: &Connector) -> bool {
+        let Impacts { connectors, archived, .. } = self.impacts;
+        connectors.contains_key(&connector.name) || archived.contains(&connector.name)
+    }
 }
 
-/// Of each derivation, the shortest way from a changed path to the connector.
-fn of_dependencies(
-    rules: &RepoRules,
-    (base, head): (Option<&Catalog>, &Catalog),
-    connector: &Connector,
-    paths: &BTreeSet<&str>,
-) -> Vec<Look> {
-    let rule = connector.rule.and_then(|rule| rules.connectors.get(rule));
-    let derivations = rule.map(|rule| rule.depends.as_slice()).unwrap_or_default();
-    let mut best: BTreeMap<usize, (&str, Dependency<'_>)> = BTreeMap::new();
-    for side in [Some(head), base].into_iter().flatten().filter(|_| !derivations.is_empty()) {
+/// Over both sides.
+fn ways<'a>(
+    sides: [Option<&'a Catalog>; 2],
+    paths: &BTreeSet<&'a str>,
+) -> BTreeMap<&'a ConnectorName, Ways<'a>> {
+    let mut best: BTreeMap<&ConnectorName, Ways<'a>> = BTreeMap::new();
+    for side in sides.into_iter().flatten() {
         for path in paths {
-            let claims = side.dependencies().reached(path).into_iter();
-            for claim in claims.filter(|claim| *claim.connector == connector.name) {
+            for claim in side.dependencies().reached(path) {
                 let found = claim.dependency;
-                let known = best.entry(found.derivation()).or_insert((*path, found));
+                let ways = best.entry(claim.connector).or_default();
+                let known = ways.entry(found.derivation()).or_insert((*path, found));
                 if (found.distance(), *path) < (known.1.distance(), known.0) {
                     *known = (*path, found);
                 }
             }
         }
     }
-    let look = |(number, derivation): (usize, &Derivation)| {
-        let verdict = if let Some((path, found)) = best.get(&number) {
-            let chain: Vec<String> = found.chain().iter().map(|edge| format!("`{edge}`")).collect();
-            format!("`{path}` reaches it by {}", chain.join(", "))
-        } else {
-            let places = head.dependencies().of(&connector.name);
-            let places = places.iter().filter(|one| one.derivation() == number).count();
-            let places =
-                if places == 1 { "1 place".to_owned() } else { format!("{places} places") };
-            format!("none of {} is among the {places} it is built from", count(paths.len()))
-        };
-        look(format!("depends {}", named(derivation)), verdict)
-    };
-    derivations.iter().enumerate().map(look).collect()
+    best
+}
+
+fn look(rule: impl Into<String>, because: String) -> Look {
+    Look { rule: rule.into(), because }
 }
 
 /// As it is written in a repository file.

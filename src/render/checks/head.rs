@@ -12,9 +12,10 @@ use crate::domain::verdict::HeadVerdict;
 
 use super::title;
 use crate::render::grid::{Cell, Grid, Row};
-use crate::render::look::{self, Look, rule_words};
-use crate::render::markdown::{closed, code, lines, link, one_line, text};
+use crate::render::look::{self, Look};
+use crate::render::markdown::{closed, code, lines, link, one_line, prose, text};
 use crate::render::path::{critical_path, path_took};
+use crate::render::why::{self, Member, Word};
 
 /// Bytes of each part; a problem stands in the place of the table. Their sum is below
 /// [`crate::domain::check::SUMMARY_MAX_BYTES`].
@@ -54,7 +55,7 @@ pub(super) fn summary(
         summary.push_str(&reasons(own));
     }
     if let Some(selection) = &own.selection {
-        summary.push_str(&change(selection));
+        summary.push_str(&change(own, selection, links));
     }
     summary.push_str(&runs_of_head(runs, links));
     summary.push_str(&footer(newest, links));
@@ -200,35 +201,40 @@ fn section(title: &str, items: Vec<String>, max: usize) -> String {
     format!("**{title}**\n\n{items}\n")
 }
 
+/// Why each connector: one line for all that have the same shortest chain.
 fn reasons(own: &Run) -> String {
-    const EACH: usize = 3;
-    let items = own.jobs.iter().map(|job| {
-        let shown: Vec<String> = job
-            .reasons
-            .iter()
-            .take(EACH)
-            .map(|reason| {
-                // A pattern that is the path itself says nothing new.
-                let via = reason.via.iter().filter(|via| **via != reason.path);
-                let via: Vec<String> = via.take(NAMED).map(|via| code(via)).collect();
-                let via = if via.is_empty() {
-                    String::new()
-                } else {
-                    format!(" via {}", via.join(" → "))
-                };
-                let path =
-                    if reason.path.is_empty() { String::new() } else { code(&reason.path) + " " };
-                format!("{path}{}{via}", rule_words(reason.rule))
-            })
-            .collect();
-        let more = job.reasons.len().saturating_sub(EACH);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        format!("- {}: {}{more}", text(job.connector.as_str()), shown.join("; "))
+    let jobs = own.jobs.iter().map(|job| (job.connector.as_str(), job.reasons.as_slice()));
+    let items = why::groups(jobs).into_iter().map(|group| match group.members.as_slice() {
+        [one] => format!("- {}: {}{}", text(one.name), said(&group.words()), further(one)),
+        many => {
+            let (count, why) = (many.len(), said(&group.words()));
+            let names = many.iter().map(|member| match member.more {
+                0 => text(member.name),
+                more => format!("{} (+{more})", text(member.name)),
+            });
+            format!("- **{count} connectors**: {why}: {}", listed(names))
+        }
     });
     section("Why these connectors", items.collect(), REASONS_MAX)
 }
 
-fn change(selection: &Selection) -> String {
+fn said(words: &[Word<'_>]) -> String {
+    let word = |word: &Word<'_>| match word {
+        Word::Code(path) => code(path),
+        // Ours, without anything that Markdown would act on.
+        Word::Text(text) => text.to_string(),
+    };
+    words.iter().map(word).collect()
+}
+
+fn further(member: &Member<'_>) -> String {
+    match why::further(member.more) {
+        more if more.is_empty() => more,
+        more => format!("; {more}"),
+    }
+}
+
+fn change(own: &Run, selection: &Selection, links: &Links) -> String {
     let mut items = Vec::new();
     if selection.complete {
         let files = selection.files;
@@ -238,29 +244,51 @@ fn change(selection: &Selection) -> String {
         }
         items.push(line);
     }
-    items.extend(named("Belonging to no connector", &selection.unclaimed));
-    items.extend(named("Removed, so not run", &selection.removed));
-    items.extend(named("Affected, but without a pipeline", &selection.without_pipeline));
-    items.push(format!("- Configuration: {}", text(&selection.origin)));
-    items.extend(selection.notes.iter().map(|note| format!("- {}", text(note))));
+    items.extend(named("Belonging to no connector", unclaimed(selection), &selection.unclaimed));
+    items.extend(named("Removed", ", so not run", &selection.removed));
+    items.extend(named("Archived", ", so not run", &selection.archived));
+    items.extend(named("Affected, but without a pipeline", "", &selection.without_pipeline));
+    items.extend(not_selected(own, selection, links));
+    let layout = if selection.without_file() { ", without a repository file" } else { "" };
+    items.push(format!("- Configuration: {}{layout}", text(&selection.origin)));
+    items.extend(selection.notes.iter().map(|note| format!("- {}", prose(&one_line(note, 1_000)))));
     section("The change", items, CHANGE_MAX)
 }
 
-fn named(title: &str, names: &[String]) -> Option<String> {
-    const MAX: usize = 2_000;
-    if names.is_empty() {
-        return None;
+/// What follows from paths that belong to no connector.
+fn unclaimed(selection: &Selection) -> &'static str {
+    match selection.unclaimed_selects {
+        Some(true) => ", so every connector is tested",
+        Some(false) => ", and selecting nothing",
+        None => "",
     }
-    let mut line = format!("- {title} ({}): ", names.len());
-    for (index, name) in names.iter().enumerate() {
-        let name = code(name);
-        if index >= NAMED || line.len() + name.len() > MAX {
-            let _ = write!(line, " and {} more", names.len() - index);
+}
+
+fn not_selected(own: &Run, selection: &Selection, links: &Links) -> Option<String> {
+    let count = selection.not_selected();
+    let noun = if count == 1 { "connector is" } else { "connectors are" };
+    let why_not = link("why not?", &links.why_not(own.id));
+    (count > 0).then(|| format!("- {count} {noun} not selected: {why_not}"))
+}
+
+fn named(title: &str, follows: &str, names: &[String]) -> Option<String> {
+    let (count, codes) = (names.len(), names.iter().map(|name| code(&why::shortened(name))));
+    (count > 0).then(|| format!("- {title} ({count}){follows}: {}", listed(codes)))
+}
+
+/// The first of some names, and how many more there are.
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    const MAX: usize = 2_000;
+    let count = names.len();
+    let mut list = String::new();
+    for (index, name) in names.enumerate() {
+        if index >= NAMED || list.len() + name.len() > MAX {
+            let _ = write!(list, " and {} more", count - index);
             break;
         }
-        let _ = write!(line, "{}{name}", if index > 0 { ", " } else { "" });
+        let _ = write!(list, "{}{name}", if index > 0 { ", " } else { "" });
     }
-    Some(line)
+    list
 }
 
 /// Which runs made the verdict, newest first; not shown while there is only one.

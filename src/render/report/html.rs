@@ -35,7 +35,7 @@ pub fn job_html(run: &Run, job: &Job, links: &Links, logs: &[(StepId, Vec<u8>)])
             (overview(run, job))
             section aria-labelledby="why" {
                 h2 id="why" { "Why it was tested" }
-                (reasons(&job.reasons, REASONS_MAX))
+                (reasons(job.connector.as_str(), &job.reasons, REASONS_MAX))
             }
             section aria-labelledby="graph" {
                 h2 id="graph" { "Graph" }

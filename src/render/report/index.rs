@@ -78,7 +78,7 @@ fn report_row(job: &Job) -> Markup {
         tr {
             th scope="row" { a href={ (folder) "/report.html" } { (job.connector) } }
             td { (state_badge(Look::of_job(job))) }
-            td { (reasons(&job.reasons, REASONS_MAX)) }
+            td { (reasons(job.connector.as_str(), &job.reasons, REASONS_MAX)) }
             td.nowrap {
                 @for (index, file) in ["report.json", "junit.xml", "log.txt"].iter().enumerate() {
                     @if index > 0 { " · " }

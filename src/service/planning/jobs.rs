@@ -8,7 +8,7 @@ use crate::domain::catalog::Connector;
 use crate::domain::depends::Extent;
 use crate::domain::impact::ChangeKind;
 use crate::domain::names::{ConnectorName, StepId};
-use crate::domain::plan::{Inputs, Plan};
+use crate::domain::plan::{About, Inputs, Plan};
 use crate::domain::rules::{Pattern, Pipeline};
 use crate::domain::run::{Problem, ProblemKind};
 use crate::domain::trigger::{Scope, Target};
@@ -114,7 +114,8 @@ fn plan_of(connector: &Connector, view: &View, pipeline: &Pipeline) -> Result<Pl
     let plan =
         Plan::new(connector.name.clone(), connector.root.clone(), inputs, pipeline.steps.clone());
     let version = connector.attribute("version").map(str::to_owned);
-    plan.map(|plan| plan.with_version(version)).map_err(|error| {
+    let about = About::of(connector);
+    plan.map(|plan| plan.with_version(version).with_about(about)).map_err(|error| {
         // The file's reader refuses such pipelines with their line; this is the type's own guard.
         PlanningError::Configuration(Box::new(Problem {
             kind: ProblemKind::Configuration,

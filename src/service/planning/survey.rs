@@ -9,10 +9,11 @@ use crate::config::repository::{self, FILE};
 use crate::domain::catalog::{Catalog, Connector, Facts, discover};
 use crate::domain::change::{ChangeSet, ChangedFile};
 use crate::domain::depends::{Dependencies, Explorer};
-use crate::domain::impact::{Explanation, Impacts, explain, impacts};
+use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::rules::RepoRules;
+use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
+use crate::domain::unselected::Unselected;
 use crate::git::{LocalRepo, Objects};
 
 /// A file used instead of the repository's own, on both sides.
@@ -84,6 +85,12 @@ impl Survey {
         })
     }
 
+    /// What follows from paths that nothing claims: every connector, or none.
+    pub fn unclaimed_selects_all(&self) -> bool {
+        let mut views = std::iter::once(&self.view).chain(&self.other);
+        views.any(|view| view.rules.unclaimed == Unclaimed::All)
+    }
+
     pub(super) fn selection(&self, without_pipeline: Vec<String>) -> Selection {
         Selection {
             complete: self.impacts.because.is_none(),
@@ -91,11 +98,34 @@ impl Survey {
             files: self.impacts.files,
             ignored: self.impacts.ignored.len(),
             unclaimed: self.impacts.unclaimed.iter().cloned().collect(),
+            unclaimed_selects: Some(self.unclaimed_selects_all()),
             removed: self.impacts.removed().map(|impact| impact.name.to_string()).collect(),
+            archived: self.impacts.archived.iter().map(ToString::to_string).collect(),
             without_pipeline,
             origin: self.view.rules.origin.clone(),
             notes: self.notes.clone(),
+            unselected: None,
         }
+    }
+
+    /// Why each connector is left out that the change does not select, or that has no job though it
+    /// does: what people may ask of a run later.
+    pub(super) fn unselected(&self, jobs: &BTreeSet<&ConnectorName>) -> Unselected {
+        let explainer = |view| {
+            let View { rules, head, base }: &View = view;
+            Explainer::new(rules, (base.as_ref(), head), &self.change, &self.impacts)
+        };
+        let explainers: Vec<Explainer<'_>> =
+            std::iter::once(&self.view).chain(&self.other).map(explainer).collect();
+        let mut names: BTreeSet<&ConnectorName> =
+            self.connectors().into_iter().map(|connector| &connector.name).collect();
+        names.extend(self.impacts.removed().map(|impact| &impact.name));
+        let selected = |name: &ConnectorName| self.impacts.connectors.contains_key(name);
+        names.retain(|name| !(selected(name) && jobs.contains(name)));
+        let explain = |name: &ConnectorName| {
+            explainers.iter().find_map(|explainer| explainer.explain(name.as_str()))
+        };
+        Unselected::of(names.into_iter().filter_map(explain))
     }
 }
 
@@ -232,10 +262,6 @@ async fn survey(
             invalid.title()
         )),
         Some(Ok(_) | Err(_)) | None => {}
-    }
-    if !impacts.archived.is_empty() {
-        let names: Vec<String> = impacts.archived.iter().map(|name| format!("`{name}`")).collect();
-        notes.push(format!("Changed, but archived, and so not run: {}", names.join(", ")));
     }
     notes.extend_from_slice(view.head.dependencies().notes());
     let findings = &view.head.findings;

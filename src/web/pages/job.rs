@@ -16,7 +16,7 @@ use crate::domain::names::ConnectorName;
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::{RunState, StepState};
 use crate::domain::time::{Timestamp, human};
-use crate::render::html::{big_state_badge, duration, prose, reasons, state_badge};
+use crate::render::html::{about, big_state_badge, duration, prose, reasons, state_badge};
 use crate::render::look::{self, Look};
 use crate::web::Web;
 use crate::web::access::Visitor;
@@ -41,6 +41,7 @@ pub(crate) async fn show(
             (big_state_badge(look))
             @if let Some(took) = look::job_took(job) { (duration(took)) }
             span { (change(job.change)) }
+            (about(&job.plan))
             span { "of " a href=(web.links.run(run.id)) { (parts::subject(&run)) } }
         }
         (notices(&web, &run))
@@ -53,7 +54,7 @@ pub(crate) async fn show(
         h2 { "Timeline" }
         div.panel { div.pad { (parts::job_timeline(job)) } }
         h2 { "Why it was selected" }
-        (reasons(&job.reasons, REASONS))
+        (reasons(job.connector.as_str(), &job.reasons, REASONS))
         (files(&web, &run, job))
     };
     let mut crumbs = parts::crumbs(&web, &run);

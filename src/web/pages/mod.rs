@@ -9,6 +9,7 @@ mod pull;
 mod repository;
 mod run;
 mod step;
+mod why_not;
 
 use maud::{Markup, html};
 

@@ -7,8 +7,8 @@ use crate::domain::run::{Job, Repository, Run};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::render::html::{duration, prose, state_badge, time};
-use crate::render::look::{self, Look, rule_words};
-use crate::render::{graph, timeline};
+use crate::render::look::{self, Look};
+use crate::render::{graph, timeline, why};
 use crate::web::Web;
 
 pub(super) type Crumbs = Vec<(String, Option<String>)>;
@@ -193,7 +193,7 @@ pub(super) fn fact_time(label: &str, at: Option<Timestamp>) -> Markup {
 pub(super) fn first_reason(job: &Job) -> Markup {
     html! {
         @if let Some(reason) = job.reasons.first() {
-            (reason.path) " " (rule_words(reason.rule))
+            (why::plain_text(&why::words(reason, job.connector.as_str())))
             @if job.reasons.len() > 1 { " (and " (job.reasons.len() - 1) " more)" }
         }
     }

@@ -5,23 +5,25 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::layout::{Live, Page};
 use super::parts::{self, commit, fact_time, run_time, what_to_write};
+use super::why_not;
 use crate::ambient;
 use crate::domain::ids::RunId;
 use crate::domain::run::{Job, Run};
 use crate::domain::state::RunState;
 use crate::domain::time::Timestamp;
 use crate::render::html::{
-    big_state_badge, problem, prose, reasons, selection, state_badge, steps_grid,
+    about, big_state_badge, problem, prose, reasons, selection, state_badge, steps_grid,
 };
 use crate::render::look::Look;
 use crate::web::Web;
 use crate::web::access::Visitor;
 use crate::web::error::Answer;
 use crate::web::files::visible_run;
-use crate::web::names::Named;
+use crate::web::names::{Asked, Named};
 
 /// With more connectors than this, pictures are on the connectors' own pages only.
 const PICTURES: usize = 12;
@@ -29,10 +31,17 @@ const PICTURES: usize = 12;
 const ALL_OPEN: usize = 2;
 const REASONS: usize = 8;
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct Query {
+    /// A connector: why it is selected, or why not.
+    explain: Option<String>,
+}
+
 pub(crate) async fn show(
     visitor: Visitor,
     State(web): State<Arc<Web>>,
     Named(id): Named<RunId>,
+    Asked(query): Asked<Query>,
 ) -> Answer {
     let run = visible_run(&web, visitor, id).await?;
     let now = ambient::now();
@@ -44,6 +53,7 @@ pub(crate) async fn show(
         (connectors(&web, &run))
         h2 { "What was tested" }
         (facts(&web, &run))
+        (why_not::section(&run, query.explain.as_deref()))
         (what_to_write(&web, &run))
     };
     let mut crumbs = parts::crumbs(&web, &run);
@@ -118,7 +128,9 @@ fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
             }
             div.pad {
                 @if few { (parts::job_graph(job)) (parts::job_timeline(job)) }
-                (reasons(&job.reasons, REASONS))
+                (reasons(job.connector.as_str(), &job.reasons, REASONS))
+                @let known = about(&job.plan);
+                @if !known.0.is_empty() { p { (known) } }
                 p { a href=(web.links.job(run.id, &job.connector)) { "Steps, times and report of " (job.connector) } }
             }
         }

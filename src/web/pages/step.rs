@@ -19,7 +19,7 @@ use crate::domain::objects::segment;
 use crate::domain::pipeline::{Network, StepSpec};
 use crate::domain::run::{Artifact, Job, Run, Segment, StepRecord};
 use crate::domain::time::human;
-use crate::render::html::{big_state_badge, duration, tests};
+use crate::render::html::{about, big_state_badge, duration, tests};
 use crate::render::look::{self, Look};
 use crate::web::Web;
 use crate::web::access::Visitor;
@@ -58,6 +58,7 @@ pub(crate) async fn show(
         p.lead {
             @if current { (big_state_badge(look)) span { (took(step, now)) } span { (happened(step)) } }
             @else { span.tag { "attempt " (attempt) " of " (step.attempt) } }
+            (about(&job.plan))
         }
         (notices(&web, &run))
         (attempts(&web, &run, job, step, attempt))
