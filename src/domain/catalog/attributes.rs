@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 
 use crate::domain::rules::AttributeRule;
@@ -10,18 +11,27 @@ use crate::domain::rules::AttributeRule;
 /// Attribute files are read whole, for every connector of a tree: larger ones are a finding.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// A parsed attribute file.
-#[derive(Debug, Clone, PartialEq)]
+/// A parsed attribute file, or what was kept of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document(Value);
 
 impl Document {
+    /// Raised whenever [`Document::parse`] or [`Document::cut_to`] answers differently for any
+    /// content: kept answers are then void.
+    pub const VERSION: u32 = 1;
+
+    /// By the file's ending: is it read as TOML?
+    pub fn is_toml(path: &str) -> bool {
+        path.rsplit('.').next() == Some("toml")
+    }
+
     /// By the file's ending: YAML (which JSON is, too) or TOML. The error is in words.
     pub fn parse(path: &str, text: &[u8]) -> Result<Self, String> {
         if text.len() > MAX_BYTES {
             return Err(format!("is larger than {MAX_BYTES} bytes; its attributes are not read"));
         }
         let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
-        if path.rsplit('.').next() == Some("toml") {
+        if Self::is_toml(path) {
             return toml::from_str(text).map(Self).map_err(|e| one_line(&e.to_string()));
         }
         // Other people's metadata: what they get away with elsewhere is no error here.
@@ -36,6 +46,27 @@ impl Document {
             .map_err(|e| one_line(&e.to_string()))
     }
 
+    /// No more than what these paths of attributes need, as texts: small and the same again after
+    /// it was written down and read.
+    #[must_use]
+    pub fn cut_to<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Self {
+        let mut kept = Map::new();
+        for path in paths {
+            let (keys, tag) = split(path);
+            let Some(value) = self.value(keys) else { continue };
+            let texts =
+                |list: &Vec<Value>| list.iter().filter(|v| v.is_string()).cloned().collect();
+            let needed = match tag {
+                Some(_) => value.as_array().map(|list| Value::Array(texts(list))),
+                None => scalar(value).map(Value::String),
+            };
+            if let Some(needed) = needed {
+                put(&mut kept, keys, needed);
+            }
+        }
+        Self(Value::Object(kept))
+    }
+
     /// The attributes that the rule names and the document has.
     pub fn attributes(&self, rule: &AttributeRule) -> BTreeMap<String, String> {
         let found = rule.paths.iter().filter_map(|(name, path)| Some((name, self.at(path)?)));
@@ -44,19 +75,37 @@ impl Document {
 
     /// `a.b` steps through mappings; `a.b[tag]` picks `value` of `tag:value` in a list of texts.
     fn at(&self, path: &str) -> Option<String> {
-        let (keys, tag) = match path.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
-            Some((keys, tag)) => (keys, Some(tag)),
-            None => (path, None),
-        };
-        let mut value = &self.0;
-        for key in keys.split('.') {
-            value = value.get(key)?;
-        }
+        let (keys, tag) = split(path);
+        let value = self.value(keys)?;
         let Some(tag) = tag else { return scalar(value) };
         let tags = value.as_array()?.iter().filter_map(Value::as_str);
         tags.filter_map(|text| text.split_once(':'))
             .find(|(name, _)| name.trim() == tag)
             .map(|(_, value)| value.trim().to_owned())
+    }
+
+    fn value(&self, keys: &str) -> Option<&Value> {
+        keys.split('.').try_fold(&self.0, |value, key| value.get(key))
+    }
+}
+
+/// `a.b[tag]` → `a.b` and `tag`.
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
+        Some((keys, tag)) => (keys, Some(tag)),
+        None => (path, None),
+    }
+}
+
+/// Puts a value where keys with dots lead to.
+fn put(place: &mut Map<String, Value>, keys: &str, value: Value) {
+    let Some((first, rest)) = keys.split_once('.') else {
+        place.insert(keys.to_owned(), value);
+        return;
+    };
+    let inner = place.entry(first).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(inner) = inner {
+        put(inner, rest, value);
     }
 }
 
