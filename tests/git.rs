@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
+#[path = "git/answers.rs"]
+mod answers;
 mod git_fixture;
+#[path = "git/hard.rs"]
+mod hard;
+#[path = "git/work_tree.rs"]
+mod work_tree;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -122,14 +128,15 @@ async fn merge_bases_in_hard_situations() {
     // A stale base: the fork's default branch never moved.
     let (_folder, repo) = fetched(&origin, &[&root, &main, &merged]).await;
 
-    let (base, change) = repo.objects().changes(&main, &merged).await;
+    let found = repo.objects().changes(&main, &merged).await;
     assert_eq!(
-        (base, statuses(&change)),
+        (found.merge_base, statuses(&found.change)),
         (Some(main.clone()), vec![(FileStatus::Added, "topic.txt".to_owned())])
     );
     assert_eq!(repo.merge_base(&root, &merged).await.unwrap(), Some(root));
-    let (base, change) = repo.objects().changes(&merged, &merged).await;
-    assert_eq!((base, statuses(&change).len()), (Some(merged), 0), "an empty pull request");
+    let found = repo.objects().changes(&merged, &merged).await;
+    let files = statuses(&found.change).len();
+    assert_eq!((found.merge_base, files), (Some(merged), 0), "an empty pull request");
 }
 
 #[tokio::test]
@@ -153,10 +160,10 @@ async fn a_criss_cross_takes_all_merge_bases() {
 
     let (_folder, repo) = fetched(&origin, &[&main_merged, &head]).await;
     let bases = repo.objects().merge_bases(&main_merged, &head).await.unwrap();
-    let (_, change) = repo.objects().changes(&main_merged, &head).await;
+    let found = repo.objects().changes(&main_merged, &head).await;
 
     assert_eq!(bases.len(), 2);
-    let paths: Vec<String> = statuses(&change).into_iter().map(|(_, path)| path).collect();
+    let paths: Vec<String> = statuses(&found.change).into_iter().map(|(_, path)| path).collect();
     assert_eq!(paths, ["a.txt", "b.txt", "c.txt"], "more rather than less");
 }
 
@@ -169,9 +176,9 @@ async fn what_cannot_be_known_is_everything() {
     let orphan = origin.commit("no ancestor");
     let (_folder, repo) = fetched(&origin, &[&main, &orphan]).await;
 
-    let (base, change) = repo.objects().changes(&main, &orphan).await;
-    assert_eq!(base, None);
-    let ChangeSet::Everything { because } = change else { panic!("{change:?}") };
+    let found = repo.objects().changes(&main, &orphan).await;
+    assert_eq!(found.merge_base, None);
+    let ChangeSet::Everything { because } = found.change else { panic!("{found:?}") };
     assert!(because.contains("no common ancestor"), "{because}");
 
     let missing: Sha = "0123456789".repeat(4).parse().unwrap();
@@ -193,8 +200,8 @@ async fn a_shallow_clone_says_that_it_is_one() {
 
     let repo = LocalRepo::discover(Some(to.as_ref())).await.unwrap();
     let head = repo.resolve("HEAD").await.unwrap();
-    let (_, change) = repo.objects().changes(&old, &head).await;
-    let ChangeSet::Everything { because } = change else { panic!("{change:?}") };
+    let found = repo.objects().changes(&old, &head).await;
+    let ChangeSet::Everything { because } = found.change else { panic!("{found:?}") };
     assert!(because.contains("--unshallow"), "{because}");
 }
 
@@ -482,8 +489,10 @@ async fn the_work_tree_is_seen_as_it_is() {
     let top = repo.work_tree().unwrap().canonicalize().unwrap();
     assert_eq!(top, origin.path().canonicalize().unwrap());
     let main = repo.base(Some("main")).await.unwrap();
+    let unstaged = repo.unstaged().await.unwrap();
+    let found = repo.changes(&main, &origin.head(), &unstaged).await;
     let mut paths: Vec<String> =
-        statuses(&repo.changes_since(&main).await).into_iter().map(|(_, path)| path).collect();
+        statuses(&found.change).into_iter().map(|(_, path)| path).collect();
     paths.dedup();
     assert_eq!(
         paths,
@@ -496,7 +505,8 @@ async fn the_work_tree_is_seen_as_it_is() {
             "unstaged.txt",
         ]
     );
-    let files: Vec<String> = repo.files().await.unwrap().into_iter().map(|e| e.path).collect();
+    let files: Vec<String> =
+        repo.files(&unstaged).await.unwrap().into_iter().map(|e| e.path).collect();
     assert!(!files.contains(&"deleted.txt".to_owned()) && !files.contains(&"noise.log".to_owned()));
     assert!(files.contains(&"new folder/untracked \n.txt".to_owned()));
 }
@@ -519,5 +529,5 @@ async fn bases_and_repositories_that_are_not_there() {
     origin.git(&["clone", "--quiet", "--bare", &origin.url(), &bare]);
     let repo = LocalRepo::discover(Some(bare.as_ref())).await.unwrap();
     assert_eq!((repo.work_tree(), repo.resolve("HEAD").await.unwrap()), (None, origin.head()));
-    assert!(matches!(repo.files().await, Err(GitError::NoWorkTree)));
+    assert!(repo.unstaged().await.is_err(), "a bare repository has no work tree");
 }

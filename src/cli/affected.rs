@@ -6,11 +6,10 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::select::{CliError, Global, print_json, refused, shown, survey, unknown_name};
+use super::select::{CliError, Global, here, print_json, refused, shown, survey, unknown_name};
 use crate::domain::change::ChangeSet;
 use crate::domain::impact::{Explanation, Impact, Reason};
 use crate::domain::names::{ConnectorName, Sha};
-use crate::git::LocalRepo;
 use crate::render::why::{self, Member};
 use crate::service::planning::Survey;
 
@@ -51,9 +50,10 @@ pub async fn run(
     global: &Global,
     out: &mut impl Write,
 ) -> Result<(), CliError> {
-    let repo = LocalRepo::discover(global.repo.as_deref()).await?;
-    let base = repo.base(args.base.as_deref()).await?;
-    let tip = repo.resolve(args.head.as_deref().unwrap_or("HEAD")).await?;
+    let repo = here(global).await?;
+    let head = args.head.as_deref().unwrap_or("HEAD");
+    let (base, tip) = tokio::join!(repo.base(args.base.as_deref()), repo.resolve(head));
+    let (base, tip) = (base?, tip?);
     let head = args.head.as_ref().map(|_| &tip);
     let survey = survey(&repo, Some(&base), head, global).await?;
     let explanation = match &args.explain {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::ambient;
 use crate::domain::catalog::Connector;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{Pattern, Selector, closest_few};
@@ -143,7 +144,7 @@ impl SelectArgs {
                     .to_owned(),
             ));
         }
-        let repo = LocalRepo::discover(global.repo.as_deref()).await?;
+        let repo = here(global).await?;
         let base = if self.modified { Some(repo.base(self.base.as_deref()).await?) } else { None };
         let survey = survey(&repo, base.as_ref(), None, global).await?;
         let names = self.choose(&survey)?;
@@ -233,6 +234,16 @@ impl SelectArgs {
 const VALUES: usize = 20;
 /// How many names one was perhaps meant to be.
 const CLOSEST: usize = 3;
+
+/// The repository that one stands in, or `--repo`'s, with a place for what is read out of it.
+pub(super) async fn here(global: &Global) -> Result<LocalRepo, CliError> {
+    let repo = LocalRepo::discover(global.repo.as_deref()).await?;
+    // A relative one has no meaning, says the convention.
+    let given = ambient::env("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let usual = || ambient::env("HOME").map(|home| Path::new(&home).join(".cache"));
+    let folder = given.or_else(usual).map(|caches| caches.join("checkvalve"));
+    Ok(repo.with_answers_in(folder.as_deref()))
+}
 
 /// Surveys the repository with the options that stand before the subcommand.
 pub(super) async fn survey(

@@ -57,10 +57,12 @@ impl GitCache {
             .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
             .collect();
         let dir = self.folder.join(format!("{key}.git"));
+        let answers = Some(self.folder.join(format!("{key}.answers")));
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = Arc::clone(locks.entry(key).or_default());
         let git = Git::isolated(&dir, self.ca_file.clone());
-        BareRepo { objects: Objects { git }, dir, url: url.to_owned(), lock }
+        let common = dir.clone();
+        BareRepo { objects: Objects { git, common, answers }, dir, url: url.to_owned(), lock }
     }
 }
 

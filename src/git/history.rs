@@ -30,7 +30,7 @@ impl Objects {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let shallow = self.is_shallow().await;
+        let shallow = !self.cut_off().is_empty();
         let mut settings = Settings::default();
         settings.set("log.follow", "false");
         settings.set("log.showRoot", "true");

@@ -1,14 +1,14 @@
-//! The repository that the command line stands in: its commits, index and work tree.
+//! The repository that the command line stands in, and its commits.
 
-use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::command::{Git, LOCAL, Settings, Surroundings};
-use super::error::GitError;
+use super::error::{GitError, telling};
 use super::export;
-use super::objects::{EntryKind, Objects, TreeEntry, changed_files, lossy, sha};
-use crate::domain::change::{ChangeSet, ChangedFile, FileStatus};
+use super::objects::{Objects, sha};
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
 
@@ -33,23 +33,46 @@ impl LocalRepo {
         let surroundings = Surroundings::Own { redirected: dir.is_some() };
         let git = Git { dir: asked.to_owned(), surroundings, ca_file: None };
         let args = ["rev-parse", "--is-bare-repository", "--show-toplevel"];
-        let ended = git.run(&args, Settings::default(), None, LOCAL).await?;
+        let common = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
+        let (ended, common) =
+            tokio::join!(git.run(&args, Settings::default(), None, LOCAL), git.read(&common));
+        let ended = ended?;
         let mut lines = ended.stdout.split(|byte| *byte == b'\n');
-        match (lines.next(), ended.code) {
+        let (git, top) = match (lines.next(), ended.code) {
             // In a bare repository `--show-toplevel` fails, after the first answer.
-            (Some(b"true"), _) => Ok(Self { objects: Objects { git }, top: None }),
+            (Some(b"true"), _) => (git, None),
             (Some(_), Some(0)) => {
                 // A folder's name may hold a newline; ours is all but the last.
                 let rest: Vec<&[u8]> = lines.collect();
                 let top = export::as_path(&rest[..rest.len().saturating_sub(1)].join(&b'\n'));
-                let git = Git { dir: top.clone(), ..git };
-                Ok(Self { objects: Objects { git }, top: Some(top) })
+                (Git { dir: top.clone(), ..git }, Some(top))
             }
             (Some(_) | None, _) if ended.stderr.contains("dubious ownership") => {
-                ended.success("rev-parse").map(|_| Self { objects: Objects { git }, top: None })
+                return Err(GitError::Failed {
+                    command: "rev-parse".to_owned(),
+                    text: telling(&ended.stderr),
+                });
             }
-            (Some(_) | None, _) => Err(GitError::NoRepository(asked.to_owned())),
-        }
+            (Some(_) | None, _) => return Err(GitError::NoRepository(asked.to_owned())),
+        };
+        let common = common?;
+        let common = export::as_path(common.strip_suffix(b"\n").unwrap_or(&common));
+        Ok(Self { objects: Objects { git, common, answers: None }, top })
+    }
+
+    /// Keeps answers about this repository's blobs in a folder, under a name that all of its work
+    /// trees share; but never in the work tree itself.
+    #[must_use]
+    pub fn with_answers_in(mut self, folder: Option<&Path>) -> Self {
+        let outside = folder.filter(|folder| {
+            let there = folder.ancestors().find_map(|above| above.canonicalize().ok());
+            let top = self.top.as_ref().and_then(|top| top.canonicalize().ok());
+            !there.zip(top).is_some_and(|(there, top)| there.starts_with(top))
+        });
+        let name = hex::encode(Sha256::digest(self.objects.common.as_os_str().as_bytes()));
+        self.objects.answers =
+            outside.map(|folder| folder.join(format!("{}.answers", &name[..32])));
+        self
     }
 
     pub fn objects(&self) -> &Objects {
@@ -87,77 +110,13 @@ impl LocalRepo {
         Err(GitError::NoBase)
     }
 
-    /// The files that differ between a commit and what is here now: work tree, index, and what is
-    /// neither tracked nor ignored.
-    pub async fn changes_since(&self, commit: &Sha) -> ChangeSet {
-        match self.changed_since(commit).await {
-            Ok(files) => ChangeSet::Complete { files: files.into_iter().collect() },
-            Err(error) => ChangeSet::Everything { because: error.to_string() },
-        }
-    }
-
-    async fn changed_since(&self, commit: &Sha) -> Result<BTreeSet<ChangedFile>, GitError> {
-        let git = &self.objects.git;
-        let common = ["--raw", "-M", "-z", "--no-abbrev", "--no-ext-diff", "--no-textconv"];
-        // Commits of submodules count; what lies around in their folders does not.
-        let submodules = "--ignore-submodules=dirty";
-        let mut work_tree = vec!["diff"];
-        work_tree.extend(common);
-        work_tree.extend([submodules, "--end-of-options", commit.as_str()]);
-        // What is staged and then undone in the work tree is still in the index.
-        let mut index = vec!["diff", "--cached"];
-        index.extend(common);
-        index.extend([submodules, "--end-of-options", commit.as_str()]);
-        let untracked = ["ls-files", "-z", "--others", "--exclude-standard"];
-        let (work_tree, index, untracked) =
-            tokio::join!(git.read(&work_tree), git.read(&index), git.read(&untracked));
-        let mut files: BTreeSet<ChangedFile> = changed_files(&work_tree?)?.into_iter().collect();
-        files.extend(changed_files(&index?)?);
-        for path in untracked?.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
-            let path = lossy(path).0.trim_end_matches('/').to_owned();
-            files.insert(ChangedFile { path, status: FileStatus::Added, old_path: None });
-        }
-        Ok(files)
-    }
-
-    /// The files that are here now: tracked ones, and untracked ones that are not ignored. Their
-    /// object names are those of nothing.
-    pub async fn files(&self) -> Result<Vec<TreeEntry>, GitError> {
-        let top = self.top.as_deref().ok_or(GitError::NoWorkTree)?;
-        let args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-        let listed = self.objects.git.read(&args).await?;
-        let paths: BTreeSet<&[u8]> =
-            listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
-        let nothing = sha(&"0".repeat(40), "ls-files")?;
-        let mut entries = Vec::with_capacity(paths.len());
-        for bytes in paths {
-            // A repository within this one, untracked, is listed as a folder.
-            let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
-            // Deleted, but still in the index: not here now.
-            let Ok(facts) = std::fs::symlink_metadata(top.join(export::as_path(bytes))) else {
-                continue;
-            };
-            let kind = if facts.is_dir() {
-                EntryKind::Submodule
-            } else if facts.is_symlink() {
-                EntryKind::Symlink
-            } else if !facts.is_file() {
-                continue;
-            } else if facts.permissions().mode() & 0o100 != 0 {
-                EntryKind::Executable
-            } else {
-                EntryKind::File
-            };
-            let (path, raw) = lossy(bytes);
-            entries.push(TreeEntry { kind, oid: nothing.clone(), path, raw });
-        }
-        Ok(entries)
-    }
-
     /// As [`Objects::export`], of what is here now.
     pub async fn export_work_tree(&self, inputs: &Inputs, tar: &Path) -> Result<(), GitError> {
         let top = self.top.clone().ok_or(GitError::NoWorkTree)?;
-        let entries = export::chosen(self.files().await?, inputs)?;
+        let mut entries = self.files(&self.unstaged().await?).await?;
+        // A sparse checkout leaves out some.
+        entries.retain(|entry| top.join(entry.as_path()).symlink_metadata().is_ok());
+        let entries = export::chosen(entries, inputs)?;
         let tar = tar.to_owned();
         export::in_background(move || export::from_folder(&top, &entries, &tar)).await
     }

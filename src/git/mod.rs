@@ -6,14 +6,19 @@
 
 mod cache;
 mod command;
+mod compare;
+mod diff;
 mod error;
 mod export;
 mod history;
 mod local;
 mod objects;
 mod origin;
+mod worktree;
 
 pub use self::cache::{BareRepo, GitCache};
+pub use self::compare::Comparison;
 pub use self::error::GitError;
 pub use self::local::LocalRepo;
 pub use self::objects::{EntryKind, Objects, TreeEntry};
+pub use self::worktree::Unstaged;

@@ -1,7 +1,9 @@
-//! Questions to a repository's objects: merge bases, differences, trees, contents.
+//! Questions to a repository's objects: trees and contents. Comparisons are in `compare`.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -9,7 +11,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use super::command::{Git, LOCAL, Settings};
 use super::error::{GitError, telling};
 use super::export;
-use crate::domain::change::{ChangeSet, ChangedFile, FileStatus};
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
 
@@ -37,91 +38,29 @@ impl TreeEntry {
     pub fn path_bytes(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.path.as_bytes())
     }
+
+    /// Does it differ from the index, so that only the disk has it?
+    pub fn is_unstaged(&self) -> bool {
+        self.oid.as_str().bytes().all(|digit| digit == b'0')
+    }
+
+    /// Where it lies below the top of a work tree.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.path_bytes()))
+    }
 }
 
 /// The objects of one repository.
 #[derive(Debug, Clone)]
 pub struct Objects {
     pub(super) git: Git,
+    /// Where the repository itself lies, the same for all of its work trees.
+    pub(super) common: PathBuf,
+    /// Where answers about blobs may be kept.
+    pub(super) answers: Option<PathBuf>,
 }
 
 impl Objects {
-    /// The best common ancestors: none for unrelated histories, several after criss-cross merges.
-    pub async fn merge_bases(&self, base: &Sha, head: &Sha) -> Result<Vec<Sha>, GitError> {
-        let args = ["merge-base", "--all", base.as_str(), head.as_str()];
-        let ended = self.git.run(&args, Settings::default(), None, LOCAL).await?;
-        // Status 1 without a word is the answer "none"; all else is a failure.
-        if ended.code == Some(1) && ended.stdout.is_empty() && ended.stderr.trim().is_empty() {
-            return Ok(Vec::new());
-        }
-        let stdout = ended.success("merge-base")?;
-        String::from_utf8_lossy(&stdout).lines().map(|line| sha(line, "merge-base")).collect()
-    }
-
-    /// The merge base that GitHub, too, would compare with; see [`Objects::merge_bases`].
-    pub async fn merge_base(&self, base: &Sha, head: &Sha) -> Result<Option<Sha>, GitError> {
-        Ok(self.merge_bases(base, head).await?.into_iter().next())
-    }
-
-    /// The files that differ between two trees. Any failure is *everything*.
-    pub async fn diff(&self, from: &Sha, to: &Sha) -> ChangeSet {
-        let args = [
-            "diff-tree",
-            "-r",
-            "-M",
-            "-z",
-            "--raw",
-            "--no-commit-id",
-            "--no-abbrev",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--end-of-options",
-            from.as_str(),
-            to.as_str(),
-        ];
-        match self.git.read(&args).await.and_then(|raw| changed_files(&raw)) {
-            Ok(files) => ChangeSet::Complete { files },
-            Err(error) => ChangeSet::Everything { because: error.to_string() },
-        }
-    }
-
-    /// What a pull request changes: merge base of base and head against head, over all merge bases
-    /// if there are several; and the first of them.
-    pub async fn changes(&self, base: &Sha, head: &Sha) -> (Option<Sha>, ChangeSet) {
-        let bases = match self.merge_bases(base, head).await {
-            Ok(bases) => bases,
-            Err(error) => return (None, ChangeSet::Everything { because: error.to_string() }),
-        };
-        let Some(first) = bases.first() else {
-            let because = format!(
-                "{} and {} have no common ancestor{}",
-                base.short(),
-                head.short(),
-                if self.is_shallow().await {
-                    ": the clone is shallow, `git fetch --unshallow`"
-                } else {
-                    ""
-                },
-            );
-            return (None, ChangeSet::Everything { because });
-        };
-        let mut all = BTreeSet::new();
-        for from in &bases {
-            match self.diff(from, head).await {
-                ChangeSet::Complete { files } => all.extend(files),
-                everything @ ChangeSet::Everything { .. } => {
-                    return (Some(first.clone()), everything);
-                }
-            }
-        }
-        (Some(first.clone()), ChangeSet::Complete { files: all.into_iter().collect() })
-    }
-
-    pub(super) async fn is_shallow(&self) -> bool {
-        let answer = self.git.read(&["rev-parse", "--is-shallow-repository"]).await;
-        answer.is_ok_and(|out| out.starts_with(b"true"))
-    }
-
     /// Every file of a commit's tree, in the order of its path's bytes.
     pub async fn tree(&self, commit: &Sha) -> Result<Vec<TreeEntry>, GitError> {
         let args = ["ls-tree", "-r", "-z", "--full-tree", commit.as_str()];
@@ -135,15 +74,29 @@ impl Objects {
         Ok(entries)
     }
 
-    /// Contents of blobs, by one `cat-file --batch`; of larger ones than `limit` only the first
-    /// `limit + 1` bytes, which tells that they are larger. A missing blob is left out.
-    pub async fn read(
+    /// The file where answers about this repository's blobs may be kept, never in a work tree.
+    pub fn answers(&self) -> Option<&Path> {
+        self.answers.as_deref()
+    }
+
+    /// One blob's content; of a larger one than `limit` only the first `limit + 1` bytes, which
+    /// tells that it is larger. `None` if it is missing.
+    pub async fn read(&self, oid: &Sha, limit: usize) -> Result<Option<Vec<u8>>, GitError> {
+        let mut found = None;
+        self.read_each(&BTreeSet::from([oid]), limit, |_, content| found = Some(content)).await?;
+        Ok(found)
+    }
+
+    /// Shows the contents of blobs one after the other, by one `cat-file --batch`, cut as
+    /// [`Objects::read`] cuts them. A missing blob is left out.
+    pub async fn read_each(
         &self,
         oids: &BTreeSet<&Sha>,
         limit: usize,
-    ) -> Result<HashMap<Sha, Vec<u8>>, GitError> {
+        mut show: impl FnMut(&Sha, Vec<u8>),
+    ) -> Result<(), GitError> {
         if oids.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(());
         }
         let mut command = self.git.command(Settings::default());
         command.args(["cat-file", "--batch", "--buffer"]);
@@ -159,21 +112,20 @@ impl Objects {
             let _ = stdin.write_all(asked.as_bytes()).await;
         };
         let collect = async {
-            let mut found = HashMap::with_capacity(oids.len());
             let mut stdout = BufReader::with_capacity(1 << 16, stdout);
             for oid in oids {
                 if let Some(content) = next_blob(&mut stdout, limit).await? {
-                    found.insert((*oid).clone(), content);
+                    show(oid, content);
                 }
             }
-            Ok(found)
+            Ok(())
         };
         let both = async { tokio::join!(feed, collect).1 };
         let timed_out = |_| GitError::TimedOut { command: "cat-file".to_owned(), after: LOCAL };
-        let found = tokio::time::timeout(LOCAL, both).await.map_err(timed_out)?;
+        let done = tokio::time::timeout(LOCAL, both).await.map_err(timed_out)?;
         // The status says nothing that the answers did not; but no process is left behind.
         let _ = child.wait().await;
-        found
+        done
     }
 
     /// Writes a deterministic tar of those files of the commit that are inputs. Modes and symbolic
@@ -238,17 +190,22 @@ fn tree_entry(record: &[u8]) -> Result<TreeEntry, GitError> {
     let (facts, path) = (&record[..tab], &record[tab + 1..]);
     let facts = std::str::from_utf8(facts).map_err(|_| bad())?;
     let mut facts = facts.split(' ');
-    let kind = match facts.next() {
-        Some("100755") => EntryKind::Executable,
-        Some("120000") => EntryKind::Symlink,
-        Some("160000") => EntryKind::Submodule,
-        // Old histories hold modes such as 100664.
-        Some(mode) if mode.starts_with("100") => EntryKind::File,
-        Some(_) | None => return Err(bad()),
-    };
+    let kind = facts.next().and_then(kind).ok_or_else(bad)?;
     let oid = sha(facts.nth(1).ok_or_else(bad)?, "ls-tree")?;
     let (path, raw) = lossy(path);
     Ok(TreeEntry { kind, oid, path, raw })
+}
+
+/// What a mode stands for; `None` for that of nothing.
+pub(super) fn kind(mode: &str) -> Option<EntryKind> {
+    Some(match mode {
+        "100755" => EntryKind::Executable,
+        "120000" => EntryKind::Symlink,
+        "160000" => EntryKind::Submodule,
+        // Old histories hold modes such as 100664.
+        mode if mode.starts_with("100") => EntryKind::File,
+        _ => return None,
+    })
 }
 
 pub(super) fn lossy(path: &[u8]) -> (String, Option<Box<[u8]>>) {
@@ -256,40 +213,4 @@ pub(super) fn lossy(path: &[u8]) -> (String, Option<Box<[u8]>>) {
         Ok(text) => (text.to_owned(), None),
         Err(_) => (String::from_utf8_lossy(path).into_owned(), Some(path.into())),
     }
-}
-
-/// `:<mode> <mode> <oid> <oid> <status>` NUL path NUL, and another path NUL for renames and copies.
-pub(super) fn changed_files(raw: &[u8]) -> Result<Vec<ChangedFile>, GitError> {
-    let bad = |what: &[u8]| GitError::Output {
-        command: "diff".to_owned(),
-        text: telling(&String::from_utf8_lossy(what)),
-    };
-    let mut fields = raw.split(|byte| *byte == 0);
-    let mut files = Vec::new();
-    while let Some(facts) = fields.next().filter(|facts| !facts.is_empty()) {
-        let letter = facts.rsplit(|byte| *byte == b' ').next().and_then(|status| status.first());
-        let letter = *letter.filter(|_| facts.first() == Some(&b':')).ok_or_else(|| bad(facts))?;
-        let mut path = || fields.next().map(|path| lossy(path).0).ok_or_else(|| bad(facts));
-        let first = path()?;
-        let status = match letter {
-            b'A' => FileStatus::Added,
-            b'D' => FileStatus::Deleted,
-            b'T' => FileStatus::TypeChanged,
-            b'R' => FileStatus::Renamed,
-            b'C' => FileStatus::Copied,
-            // Unmerged and unknown: it differs, which is what counts.
-            b'M' | b'U' | b'X' => FileStatus::Modified,
-            _ => return Err(bad(facts)),
-        };
-        files.push(match status {
-            FileStatus::Renamed | FileStatus::Copied => {
-                ChangedFile { path: path()?, status, old_path: Some(first) }
-            }
-            FileStatus::Added
-            | FileStatus::Modified
-            | FileStatus::Deleted
-            | FileStatus::TypeChanged => ChangedFile { path: first, status, old_path: None },
-        });
-    }
-    Ok(files)
 }

@@ -2,6 +2,8 @@
 //! plans. Everything decided here is decided by pure functions of `domain`; this only brings them
 //! what they ask for.
 
+mod answers;
+mod documents;
 mod jobs;
 mod registry;
 mod snapshot;

@@ -14,10 +14,12 @@ mod docker;
 mod first_check;
 mod floors;
 mod http;
+mod impact;
 mod intake;
 mod load;
 mod makespan;
 mod memory;
+mod monorepo;
 mod payload;
 mod pipelines;
 mod postgres;
@@ -62,6 +64,8 @@ enum Benchmark {
     Memory,
     /// From exec to the first accepted event
     Cold,
+    /// Which connectors a change affects
+    Impact,
     /// A floor, which the benchmarks start as a program of its own
     #[command(hide = true)]
     Floor(floors::Floor),
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Benchmark::Makespan => makespan::run(rounds.unwrap_or(5)),
         Benchmark::Memory => memory::run(),
         Benchmark::Cold => cold::run(rounds.unwrap_or(10)),
+        Benchmark::Impact => impact::run(rounds.unwrap_or(9)),
         Benchmark::Floor(floor) => floors::serve(&floor),
     };
     match result {

@@ -16,6 +16,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// By the file's ending: is it read as TOML?
+    pub fn is_toml(path: &str) -> bool {
+        path.rsplit('.').next() == Some("toml")
+    }
+
     /// By the file's ending: YAML (which JSON is, too) or TOML.
     pub fn parse(path: &str, text: &[u8]) -> Result<Self, Flaw> {
         if text.len() > yaml::MAX_BYTES {
@@ -27,7 +32,7 @@ impl Document {
             let line = u32::try_from(line).map_or(u32::MAX, |line| line + 1);
             Flaw::unusable(Place { line, column: 1 }, "is not UTF-8", "save it as UTF-8")
         })?;
-        if path.rsplit('.').next() == Some("toml") {
+        if Self::is_toml(path) {
             return toml::from_str(text)
                 .map(|value| Self { root: Node::without_places(value) })
                 .map_err(|error| of_toml(text, &error));
@@ -101,6 +106,10 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Raised whenever [`Facts::read`] answers differently for any content: kept answers are then
+    /// void.
+    pub const VERSION: u32 = 1;
+
     /// Reads a file's content; `paths` are dotted ones, as [`AttributeRule::paths`] has them.
     pub fn read<'p>(path: &str, text: &[u8], paths: impl IntoIterator<Item = &'p str>) -> Self {
         match Document::parse(path, text) {

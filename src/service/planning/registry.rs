@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PlanningError;
-use super::snapshot::{Snapshot, Source};
+use super::answers::Answers;
+use super::snapshot::{Contents, Snapshot, Source};
 use super::survey::{RepositoryFile, survey_here};
 use crate::domain::catalog::{Connector, Document, Flaw};
 use crate::domain::change::ChangedFile;
@@ -25,9 +26,15 @@ pub async fn registries_here(
         None if repo.work_tree().is_none() => Some(repo.resolve("HEAD").await?),
         None => None,
     };
+    let objects = repo.objects();
+    let answers = Answers::open(objects.answers());
+    let from = Contents { objects, answers: &answers, work_tree: None };
     let tree = match &commit {
-        Some(commit) => Snapshot::commit(repo.objects(), commit).await?,
-        None => Snapshot::work_tree(repo).await?,
+        Some(commit) => Snapshot::new(from, objects.tree(commit).await?),
+        None => {
+            let entries = repo.files(&repo.unstaged().await?).await?;
+            Snapshot::new(Contents { work_tree: repo.work_tree(), ..from }, entries)
+        }
     };
     let files: BTreeMap<&str, &Connector> = survey
         .connectors()
@@ -35,7 +42,7 @@ pub async fn registries_here(
         .filter_map(|c| Some((c.attribute_file.as_deref()?, c)))
         .collect();
     let contents = tree.read(&files.keys().copied().collect()).await?;
-    let document = |path: &str| match tree.source(path).and_then(|source| contents.get(&source)) {
+    let document = |path: &str| match tree.source(path).and_then(|source| contents.get(source)) {
         Some(content) => Document::parse(path, content),
         None => Err(Flaw::unusable(None, "can't be read", "fetch the whole repository")),
     };
@@ -50,7 +57,7 @@ pub async fn registries_here(
     let paths: BTreeSet<&str> = candidates.iter().map(|candidate| candidate.path).collect();
     let commits = match &commit {
         Some(commit) => history(repo, commit, &tree, &paths).await?,
-        None => committed(repo, &paths).await?,
+        None => committed(repo, from, &paths).await?,
     };
     for candidate in &mut candidates {
         candidate.commit = commits.get(candidate.path).cloned();
@@ -66,7 +73,7 @@ async fn history(
     paths: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Commit>, GitError> {
     let object = |path: &&str| match tree.source(path)? {
-        Source::Blob(oid) => Some(((*path).to_owned(), oid)),
+        Source::Blob(oid) => Some(((*path).to_owned(), oid.clone())),
         Source::Disk(_) => None,
     };
     let wanted = paths.iter().filter_map(object).collect();
@@ -76,16 +83,17 @@ async fn history(
 /// The same of the work tree: files that differ from HEAD have no commit yet.
 async fn committed(
     repo: &LocalRepo,
+    from: Contents<'_>,
     paths: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Commit>, GitError> {
     // A repository without a commit has no history.
     let Ok(head) = repo.resolve("HEAD").await else { return Ok(BTreeMap::new()) };
-    let change = repo.changes_since(&head).await;
+    let change = repo.changes(&head, &head, &repo.unstaged().await?).await.change;
     if !change.is_complete() {
         return Ok(BTreeMap::new());
     }
     let changed: BTreeSet<&str> = change.files().iter().flat_map(ChangedFile::paths).collect();
-    let tree = Snapshot::commit(repo.objects(), &head).await?;
+    let tree = Snapshot::new(from, from.objects.tree(&head).await?);
     let same = paths.difference(&changed).copied().collect();
     history(repo, &head, &tree, &same).await
 }

@@ -1,12 +1,14 @@
 //! A tree as planning sees it: a commit's, or the work tree's.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
+use super::answers::Answers;
 use crate::domain::catalog::Paths;
 use crate::domain::depends::{Manifest, Reference, references};
 use crate::domain::names::Sha;
-use crate::git::{EntryKind, GitError, LocalRepo, Objects, TreeEntry};
+use crate::git::{EntryKind, GitError, Objects, TreeEntry};
 
 /// Larger files are nobody's configuration.
 const LARGEST: usize = 1024 * 1024;
@@ -15,64 +17,140 @@ const LARGEST: usize = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     Blob(Sha),
-    Disk(String),
+    /// Below the top of the work tree.
+    Disk(PathBuf),
+}
+
+/// Where the contents of a repository's files come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Contents<'r> {
+    pub(super) objects: &'r Objects,
+    pub(super) answers: &'r Answers,
+    /// Of what differs from the index.
+    pub(super) work_tree: Option<&'r Path>,
 }
 
 pub(super) struct Snapshot<'r> {
-    objects: &'r Objects,
-    work_tree: Option<&'r Path>,
+    from: Contents<'r>,
     pub(super) paths: Paths,
-    blobs: HashMap<String, Sha>,
+    /// In the order of the paths.
+    sources: Vec<Source>,
 }
 
 impl<'r> Snapshot<'r> {
-    pub(super) async fn commit(objects: &'r Objects, commit: &Sha) -> Result<Self, GitError> {
-        let entries = objects.tree(commit).await?;
-        Ok(Self::new(objects, None, entries))
-    }
-
-    pub(super) async fn work_tree(repo: &'r LocalRepo) -> Result<Self, GitError> {
-        let entries = repo.files().await?;
-        Ok(Self::new(repo.objects(), repo.work_tree(), entries))
-    }
-
-    fn new(objects: &'r Objects, work_tree: Option<&'r Path>, entries: Vec<TreeEntry>) -> Self {
+    pub(super) fn new(from: Contents<'r>, entries: Vec<TreeEntry>) -> Self {
         // A submodule's path is a folder here: nothing in it is this repository's.
         let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Submodule);
-        let blobs: HashMap<String, Sha> = files.map(|entry| (entry.path, entry.oid)).collect();
-        let paths = Paths::new(blobs.keys().cloned().collect());
-        Self { objects, work_tree, paths, blobs }
+        let source = |entry: &TreeEntry| match from.work_tree {
+            Some(_) if entry.is_unstaged() => Source::Disk(entry.as_path().to_owned()),
+            Some(_) | None => Source::Blob(entry.oid.clone()),
+        };
+        let mut files: Vec<(String, Source)> =
+            files.map(|entry| (source(&entry), entry.path)).map(|(s, path)| (path, s)).collect();
+        // Names that are not UTF-8 sort otherwise as texts, and several may read the same.
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        files.dedup_by(|later, earlier| later.0 == earlier.0);
+        let (paths, sources) = files.into_iter().unzip();
+        Self { from, paths: Paths::new(paths), sources }
     }
 
-    pub(super) fn source(&self, path: &str) -> Option<Source> {
-        let oid = self.blobs.get(path)?;
-        Some(match self.work_tree {
-            Some(_) => Source::Disk(path.to_owned()),
-            None => Source::Blob(oid.clone()),
-        })
+    /// Writes down what was read out of files, for the next survey.
+    pub(super) fn keep_answers(&self) {
+        self.from.answers.keep();
+    }
+
+    pub(super) fn source(&self, path: &str) -> Option<&Source> {
+        let at = self.paths.within("").binary_search_by(|probe| probe.as_str().cmp(path)).ok()?;
+        self.sources.get(at)
     }
 
     /// One file's content, if it is there.
     pub(super) async fn file(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        let Some(source) = self.source(path) else { return Ok(None) };
-        Ok(self.read(&BTreeSet::from([path])).await?.remove(&source))
+        match self.source(path) {
+            Some(Source::Blob(oid)) => self.from.objects.read(oid, LARGEST).await,
+            Some(Source::Disk(path)) => Ok(self.on_disk(path)),
+            None => Ok(None),
+        }
     }
 
-    /// Contents of those of the paths that are there.
+    /// Contents of those of the paths that can be read.
     pub(super) async fn read(
         &self,
         paths: &BTreeSet<&str>,
     ) -> Result<HashMap<Source, Vec<u8>>, GitError> {
-        if let Some(top) = self.work_tree {
-            let read = |path: &&str| {
-                let content = read_start(&top.join(path)).ok()?;
-                Some((Source::Disk((*path).to_owned()), content))
-            };
-            return Ok(paths.iter().filter_map(read).collect());
+        let mut found = HashMap::new();
+        let sources = paths.iter().filter_map(|path| self.source(path));
+        self.each(sources, |source, content| drop(found.insert(source, content.to_vec()))).await?;
+        Ok(found)
+    }
+
+    /// Shows the contents of those of the sources that can be read, each once.
+    async fn each(
+        &self,
+        sources: impl Iterator<Item = &Source>,
+        mut show: impl FnMut(Source, &[u8]),
+    ) -> Result<(), GitError> {
+        let mut oids = BTreeSet::new();
+        for source in sources {
+            match source {
+                Source::Blob(oid) => drop(oids.insert(oid)),
+                Source::Disk(path) => {
+                    if let Some(content) = self.on_disk(path) {
+                        show(source.clone(), &content);
+                    }
+                }
+            }
         }
-        let oids: BTreeSet<&Sha> = paths.iter().filter_map(|path| self.blobs.get(*path)).collect();
-        let found = self.objects.read(&oids, LARGEST).await?;
-        Ok(found.into_iter().map(|(oid, content)| (Source::Blob(oid), content)).collect())
+        let show = |oid: &Sha, content: Vec<u8>| show(Source::Blob(oid.clone()), &content);
+        self.from.objects.read_each(&oids, LARGEST, show).await
+    }
+
+    /// At most one byte more than [`LARGEST`], which tells that it is larger. A symbolic link's is
+    /// its target's name, as in a commit.
+    fn on_disk(&self, path: &Path) -> Option<Vec<u8>> {
+        let path = self.from.work_tree?.join(path);
+        if let Ok(target) = std::fs::read_link(&path) {
+            return Some(target.as_os_str().as_bytes().to_vec());
+        }
+        let file = std::fs::File::open(path).ok()?;
+        let mut content = Vec::new();
+        let mut file = std::io::Read::take(file, LARGEST as u64 + 1);
+        std::io::Read::read_to_end(&mut file, &mut content).ok()?;
+        Some(content)
+    }
+
+    /// Answers a question about files, from what is known already or from their contents, each
+    /// source once. What can't be read has no answer.
+    pub(super) async fn ask<A>(
+        &self,
+        question: &str,
+        sources: impl Iterator<Item = &Source>,
+        answer: impl Fn(&[u8]) -> A,
+    ) -> Result<HashMap<Source, A>, GitError>
+    where
+        A: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let mut found = HashMap::new();
+        let mut unknown = Vec::new();
+        for source in sources {
+            let known = match source {
+                Source::Blob(oid) => self.from.answers.find(question, oid),
+                Source::Disk(_) => None,
+            };
+            match known {
+                Some(known) => drop(found.insert(source.clone(), known)),
+                None => unknown.push(source),
+            }
+        }
+        let show = |source: Source, content: &[u8]| {
+            let answer = answer(content);
+            if let Source::Blob(oid) = &source {
+                self.from.answers.learn(question, oid, &answer);
+            }
+            found.insert(source, answer);
+        };
+        self.each(unknown.into_iter(), show).await?;
+        Ok(found)
     }
 
     /// What files mention, of those that are there.
@@ -80,20 +158,23 @@ impl<'r> Snapshot<'r> {
         &self,
         wanted: &BTreeSet<(Manifest, String)>,
     ) -> Result<HashMap<(Manifest, String), Vec<Reference>>, GitError> {
-        let paths = wanted.iter().map(|(_, path)| path.as_str()).collect();
-        let contents = self.read(&paths).await?;
-        let one = |(manifest, path): &(Manifest, String)| {
-            let content = contents.get(&self.source(path)?)?;
-            Some(((*manifest, path.clone()), references(*manifest, content)))
-        };
-        Ok(wanted.iter().filter_map(one).collect())
+        let mut by_manifest: BTreeMap<Manifest, Vec<(&String, &Source)>> = BTreeMap::new();
+        for (manifest, path) in wanted {
+            if let Some(source) = self.source(path) {
+                by_manifest.entry(*manifest).or_default().push((path, source));
+            }
+        }
+        let mut all = HashMap::with_capacity(wanted.len());
+        for (manifest, files) in by_manifest {
+            let question = format!("references:{manifest:?}");
+            let sources = files.iter().map(|(_, source)| *source);
+            let found = self.ask(&question, sources, |text| references(manifest, text)).await?;
+            for (path, source) in files {
+                if let Some(references) = found.get(source) {
+                    all.insert((manifest, path.clone()), references.clone());
+                }
+            }
+        }
+        Ok(all)
     }
-}
-
-/// At most one byte more than [`LARGEST`], which tells that it is larger.
-fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let file = std::fs::File::open(path)?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, LARGEST as u64 + 1), &mut content)?;
-    Ok(content)
 }

@@ -1,20 +1,19 @@
 //! What is known of a change before anyone asks what should run.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
 use super::PlanningError;
-use super::snapshot::{Snapshot, Source};
+use super::answers::Answers;
+use super::documents::Documents;
+use super::snapshot::{Contents, Snapshot};
 use crate::config::repository::{self, FILE};
-use crate::domain::catalog::{Catalog, Connector, Facts, discover};
-use crate::domain::change::{ChangeSet, ChangedFile};
+use crate::domain::catalog::{Catalog, Connector, discover};
+use crate::domain::change::ChangeSet;
 use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
 use crate::domain::unselected::Unselected;
-use crate::git::{LocalRepo, Objects};
+use crate::git::{Comparison, LocalRepo, Objects, TreeEntry};
 
 /// A file used instead of the repository's own, on both sides.
 #[derive(Debug, Clone)]
@@ -162,37 +161,49 @@ async fn commits(
     file: Option<&RepositoryFile>,
 ) -> Result<Survey, PlanningError> {
     let at = format!("at {}", head.short());
+    let answers = Answers::open(objects.answers());
+    let from = Contents { objects, answers: &answers, work_tree: None };
     let Some(base) = base else {
-        let snapshot = Snapshot::commit(objects, head).await?;
+        let snapshot = Snapshot::new(from, objects.tree(head).await?);
         return survey(&snapshot, &at, Against::nothing(), file).await;
     };
-    let against = async {
-        let (merge_base, change) = objects.changes(base, head).await;
-        against(objects, base, merge_base, change, file).await
-    };
-    let (snapshot, against) = tokio::join!(Snapshot::commit(objects, head), against);
-    survey(&snapshot?, &at, against?, file).await
+    let (entries, compared) = tokio::join!(objects.tree(head), objects.changes(base, head));
+    let entries = entries?;
+    let before = compared.tree_before(&entries);
+    let against = against(from, base, (compared, before), file).await?;
+    survey(&Snapshot::new(from, entries), &at, against, file).await
 }
 
+/// The other side: the merge base's tree, which may be known already, and the rules of the base.
 async fn against<'r>(
-    objects: &'r Objects,
+    from: Contents<'r>,
     base: &Sha,
-    merge_base: Option<Sha>,
-    change: ChangeSet,
+    (compared, before): (Comparison, Option<Vec<TreeEntry>>),
     file: Option<&RepositoryFile>,
 ) -> Result<Against<'r>, PlanningError> {
-    let tree = match &merge_base {
-        Some(commit) => Some(Snapshot::commit(objects, commit).await?),
-        None => None,
+    let Comparison { merge_base, change, .. } = compared;
+    let from = Contents { work_tree: None, ..from };
+    let objects = from.objects;
+    let entries = match (before, &merge_base) {
+        (Some(entries), _) => Some(entries),
+        (None, Some(commit)) => Some(objects.tree(commit).await?),
+        (None, None) => None,
     };
-    let at = format!("at {}", base.short());
-    let rules = match (file, &merge_base, &tree) {
-        // The same file on both sides: nothing to compare.
+    // The same file on both sides: nothing to compare.
+    let tip = match (file, &merge_base, &entries) {
         (Some(_), ..) => None,
-        (None, Some(merge_base), Some(tree)) if merge_base == base => {
-            Some(rules_of(tree, &at, None).await?)
+        (None, Some(merge_base), Some(_)) if merge_base == base => None,
+        (None, Some(merge_base), Some(entries)) => {
+            Some(objects.tree_like(base, (merge_base, entries)).await?)
         }
-        (None, ..) => Some(rules_of(&Snapshot::commit(objects, base).await?, &at, None).await?),
+        (None, ..) => Some(objects.tree(base).await?),
+    };
+    let tip = tip.map(|entries| Snapshot::new(from, entries));
+    let tree = entries.map(|entries| Snapshot::new(from, entries));
+    let at = format!("at {}", base.short());
+    let rules = match tip.as_ref().or(tree.as_ref()) {
+        Some(tip) if file.is_none() => Some(rules_of(tip, &at, None).await?),
+        Some(_) | None => None,
     };
     Ok(Against { merge_base, change, tree, rules })
 }
@@ -212,21 +223,19 @@ pub async fn survey_here(
         };
         return commits(repo.objects(), base, &head, file).await;
     }
+    let answers = Answers::open(repo.objects().answers());
+    let from = Contents { objects: repo.objects(), answers: &answers, work_tree: repo.work_tree() };
+    let unstaged = repo.unstaged().await?;
     let against = async {
         let Some(base) = base else { return Ok(Against::nothing()) };
-        let objects = repo.objects();
-        let (merge_base, change) = match repo.resolve("HEAD").await {
-            Ok(tip) => match objects.merge_base(base, &tip).await? {
-                Some(from) => (Some(from.clone()), repo.changes_since(&from).await),
-                // Says why, too.
-                None => objects.changes(base, &tip).await,
-            },
-            Err(error) => (None, ChangeSet::Everything { because: error.to_string() }),
+        let compared = match repo.resolve("HEAD").await {
+            Ok(tip) => repo.changes(base, &tip, &unstaged).await,
+            Err(error) => Comparison::everything(None, error.to_string()),
         };
-        against(objects, base, merge_base, change, file).await
+        against(from, base, (compared, None), file).await
     };
-    let (snapshot, against) = tokio::join!(Snapshot::work_tree(repo), against);
-    survey(&snapshot?, "in the work tree", against?, file).await
+    let (entries, against) = tokio::join!(repo.files(&unstaged), against);
+    survey(&Snapshot::new(from, entries?), "in the work tree", against?, file).await
 }
 
 async fn survey(
@@ -269,6 +278,7 @@ async fn survey(
     if findings.len() > 10 {
         notes.push(format!("… and {} more findings in connectors' files", findings.len() - 10));
     }
+    head.keep_answers();
     let (merge_base, change) = (against.merge_base, against.change);
     Ok(Survey { merge_base, change, impacts, notes, view, other })
 }
@@ -288,43 +298,6 @@ async fn rules_of(
     Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
 }
 
-/// Attribute files that were read already: both sides share most of them.
-#[derive(Default)]
-struct Documents(HashMap<Source, Arc<Facts>>);
-
-impl Documents {
-    /// What the attribute files of a snapshot say, by path.
-    async fn of(
-        &mut self,
-        rules: &RepoRules,
-        tree: &Snapshot<'_>,
-        wanted: &BTreeSet<&str>,
-        same: &(dyn Fn(&str) -> Option<Source> + Sync),
-    ) -> Result<HashMap<String, Arc<Facts>>, PlanningError> {
-        let mut found = HashMap::new();
-        let mut missing = BTreeSet::new();
-        for path in wanted {
-            let sources = [same(path), tree.source(path)];
-            match sources.into_iter().flatten().find_map(|source| self.0.get(&source)) {
-                Some(document) => drop(found.insert((*path).to_owned(), Arc::clone(document))),
-                None => drop(missing.insert(*path)),
-            }
-        }
-        let contents = tree.read(&missing).await?;
-        let named = rules.connectors.iter().flat_map(|rule| &rule.attributes);
-        let asked: BTreeSet<&str> =
-            named.flat_map(|rule| rule.paths.values()).map(String::as_str).collect();
-        for path in missing {
-            let Some(source) = tree.source(path) else { continue };
-            let Some(content) = contents.get(&source) else { continue };
-            let document = Arc::new(Facts::read(path, content, asked.iter().copied()));
-            found.insert(path.to_owned(), Arc::clone(&document));
-            self.0.insert(source, document);
-        }
-        Ok(found)
-    }
-}
-
 async fn view(
     rules: RepoRules,
     head: &Snapshot<'_>,
@@ -333,30 +306,24 @@ async fn view(
     documents: &mut Documents,
 ) -> Result<(View, Impacts), PlanningError> {
     let base_catalog = match base {
-        Some(tree) => {
-            let draft = discover(&rules, &tree.paths);
-            let wanted = draft.wanted().into_iter().collect();
-            let found = documents.of(&rules, tree, &wanted, &|_| None).await?;
-            let catalog = draft.finish(|path| found.get(path));
-            let depends = dependencies(&rules, &catalog, tree).await?;
-            Some(catalog.with_dependencies(depends))
-        }
+        Some(tree) => Some(catalog(&rules, tree, documents).await?),
         None => None,
     };
-    let changed: BTreeSet<&str> = change.files().iter().flat_map(ChangedFile::paths).collect();
-    // What did not change since the base need not be read from the work tree again.
-    let same = |path: &str| {
-        let unchanged = change.is_complete() && !changed.contains(path);
-        base.filter(|_| unchanged).and_then(|base| base.source(path))
-    };
-    let draft = discover(&rules, &head.paths);
-    let wanted = draft.wanted().into_iter().collect();
-    let found = documents.of(&rules, head, &wanted, &same).await?;
-    let head_catalog = draft.finish(|path| found.get(path));
-    let depends = dependencies(&rules, &head_catalog, head).await?;
-    let head_catalog = head_catalog.with_dependencies(depends);
+    let head_catalog = catalog(&rules, head, documents).await?;
     let impacts = impacts(&rules, base_catalog.as_ref(), &head_catalog, change);
     Ok((View { rules, head: head_catalog, base: base_catalog }, impacts))
+}
+
+async fn catalog(
+    rules: &RepoRules,
+    tree: &Snapshot<'_>,
+    documents: &mut Documents,
+) -> Result<Catalog, PlanningError> {
+    let draft = discover(rules, &tree.paths);
+    let found = documents.of(rules, tree, &draft.wanted()).await?;
+    let catalog = draft.finish(|path| found.get(path));
+    let depends = dependencies(rules, &catalog, tree).await?;
+    Ok(catalog.with_dependencies(depends))
 }
 
 /// What the connectors of a tree are built from, as their files say.
