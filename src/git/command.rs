@@ -136,6 +136,8 @@ impl Git {
             ("submodule.recurse", "false"),
             ("diff.ignoreSubmodules", "none"),
             ("log.showSignature", "false"),
+            // About the file of grafts, which is none.
+            ("advice.graftFileDeprecated", "false"),
         ] {
             all.set(key, value);
         }

@@ -149,6 +149,10 @@ mod tests {
         let of = |text: &str| of_fetch("https://x/y.git", text, &[sha.clone(), other.clone()]);
         let vanished = format!("fatal: remote error: upload-pack: not our ref {other}");
         assert!(matches!(of(&vanished), GitError::Vanished { sha } if sha == other));
+        // A server that hands out nothing but what its branches hold.
+        let refused =
+            format!("error: Server does not allow request for unadvertised object {other}");
+        assert!(matches!(of(&refused), GitError::Vanished { sha } if sha == other));
         for text in [
             "fatal: could not read Username for 'https://github.com': terminal prompts disabled",
             "remote: Repository not found.\nfatal: repository 'https://x/y.git/' not found",

@@ -188,3 +188,41 @@ fn of_toml(text: &str, error: &toml::de::Error) -> Flaw {
     let words: Vec<&str> = error.message().lines().map(str::trim).collect();
     Flaw::unusable(place, format!("is not TOML: {}", words.join(" ")), "mend it there")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_document_has_the_same_attributes() {
+        let text = "data:\n  tags: [language:python, 7, 'x:y:z', {a: b}]\n  level: 1.10\n  ok: true\n  \
+                    none:\n  list: [1]\n  deep: {deeper: {deepest: 0x10}}\n  text: '1.10'\nother: {x: 1}\n";
+        let whole = Document::parse("m.yaml", text.as_bytes()).unwrap();
+        let paths = [
+            "data.tags[language]",
+            "data.tags[x]",
+            "data.tags",
+            "data.level",
+            "data.ok",
+            "data.none",
+            "data.list",
+            "data.list[a]",
+            "data.deep",
+            "data.deep.deeper.deepest",
+            "data.text",
+            "data.text.more",
+            "absent",
+        ];
+        let rule = AttributeRule {
+            file: "m.yaml".to_owned(),
+            paths: paths.iter().map(|path| ((*path).to_owned(), (*path).to_owned())).collect(),
+        };
+        let kept = whole.cut_to(paths);
+        let json = serde_json::to_string(&kept).unwrap();
+        let again: Document = serde_json::from_str(&json).unwrap();
+        assert_eq!(again, kept);
+        assert_eq!(again.attributes(&rule), whole.attributes(&rule));
+        assert_eq!(whole.attributes(&rule).len(), 6);
+        assert!(!json.contains("other"), "{json}");
+    }
+}

@@ -232,3 +232,72 @@ fn make_room(folder: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(nth: usize) -> Sha {
+        format!("{nth:040x}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_least_recently_used_go_when_there_are_too_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.answers");
+        let large = "x".repeat(LARGEST / 100);
+        for learnt in [0..60, 60..90, 100..160] {
+            let answers = Answers::open(Some(&file));
+            // Of use in every survey.
+            answers.find::<String>("q", &blob(0));
+            for nth in learnt {
+                answers.learn("q", &blob(nth), &large);
+            }
+            answers.keep();
+            assert!(fs::metadata(&file).unwrap().len() <= LARGEST as u64);
+        }
+        let answers = Answers::open(Some(&file));
+        let there = |nth| answers.find("q", &blob(nth)) == Some(large.clone());
+        assert!([0, 60, 89, 100, 159].into_iter().all(there));
+        assert!(!there(59));
+        assert_eq!(answers.find::<String>("another question", &blob(0)), None);
+    }
+
+    #[test]
+    fn reading_writes_only_what_would_soon_be_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.answers");
+        let survey = |learnt: Range<usize>, used: usize| {
+            let answers = Answers::open(Some(&file));
+            learnt.for_each(|nth| answers.learn("q", &blob(nth), &nth));
+            assert_eq!(answers.find("q", &blob(used)), Some(used));
+            answers.keep();
+            fs::read(&file).unwrap()
+        };
+        let first = survey(0..FEWEST, 0);
+        assert_eq!(survey(0..0, 0), first);
+        for nth in 0..=usize::try_from(STALE).unwrap() {
+            survey(100 + nth..101 + nth, 100 + nth);
+        }
+        let noted = survey(0..0, 0);
+        assert_eq!(survey(0..0, 0), noted);
+        // One writing, then nine, then the note.
+        let line = format!("11 q {} ", blob(0));
+        assert!(String::from_utf8(noted).unwrap().lines().any(|one| one.starts_with(&line)));
+    }
+
+    #[test]
+    fn a_folder_keeps_no_more_than_so_many_repositories() {
+        let folder = tempfile::tempdir().unwrap();
+        for repository in 0..REPOSITORIES + 3 {
+            let answers = Answers::open(Some(&folder.path().join(format!("{repository}.answers"))));
+            (0..FEWEST).for_each(|nth| answers.learn("q", &blob(nth), &nth));
+            answers.keep();
+        }
+        let left = fs::read_dir(folder.path()).unwrap().filter(|entry| {
+            let path = entry.as_ref().unwrap().path();
+            path.extension().is_some_and(|extension| extension == "answers")
+        });
+        assert_eq!(left.count(), REPOSITORIES);
+    }
+}
