@@ -82,12 +82,11 @@ impl Looked {
             }
             Err(error) => return Err(error.into()),
         };
-        let (entries, at) = match repo.work_tree() {
-            Some(_) => (repo.files().await?, "in the work tree".to_owned()),
-            None => {
-                let head = repo.resolve("HEAD").await?;
-                (repo.objects().tree(&head).await?, format!("at {}", head.short()))
-            }
+        let (entries, at) = if repo.work_tree().is_some() {
+            (repo.files().await?, "in the work tree".to_owned())
+        } else {
+            let head = repo.resolve("HEAD").await?;
+            (repo.objects().tree(&head).await?, format!("at {}", head.short()))
         };
         let file = match named {
             Some(named) => Some(named),

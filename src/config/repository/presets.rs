@@ -63,7 +63,7 @@ fn estuary(paths: &Paths) -> bool {
 fn has_python(paths: &Paths, folder: &str) -> bool {
     let module = |path: &String| {
         let name = path.get(folder.len() + 1..).unwrap_or_default();
-        name != "__init__.py" && name.ends_with(".py") && !name.contains('/')
+        name.strip_suffix(".py").is_some_and(|name| name != "__init__" && !name.contains('/'))
     };
     paths.within(folder).iter().any(module)
 }

@@ -121,15 +121,19 @@ type Source<'n> = Option<(Origin, &'n Node)>;
 
 /// Puts a file and its preset into one file: its lists first, its single values instead.
 pub(super) fn whole(own: Source<'_>, preset: Source<'_>) -> Tree {
-    let documents: Vec<(Origin, &Node)> = own.into_iter().chain(preset.clone()).collect();
+    let named = match &preset {
+        Some((Origin::Preset(preset), _)) => Some(*preset),
+        Some((Origin::File(_), _)) | None => None,
+    };
+    let documents: Vec<(Origin, &Node)> = own.into_iter().chain(preset).collect();
     let mut entries = Vec::new();
     for key in FILE.keys {
         let found = documents.iter().filter_map(|(origin, node)| {
             let node = entry(node, key.name)?;
             Some((origin, node))
         });
-        let value = match (key.name, key.takes, &preset) {
-            ("preset", _, Some((Origin::Preset(preset), _))) => {
+        let value = match (key.name, key.takes, named) {
+            ("preset", _, Some(preset)) => {
                 Some(Tree::text("none", format!("preset {preset}, which is written out here")))
             }
             (_, Takes::Many(_) | Takes::Patterns, _) => list(key.name, found),
@@ -164,16 +168,16 @@ fn list<'n>(key: &str, lists: impl Iterator<Item = (&'n Origin, &'n Node)>) -> O
                 std::slice::from_ref(node)
             }
         };
-        let named = |item: &Node| match entry(item, "name").map(|name| &name.value) {
+        let component = |item: &Node| match entry(item, "name").map(|name| &name.value) {
             Some(Value::Text(name)) if key == "components" => Some(name.to_lowercase()),
             Some(_) | None => None,
         };
         let new: Vec<&Node> = items
             .iter()
-            .filter(|item| named(item).is_none_or(|name| !names.contains(&name)))
+            .filter(|item| component(item).is_none_or(|name| !names.contains(&name)))
             .collect();
         all.extend(new.iter().map(|item| Tree::new(item, origin)));
-        names.extend(new.into_iter().filter_map(named));
+        names.extend(new.into_iter().filter_map(component));
     }
     (!all.is_empty()).then(|| Tree { value: Branch::List(all), origin: String::new() })
 }
