@@ -46,8 +46,9 @@ struct Start<'t> {
 
 impl<'t> Explorer<'t> {
     pub fn new(rules: &'t RepoRules, catalog: &'t Catalog, paths: &'t Paths) -> Self {
+        let used = rules.connectors.iter().any(|rule| !rule.depends.is_empty());
         let mut explorer = Self {
-            tree: Tree::new(paths),
+            tree: Tree::new(paths, used),
             sets: Vec::new(),
             connectors: Vec::new(),
             graph: Graph::default(),

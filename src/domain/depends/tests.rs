@@ -1,5 +1,6 @@
 mod follow;
 mod readers;
+mod sources;
 
 use super::*;
 

@@ -15,10 +15,11 @@ pub(super) struct Tree<'t> {
 }
 
 impl<'t> Tree<'t> {
-    pub(super) fn new(paths: &'t Paths) -> Self {
+    /// Without folders if nothing will be asked: large trees have many.
+    pub(super) fn new(paths: &'t Paths, used: bool) -> Self {
         let mut folders: HashMap<&'t str, Vec<&'t str>> = HashMap::from([("", Vec::new())]);
         let mut before = "";
-        for path in paths.iter() {
+        for path in paths.iter().take_while(|_| used) {
             let mut child = path;
             loop {
                 let folder = folder(child);

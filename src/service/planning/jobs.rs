@@ -161,16 +161,12 @@ fn inputs(connector: &Connector, view: &View, pipeline: &Pipeline) -> Inputs {
         }
     }
     // What lies in a folder that is there whole needs no name of its own.
-    let all: Vec<String> = paths.iter().cloned().collect();
-    let within = |path: &String| {
-        all.iter().any(|other| {
-            other != path
-                && (other.is_empty()
-                    || path.strip_prefix(other).is_some_and(|r| r.starts_with('/')))
-        })
+    let within = |path: &&String| {
+        let mut above = path.match_indices('/').map(|(cut, _)| &path[..cut]);
+        above.any(|folder| paths.contains(folder)) || !path.is_empty() && paths.contains("")
     };
     Inputs {
-        paths: all.iter().filter(|path| !within(path)).cloned().collect(),
+        paths: paths.iter().filter(|path| !within(path)).cloned().collect(),
         globs: globs.into_iter().collect(),
     }
 }
