@@ -15,11 +15,14 @@ use super::verdict::{Answer, Found, is_stated, names, of_impacts};
 
 const FOLDER: &str = "airbyte-integrations/connectors";
 
-/// Every connector of one commit's tree: folder, support level, documentation page, and more.
+/// Folder, support level, documentation page, language, dependencies.
+type Listed = (String, Option<String>, Option<String>, Option<String>, serde_json::Value);
+
+/// Every connector of one commit's tree.
 #[derive(Debug, Deserialize)]
 struct Inventory {
     commit: String,
-    connectors: Vec<(String, Option<String>, Option<String>, Option<String>, serde_json::Value)>,
+    connectors: Vec<Listed>,
 }
 
 /// Folder → (support level, documentation page).
@@ -92,8 +95,10 @@ impl Deviation<'_> {
     }
 }
 
+type Holds = fn(&Deviation<'_>) -> bool;
+
 /// As the table in `docs/cases.md` has them.
-const CLASSES: &[(&str, fn(&Deviation<'_>) -> bool)] = &[
+const CLASSES: &[(&str, Holds)] = &[
     ("no such connector", |one| {
         let other = format!("{}-strict-encrypt", one.name);
         one.found.is_none() && !one.head.contains(one.name) && one.head.contains(&other)

@@ -38,6 +38,6 @@ fn no_connector_of_three_layouts_is_missed_and_each_one_more_is_justified() {
     let wrong: Vec<&String> = judgements.values().flat_map(Judgement::wrong).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     let used: BTreeSet<&str> = judgements.values().flat_map(Judgement::used).collect();
-    let stated: BTreeSet<&str> = CLASSES.iter().map(|class| class.name).collect();
-    is_stated(&stated, &used);
+    let classes: BTreeSet<&str> = CLASSES.iter().map(|class| class.name).collect();
+    is_stated(&classes, &used);
 }

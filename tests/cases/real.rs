@@ -34,7 +34,7 @@ fn commits(clone: &Path, wanted: &BTreeSet<&str>) -> BTreeSet<String> {
         .spawn()
         .unwrap();
     let mut input = git.stdin.take().unwrap();
-    let text = wanted.iter().map(|commit| format!("{commit}\n")).collect::<String>();
+    let text = wanted.iter().copied().collect::<Vec<_>>().join("\n") + "\n";
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
     let output = git.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -65,7 +65,7 @@ fn affected(clone: &Path, row: &Row) -> Found {
 }
 
 /// The rows with the clone that has their commits.
-fn with_clones(rows: Vec<Row>) -> Vec<(Row, PathBuf)> {
+fn with_clones(rows: &[Row]) -> Vec<(Row, PathBuf)> {
     let wanted = rows.iter().flat_map(|row| [row.parent.as_str(), row.commit.as_str()]).collect();
     let clones = clones().into_iter();
     let known: Vec<_> = clones.map(|clone| (commits(&clone, &wanted), clone)).collect();
@@ -82,7 +82,7 @@ fn with_clones(rows: Vec<Row>) -> Vec<(Row, PathBuf)> {
 fn the_program_says_the_same_of_real_commits() {
     let Some(folder) = folder() else { return };
     let mut judgements: BTreeMap<String, Judgement> = BTreeMap::new();
-    for (row, clone) in with_clones(layouts(&folder).0) {
+    for (row, clone) in with_clones(&layouts(&folder).0) {
         judgements.entry(row.repo.clone()).or_default().judge(&row, &affected(&clone, &row));
     }
     for (repository, judgement) in &judgements {
@@ -95,7 +95,7 @@ fn the_program_says_the_same_of_real_commits() {
 #[test]
 fn the_program_says_the_same_of_airbytes_real_commits() {
     let Some(folder) = folder() else { return };
-    let rows = with_clones(lines(&folder.join("airbyte.jsonl.gz")));
+    let rows = with_clones(&lines(&folder.join("airbyte.jsonl.gz")));
     let inventories = airbyte::inventories(&folder);
     let mut judgement = airbyte::Judgement::default();
     for (row, clone) in rows {

@@ -148,7 +148,8 @@ impl Row {
 /// What a tree of the Estuary layout holds.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct State {
-    pub(crate) state: String,
+    #[serde(rename = "state")]
+    pub(crate) id: String,
     pub(crate) connectors: BTreeMap<String, Facts>,
     pub(crate) go_packages: BTreeSet<String>,
 }
@@ -165,7 +166,7 @@ pub(crate) struct Facts {
 pub(crate) fn layouts(folder: &Path) -> (Vec<Row>, BTreeMap<String, State>) {
     let states: BTreeMap<String, State> = lines(&folder.join("layout-states.jsonl.gz"))
         .into_iter()
-        .map(|state: State| (state.state.clone(), state))
+        .map(|state: State| (state.id.clone(), state))
         .collect();
     let rows = lines::<Row>(&folder.join("layouts.jsonl.gz")).into_iter();
     (rows.map(|row| row.with(&states)).collect(), states)
