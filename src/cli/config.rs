@@ -83,7 +83,7 @@ impl Looked {
             Err(error) => return Err(error.into()),
         };
         let (entries, at) = if repo.work_tree().is_some() {
-            (repo.files().await?, "in the work tree".to_owned())
+            (repo.files(&repo.unstaged().await?).await?, "in the work tree".to_owned())
         } else {
             let head = repo.resolve("HEAD").await?;
             (repo.objects().tree(&head).await?, format!("at {}", head.short()))
@@ -147,8 +147,7 @@ async fn own_file(repo: &LocalRepo, entries: &[TreeEntry]) -> Result<Option<Vec<
     }
     let Some(entry) = entries.iter().find(|entry| entry.path == FILE) else { return Ok(None) };
     let largest = usize::try_from(LARGEST).unwrap_or(usize::MAX);
-    let mut found = repo.objects().read(&BTreeSet::from([&entry.oid]), largest).await?;
-    Ok(found.remove(&entry.oid))
+    Ok(repo.objects().read(&entry.oid, largest).await?)
 }
 
 /// What the file means, in a few lines.

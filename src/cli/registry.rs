@@ -24,7 +24,7 @@ pub struct RegistryArgs {
 
 #[derive(Debug, Subcommand)]
 enum RegistryCommand {
-    /// Write registry.json, oss_registry.json, cloud_registry.json and invalid.json
+    /// Write `registry.json`, `oss_registry.json`, `cloud_registry.json` and `invalid.json`
     Build(BuildArgs),
 }
 

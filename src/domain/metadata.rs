@@ -105,7 +105,9 @@ pub fn flaws(document: &Node) -> Vec<Flaw> {
     let Some(data) = document.get("data") else {
         let text = match document.value {
             Value::Map(_) => "has no `data`".to_owned(),
-            _ => format!("is {}, not a mapping with `data`", document.value.kind()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
+                format!("is {}, not a mapping with `data`", document.value.kind())
+            }
         };
         return vec![Flaw::unusable(
             document.place,
@@ -223,7 +225,9 @@ fn wrong(form: Form, what: &str, node: &Node) -> Option<Flaw> {
             Value::List(items) => {
                 (items.iter().all(|item| item.text().is_some()), "a list of texts")
             }
-            _ => (false, "a list of texts"),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+                (false, "a list of texts")
+            }
         },
     };
     if good || node.is_null() {
@@ -232,7 +236,9 @@ fn wrong(form: Form, what: &str, node: &Node) -> Option<Flaw> {
     let is = match &node.value {
         Value::Text(text) => format!("`{}`", shortened(text)),
         Value::Number(number) => format!("the number {number}"),
-        other => other.kind().to_owned(),
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+            node.value.kind().to_owned()
+        }
     };
     let text = format!("`{what}` can't be {is}");
     Some(Flaw::unusable(node.place, text, mend(form, node, expected)))
@@ -300,7 +306,7 @@ fn is_version(text: &str) -> bool {
 /// `[host[:port]/]name/…`, each part beginning and ending with a letter or digit: such a name is a
 /// safe path, too.
 fn is_image(text: &str) -> bool {
-    let part = |part: &str| {
+    let fits = |part: &str| {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
         edge(part.chars().next())
             && edge(part.chars().next_back())
@@ -314,9 +320,9 @@ fn is_image(text: &str) -> bool {
     };
     let good_host = |host: &str| {
         let (host, port) = host.split_once(':').unwrap_or((host, "0"));
-        part(&host.to_lowercase()) && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
+        fits(&host.to_lowercase()) && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
     };
-    host.is_none_or(good_host) && name.split('/').all(part) && text.len() <= 255
+    host.is_none_or(good_host) && name.split('/').all(fits) && text.len() <= 255
 }
 
 fn is_url(text: &str) -> bool {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use self::entry::Registry;
 use super::catalog::{Connector, Document, Finding, Flaw};
 use super::metadata;
-use super::names::Sha;
+use super::names::{ConnectorName, Sha};
 use super::yaml::Place;
 
 /// A connector as a registry lists it.
@@ -224,7 +224,7 @@ fn listing(
     let mut listing = Listing::default();
     for (kind, connector, entry) in &entries {
         // Of the two builds of one connector the plain one stands for both.
-        let other = connector.twin.as_ref().map(|twin| twin.as_str());
+        let other = connector.twin.as_ref().map(ConnectorName::as_str);
         let same_id = |other: &&str| {
             let id = |name: &str| {
                 entries

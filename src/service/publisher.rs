@@ -123,13 +123,13 @@ impl Publisher {
         Ok(true)
     }
 
-    async fn publish(&self, held: &mut Held<'_>) -> Result<(), Trouble> {
-        let head = held.head;
+    async fn publish(&self, holder: &mut Held<'_>) -> Result<(), Trouble> {
+        let head = holder.head;
         let last = latest(&head.checks);
         let mut refused = None;
         for desired in checks::desired(&head.runs, &self.links) {
             let publication = publication(&desired, last.get(desired.name.as_str()).copied());
-            match self.carry_out(held, &desired, publication).await {
+            match self.carry_out(holder, &desired, publication).await {
                 // One refused check run must not keep the others from GitHub.
                 Err(Trouble::Github(error)) if error.retry() == Retry::Never => {
                     warn!(check = desired.name, "refused: {error}");
@@ -143,15 +143,15 @@ impl Publisher {
 
     async fn carry_out(
         &self,
-        held: &mut Held<'_>,
+        holder: &mut Held<'_>,
         desired: &DesiredCheck,
         publication: Publication<'_>,
     ) -> Result<(), Trouble> {
-        let head = held.head;
+        let head = holder.head;
         match publication {
             Publication::Nothing => Ok(()),
             Publication::Update(record, github_id) => {
-                self.update(held, record, github_id, desired).await
+                self.update(holder, record, github_id, desired).await
             }
             Publication::Create => {
                 let record = CheckRecord {
@@ -165,15 +165,15 @@ impl Publisher {
                 };
                 let asked = Instant::now();
                 self.store.intend_check(head, &record).await?;
-                held.renewed = asked;
-                self.create(held, &record, desired).await
+                holder.renewed = asked;
+                self.create(holder, &record, desired).await
             }
             Publication::Resolve(record) => {
                 let found =
                     self.github.find_check(&head.repository, &head.head_sha, record.id).await?;
                 match found {
-                    Some(github_id) => self.update(held, record, github_id, desired).await,
-                    None => self.create(held, record, desired).await,
+                    Some(github_id) => self.update(holder, record, github_id, desired).await,
+                    None => self.create(holder, record, desired).await,
                 }
             }
         }
@@ -181,42 +181,42 @@ impl Publisher {
 
     async fn create(
         &self,
-        held: &mut Held<'_>,
+        holder: &mut Held<'_>,
         record: &CheckRecord,
         desired: &DesiredCheck,
     ) -> Result<(), Trouble> {
-        self.fence(held).await?;
-        let repository = &held.head.repository;
+        self.fence(holder).await?;
+        let repository = &holder.head.repository;
         let github_id = self.github.create_check(repository, desired, record.id).await?;
-        self.acknowledge(held, record, github_id, desired).await
+        self.acknowledge(holder, record, github_id, desired).await
     }
 
     async fn update(
         &self,
-        held: &mut Held<'_>,
+        holder: &mut Held<'_>,
         record: &CheckRecord,
         github_id: u64,
         desired: &DesiredCheck,
     ) -> Result<(), Trouble> {
-        self.fence(held).await?;
-        self.github.update_check(&held.head.repository, github_id, desired).await?;
-        self.acknowledge(held, record, github_id, desired).await
+        self.fence(holder).await?;
+        self.github.update_check(&holder.head.repository, github_id, desired).await?;
+        self.acknowledge(holder, record, github_id, desired).await
     }
 
     /// Before GitHub is told anything: a process that was frozen, or kept waiting, may have lost the
     /// head to another one, and would make a second check run or write old over new.
-    async fn fence(&self, held: &mut Held<'_>) -> Result<(), Trouble> {
-        if held.renewed.elapsed() > FENCE {
+    async fn fence(&self, holder: &mut Held<'_>) -> Result<(), Trouble> {
+        if holder.renewed.elapsed() > FENCE {
             let asked = Instant::now();
-            self.store.extend_head(held.head).await?;
-            held.renewed = asked;
+            self.store.extend_head(holder.head).await?;
+            holder.renewed = asked;
         }
         Ok(())
     }
 
     async fn acknowledge(
         &self,
-        held: &mut Held<'_>,
+        holder: &mut Held<'_>,
         record: &CheckRecord,
         github_id: u64,
         desired: &DesiredCheck,
@@ -229,13 +229,13 @@ impl Publisher {
             ..record.clone()
         };
         let asked = Instant::now();
-        match self.store.acknowledge_check(held.head, &acknowledged).await {
+        match self.store.acknowledge_check(holder.head, &acknowledged).await {
             Err(StoreError::LeaseLost) => {
-                self.store.doubt_check(held.head, record.id, github_id).await?;
+                self.store.doubt_check(holder.head, record.id, github_id).await?;
                 Err(StoreError::LeaseLost.into())
             }
             done => {
-                held.renewed = asked;
+                holder.renewed = asked;
                 Ok(done?)
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use checkvalve::config::repository::resolve;
-use checkvalve::domain::catalog::{Catalog, Document, Paths, discover};
+use checkvalve::domain::catalog::{Catalog, Facts, Paths, discover};
 use checkvalve::domain::change::{ChangeSet, ChangedFile};
 use checkvalve::domain::impact::{Reason, impacts};
 use serde::Deserialize;
@@ -28,16 +28,17 @@ struct Inventory {
 /// Folder → (support level, documentation page).
 pub(crate) type Folders = BTreeMap<String, (Option<String>, Option<String>)>;
 
-/// Parsed once each: the commits share most of them.
-type Documents = BTreeMap<(Option<String>, Option<String>), Arc<Result<Document, String>>>;
+/// Read once each: the commits share most of them.
+type Documents = BTreeMap<(Option<String>, Option<String>), Arc<Facts>>;
 
-fn document(level: Option<&String>, page: Option<&String>) -> Arc<Result<Document, String>> {
+fn document(level: Option<&String>, page: Option<&String>) -> Arc<Facts> {
     let url = page.map(|page| {
         let page = page.strip_prefix("docs/").unwrap().strip_suffix(".md").unwrap();
         format!("https://docs.airbyte.com/{page}")
     });
     let data = serde_json::json!({"data": {"supportLevel": level, "documentationUrl": url}});
-    Arc::new(Document::parse("metadata.yaml", data.to_string().as_bytes()))
+    let asked = ["data.supportLevel", "data.documentationUrl"];
+    Arc::new(Facts::read("metadata.yaml", data.to_string().as_bytes(), asked))
 }
 
 fn catalog(folders: &Folders, documents: &mut Documents) -> Catalog {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use checkvalve::config::repository::resolve;
-use checkvalve::domain::catalog::{Catalog, Document, Paths, discover};
+use checkvalve::domain::catalog::{Catalog, Facts, Paths, discover};
 use checkvalve::domain::change::{ChangeSet, ChangedFile};
 use checkvalve::domain::depends::{Explorer, references};
 use checkvalve::domain::impact::{Impacts, impacts};
@@ -41,8 +41,12 @@ impl Tree {
     fn catalog(&self, rules: &RepoRules) -> Catalog {
         let paths = self.paths();
         let draft = discover(rules, &paths);
+        let named = rules.connectors.iter().flat_map(|rule| &rule.attributes);
+        let asked: Vec<&str> =
+            named.flat_map(|rule| rule.paths.values()).map(String::as_str).collect();
         let read = |path: &str| {
-            Some((path.to_owned(), Arc::new(Document::parse(path, self.0.get(path)?.as_bytes()))))
+            let text = self.0.get(path)?.as_bytes();
+            Some((path.to_owned(), Arc::new(Facts::read(path, text, asked.iter().copied()))))
         };
         let documents: HashMap<_, _> = draft.wanted().into_iter().filter_map(read).collect();
         let catalog = draft.finish(|path| documents.get(path));

@@ -10,7 +10,8 @@ const GOOD: &str = "components:\n  - name: a\n    include: [b]\n";
 #[test]
 fn each_breach_has_its_place_and_words() {
     let deep = format!("a: {}\n", "[".repeat(40) + &"]".repeat(40));
-    let nested: String = (0..40).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let nested: Vec<String> = (0..40).map(|depth| format!("{}a:", " ".repeat(depth))).collect();
+    let nested = nested.join("\n");
     let long = format!("# {}\n", "x".repeat(1024 * 1024));
     for (text, place, expected) in [
         (format!("{GOOD}\timpact: []\n"), "4:2", "a tab indents this line"),
@@ -100,7 +101,8 @@ fn what_a_file_holds_does_not_steer_a_terminal() {
 
 #[test]
 fn a_file_of_a_thousand_errors_says_that_it_stops() {
-    let text: String = (0..1000).map(|at| format!("key{at}: 1\n")).collect();
+    let lines: Vec<String> = (0..1000).map(|at| format!("key{at}: 1")).collect();
+    let text = lines.join("\n");
     let invalid = read(&text).unwrap_err();
     assert_eq!(invalid.errors.len(), 51);
     assert!(invalid.to_string().contains("there are more than 50 errors"));

@@ -82,29 +82,7 @@ fn compare(
                 ],
             );
         }
-        let small = change.files < 1000;
-        let (warm_aim, cold_aim) = if small { (300.0, 2000.0) } else { (1000.0, 3000.0) };
-        let most = warm.most.max(cold.most);
-        aims.push((
-            format!(
-                "{}, warm: {:.0} ms (aim: at most {warm_aim:.0})",
-                change.name,
-                warm.times.median()
-            ),
-            warm.times.median() <= warm_aim,
-        ));
-        aims.push((
-            format!(
-                "{}, cold: {:.0} ms (aim: at most {cold_aim:.0})",
-                change.name,
-                cold.times.median()
-            ),
-            cold.times.median() <= cold_aim,
-        ));
-        aims.push((
-            format!("{}: {most:.0} MiB resident at most (aim: 200)", change.name),
-            most <= 200.0,
-        ));
+        judge(change, &warm, &cold, &mut aims);
     }
     table.print();
     for (text, reached) in aims {
@@ -114,6 +92,33 @@ fn compare(
 }
 
 /// How the time grows with the repository, for a change of two files.
+/// How a change's figures stand against the aims.
+fn judge(change: &Change, warm: &Figures, cold: &Figures, aims: &mut Vec<(String, bool)>) {
+    let small = change.files < 1000;
+    let (warm_aim, cold_aim) = if small { (300.0, 2000.0) } else { (1000.0, 3000.0) };
+    let most = warm.most.max(cold.most);
+    aims.push((
+        format!(
+            "{}, warm: {:.0} ms (aim: at most {warm_aim:.0})",
+            change.name,
+            warm.times.median()
+        ),
+        warm.times.median() <= warm_aim,
+    ));
+    aims.push((
+        format!(
+            "{}, cold: {:.0} ms (aim: at most {cold_aim:.0})",
+            change.name,
+            cold.times.median()
+        ),
+        cold.times.median() <= cold_aim,
+    ));
+    aims.push((
+        format!("{}: {most:.0} MiB resident at most (aim: 200)", change.name),
+        most <= 200.0,
+    ));
+}
+
 fn growth(folder: &Path, rounds: usize) -> anyhow::Result<()> {
     let caches = folder.join("caches");
     let mut made = Vec::new();

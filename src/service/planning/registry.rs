@@ -29,12 +29,11 @@ pub async fn registries_here(
     let objects = repo.objects();
     let answers = Answers::open(objects.answers());
     let from = Contents { objects, answers: &answers, work_tree: None };
-    let tree = match &commit {
-        Some(commit) => Snapshot::new(from, objects.tree(commit).await?),
-        None => {
-            let entries = repo.files(&repo.unstaged().await?).await?;
-            Snapshot::new(Contents { work_tree: repo.work_tree(), ..from }, entries)
-        }
+    let tree = if let Some(commit) = &commit {
+        Snapshot::new(from, objects.tree(commit).await?)
+    } else {
+        let entries = repo.files(&repo.unstaged().await?).await?;
+        Snapshot::new(Contents { work_tree: repo.work_tree(), ..from }, entries)
     };
     let files: BTreeMap<&str, &Connector> = survey
         .connectors()

@@ -1,5 +1,7 @@
 //! What is known of a change before anyone asks what should run.
 
+use std::collections::BTreeSet;
+
 use super::PlanningError;
 use super::answers::Answers;
 use super::documents::Documents;
