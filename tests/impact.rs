@@ -529,7 +529,7 @@ mod commands {
         }
         for (select, expected) in [
             (SelectArgs::default(), "say which connectors"),
-            (of(&["source-aa"]), "did you mean `source-a`?"),
+            (of(&["source-aa"]), "did you mean `source-a` or `source-b`?"),
             (SelectArgs { base: None, ..modified }, "give `--base REF`"),
         ] {
             let error = listed(&repo, select).await.unwrap_err();

@@ -123,7 +123,7 @@ fn invalid_metadata_is_left_out_with_its_line_and_makes_status_1() {
     let slow = "airbyte-integrations/connectors/source-slow/metadata.yaml";
     bench.write(slow, "metadataSpecVersion: \"1.0\"\ndata:\n  name: [\n");
     let place =
-        format!("left out: source-weather: {metadata}:7:19: `data.dockerImageTag` can't be");
+        format!("left out: source-weather: {metadata}:8:19: `data.dockerImageTag` can't be");
     let (out, answer) = build(&bench, &[]);
     answer.exits(1).says(&["registry.json: 2 sources, 1 destination", "2 left out"]).complains(&[
         &place,
@@ -145,7 +145,7 @@ fn invalid_metadata_is_left_out_with_its_line_and_makes_status_1() {
     let places = |finding: &Value| (finding["path"].clone(), finding["line"].is_u64());
     assert_eq!(places(&findings[0]), (json!(slow), true));
     assert_eq!(places(&findings[1]), (json!(metadata), true));
-    let told = format!("finding: {metadata}:7:19: `data.dockerImageTag` can't be `latest`; write");
+    let told = format!("finding: {metadata}:8:19: `data.dockerImageTag` can't be `latest`; write");
     bench.run(&["list", "--all"]).exits(0).says(&[&told, &format!("finding: {slow}:")]);
 }
 

@@ -243,10 +243,10 @@ async fn a_servers_answers_lie_beside_its_clone() {
     small.write("airbyte-integrations/connectors/source-1/metadata.yaml", "data: {}");
     let base = small.commit("small");
     let local = LocalRepo::discover(Some(small.path())).await.unwrap();
-    let caches = folder.path().join("local");
-    let local = local.with_answers_in(Some(&caches));
+    let place = folder.path().join("local");
+    let local = local.with_answers_in(Some(&place));
     survey_here(&local, Some(&base), None, None).await.unwrap();
-    assert!(!caches.exists());
+    assert!(!place.exists());
 }
 
 fn mode(path: &Path) -> u32 {

@@ -37,71 +37,74 @@ async fn run(repo: &Repo, base: &Sha) -> Vec<String> {
     run
 }
 
+/// What somebody did, and the connectors that it touches.
+type Step = (&'static str, fn(&Repo), &'static [&'static str]);
+
+const STEPS: &[Step] = &[
+    ("nothing", |_| {}, &[]),
+    ("ignored", |repo| drop(repo.write("connectors/a/noise.log", "x")), &[]),
+    ("untracked", |repo| drop(repo.write("connectors/a/new", "x")), &["a"]),
+    ("unstaged", |repo| drop(repo.write("connectors/b/main.py", "x")), &["b"]),
+    (
+        "staged",
+        |repo| {
+            repo.write("connectors/c/main.py", "x");
+            repo.git(&["add", "--all"]);
+        },
+        &["c"],
+    ),
+    (
+        "staged, then undone in the work tree",
+        |repo| {
+            repo.write("connectors/c/main.py", "x");
+            repo.git(&["add", "--all"]);
+            repo.write("connectors/c/main.py", prose("c"));
+        },
+        &["c"],
+    ),
+    (
+        "intent to add",
+        |repo| {
+            repo.write("connectors/b/later", "x");
+            repo.git(&["add", "--intent-to-add", "connectors/b/later"]);
+        },
+        &["b"],
+    ),
+    (
+        "a rename, staged",
+        |repo| drop(repo.git(&["mv", "connectors/a/main.py", "connectors/c/moved.py"])),
+        &["a", "c"],
+    ),
+    (
+        "a rename, not staged",
+        |repo| {
+            repo.remove("connectors/a/main.py");
+            repo.write("connectors/b/moved.py", prose("a"));
+        },
+        &["a", "b"],
+    ),
+    ("deleted, not staged", |repo| repo.remove("connectors/b/main.py"), &["b"]),
+    (
+        "a folder in a file's place",
+        |repo| {
+            repo.remove("connectors/c/main.py");
+            repo.write("connectors/c/main.py/inside", "x");
+        },
+        &["c"],
+    ),
+    (
+        "only touched",
+        |repo| {
+            let text = std::fs::read(repo.path().join("connectors/a/main.py")).unwrap();
+            repo.write("connectors/a/main.py", text);
+        },
+        &[],
+    ),
+];
+
 #[tokio::test]
 async fn everything_that_is_not_committed_yet_counts() {
-    type Step = (&'static str, fn(&Repo), &'static [&'static str]);
-    let steps: &[Step] = &[
-        ("nothing", |_| {}, &[]),
-        ("ignored", |repo| drop(repo.write("connectors/a/noise.log", "x")), &[]),
-        ("untracked", |repo| drop(repo.write("connectors/a/new", "x")), &["a"]),
-        ("unstaged", |repo| drop(repo.write("connectors/b/main.py", "x")), &["b"]),
-        (
-            "staged",
-            |repo| {
-                repo.write("connectors/c/main.py", "x");
-                repo.git(&["add", "--all"]);
-            },
-            &["c"],
-        ),
-        (
-            "staged, then undone in the work tree",
-            |repo| {
-                repo.write("connectors/c/main.py", "x");
-                repo.git(&["add", "--all"]);
-                repo.write("connectors/c/main.py", prose("c"));
-            },
-            &["c"],
-        ),
-        (
-            "intent to add",
-            |repo| {
-                repo.write("connectors/b/later", "x");
-                repo.git(&["add", "--intent-to-add", "connectors/b/later"]);
-            },
-            &["b"],
-        ),
-        (
-            "a rename, staged",
-            |repo| drop(repo.git(&["mv", "connectors/a/main.py", "connectors/c/moved.py"])),
-            &["a", "c"],
-        ),
-        (
-            "a rename, not staged",
-            |repo| {
-                repo.remove("connectors/a/main.py");
-                repo.write("connectors/b/moved.py", prose("a"));
-            },
-            &["a", "b"],
-        ),
-        ("deleted, not staged", |repo| repo.remove("connectors/b/main.py"), &["b"]),
-        (
-            "a folder in a file's place",
-            |repo| {
-                repo.remove("connectors/c/main.py");
-                repo.write("connectors/c/main.py/inside", "x");
-            },
-            &["c"],
-        ),
-        (
-            "only touched",
-            |repo| {
-                let text = std::fs::read(repo.path().join("connectors/a/main.py")).unwrap();
-                repo.write("connectors/a/main.py", text);
-            },
-            &[],
-        ),
-    ];
-    for (what, step, expected) in steps {
+    for (what, step, expected) in STEPS {
         let (repo, base) = connectors();
         step(&repo);
         assert_eq!(run(&repo, &base).await, *expected, "{what}");

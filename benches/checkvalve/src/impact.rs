@@ -52,37 +52,26 @@ fn compare(
     let mut aims = Vec::new();
     for change in changes {
         let caches = folder.join("caches");
-        let (mut warm, mut cold, mut floor) =
-            (Figures::default(), Figures::default(), Figures::default());
-        // Fills the cache, and shows that both say the same.
+        // The cache is filled now; both say the same.
         agree(repo, change, &caches)?;
-        for _ in 0..rounds {
+        let (mut floor, mut warm, mut cold) =
+            (Figures::default(), Figures::default(), Figures::default());
+        for round in 0..rounds {
             warm.measure(product(repo, change, &caches)?)?;
             floor.measure(python(repo, change))?;
+            if round % 2 == 0 {
+                let fresh = tempfile::tempdir_in(folder)?;
+                forget(repo)?;
+                cold.measure(product(repo, change, fresh.path())?)?;
+            }
         }
-        for _ in 0..rounds.div_ceil(2) {
-            let fresh = tempfile::tempdir_in(folder)?;
-            forget(repo)?;
-            cold.measure(product(repo, change, fresh.path())?)?;
+        let of_floor = floor.times.median();
+        let named =
+            [("floor: Python and git", &floor), ("warm", &warm), ("cold, not in memory", &cold)];
+        for (name, one) in named {
+            table.row(&format!("{}, {name}", change.name), one.cells(change.files, of_floor));
         }
-        for (name, one) in [
-            ("floor: Python and git", &floor),
-            ("warm", &warm),
-            ("cold: nothing kept, not in memory", &cold),
-        ] {
-            let ratio = one.times.median() / floor.times.median();
-            table.row(
-                &format!("{}, {name}", change.name),
-                [
-                    change.files.to_string(),
-                    format!("{:.0}", one.times.median()),
-                    format!("{:.0}", one.times.quantile(1.0)),
-                    format!("{:.0}", one.most),
-                    format!("{ratio:.2}"),
-                ],
-            );
-        }
-        judge(change, &warm, &cold, &mut aims);
+        aims.extend(reached(change, &warm, &cold));
     }
     table.print();
     for (text, reached) in aims {
@@ -91,34 +80,23 @@ fn compare(
     Ok(())
 }
 
-/// How the time grows with the repository, for a change of two files.
-/// How a change's figures stand against the aims.
-fn judge(change: &Change, warm: &Figures, cold: &Figures, aims: &mut Vec<(String, bool)>) {
-    let small = change.files < 1000;
-    let (warm_aim, cold_aim) = if small { (300.0, 2000.0) } else { (1000.0, 3000.0) };
-    let most = warm.most.max(cold.most);
-    aims.push((
-        format!(
-            "{}, warm: {:.0} ms (aim: at most {warm_aim:.0})",
-            change.name,
-            warm.times.median()
-        ),
-        warm.times.median() <= warm_aim,
-    ));
-    aims.push((
-        format!(
-            "{}, cold: {:.0} ms (aim: at most {cold_aim:.0})",
-            change.name,
-            cold.times.median()
-        ),
-        cold.times.median() <= cold_aim,
-    ));
-    aims.push((
-        format!("{}: {most:.0} MiB resident at most (aim: 200)", change.name),
-        most <= 200.0,
-    ));
+/// What a change may take, and whether it took less.
+fn reached(change: &Change, warm: &Figures, cold: &Figures) -> [(String, bool); 3] {
+    let most_warm = if change.files < 1000 { 300.0 } else { 1000.0 };
+    let most_cold = 2000.0;
+    let mebibytes = warm.most.max(cold.most);
+    let name = change.name;
+    let aim = |how: &str, took: f64, most: f64| {
+        (format!("{name}, {how}: {took:.0} ms (aim: at most {most:.0})"), took <= most)
+    };
+    [
+        aim("warm", warm.times.median(), most_warm),
+        aim("cold", cold.times.median(), most_cold),
+        (format!("{name}: {mebibytes:.0} MiB resident (aim: at most 200)"), mebibytes <= 200.0),
+    ]
 }
 
+/// How the time grows with the repository, for a change of two files.
 fn growth(folder: &Path, rounds: usize) -> anyhow::Result<()> {
     let caches = folder.join("caches");
     let mut made = Vec::new();
@@ -166,6 +144,17 @@ fn growth(folder: &Path, rounds: usize) -> anyhow::Result<()> {
 }
 
 impl Figures {
+    fn cells(&self, files: usize, floor: f64) -> [String; 5] {
+        let times = &self.times;
+        [
+            files.to_string(),
+            format!("{:.0}", times.median()),
+            format!("{:.0}", times.quantile(1.0)),
+            format!("{:.0}", self.most),
+            format!("{:.2}", times.median() / floor),
+        ]
+    }
+
     /// Runs a program to its end, which must be a good one.
     fn measure(&mut self, mut command: Command) -> anyhow::Result<()> {
         command.stdin(Stdio::null()).stdout(Stdio::null());

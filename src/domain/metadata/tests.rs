@@ -106,7 +106,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "0.0.9",
         "latest",
-        "17:45 `data.registryOverrides.cloud.dockerImageTag` can't be `latest`; write a version such as `1.2.3` or `1.2.3-rc.1`",
+        "17:46 `data.registryOverrides.cloud.dockerImageTag` can't be `latest`; write a version such as `1.2.3` or `1.2.3-rc.1`",
     ),
     (
         "supportLevel",

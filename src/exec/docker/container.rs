@@ -28,6 +28,9 @@ const WORKSPACE: &str = "/workspace";
 
 /// A step that never stops forking ends here, not the host.
 const PROCESSES: i64 = 4096;
+/// How often a start is tried again while the engine finds two networks of one name, and how soon.
+const AMBIGUOUS: u32 = 20;
+const SOON: Duration = Duration::from_millis(250);
 /// What package managers can't do without; everything else is dropped.
 const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
 
@@ -164,9 +167,19 @@ impl Container {
 
     /// Starts it. What fails here never was the step's: its commands have not begun.
     pub(super) async fn start(&self, image: &str) -> Result<(), Halt> {
-        let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
-        let Err(error) = started else { return Ok(()) };
-        let text = told(&error);
+        let mut left = AMBIGUOUS;
+        let text = loop {
+            let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
+            let Err(error) = started else { return Ok(()) };
+            let text = told(&error);
+            // Two processes made the network at once, and the slower has not removed its own yet:
+            // engines before 25 look it up by name here, whatever it was joined by.
+            if left == 0 || !text.contains("is ambiguous") {
+                break text;
+            }
+            left -= 1;
+            tokio::time::sleep(SOON).await;
+        };
         if text.contains("docker-init") {
             return Err(Halt::never(format!(
                 "the Docker Engine lacks its init program, which steps run under; install \
