@@ -36,7 +36,7 @@ struct BuildArgs {
     /// Look at this commit [default: the work tree; in a bare repository HEAD]
     #[arg(long, value_name = "REF")]
     head: Option<String>,
-    /// Fill in `spec` from DIR/<dockerRepository>/<dockerImageTag>/spec.json where there is one
+    /// Fill in `spec` from `DIR/<dockerRepository>/<dockerImageTag>/spec.json` where there is one
     #[arg(long, value_name = "DIR")]
     specs: Option<PathBuf>,
     /// The address below which the tree's files are found, for `iconUrl`

@@ -135,7 +135,7 @@ fn invalid_metadata_is_left_out_with_its_line_and_makes_status_1() {
     let one = &invalid["invalid"][1];
     assert_eq!(one["connector"], "source-weather");
     let finding = &one["findings"][0];
-    assert_eq!((&finding["path"], &finding["line"]), (&json!(metadata), &json!(7)));
+    assert_eq!((&finding["path"], &finding["line"]), (&json!(metadata), &json!(8)));
     build(&bench, &["--allow-invalid"]).1.exits(0);
 
     // `list` tells of both, runs nothing, and fails nothing.
