@@ -5,6 +5,7 @@
 
 mod folder;
 mod key;
+#[cfg(feature = "s3")]
 mod s3;
 mod url;
 
@@ -13,7 +14,9 @@ use std::path::Path;
 use bytes::Bytes;
 
 use self::folder::Folder;
+#[cfg(feature = "s3")]
 use self::s3::Bucket;
+#[cfg(feature = "s3")]
 pub use self::s3::S3Access;
 pub use self::url::BlobsUrl;
 
@@ -27,6 +30,8 @@ pub enum BlobError {
     /// A variable that the AWS SDK would read, too, is missing.
     #[error("objects on S3 need {0}; set it, or CHECKVALVE_STORE to `file:<folder>`")]
     Unset(&'static str),
+    #[error("this build has no S3; build it with `--features s3`, or use `file:<folder>`")]
+    Without,
     #[error("object `{key}`: {source}")]
     Io { key: String, source: std::io::Error },
     #[error("object `{key}` on S3: {message}")]
@@ -50,6 +55,7 @@ pub struct Blobs {
 #[derive(Debug, Clone)]
 enum Driver {
     Folder(Folder),
+    #[cfg(feature = "s3")]
     S3(Bucket),
 }
 
@@ -57,6 +63,7 @@ macro_rules! on {
     ($blobs:expr, |$driver:ident| $call:expr) => {
         match &$blobs.driver {
             Driver::Folder($driver) => $call,
+            #[cfg(feature = "s3")]
             Driver::S3($driver) => $call,
         }
     };
@@ -76,13 +83,20 @@ impl Blobs {
             BlobsUrl::Folder(root) => {
                 Ok(Self { driver: Driver::Folder(Folder::open(root).await?) })
             }
+            #[cfg(feature = "s3")]
             BlobsUrl::S3 { bucket, prefix } => {
                 Ok(Self::on_s3(bucket, prefix, S3Access::read(settings)?))
+            }
+            #[cfg(not(feature = "s3"))]
+            BlobsUrl::S3 { .. } => {
+                drop(settings);
+                Err(BlobError::Without)
             }
         }
     }
 
     /// A bucket with credentials that come from elsewhere than the environment.
+    #[cfg(feature = "s3")]
     pub fn on_s3(bucket: &str, prefix: &str, access: S3Access) -> Self {
         Self { driver: Driver::S3(Bucket::new(bucket, prefix, access)) }
     }
