@@ -31,10 +31,12 @@ pub use self::explorer::Explorer;
 pub use self::found::{Claimed, Dependencies, Dependency, Edge, Extent};
 
 /// Raised whenever [`references`] answers differently for any content: kept answers are then void.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A file that mentions more than this many things is taken to be built from anything.
-const MAX_REFERENCES: usize = 20_000;
+const MAX_REFERENCES: usize = 2_000;
+/// The longest thing that is told by its name, in bytes: none in a tree is longer.
+const MAX_NAME: usize = 4096;
 
 /// Files are read up to here; what a longer one says behind may be anything. Go's imports stand in
 /// front.
@@ -91,6 +93,25 @@ pub enum Written {
     Anything,
 }
 
+impl Written {
+    /// Of all that it names, in bytes.
+    fn length(&self) -> usize {
+        match self {
+            Self::Path(name)
+            | Self::Included(name)
+            | Self::Copied(name)
+            | Self::Image(name)
+            | Self::Project(name)
+            | Self::Module(name)
+            | Self::Package(name)
+            | Self::PythonModule { name, .. } => name.len(),
+            Self::ProjectFolder { project: name, folder }
+            | Self::Replaced { module: name, folder } => name.len() + folder.len(),
+            Self::Anything => 0,
+        }
+    }
+}
+
 /// The mentions in one file, in its order, each thing once. A text that can't be read mentions
 /// nothing.
 pub fn references(manifest: Manifest, text: &[u8]) -> Vec<Reference> {
@@ -127,7 +148,8 @@ impl Mentions {
         if self.references.len() > MAX_REFERENCES || !self.seen.insert(to.clone()) {
             return;
         }
-        let to = if self.references.len() == MAX_REFERENCES { Written::Anything } else { to };
+        let too_many = self.references.len() == MAX_REFERENCES;
+        let to = if too_many || to.length() > MAX_NAME { Written::Anything } else { to };
         self.references.push(Reference { line, to });
     }
 

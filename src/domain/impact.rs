@@ -121,7 +121,9 @@ impl Impacts {
         self.archived.retain(|name| !self.connectors.contains_key(name));
         self.ignored = self.ignored.intersection(&other.ignored).cloned().collect();
         self.unclaimed = self.unclaimed.intersection(&other.unclaimed).cloned().collect();
-        self.refused = self.refused.intersection(&other.refused).cloned().collect();
+        // A change can't take back that its base wants every path to be spoken for.
+        self.refused.extend(other.refused);
+        self.refused.retain(|path| self.unclaimed.contains(path));
         self
     }
 }

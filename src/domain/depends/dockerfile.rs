@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use super::image::{UNKNOWN, Values, repository, substituted};
 use super::{Mentions, Written, numbered};
 
+/// Of more stages the values are not kept, and all of the tree counts.
+const MAX_STAGES: usize = 64;
+
 pub(super) fn read(text: &str, found: &mut Mentions) {
     let mut file = File::default();
     for instruction in instructions(text) {
@@ -140,7 +143,11 @@ impl File {
 
     fn from(&mut self, instruction: &Instruction<'_>, found: &mut Mentions) {
         if let Some(stage) = self.stage.take() {
-            self.stages.insert(stage, std::mem::take(&mut self.values));
+            if self.stages.len() < MAX_STAGES {
+                self.stages.insert(stage, std::mem::take(&mut self.values));
+            } else {
+                found.add(1, Written::Anything);
+            }
         }
         self.begun = true;
         let (_, words) = instruction.after_flags();

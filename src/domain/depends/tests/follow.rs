@@ -290,7 +290,7 @@ fn a_file_that_may_mean_anything_makes_its_connector_depend_on_everything() {
     let text = (0..=MAX_REFERENCES).fold(String::new(), |text, n| text + &format!("./p{n}\n"));
     let files = Files::from([("c/a/m", ""), ("c/a/requirements.txt", text.as_str())]);
     let catalog = explored(vec![Derivation::RequirementsPath], &files);
-    assert_eq!(claims(&catalog, "wherever/it/is"), ["a by c/a/requirements.txt:20001"]);
+    assert_eq!(claims(&catalog, "wherever/it/is"), ["a by c/a/requirements.txt:2001"]);
 }
 
 /// Folders that name each other by path.

@@ -219,3 +219,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_longer_than_any_name_or_of_too_many_stages_may_mean_anything() {
+    let deep = format!("import \"{}\"\n", "a/".repeat(4096));
+    let found = references(Manifest::Go, format!("package a\n{deep}").as_bytes());
+    assert_eq!(found.iter().map(|one| &one.to).collect::<Vec<_>>(), [&Written::Anything]);
+    let stages: Vec<String> = (0..80).map(|at| format!("FROM x AS s{at}")).collect();
+    let found = references(Manifest::Dockerfile, stages.join("\n").as_bytes());
+    assert!(found.iter().any(|one| one.to == Written::Anything), "{found:?}");
+}
