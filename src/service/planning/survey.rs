@@ -9,7 +9,7 @@ use super::snapshot::{Contents, Snapshot};
 use crate::config::repository::{self, FILE};
 use crate::domain::catalog::{Catalog, Connector, discover};
 use crate::domain::change::ChangeSet;
-use crate::domain::depends::{Dependencies, Explorer};
+use crate::domain::depends::{Dependencies, Explorer, Reference, Written};
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{RepoRules, Unclaimed};
@@ -343,7 +343,9 @@ async fn dependencies(
         let found = tree.references(&wanted).await?;
         for (manifest, path) in wanted {
             let key = (manifest, path);
-            let references = found.get(&key).map(Vec::as_slice).unwrap_or_default();
+            // What is there and can't be read may mention anything: a clone without its blobs.
+            let unread = [Reference { line: 1, to: Written::Anything }];
+            let references = found.get(&key).map_or(unread.as_slice(), Vec::as_slice);
             explorer.learn(key.0, &key.1, references);
         }
     }
