@@ -64,6 +64,7 @@ impl From<GitError> for CliError {
             GitError::NoRepository(_)
             | GitError::UnknownRevision(_)
             | GitError::NoBase
+            | GitError::Unread { .. }
             | GitError::NoWorkTree => Self::Usage(error.to_string()),
             GitError::NotInstalled(_)
             | GitError::NoAccess { .. }

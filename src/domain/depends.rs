@@ -31,12 +31,14 @@ pub use self::explorer::Explorer;
 pub use self::found::{Claimed, Dependencies, Dependency, Edge, Extent};
 
 /// Raised whenever [`references`] answers differently for any content: kept answers are then void.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A file that mentions more than this many things is taken to be built from anything.
 const MAX_REFERENCES: usize = 2_000;
-/// The longest thing that is told by its name, in bytes: none in a tree is longer.
-const MAX_NAME: usize = 4096;
+/// The longest thing that is told by its name, in bytes; a longer one may be anything.
+const MAX_NAME: usize = 1024;
+/// What a file names, all together, in bytes; of a file that names more, anything.
+const MAX_NAMES: usize = 128 * 1024;
 
 /// Files are read up to here; what a longer one says behind may be anything. Go's imports stand in
 /// front.
@@ -140,16 +142,25 @@ pub fn references(manifest: Manifest, text: &[u8]) -> Vec<Reference> {
 struct Mentions {
     references: Vec<Reference>,
     seen: HashSet<Written>,
+    /// The length of all names, in bytes.
+    named: usize,
+    /// Anything is said: more would be kept for nothing.
+    full: bool,
 }
 
 impl Mentions {
     /// Adds a mention; of the same thing, the first counts.
     fn add(&mut self, line: u32, to: Written) {
-        if self.references.len() > MAX_REFERENCES || !self.seen.insert(to.clone()) {
+        if self.full || self.seen.contains(&to) {
             return;
         }
-        let too_many = self.references.len() == MAX_REFERENCES;
-        let to = if too_many || to.length() > MAX_NAME { Written::Anything } else { to };
+        self.named += to.length();
+        self.full = to == Written::Anything
+            || to.length() > MAX_NAME
+            || self.named > MAX_NAMES
+            || self.references.len() == MAX_REFERENCES;
+        let to = if self.full { Written::Anything } else { to };
+        self.seen.insert(to.clone());
         self.references.push(Reference { line, to });
     }
 

@@ -33,6 +33,11 @@ pub enum GitError {
          `--base REF`"
     )]
     NoBase,
+    #[error(
+        "`{path}` is in the tree and can't be read; in a clone without all files' contents, fetch \
+         them first: `git fetch --refetch --no-filter`"
+    )]
+    Unread { path: String },
     #[error("the repository is bare and has no work tree")]
     NoWorkTree,
     #[error("`git {command}` failed: {text}")]
@@ -64,6 +69,7 @@ impl GitError {
             | Self::Vanished { .. }
             | Self::UnknownRevision(_)
             | Self::NoBase
+            | Self::Unread { .. }
             | Self::NoWorkTree
             | Self::Failed { .. }
             | Self::Output { .. } => false,

@@ -103,7 +103,12 @@ impl LocalRepo {
             }
         }
         for (path, may_be_folder) in on_disk {
-            let Some(kind) = kind_on_disk(&top.join(export::as_path(path))) else { continue };
+            let path_below = export::as_path(path);
+            // Git tracks nothing behind a link: what lies there may be of anywhere.
+            if is_behind_link(top, &path_below) {
+                continue;
+            }
+            let Some(kind) = kind_on_disk(&top.join(path_below)) else { continue };
             // A folder where a file was: what is in it stands for itself.
             if kind == EntryKind::Submodule && !may_be_folder {
                 continue;
@@ -138,6 +143,13 @@ fn staged_entry(record: &[u8]) -> Result<(TreeEntry, &str, &[u8]), GitError> {
     let (path, raw) = lossy(bytes);
     let entry = TreeEntry { kind, oid: sha(oid, "ls-files")?, path, raw };
     Ok((entry, stage, bytes))
+}
+
+/// Does one of the folders before the file turn out to be a symbolic link?
+fn is_behind_link(top: &Path, path: &Path) -> bool {
+    let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    let mut folders = folders.map(|folder| top.join(folder));
+    folders.any(|folder| folder.is_symlink())
 }
 
 /// What lies at a path now; `None` for nothing, and for what git does not track.

@@ -5,6 +5,7 @@
 mod answers;
 mod documents;
 mod jobs;
+mod mentions;
 mod registry;
 mod snapshot;
 mod survey;
@@ -77,6 +78,7 @@ impl From<GitError> for PlanningError {
             | GitError::TimedOut { .. }
             | GitError::UnknownRevision(_)
             | GitError::NoBase
+            | GitError::Unread { .. }
             | GitError::NoWorkTree
             | GitError::Failed { .. }
             | GitError::Output { .. }

@@ -175,6 +175,60 @@ fn specs_that_were_captured_are_filled_in() {
 }
 
 #[test]
+fn no_name_in_metadata_leads_out_of_the_folder_of_specs() {
+    let bench = Bench::new();
+    let specs = bench.place("outside/specs");
+    std::fs::create_dir_all(specs.join("1.0.0")).unwrap();
+    let spec = json!({"connectionSpecification": {"stolen": true}}).to_string();
+    for place in [specs.join("1.0.0"), specs.join("..").join("1.0.0"), specs.join("../x/1.0.0")] {
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("spec.json"), &spec).unwrap();
+    }
+    let metadata = format!("{WEATHER}/metadata.yaml");
+    let text = std::fs::read_to_string(bench.repo().join(&metadata)).unwrap();
+    let path = specs.display().to_string();
+    for name in ["..", ".", "../x", "a/../../x", "/etc", ""] {
+        for overridden in [false, true] {
+            let new = if overridden {
+                let own = format!("dockerRepository: {name:?}, dockerImageTag: 1.0.0");
+                let overrides = format!("registryOverrides: {{ oss: {{ enabled: true, {own} }} }}");
+                format!("{text}  {overrides}\n")
+            } else {
+                let own = format!("dockerRepository: {name:?}\n");
+                let lines = text.lines().map(|line| match line.trim_start() {
+                    rest if rest.starts_with("dockerRepository:") => format!("  {own}"),
+                    rest if rest.starts_with("dockerImageTag:") => {
+                        "  dockerImageTag: 1.0.0\n".into()
+                    }
+                    _ => format!("{line}\n"),
+                });
+                lines.collect()
+            };
+            bench.write(&metadata, &new);
+            let (out, answer) = build(&bench, &["--specs", &path]);
+            assert!(answer.status < 3, "{}", answer.err);
+            for file in ["registry.json", "oss_registry.json", "cloud_registry.json"] {
+                let text = std::fs::read_to_string(out.join(file)).unwrap_or_default();
+                assert!(!text.contains("stolen"), "{name} {overridden} {file}: {}", answer.out);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_lies_behind_a_link_is_nobodys_metadata() {
+    let bench = Bench::new();
+    let elsewhere = bench.place("elsewhere");
+    std::fs::rename(bench.repo().join(WEATHER), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, bench.repo().join(WEATHER)).unwrap();
+    let (out, answer) = build(&bench, &[]);
+    answer.exits(0);
+    assert!(!names(&read(&out, "registry.json")["sources"]).contains(&"Weather"));
+    let listed = bench.run(&["list", "--json"]).exits(0);
+    assert!(!listed.out.contains("source-weather"), "{}", listed.out);
+}
+
+#[test]
 fn what_can_not_be_built_is_said() {
     let bench = Bench::new();
     build(&bench, &["--head", "nowhere"]).1.exits(2).complains(&["nowhere"]);

@@ -7,7 +7,7 @@ use checkvalve::domain::change::{ChangeSet, FileStatus};
 use checkvalve::domain::names::Sha;
 use checkvalve::domain::trigger::Scope;
 use checkvalve::git::{GitCache, GitError, LocalRepo};
-use checkvalve::service::planning::plan;
+use checkvalve::service::planning::{plan, survey_here};
 
 use super::git_fixture::{Repo, prose};
 use super::{fetched, statuses};
@@ -419,4 +419,11 @@ async fn a_clone_without_the_files_contents_tells_deletions_and_additions() {
             (FileStatus::Added, "connectors/b/moved.py".to_owned()),
         ]
     );
+    // git would fetch what is missing; cut off, it can't.
+    let gone = folder.path().join("gone").display().to_string();
+    let args = ["-C", &to, "config", "remote.origin.url", &gone];
+    repo.git(&args);
+    let unread = survey_here(&local, Some(&base), Some(&head), None).await.unwrap_err();
+    let told = unread.to_string();
+    assert!(told.contains("checkvalve.yml") && told.contains("can't be read"), "{told}");
 }

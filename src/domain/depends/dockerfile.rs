@@ -1,17 +1,22 @@
 //! Dockerfiles: what `COPY`, `ADD` and bind mounts take out of the build's context, and the images
 //! that stages build on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::image::{UNKNOWN, Values, repository, substituted};
 use super::{Mentions, Written, numbered};
 
-/// Of more stages the values are not kept, and all of the tree counts.
+/// Of a file with more stages, or more variables, all of the tree counts.
 const MAX_STAGES: usize = 64;
+const MAX_VALUES: usize = 1000;
 
 pub(super) fn read(text: &str, found: &mut Mentions) {
     let mut file = File::default();
     for instruction in instructions(text) {
+        if file.stages_begun > MAX_STAGES || file.settled > MAX_VALUES {
+            found.add(1, Written::Anything);
+            return;
+        }
         file.take(&instruction, found);
     }
 }
@@ -59,6 +64,7 @@ fn heredoc(word: &str) -> Option<(&str, bool)> {
 fn instructions(text: &str) -> Vec<Instruction<'_>> {
     let escape = escape(text);
     let lines: Vec<(u32, &str)> = numbered(text).collect();
+    let mut ends = None;
     let mut found = Vec::new();
     let mut current = Instruction::default();
     let mut at = 0;
@@ -76,7 +82,10 @@ fn instructions(text: &str) -> Vec<Instruction<'_>> {
         if goes_on {
             continue;
         }
-        at = behind(&lines, at, &current.heredocs());
+        let heredocs = current.heredocs();
+        if !heredocs.is_empty() {
+            at = ends.get_or_insert_with(|| Ends::new(&lines)).behind(at, &heredocs);
+        }
         if !current.words.is_empty() {
             found.push(std::mem::take(&mut current));
         }
@@ -85,20 +94,35 @@ fn instructions(text: &str) -> Vec<Instruction<'_>> {
     found
 }
 
-/// The line behind here-documents; one that never ends is none.
-fn behind(lines: &[(u32, &str)], start: usize, heredocs: &[(&str, bool)]) -> usize {
-    let mut at = start;
-    for (end, tabs) in heredocs {
-        let is_end = |(_, text): &(u32, &str)| {
-            let text = if *tabs { text.trim_start_matches('\t') } else { text };
-            text == *end
-        };
-        match lines.get(at..).unwrap_or_default().iter().position(is_end) {
-            Some(length) => at += length + 1,
-            None => return start,
+/// Where here-documents can end: the lines of each text, with and without the tabs before it.
+struct Ends<'t> {
+    whole: HashMap<&'t str, Vec<usize>>,
+    without_tabs: HashMap<&'t str, Vec<usize>>,
+}
+
+impl<'t> Ends<'t> {
+    fn new(lines: &[(u32, &'t str)]) -> Self {
+        let mut ends = Self { whole: HashMap::new(), without_tabs: HashMap::new() };
+        for (at, (_, text)) in lines.iter().enumerate() {
+            ends.whole.entry(*text).or_default().push(at);
+            ends.without_tabs.entry(text.trim_start_matches('\t')).or_default().push(at);
         }
+        ends
     }
-    at
+
+    /// The line behind here-documents; one that never ends is none.
+    fn behind(&self, start: usize, heredocs: &[(&str, bool)]) -> usize {
+        let mut at = start;
+        for (end, tabs) in heredocs {
+            let lines = if *tabs { &self.without_tabs } else { &self.whole };
+            let lines = lines.get(end).map(Vec::as_slice).unwrap_or_default();
+            match lines.get(lines.partition_point(|line| *line < at)) {
+                Some(line) => at = line + 1,
+                None => return start,
+            }
+        }
+        at
+    }
 }
 
 /// `# escape=` may stand among the first lines.
@@ -119,7 +143,9 @@ struct File {
     /// Stage → what it ended with. Stages are numbered, too.
     stages: BTreeMap<String, Values>,
     stage: Option<String>,
-    begun: bool,
+    stages_begun: usize,
+    /// How often a variable was given a value.
+    settled: usize,
 }
 
 impl File {
@@ -143,13 +169,9 @@ impl File {
 
     fn from(&mut self, instruction: &Instruction<'_>, found: &mut Mentions) {
         if let Some(stage) = self.stage.take() {
-            if self.stages.len() < MAX_STAGES {
-                self.stages.insert(stage, std::mem::take(&mut self.values));
-            } else {
-                found.add(1, Written::Anything);
-            }
+            self.stages.insert(stage, std::mem::take(&mut self.values));
         }
-        self.begun = true;
+        self.stages_begun += 1;
         let (_, words) = instruction.after_flags();
         let Some((line, image)) = words.first() else { return };
         let image = substituted(image.trim_matches('"'), &self.global);
@@ -175,17 +197,19 @@ impl File {
     }
 
     fn arg(&mut self, instruction: &Instruction<'_>) {
+        let begun = self.stages_begun > 0;
         for (_, word) in instruction.words.get(1..).unwrap_or_default() {
             let (name, value) = match word.split_once('=') {
                 Some((name, value)) => {
-                    let values = if self.begun { &self.values } else { &self.global };
+                    let values = if begun { &self.values } else { &self.global };
                     (name, Some(substituted(unquoted(value), values)))
                 }
                 None => (*word, self.global.get(*word).cloned()),
             };
-            let values = if self.begun { &mut self.values } else { &mut self.global };
+            let values = if begun { &mut self.values } else { &mut self.global };
             if let Some(value) = value {
                 values.insert(name.to_owned(), value);
+                self.settled += 1;
             }
         }
     }
@@ -200,6 +224,7 @@ impl File {
         for (name, value) in pairs {
             let value = substituted(unquoted(value), &self.values);
             self.values.insert(name.to_owned(), value);
+            self.settled += 1;
         }
     }
 
@@ -267,11 +292,15 @@ fn listed(words: &[(u32, &str)]) -> Option<Vec<(u32, String)>> {
     }
     let text: Vec<&str> = words.iter().map(|(_, word)| *word).collect();
     let listed: Vec<String> = serde_json::from_str(&text.join(" ")).ok()?;
-    let line = |entry: &String| {
-        let quoted = format!("\"{entry}\"");
-        words.iter().find(|(_, word)| word.contains(&quoted)).map_or(*start, |(line, _)| *line)
-    };
-    Some(listed.iter().map(|entry| (line(entry), entry.clone())).collect())
+    let mut lines: HashMap<&str, u32> = HashMap::new();
+    for (line, word) in words {
+        for part in word.split('"') {
+            lines.entry(part).or_insert(*line);
+        }
+    }
+    // Of a name with blanks, its first word tells.
+    let line = |entry: &str| lines.get(entry.split_whitespace().next()?).copied();
+    Some(listed.into_iter().map(|entry| (line(&entry).unwrap_or(*start), entry)).collect())
 }
 
 fn unquoted(text: &str) -> &str {

@@ -18,6 +18,8 @@ use crate::domain::rules::{Derivation, RepoRules};
 
 /// More files than this are not read; what would be in them counts as anything.
 const MAX_FILES: usize = 100_000;
+/// So many are asked for at a time.
+const AT_ONCE: usize = 1000;
 
 /// Follows references through one tree.
 #[derive(Debug)]
@@ -32,8 +34,10 @@ pub struct Explorer<'t> {
     waiting: Vec<NodeId>,
     asked: HashSet<(Manifest, String)>,
     learned: HashMap<(Manifest, String), Arc<[Reference]>>,
-    /// Files that were too many to be read.
+    /// Files that were too many to be read or followed.
     unread: usize,
+    /// Files that are there and can't be read.
+    missing: BTreeSet<String>,
 }
 
 /// A connector, and what it consists of.
@@ -57,6 +61,7 @@ impl<'t> Explorer<'t> {
             asked: HashSet::new(),
             learned: HashMap::new(),
             unread: 0,
+            missing: BTreeSet::new(),
         };
         for connector in catalog.iter() {
             let rule = connector.rule.and_then(|rule| rules.connectors.get(rule));
@@ -179,7 +184,10 @@ impl<'t> Explorer<'t> {
 
     /// The files that it wants to see next, each once; empty when there is nothing left to follow.
     pub fn wanted(&mut self) -> BTreeSet<(Manifest, String)> {
-        let mut wanted = self.context.wanted(&self.asked);
+        let mut wanted = BTreeSet::new();
+        if !self.is_spent() {
+            wanted = self.context.wanted(&self.asked, AT_ONCE);
+        }
         loop {
             let mut later = Vec::new();
             let waiting = std::mem::take(&mut self.waiting);
@@ -194,17 +202,13 @@ impl<'t> Explorer<'t> {
                     later.push(id);
                     continue;
                 }
-                if let Some(references) = self.learned.get(&key).cloned() {
-                    self.follow(id, set, &key, &references);
-                } else if self.asked.contains(&key) {
-                    // It was not shown: it mentions nothing.
-                } else if self.asked.len() + wanted.len() >= MAX_FILES {
-                    self.unread += 1;
-                    let anything = [Reference { line: 1, to: Written::Anything }];
-                    self.follow(id, set, &key, &anything);
-                } else {
-                    wanted.insert(key);
-                    later.push(id);
+                match self.learned.get(&key).cloned() {
+                    _ if self.is_spent() => self.leads_anywhere(id, set),
+                    Some(references) => self.follow(id, set, &key, &references),
+                    None => {
+                        later.push(id);
+                        wanted.extend((wanted.len() < AT_ONCE).then_some(key));
+                    }
                 }
             }
             let progress = self.graph.len() > before && !self.waiting.is_empty();
@@ -216,10 +220,30 @@ impl<'t> Explorer<'t> {
         }
     }
 
-    /// Shows it one file that it wanted.
-    pub fn learn(&mut self, manifest: Manifest, path: &str, references: &[Reference]) {
-        self.context.learn(manifest, path, references);
-        self.learned.insert((manifest, path.to_owned()), references.into());
+    /// Is the rest of the files left unread?
+    fn is_spent(&self) -> bool {
+        self.asked.len() > MAX_FILES || self.tree.is_spent()
+    }
+
+    /// Shows it what one file mentions that it wanted; `None` if the file can't be read.
+    pub fn learn(&mut self, manifest: Manifest, path: &str, found: Option<Arc<[Reference]>>) {
+        let references = found.unwrap_or_else(|| {
+            self.missing.insert(path.to_owned());
+            Arc::new([Reference { line: 1, to: Written::Anything }])
+        });
+        let names = |one: &Reference| one.to.length() + path.len();
+        self.tree.charge(references.iter().map(names).sum());
+        self.context.learn(manifest, path, &references);
+        self.learned.insert((manifest, path.to_owned()), references);
+    }
+
+    /// What is in the file goes unanswered: it may be anything.
+    fn leads_anywhere(&mut self, from: NodeId, set: usize) {
+        self.unread += 1;
+        let anything = self.visit(&Node::Place(String::new()));
+        for by in 0..self.sets.get(set).map_or(0, |derivations| derivations.len()) {
+            self.graph.add(from, Arrow { to: anything, mention: Some((1, by)) });
+        }
     }
 
     fn follow(
@@ -234,16 +258,21 @@ impl<'t> Explorer<'t> {
             let file = resolve::File { set, derivation, manifest: *manifest, path };
             let mut found = Vec::new();
             for reference in references {
-                for node in file.leads_to(&reference.to, &self.tree, &self.context) {
-                    found.push((reference.line, node));
+                let nodes = file.leads_to(&reference.to, &self.tree, &self.context);
+                self.tree.charge((1 + nodes.len()) * path.len() + reference.to.length());
+                if self.tree.is_spent() {
+                    return self.leads_anywhere(from, set);
                 }
+                found.extend(nodes.into_iter().map(|node| (reference.line, node)));
             }
-            for node in file.implied(&self.tree) {
-                found.push((1, node));
-            }
+            found.extend(file.implied(&self.tree).into_iter().map(|node| (1, node)));
+            // Of several mentions of one thing, the first counts.
+            let mut seen = HashSet::new();
             for (line, node) in found {
                 let to = self.visit(&node);
-                self.graph.add(from, Arrow { to, mention: Some((line, by)) });
+                if seen.insert(to) {
+                    self.graph.add(from, Arrow { to, mention: Some((line, by)) });
+                }
             }
         }
     }

@@ -64,14 +64,7 @@ impl Graph {
 
     pub(super) fn add(&mut self, from: NodeId, arrow: Arrow) {
         if let Some(arrows) = self.arrows.get_mut(from) {
-            let known = |one: &Arrow| {
-                one.to == arrow.to
-                    && one.mention.map(|(_, by)| by) == arrow.mention.map(|(_, by)| by)
-            };
-            // Of several mentions in one file, the first counts.
-            if !arrows.iter().take(64).any(known) {
-                arrows.push(arrow);
-            }
+            arrows.push(arrow);
         }
     }
 
@@ -98,13 +91,15 @@ pub(super) struct Reached {
 #[derive(Debug)]
 pub(super) struct Walk {
     round: u32,
+    /// How many arrows it followed in all rounds.
+    pub(super) followed: usize,
     /// Per node: the round that last came to it, and the derivations that named it then.
     seen: Vec<(u32, u64)>,
 }
 
 impl Walk {
     pub(super) fn new(graph: &Graph) -> Self {
-        Self { round: 0, seen: vec![(0, 0); graph.len()] }
+        Self { round: 0, followed: 0, seen: vec![(0, 0); graph.len()] }
     }
 
     /// Everything that can be reached, nearest first, and the steps there. `file` is the number of
@@ -126,13 +121,15 @@ impl Walk {
             if !new {
                 continue;
             }
+            let arrows = graph.arrows(here.node);
+            self.followed += arrows.len();
             // What a thing consists of is as near as the thing: put in front, in its order.
-            for arrow in graph.arrows(here.node).iter().rev() {
+            for arrow in arrows.iter().rev() {
                 if arrow.mention.is_none() {
                     queue.push_front(Reached { node: arrow.to, by: None, ..here });
                 }
             }
-            for arrow in graph.arrows(here.node) {
+            for arrow in arrows {
                 let Some((line, by)) = arrow.mention else { continue };
                 let step = u32::try_from(steps.len()).ok();
                 steps.push(Step { before: here.step, file: file(here.node), line });

@@ -1,4 +1,5 @@
 mod follow;
+mod hostile;
 mod readers;
 mod sources;
 

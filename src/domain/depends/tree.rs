@@ -1,17 +1,24 @@
 //! The questions that references ask of a tree.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::domain::catalog::Paths;
 
 /// So many paths may a wildcard stand for; beyond, it is the folder before it.
 const MAX_MATCHES: usize = 1000;
+/// A longer component with wildcards is the folder before it, in characters.
+const MAX_COMPONENT: usize = 256;
+/// So many bytes of names are compared and looked up in one tree: a hostile one asks for more.
+const MAX_WORK: usize = 300_000_000;
 
 /// A tree's folders, each with what lies directly in it.
 #[derive(Debug)]
 pub(super) struct Tree<'t> {
     paths: &'t Paths,
     folders: HashMap<&'t str, Vec<&'t str>>,
+    /// The bytes of names that were compared and looked up.
+    work: Cell<usize>,
 }
 
 impl<'t> Tree<'t> {
@@ -36,7 +43,17 @@ impl<'t> Tree<'t> {
             }
             before = path;
         }
-        Self { paths, folders }
+        Self { paths, folders, work: Cell::new(0) }
+    }
+
+    /// Counts bytes of names that are compared or looked up.
+    pub(super) fn charge(&self, bytes: usize) {
+        self.work.set(self.work.get().saturating_add(bytes));
+    }
+
+    /// Was so much asked that the rest must go unanswered?
+    pub(super) fn is_spent(&self) -> bool {
+        self.work.get() > MAX_WORK
     }
 
     pub(super) fn is_folder(&self, path: &str) -> bool {
@@ -73,6 +90,7 @@ impl<'t> Tree<'t> {
 
     /// The folder's own Go files: is it a package?
     pub(super) fn has_go(&self, folder: &str) -> bool {
+        self.charge(self.children(folder).len());
         self.files(folder).any(|file| extension(file) == "go")
     }
 
@@ -80,30 +98,55 @@ impl<'t> Tree<'t> {
     pub(super) fn matching(&self, folder: &str, pattern: &str) -> Vec<String> {
         let mut found = vec![folder.to_owned()];
         for part in pattern.split('/').filter(|part| !part.is_empty()) {
-            let mut next = Vec::new();
-            for folder in &found {
-                if part.contains(['*', '?', '[']) {
-                    let children = self.children(folder).iter();
-                    let matching = children.filter(|child| glob(part, file_name(child)));
-                    next.extend(matching.map(|child| (*child).to_owned()));
-                } else {
-                    let path = join(folder, part);
-                    next.extend(self.exists(&path).then_some(path));
-                }
+            match self.in_folders(&found, part) {
+                Some(next) if next.is_empty() => return next,
+                Some(next) => found = next,
+                None => return found,
             }
-            if next.len() > MAX_MATCHES {
-                return found.into_iter().take(MAX_MATCHES).collect();
-            }
-            found = next;
         }
         found
+    }
+
+    /// What a component stands for in folders; `None` if that is too much to find out.
+    fn in_folders(&self, folders: &[String], component: &str) -> Option<Vec<String>> {
+        let mut found = Vec::new();
+        for folder in folders {
+            if component.contains(['*', '?', '[']) {
+                found.extend(self.in_folder(folder, component)?);
+            } else {
+                let path = join(folder, component);
+                found.extend(self.exists(&path).then_some(path));
+            }
+            if found.len() > MAX_MATCHES {
+                return None;
+            }
+        }
+        Some(found)
+    }
+
+    fn in_folder(&self, folder: &str, component: &str) -> Option<Vec<String>> {
+        let component: Vec<char> = component.chars().take(MAX_COMPONENT + 1).collect();
+        if component.len() > MAX_COMPONENT {
+            return None;
+        }
+        let mut found = Vec::new();
+        for child in self.children(folder) {
+            let name = file_name(child);
+            self.charge(name.len() * component.len());
+            if self.is_spent() {
+                return None;
+            }
+            if glob(&component, name) {
+                found.push((*child).to_owned());
+            }
+        }
+        Some(found)
     }
 }
 
 /// `*`, `?` and `[a-z]` within one component.
-fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
+fn glob(pattern: &[char], text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
     // `reach[at]`: the pattern so far matches the text's first `at` characters.
     let mut reach = vec![false; text.len() + 1];
     if let Some(start) = reach.first_mut() {

@@ -1,12 +1,11 @@
 //! A tree as planning sees it: a commit's, or the work tree's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::answers::Answers;
 use crate::domain::catalog::Paths;
-use crate::domain::depends::{Manifest, Reference, references};
 use crate::domain::names::Sha;
 use crate::git::{EntryKind, GitError, Objects, TreeEntry};
 
@@ -14,7 +13,7 @@ use crate::git::{EntryKind, GitError, Objects, TreeEntry};
 const LARGEST: usize = 1024 * 1024;
 
 /// Where a file's content comes from; equal sources have equal contents.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
     Blob(Sha),
     /// Below the top of the work tree.
@@ -132,7 +131,7 @@ impl<'r> Snapshot<'r> {
     {
         let mut found = HashMap::new();
         let mut unknown = Vec::new();
-        for source in sources {
+        for source in sources.collect::<BTreeSet<_>>() {
             let known = match source {
                 Source::Blob(oid) => self.from.answers.find(question, oid),
                 Source::Disk(_) => None,
@@ -151,30 +150,5 @@ impl<'r> Snapshot<'r> {
         };
         self.each(unknown.into_iter(), show).await?;
         Ok(found)
-    }
-
-    /// What files mention, of those that are there.
-    pub(super) async fn references(
-        &self,
-        wanted: &BTreeSet<(Manifest, String)>,
-    ) -> Result<HashMap<(Manifest, String), Vec<Reference>>, GitError> {
-        let mut by_manifest: BTreeMap<Manifest, Vec<(&String, &Source)>> = BTreeMap::new();
-        for (manifest, path) in wanted {
-            if let Some(source) = self.source(path) {
-                by_manifest.entry(*manifest).or_default().push((path, source));
-            }
-        }
-        let mut all = HashMap::with_capacity(wanted.len());
-        for (manifest, files) in by_manifest {
-            let question = format!("references:{manifest:?}");
-            let sources = files.iter().map(|(_, source)| *source);
-            let found = self.ask(&question, sources, |text| references(manifest, text)).await?;
-            for (path, source) in files {
-                if let Some(references) = found.get(source) {
-                    all.insert((manifest, path.clone()), references.clone());
-                }
-            }
-        }
-        Ok(all)
     }
 }

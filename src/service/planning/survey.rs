@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use super::PlanningError;
 use super::answers::Answers;
 use super::documents::Documents;
+use super::mentions::Mentions;
 use super::snapshot::{Contents, Snapshot};
 use crate::config::repository::{self, FILE};
 use crate::domain::catalog::{Catalog, Connector, discover};
 use crate::domain::change::ChangeSet;
-use crate::domain::depends::{Dependencies, Explorer, Reference, Written};
+use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
 use crate::domain::unselected::Unselected;
-use crate::git::{Comparison, LocalRepo, Objects, TreeEntry};
+use crate::git::{Comparison, GitError, LocalRepo, Objects, TreeEntry};
 
 /// A file used instead of the repository's own, on both sides.
 #[derive(Debug, Clone)]
@@ -128,6 +129,13 @@ impl Survey {
         };
         Unselected::of(names.into_iter().filter_map(explain))
     }
+}
+
+/// What was read out of files already.
+#[derive(Default)]
+struct Known {
+    documents: Documents,
+    mentions: Mentions,
 }
 
 /// What the head is compared with.
@@ -248,18 +256,17 @@ async fn survey(
 ) -> Result<Survey, PlanningError> {
     let rules = rules_of(head, at, file).await??;
     let mut notes = rules.notes.clone();
-    let mut documents = Documents::default();
+    let mut known = Known::default();
     let tree = against.tree.as_ref();
-    let (view, found) = view(rules, head, tree, &against.change, &mut documents).await?;
+    let (view, found) = view(rules, head, tree, &against.change, &mut known).await?;
     let mut impacts = found;
     let mut other = None;
     match against.rules {
         Some(Ok(base)) if !base.selects_as(&view.rules) => {
             let before = impacts.connectors.len();
             // Other rules may ask for other facts.
-            let mut documents = Documents::default();
-            let (theirs, found) =
-                self::view(base, head, tree, &against.change, &mut documents).await?;
+            known.documents = Documents::default();
+            let (theirs, found) = self::view(base, head, tree, &against.change, &mut known).await?;
             impacts = impacts.union(found);
             let more = impacts.connectors.len() - before;
             notes.push(format!(
@@ -293,9 +300,11 @@ async fn rules_of(
     if let Some(file) = file {
         return Ok(repository::resolve(Some((&file.name, &file.text)), at, &tree.paths));
     }
-    let Some(bytes) = tree.file(FILE).await? else {
+    if tree.source(FILE).is_none() {
         return Ok(repository::resolve(None, at, &tree.paths));
-    };
+    }
+    let unread = || GitError::Unread { path: FILE.to_owned() };
+    let bytes = tree.file(FILE).await?.ok_or_else(unread)?;
     let text = repository::decode(FILE, bytes);
     Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
 }
@@ -305,13 +314,13 @@ async fn view(
     head: &Snapshot<'_>,
     base: Option<&Snapshot<'_>>,
     change: &ChangeSet,
-    documents: &mut Documents,
+    known: &mut Known,
 ) -> Result<(View, Impacts), PlanningError> {
     let base_catalog = match base {
-        Some(tree) => Some(catalog(&rules, tree, documents).await?),
+        Some(tree) => Some(catalog(&rules, tree, known).await?),
         None => None,
     };
-    let head_catalog = catalog(&rules, head, documents).await?;
+    let head_catalog = catalog(&rules, head, known).await?;
     let impacts = impacts(&rules, base_catalog.as_ref(), &head_catalog, change);
     Ok((View { rules, head: head_catalog, base: base_catalog }, impacts))
 }
@@ -319,12 +328,12 @@ async fn view(
 async fn catalog(
     rules: &RepoRules,
     tree: &Snapshot<'_>,
-    documents: &mut Documents,
+    known: &mut Known,
 ) -> Result<Catalog, PlanningError> {
     let draft = discover(rules, &tree.paths);
-    let found = documents.of(rules, tree, &draft.wanted()).await?;
+    let found = known.documents.of(rules, tree, &draft.wanted()).await?;
     let catalog = draft.finish(|path| found.get(path));
-    let depends = dependencies(rules, &catalog, tree).await?;
+    let depends = dependencies(rules, &catalog, tree, known).await?;
     Ok(catalog.with_dependencies(depends))
 }
 
@@ -333,6 +342,7 @@ async fn dependencies(
     rules: &RepoRules,
     catalog: &Catalog,
     tree: &Snapshot<'_>,
+    known: &mut Known,
 ) -> Result<Dependencies, PlanningError> {
     let mut explorer = Explorer::new(rules, catalog, &tree.paths);
     loop {
@@ -340,13 +350,9 @@ async fn dependencies(
         if wanted.is_empty() {
             return Ok(explorer.finish());
         }
-        let found = tree.references(&wanted).await?;
-        for (manifest, path) in wanted {
-            let key = (manifest, path);
-            // What is there and can't be read may mention anything: a clone without its blobs.
-            let unread = [Reference { line: 1, to: Written::Anything }];
-            let references = found.get(&key).map_or(unread.as_slice(), Vec::as_slice);
-            explorer.learn(key.0, &key.1, references);
+        let found = known.mentions.of(tree, &wanted).await?;
+        for ((manifest, path), references) in wanted.iter().zip(found) {
+            explorer.learn(*manifest, path, references);
         }
     }
 }

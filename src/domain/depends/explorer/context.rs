@@ -66,8 +66,9 @@ impl Context {
     pub(super) fn wanted(
         &self,
         asked: &HashSet<(Manifest, String)>,
+        at_once: usize,
     ) -> BTreeSet<(Manifest, String)> {
-        self.wanted.iter().filter(|file| !asked.contains(*file)).cloned().collect()
+        self.wanted.iter().filter(|file| !asked.contains(*file)).take(at_once).cloned().collect()
     }
 
     pub(super) fn needed(&self, wanted: &BTreeSet<(Manifest, String)>) -> bool {
@@ -109,6 +110,7 @@ impl Context {
     pub(super) fn package(&self, tree: &Tree<'_>, import: &str) -> Vec<String> {
         for prefix in upwards(import).filter(|prefix| !prefix.is_empty()) {
             let Some(folders) = self.modules.get(prefix) else { continue };
+            tree.charge(import.len() * folders.len());
             let rest = import[prefix.len()..].trim_start_matches('/');
             let found = folders.iter().filter_map(|folder| resolved(folder, rest));
             let found: BTreeSet<String> = found.filter(|folder| tree.has_go(folder)).collect();
@@ -116,6 +118,7 @@ impl Context {
                 return found.into_iter().collect();
             }
         }
+        tree.charge(import.len() * self.vendors.len());
         let vendored = self.vendors.iter().filter_map(|vendor| resolved(vendor, import));
         vendored.filter(|folder| tree.has_go(folder)).collect()
     }

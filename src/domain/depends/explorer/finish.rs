@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::super::Manifest;
 use super::super::found::{Built, Dependencies, Extent, Place, Step};
 use super::super::graph::{Graph, Node, Reached, Walk};
-use super::super::tree::{Tree, within};
-use super::{Explorer, MAX_FILES, Start};
+use super::super::tree::{Tree, upwards, within};
+use super::{Explorer, Start};
 use crate::domain::names::ConnectorName;
 use crate::domain::rules::Derivation;
 
 /// So many places are kept of all connectors together; further connectors count as built from
 /// anything.
 const MAX_PLACES: usize = 1_000_000;
+/// So many mentions are followed for all connectors together; likewise.
+const MAX_FOLLOWED: usize = 50_000_000;
 
 pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
-    let Explorer { tree, sets, connectors, graph, unread, .. } = explorer;
+    let Explorer { tree, sets, connectors, graph, unread, missing, .. } = explorer;
     let mut texts = Texts::default();
     let files: Vec<u32> = (0..graph.len())
         .map(|id| match graph.node(id) {
@@ -28,7 +30,7 @@ pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
     let mut places = 0;
     let mut left_out = 0_usize;
     for start in &connectors {
-        let one = if places > MAX_PLACES {
+        let one = if places > MAX_PLACES || walk.followed > MAX_FOLLOWED {
             left_out += 1;
             anything(&mut texts)
         } else {
@@ -42,14 +44,24 @@ pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
     let mut notes = Vec::new();
     if unread > 0 {
         notes.push(format!(
-            "Dependencies were read from {MAX_FILES} files and no more: what leads to any of \
-             {unread} others counts as built from everything"
+            "The files that say what connectors are built from say too much to follow: what leads \
+             to any of {unread} that were left counts as built from everything"
+        ));
+    }
+    if let Some(one) = missing.first() {
+        notes.push(format!(
+            "`{one}`{} says what connectors are built from and can't be read: what leads to it \
+             counts as built from everything; fetch the whole repository",
+            match missing.len() {
+                1 => String::new(),
+                more => format!(" (and {} more)", more - 1),
+            }
         ));
     }
     if left_out > 0 {
         notes.push(format!(
-            "{left_out} connectors count as built from everything: there are more than \
-             {MAX_PLACES} dependencies before them"
+            "{left_out} connectors count as built from everything: the dependencies of those \
+             before them are too many to follow"
         ));
     }
     let go = sets.iter().any(|set| set.contains(&Derivation::GoImports));
@@ -77,17 +89,15 @@ fn of_connector(
     steps: &[Step],
     texts: &mut Texts,
 ) -> Built {
-    let own: HashSet<&str> = reached
-        .iter()
-        .filter_map(|one| match graph.node(one.node) {
-            Some(Node::Package { folder, .. }) => Some(folder.as_str()),
-            _ => None,
-        })
-        .collect();
+    let packages = reached.iter().filter_map(|one| match graph.node(one.node) {
+        Some(Node::Package { folder, .. }) => Some(folder.as_str()),
+        _ => None,
+    });
+    let above: HashSet<&str> = packages.flat_map(upwards).collect();
     let mut found: BTreeMap<(&str, Extent, usize), &Reached> = BTreeMap::new();
     for one in reached {
         let (Some(by), Some(node)) = (one.by, graph.node(one.node)) else { continue };
-        let Some((path, extent)) = place(node, &own) else { continue };
+        let Some((path, extent)) = place(node, &above) else { continue };
         if within(path, start.root) {
             continue;
         }
@@ -108,14 +118,13 @@ fn of_connector(
     Built { steps, places }
 }
 
-/// What a mention of a node means for the tree.
-fn place<'g>(node: &'g Node, packages: &HashSet<&str>) -> Option<(&'g str, Extent)> {
+/// What a mention of a node means for the tree; `above` are the folders that hold the connector's
+/// packages.
+fn place<'g>(node: &'g Node, above: &HashSet<&str>) -> Option<(&'g str, Extent)> {
     Some(match node {
         Node::Package { folder, .. } => (folder, Extent::Package),
         Node::File { manifest: Manifest::Go | Manifest::GoMod, .. } => return None,
-        Node::Copied(path) if packages.iter().any(|package| within(package, path)) => {
-            (path, Extent::NoPackages)
-        }
+        Node::Copied(path) if above.contains(path.as_str()) => (path, Extent::NoPackages),
         Node::Project { folder: path, .. }
         | Node::File { path, .. }
         | Node::Copied(path)

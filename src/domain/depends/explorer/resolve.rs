@@ -158,8 +158,10 @@ impl File<'_> {
             // Embedded files are the package's own, unless they are packages themselves.
             Written::Path(path) => {
                 let path = self.at(tree, path);
-                let go =
-                    |path: &String| tree.beneath(path).iter().any(|file| extension(file) == "go");
+                let go = |path: &String| {
+                    tree.charge(tree.beneath(path).len());
+                    tree.beneath(path).iter().any(|file| extension(file) == "go")
+                };
                 path.filter(go).map(Node::Place).into_iter().collect()
             }
             Written::Module(_) => {
@@ -182,6 +184,7 @@ impl File<'_> {
         let parts: Vec<&str> = name.split('.').filter(|part| !part.is_empty()).collect();
         let mut found = Vec::new();
         if dots == 0 {
+            tree.charge(name.len() * roots.len());
             for root in roots.iter().filter_map(|root| resolved("", root)) {
                 modules(tree, &root, &parts, &mut found);
             }
@@ -206,6 +209,7 @@ impl File<'_> {
             return Vec::new();
         };
         let mut found = Vec::new();
+        tree.charge(self.path.len() * roots.len());
         for root in roots.iter().filter_map(|root| resolved("", root)) {
             if !within(self.path, &root) {
                 continue;

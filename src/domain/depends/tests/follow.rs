@@ -6,10 +6,10 @@ use super::*;
 use crate::domain::catalog::{Catalog, Paths, discover};
 use crate::domain::rules::{ConnectorRule, Derivation, Pattern, RepoRules};
 
-type Files<'f> = BTreeMap<&'f str, &'f str>;
+pub(super) type Files<'f> = BTreeMap<&'f str, &'f str>;
 
-/// A catalog of the connectors `c/{name}/m`, with what they are built from.
-fn explored(depends: Vec<Derivation>, files: &Files<'_>) -> Catalog {
+/// Connectors are `c/{name}/m`, and single files.
+pub(super) fn rules(depends: Vec<Derivation>) -> RepoRules {
     let mut rules = RepoRules::empty("test".to_owned());
     let mut rule = ConnectorRule::new(Pattern::parse("c/{name}/m").unwrap());
     rule.depends = depends.clone();
@@ -17,6 +17,12 @@ fn explored(depends: Vec<Derivation>, files: &Files<'_>) -> Catalog {
     single.root = Some(Pattern::parse("s/{name}.py").unwrap());
     single.depends = depends;
     rules.connectors = vec![rule, single];
+    rules
+}
+
+/// A catalog of the connectors, with what they are built from.
+pub(super) fn explored(depends: Vec<Derivation>, files: &Files<'_>) -> Catalog {
+    let rules = rules(depends);
     let paths = Paths::new(files.keys().map(|path| (*path).to_owned()).collect());
     let catalog = discover(&rules, &paths).finish(|_| None);
     let mut explorer = Explorer::new(&rules, &catalog, &paths);
@@ -29,7 +35,7 @@ fn explored(depends: Vec<Derivation>, files: &Files<'_>) -> Catalog {
         for (manifest, path) in wanted {
             assert!(asked.insert((manifest, path.clone())), "{path} is asked for once");
             let text = files.get(path.as_str()).expect("only what is there is asked for");
-            explorer.learn(manifest, &path, &references(manifest, text.as_bytes()));
+            explorer.learn(manifest, &path, Some(references(manifest, text.as_bytes()).into()));
         }
     }
     let found = explorer.finish();
@@ -37,7 +43,7 @@ fn explored(depends: Vec<Derivation>, files: &Files<'_>) -> Catalog {
 }
 
 /// `path` or `path (extent)` of each dependency of the connector.
-fn of(catalog: &Catalog, name: &str) -> Vec<String> {
+pub(super) fn of(catalog: &Catalog, name: &str) -> Vec<String> {
     let found = catalog.dependencies().of(&name.parse().unwrap());
     let shown = |one: &Dependency<'_>| match one.extent() {
         Extent::Whole => one.path().to_owned(),
@@ -48,7 +54,7 @@ fn of(catalog: &Catalog, name: &str) -> Vec<String> {
 }
 
 /// `connector by chain` of each claim.
-fn claims(catalog: &Catalog, path: &str) -> Vec<String> {
+pub(super) fn claims(catalog: &Catalog, path: &str) -> Vec<String> {
     let found = catalog.dependencies().claims(path);
     let shown = |one: &Claimed<'_>| {
         let chain: Vec<String> = one.dependency.chain().iter().map(ToString::to_string).collect();

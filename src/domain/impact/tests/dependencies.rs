@@ -65,7 +65,7 @@ fn explored(rules: &RepoRules, catalog: &Catalog, paths: &Paths, links: &Links) 
             let references: Vec<Reference> = named
                 .map(|(line, to)| Reference { line, to: Written::Path(format!("/{to}")) })
                 .collect();
-            explorer.learn(manifest, &path, &references);
+            explorer.learn(manifest, &path, Some(references.into()));
         }
     }
 }

@@ -1,0 +1,99 @@
+//! What is made to cost much: too much is never followed, and never taken for nothing.
+
+use std::sync::Arc;
+
+use super::follow::{Files, claims, explored, of, rules};
+use super::*;
+use crate::domain::catalog::{Paths, discover};
+use crate::domain::rules::Derivation;
+
+const WHOLE: &str = "wherever/it/is";
+
+#[test]
+fn many_paths_with_one_content_share_what_it_mentions() {
+    let text: String = (0..120).map(|n| format!("-e ../{}{n}\n", "x".repeat(900))).collect();
+    let found: Arc<[Reference]> = references(Manifest::Requirements, text.as_bytes()).into();
+    assert_eq!(found.len(), 120);
+    let rules = rules(vec![Derivation::RequirementsPath]);
+    let names = (0..3000).flat_map(|n| [format!("c/a{n}/m"), format!("c/a{n}/requirements.txt")]);
+    let paths = Paths::new(names.collect());
+    let catalog = discover(&rules, &paths).finish(|_| None);
+    let mut explorer = Explorer::new(&rules, &catalog, &paths);
+    let mut asked = 0;
+    loop {
+        let wanted = explorer.wanted();
+        if wanted.is_empty() {
+            break;
+        }
+        assert!(wanted.len() <= 1000, "no more at a time");
+        asked += wanted.len();
+        for (manifest, path) in &wanted {
+            explorer.learn(*manifest, path, Some(Arc::clone(&found)));
+        }
+        assert_eq!(Arc::strong_count(&found), asked + 1, "it is not copied");
+    }
+    assert!(asked < 3000, "{asked} were read");
+    let found = explorer.finish();
+    let catalog = catalog.with_dependencies(found);
+    let hit = claims(&catalog, WHOLE);
+    assert!(hit.len() >= 3000 - asked, "{} of those unread", hit.len());
+    assert!(hit.contains(&"a999 by c/a999/requirements.txt:1".to_owned()));
+    let notes = catalog.dependencies().notes();
+    assert!(notes.iter().any(|note| note.contains("too much to follow")), "{notes:?}");
+}
+
+#[test]
+fn what_can_not_be_read_may_be_anything_and_is_said() {
+    let files = ["c/a/m", "c/a/requirements.txt", "c/b/m"];
+    let paths = Paths::new(files.map(str::to_owned).to_vec());
+    let rules = rules(vec![Derivation::RequirementsPath]);
+    let catalog = discover(&rules, &paths).finish(|_| None);
+    let mut explorer = Explorer::new(&rules, &catalog, &paths);
+    for (manifest, path) in explorer.wanted() {
+        explorer.learn(manifest, &path, None);
+    }
+    assert!(explorer.wanted().is_empty());
+    let found = explorer.finish();
+    let catalog = catalog.with_dependencies(found);
+    assert_eq!(claims(&catalog, WHOLE), ["a by c/a/requirements.txt:1"]);
+    let notes = catalog.dependencies().notes();
+    assert!(notes[0].starts_with("`c/a/requirements.txt` says"), "{notes:?}");
+}
+
+#[test]
+fn a_wildcard_that_costs_too_much_is_the_folder_before_it() {
+    let long = format!("COPY lib/deep/{}* /\n", "?".repeat(300));
+    let files = Files::from([
+        ("c/a/m", ""),
+        ("c/a/Dockerfile", long.as_str()),
+        ("c/b/m", ""),
+        ("c/b/Dockerfile", "COPY lib/deep/?*/y /\nCOPY lib/none/*/x /\n"),
+        ("lib/deep/x/y", ""),
+        ("lib/deep/x/z", ""),
+    ]);
+    let catalog = explored(vec![Derivation::DockerfileCopy], &files);
+    assert_eq!(of(&catalog, "a"), ["lib/deep"]);
+    assert_eq!(of(&catalog, "b"), ["lib/deep/x/y"]);
+
+    let names: Vec<String> = (0..2000).map(|n| format!("lib/{}{n:04}", "n".repeat(200))).collect();
+    let pattern = "n*".repeat(120);
+    let lines: String = (0..50).map(|n| format!("COPY lib/{pattern}{n}x /\n")).collect();
+    let mut files: Files<'_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    files.extend([("c/a/m", ""), ("c/a/Dockerfile", lines.as_str())]);
+    let catalog = explored(vec![Derivation::DockerfileCopy], &files);
+    assert_eq!(claims(&catalog, "lib/new").len(), 1);
+}
+
+/// Each would take minutes if its cost grew with the square of its length.
+#[test]
+fn large_dockerfiles_are_read_in_time() {
+    let open: String = (0..80_000).map(|n| format!("RUN <<E{n}\n")).collect();
+    mentions(Manifest::Dockerfile, &open);
+    let listed: String = (0..60_000).map(|n| format!("\"\\u0061{n}\", \n")).collect();
+    let listed = format!("COPY [{} \"b\"]\n", listed.replace('\n', "\\\n"));
+    assert!(mentions(Manifest::Dockerfile, &listed).contains(&"1 anything".to_owned()));
+    let values: String = (0..100_000).map(|n| format!("A{n}=1 ")).collect();
+    let stages = "FROM a\n".repeat(20_000);
+    let text = format!("FROM x AS a\nENV {values}\n{stages}");
+    assert!(mentions(Manifest::Dockerfile, &text).contains(&"1 anything".to_owned()));
+}
