@@ -58,7 +58,7 @@ impl Tree {
             }
             for (manifest, path) in wanted {
                 let text = self.0.get(&path).map(String::as_bytes).unwrap_or_default();
-                explorer.learn(manifest, &path, &references(manifest, text));
+                explorer.learn(manifest, &path, Some(references(manifest, text).into()));
             }
         }
         let dependencies = explorer.finish();

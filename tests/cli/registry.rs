@@ -224,7 +224,7 @@ fn what_lies_behind_a_link_is_nobodys_metadata() {
     let (out, answer) = build(&bench, &[]);
     answer.exits(0);
     assert!(!names(&read(&out, "registry.json")["sources"]).contains(&"Weather"));
-    let listed = bench.run(&["list", "--json"]).exits(0);
+    let listed = bench.run(&["list", "--all", "--json"]).exits(0);
     assert!(!listed.out.contains("source-weather"), "{}", listed.out);
 }
 

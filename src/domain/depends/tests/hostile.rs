@@ -9,9 +9,13 @@ use crate::domain::rules::Derivation;
 
 const WHOLE: &str = "wherever/it/is";
 
+fn repeated(times: usize, text: impl Fn(usize) -> String) -> String {
+    (0..times).map(text).collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn many_paths_with_one_content_share_what_it_mentions() {
-    let text: String = (0..120).map(|n| format!("-e ../{}{n}\n", "x".repeat(900))).collect();
+    let text = repeated(120, |n| format!("-e ../{}{n}\n", "x".repeat(900)));
     let found: Arc<[Reference]> = references(Manifest::Requirements, text.as_bytes()).into();
     assert_eq!(found.len(), 120);
     let rules = rules(vec![Derivation::RequirementsPath]);
@@ -77,7 +81,7 @@ fn a_wildcard_that_costs_too_much_is_the_folder_before_it() {
 
     let names: Vec<String> = (0..2000).map(|n| format!("lib/{}{n:04}", "n".repeat(200))).collect();
     let pattern = "n*".repeat(120);
-    let lines: String = (0..50).map(|n| format!("COPY lib/{pattern}{n}x /\n")).collect();
+    let lines = repeated(50, |n| format!("COPY lib/{pattern}{n}x /\n"));
     let mut files: Files<'_> = names.iter().map(|name| (name.as_str(), "")).collect();
     files.extend([("c/a/m", ""), ("c/a/Dockerfile", lines.as_str())]);
     let catalog = explored(vec![Derivation::DockerfileCopy], &files);
@@ -87,12 +91,12 @@ fn a_wildcard_that_costs_too_much_is_the_folder_before_it() {
 /// Each would take minutes if its cost grew with the square of its length.
 #[test]
 fn large_dockerfiles_are_read_in_time() {
-    let open: String = (0..80_000).map(|n| format!("RUN <<E{n}\n")).collect();
+    let open = repeated(80_000, |n| format!("RUN <<E{n}\n"));
     mentions(Manifest::Dockerfile, &open);
-    let listed: String = (0..60_000).map(|n| format!("\"\\u0061{n}\", \n")).collect();
+    let listed = repeated(60_000, |n| format!("\"\\u0061{n}\", \n"));
     let listed = format!("COPY [{} \"b\"]\n", listed.replace('\n', "\\\n"));
     assert!(mentions(Manifest::Dockerfile, &listed).contains(&"1 anything".to_owned()));
-    let values: String = (0..100_000).map(|n| format!("A{n}=1 ")).collect();
+    let values = repeated(100_000, |n| format!("A{n}=1 "));
     let stages = "FROM a\n".repeat(20_000);
     let text = format!("FROM x AS a\nENV {values}\n{stages}");
     assert!(mentions(Manifest::Dockerfile, &text).contains(&"1 anything".to_owned()));
