@@ -400,6 +400,43 @@ async fn nothing_in_a_repository_bends_the_answer() {
     assert!(!touched.exists(), "a program that the repository names was run");
 }
 
+type Misplace = (&'static str, fn(&Repo));
+
+/// What stands where the repository's file belongs, and what is said of it.
+const MISPLACED: &[Misplace] = &[
+    ("it is a folder", |repo| {
+        repo.remove(".github/checkvalve.yml");
+        repo.write(".github/checkvalve.yml/x", "x");
+    }),
+    ("it is a symbolic link", |repo| {
+        repo.remove(".github/checkvalve.yml");
+        repo.write("cfg.yml", FILE);
+        symlink("../cfg.yml", repo.path().join(".github/checkvalve.yml")).unwrap();
+    }),
+    ("it lies behind the symbolic link `.github`", |repo| {
+        repo.remove(".github/checkvalve.yml");
+        std::fs::remove_dir_all(repo.path().join(".github")).ok();
+        repo.write("cfg/checkvalve.yml", FILE);
+        symlink("cfg", repo.path().join(".github")).unwrap();
+    }),
+];
+
+#[tokio::test]
+async fn what_stands_where_the_file_belongs_is_not_taken_for_none() {
+    for (what, misplace) in MISPLACED {
+        let (repo, base) = connectors();
+        // A layout that is recognised, if there is no file.
+        repo.write("airbyte-integrations/connectors/source-x/metadata.yaml", "data: {}\n");
+        misplace(&repo);
+        let local = LocalRepo::discover(Some(repo.path())).await.unwrap();
+        let here = survey_here(&local, Some(&base), None, None).await.unwrap_err();
+        assert!(here.to_string().contains(what), "{here}");
+        let head = repo.commit("misplaced");
+        let there = survey_here(&local, Some(&base), Some(&head), None).await.unwrap_err();
+        assert!(there.to_string().contains(what), "{there}");
+    }
+}
+
 #[tokio::test]
 async fn a_clone_without_the_files_contents_tells_deletions_and_additions() {
     let (repo, base) = connectors();

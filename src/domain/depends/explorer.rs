@@ -18,8 +18,9 @@ use crate::domain::rules::{Derivation, RepoRules};
 
 /// More files than this are not read; what would be in them counts as anything.
 const MAX_FILES: usize = 100_000;
-/// So many are asked for at a time.
+/// So many are asked for at a time, and so often: each time costs a process of git's.
 const AT_ONCE: usize = 1000;
+const MAX_ROUNDS: usize = 500;
 
 /// Follows references through one tree.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ pub struct Explorer<'t> {
     context: Context,
     /// Files that are to be followed.
     waiting: Vec<NodeId>,
-    asked: HashSet<(Manifest, String)>,
+    /// How many files were asked for, and how often.
+    asked: usize,
+    rounds: usize,
     learned: HashMap<(Manifest, String), Arc<[Reference]>>,
     /// Files that were too many to be read or followed.
     unread: usize,
@@ -58,7 +61,8 @@ impl<'t> Explorer<'t> {
             graph: Graph::default(),
             context: Context::default(),
             waiting: Vec::new(),
-            asked: HashSet::new(),
+            asked: 0,
+            rounds: 0,
             learned: HashMap::new(),
             unread: 0,
             missing: BTreeSet::new(),
@@ -110,9 +114,14 @@ impl<'t> Explorer<'t> {
         if !new {
             return id;
         }
+        // Twice its name, and its place in the walks.
+        self.tree.charge_entries(3);
         let parts = match node {
             Node::Project { set, family, folder } => self.manifests(*set, *family, folder),
-            Node::Package { set, folder, tests } => self.sources(*set, folder, *tests),
+            Node::Package { set, folder, tests } => {
+                self.tree.charge_upwards(folder);
+                self.sources(*set, folder, *tests)
+            }
             Node::File { .. } => {
                 self.waiting.push(id);
                 Vec::new()
@@ -186,8 +195,20 @@ impl<'t> Explorer<'t> {
     pub fn wanted(&mut self) -> BTreeSet<(Manifest, String)> {
         let mut wanted = BTreeSet::new();
         if !self.is_spent() {
-            wanted = self.context.wanted(&self.asked, AT_ONCE);
+            // Nothing is followed before it is known what names stand for.
+            wanted = self.context.wanted(AT_ONCE);
         }
+        if wanted.is_empty() {
+            wanted = self.next();
+        }
+        self.asked += wanted.len();
+        self.rounds += 1;
+        wanted
+    }
+
+    /// Follows what was learned, as far as that goes.
+    fn next(&mut self) -> BTreeSet<(Manifest, String)> {
+        let mut wanted = BTreeSet::new();
         loop {
             let mut later = Vec::new();
             let waiting = std::mem::take(&mut self.waiting);
@@ -197,11 +218,6 @@ impl<'t> Explorer<'t> {
                     continue;
                 };
                 let key = (manifest, path);
-                if !wanted.is_empty() && self.context.needed(&wanted) {
-                    // Nothing is followed before it is known what names stand for.
-                    later.push(id);
-                    continue;
-                }
                 match self.learned.get(&key).cloned() {
                     _ if self.is_spent() => self.leads_anywhere(id, set),
                     Some(references) => self.follow(id, set, &key, &references),
@@ -214,7 +230,6 @@ impl<'t> Explorer<'t> {
             let progress = self.graph.len() > before && !self.waiting.is_empty();
             self.waiting.extend(later);
             if !progress {
-                self.asked.extend(wanted.iter().cloned());
                 return wanted;
             }
         }
@@ -222,7 +237,7 @@ impl<'t> Explorer<'t> {
 
     /// Is the rest of the files left unread?
     fn is_spent(&self) -> bool {
-        self.asked.len() > MAX_FILES || self.tree.is_spent()
+        self.asked > MAX_FILES || self.rounds > MAX_ROUNDS || self.tree.is_spent()
     }
 
     /// Shows it what one file mentions that it wanted; `None` if the file can't be read.
@@ -231,8 +246,8 @@ impl<'t> Explorer<'t> {
             self.missing.insert(path.to_owned());
             Arc::new([Reference { line: 1, to: Written::Anything }])
         });
-        let names = |one: &Reference| one.to.length() + path.len();
-        self.tree.charge(references.iter().map(names).sum());
+        self.tree.charge(path.len() + references.iter().map(|one| one.to.length()).sum::<usize>());
+        self.tree.charge_entries(1 + references.len());
         self.context.learn(manifest, path, &references);
         self.learned.insert((manifest, path.to_owned()), references);
     }
@@ -259,7 +274,8 @@ impl<'t> Explorer<'t> {
             let mut found = Vec::new();
             for reference in references {
                 let nodes = file.leads_to(&reference.to, &self.tree, &self.context);
-                self.tree.charge((1 + nodes.len()) * path.len() + reference.to.length());
+                self.tree.charge(path.len() + reference.to.length());
+                self.tree.charge_entries(nodes.len());
                 if self.tree.is_spent() {
                     return self.leads_anywhere(from, set);
                 }

@@ -92,7 +92,7 @@ pub(super) struct Reached {
 pub(super) struct Walk {
     round: u32,
     /// How many arrows it followed in all rounds.
-    pub(super) followed: usize,
+    followed: usize,
     /// Per node: the round that last came to it, and the derivations that named it then.
     seen: Vec<(u32, u64)>,
 }
@@ -102,14 +102,15 @@ impl Walk {
         Self { round: 0, followed: 0, seen: vec![(0, 0); graph.len()] }
     }
 
-    /// Everything that can be reached, nearest first, and the steps there. `file` is the number of
-    /// the file that a node is.
+    /// Everything that can be reached, nearest first, and the steps there; `None` if `most` arrows
+    /// of all rounds do not suffice. `file` is the number of the file that a node is.
     pub(super) fn from(
         &mut self,
         graph: &Graph,
         starts: &[NodeId],
+        most: usize,
         file: impl Fn(NodeId) -> u32,
-    ) -> (Vec<Reached>, Vec<Step>) {
+    ) -> Option<(Vec<Reached>, Vec<Step>)> {
         self.round += 1;
         let mut steps = Vec::new();
         let mut found = Vec::new();
@@ -123,6 +124,9 @@ impl Walk {
             }
             let arrows = graph.arrows(here.node);
             self.followed += arrows.len();
+            if self.followed > most {
+                return None;
+            }
             // What a thing consists of is as near as the thing: put in front, in its order.
             for arrow in arrows.iter().rev() {
                 if arrow.mention.is_none() {
@@ -137,7 +141,7 @@ impl Walk {
                 queue.push_back(Reached { node: arrow.to, by: Some(by), step, length });
             }
         }
-        (found, steps)
+        Some((found, steps))
     }
 
     /// Is it the first time in this round; `None` if the derivation came here before.

@@ -5,14 +5,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::requirement::{bare, local_path};
-use super::{Lines, Mentions};
+use super::{Lines, Mentions, Written};
 
 /// Tools whose tables name dependencies by `path` or `file`.
 const TOOLS: &[&str] = &["poetry", "uv", "pdm", "hatch", "pixi", "rye"];
 
 pub(super) fn read(text: &str, found: &mut Mentions) {
-    // What an error leaves of the document is better than nothing.
-    let (document, _) = DeTable::parse_recoverable(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
     let mut places = Vec::new();
     for (key, value) in document.get_ref() {
         if key.get_ref() == "tool" {
@@ -26,6 +25,10 @@ pub(super) fn read(text: &str, found: &mut Mentions) {
     let mut lines = Lines::new(text);
     for (offset, path) in places {
         found.path(lines.line(offset), &path);
+    }
+    // What an error leaves of the document is better than nothing; what it hides may be anything.
+    if !errors.is_empty() {
+        found.add(1, Written::Anything);
     }
 }
 

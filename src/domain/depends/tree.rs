@@ -9,15 +9,19 @@ use crate::domain::catalog::Paths;
 const MAX_MATCHES: usize = 1000;
 /// A longer component with wildcards is the folder before it, in characters.
 const MAX_COMPONENT: usize = 256;
-/// So many bytes of names are compared and looked up in one tree: a hostile one asks for more.
+/// So many bytes are compared, looked up and kept for one tree: a hostile one asks for more.
 const MAX_WORK: usize = 300_000_000;
+/// What a folder, a mention and the like cost beside their names, in bytes.
+const ENTRY: usize = 128;
 
 /// A tree's folders, each with what lies directly in it.
 #[derive(Debug)]
 pub(super) struct Tree<'t> {
     paths: &'t Paths,
     folders: HashMap<&'t str, Vec<&'t str>>,
-    /// The bytes of names that were compared and looked up.
+    /// Are these not all of its folders?
+    pub(super) is_cut: bool,
+    /// The bytes that were compared, looked up and kept.
     work: Cell<usize>,
 }
 
@@ -26,10 +30,15 @@ impl<'t> Tree<'t> {
     pub(super) fn new(paths: &'t Paths, used: bool) -> Self {
         let mut folders: HashMap<&'t str, Vec<&'t str>> = HashMap::from([("", Vec::new())]);
         let mut before = "";
+        let mut work = 0;
         for path in paths.iter().take_while(|_| used) {
+            if work > MAX_WORK {
+                break;
+            }
             let mut child = path;
             loop {
                 let folder = folder(child);
+                work += folder.len() + ENTRY;
                 let children = folders.entry(folder).or_default();
                 // What lies in one folder is in one piece of the order.
                 if children.last() == Some(&child) {
@@ -43,7 +52,7 @@ impl<'t> Tree<'t> {
             }
             before = path;
         }
-        Self { paths, folders, work: Cell::new(0) }
+        Self { paths, folders, is_cut: work > MAX_WORK, work: Cell::new(0) }
     }
 
     /// Counts bytes of names that are compared or looked up.
@@ -51,9 +60,20 @@ impl<'t> Tree<'t> {
         self.work.set(self.work.get().saturating_add(bytes));
     }
 
+    /// Counts things that are kept.
+    pub(super) fn charge_entries(&self, entries: usize) {
+        self.charge(entries.saturating_mul(ENTRY));
+    }
+
+    /// Counts a look at each folder on the way up from a path.
+    pub(super) fn charge_upwards(&self, path: &str) {
+        let depth = path.bytes().filter(|byte| *byte == b'/').count();
+        self.charge(path.len().saturating_mul(depth + 1));
+    }
+
     /// Was so much asked that the rest must go unanswered?
     pub(super) fn is_spent(&self) -> bool {
-        self.work.get() > MAX_WORK
+        self.is_cut || self.work.get() > MAX_WORK
     }
 
     pub(super) fn is_folder(&self, path: &str) -> bool {
@@ -98,6 +118,10 @@ impl<'t> Tree<'t> {
     pub(super) fn matching(&self, folder: &str, pattern: &str) -> Vec<String> {
         let mut found = vec![folder.to_owned()];
         for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            // With `COPY --parents`, folders at any depth.
+            if part == "**" {
+                return found;
+            }
             match self.in_folders(&found, part) {
                 Some(next) if next.is_empty() => return next,
                 Some(next) => found = next,

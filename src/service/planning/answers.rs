@@ -61,6 +61,8 @@ struct Known {
     /// How often the file was written.
     writings: u64,
     learnt: bool,
+    /// Bytes of what was learnt; more than the file takes is not remembered.
+    length: usize,
 }
 
 /// The answers about one repository's blobs.
@@ -94,6 +96,10 @@ impl Answers {
     pub(super) fn learn<A: Serialize>(&self, question: &str, blob: &Sha, answer: &A) {
         let Ok(json) = serde_json::to_string(answer) else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.length += json.len();
+        if known.length > LARGEST {
+            return;
+        }
         let answer = Answer { json: Place::Learnt(json), used: 0, now: true };
         known.answers.insert((question.to_owned(), blob.clone()), answer);
         known.learnt = true;

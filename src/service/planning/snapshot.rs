@@ -1,6 +1,7 @@
 //! A tree as planning sees it: a commit's, or the work tree's.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -34,10 +35,16 @@ pub(super) struct Snapshot<'r> {
     pub(super) paths: Paths,
     /// In the order of the paths.
     sources: Vec<Source>,
+    /// Symbolic links and submodules.
+    special: BTreeMap<String, EntryKind>,
 }
 
 impl<'r> Snapshot<'r> {
     pub(super) fn new(from: Contents<'r>, entries: Vec<TreeEntry>) -> Self {
+        let is_special =
+            |entry: &&TreeEntry| matches!(entry.kind, EntryKind::Symlink | EntryKind::Submodule);
+        let special = entries.iter().filter(is_special);
+        let special = special.map(|entry| (entry.path.clone(), entry.kind)).collect();
         // A submodule's path is a folder here: nothing in it is this repository's.
         let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Submodule);
         let source = |entry: &TreeEntry| match from.work_tree {
@@ -50,7 +57,7 @@ impl<'r> Snapshot<'r> {
         files.sort_by(|a, b| a.0.cmp(&b.0));
         files.dedup_by(|later, earlier| later.0 == earlier.0);
         let (paths, sources) = files.into_iter().unzip();
-        Self { from, paths: Paths::new(paths), sources }
+        Self { from, paths: Paths::new(paths), sources, special }
     }
 
     /// Writes down what was read out of files, for the next survey.
@@ -63,11 +70,22 @@ impl<'r> Snapshot<'r> {
         self.sources.get(at)
     }
 
-    /// One file's content, if it is there.
+    /// Is the path a symbolic link or a submodule?
+    pub(super) fn special(&self, path: &str) -> Option<EntryKind> {
+        self.special.get(path).copied()
+    }
+
+    /// One file's content, if it is there; an error if it can't be read.
     pub(super) async fn file(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         match self.source(path) {
-            Some(Source::Blob(oid)) => self.from.objects.read(oid, LARGEST).await,
-            Some(Source::Disk(path)) => Ok(self.on_disk(path)),
+            Some(Source::Blob(oid)) => {
+                let read = self.from.objects.read(oid, LARGEST).await?;
+                read.map(Some).ok_or_else(|| GitError::Unread { path: path.to_owned() })
+            }
+            Some(Source::Disk(below)) => {
+                let failed = |source| GitError::Io { what: format!("`{path}`"), source };
+                self.on_disk(below).map(Some).map_err(failed)
+            }
             None => Ok(None),
         }
     }
@@ -94,7 +112,7 @@ impl<'r> Snapshot<'r> {
             match source {
                 Source::Blob(oid) => drop(oids.insert(oid)),
                 Source::Disk(path) => {
-                    if let Some(content) = self.on_disk(path) {
+                    if let Ok(content) = self.on_disk(path) {
                         show(source.clone(), &content);
                     }
                 }
@@ -106,16 +124,15 @@ impl<'r> Snapshot<'r> {
 
     /// At most one byte more than [`LARGEST`], which tells that it is larger. A symbolic link's is
     /// its target's name, as in a commit.
-    fn on_disk(&self, path: &Path) -> Option<Vec<u8>> {
-        let path = self.from.work_tree?.join(path);
+    fn on_disk(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let path = self.from.work_tree.ok_or(io::ErrorKind::NotFound)?.join(path);
         if let Ok(target) = std::fs::read_link(&path) {
-            return Some(target.as_os_str().as_bytes().to_vec());
+            return Ok(target.as_os_str().as_bytes().to_vec());
         }
-        let file = std::fs::File::open(path).ok()?;
+        let file = std::fs::File::open(path)?;
         let mut content = Vec::new();
-        let mut file = std::io::Read::take(file, LARGEST as u64 + 1);
-        std::io::Read::read_to_end(&mut file, &mut content).ok()?;
-        Some(content)
+        file.take(LARGEST as u64 + 1).read_to_end(&mut content)?;
+        Ok(content)
     }
 
     /// Answers a question about files, from what is known already or from their contents, each

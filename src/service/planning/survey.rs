@@ -16,7 +16,7 @@ use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
 use crate::domain::unselected::Unselected;
-use crate::git::{Comparison, GitError, LocalRepo, Objects, TreeEntry};
+use crate::git::{Comparison, EntryKind, GitError, LocalRepo, Objects, TreeEntry};
 
 /// A file used instead of the repository's own, on both sides.
 #[derive(Debug, Clone)]
@@ -300,13 +300,38 @@ async fn rules_of(
     if let Some(file) = file {
         return Ok(repository::resolve(Some((&file.name, &file.text)), at, &tree.paths));
     }
-    if tree.source(FILE).is_none() {
-        return Ok(repository::resolve(None, at, &tree.paths));
+    if let Some(what) = in_its_place(tree).await? {
+        return Ok(Err(repository::Invalid::whole(FILE, what, "put the file itself there")));
     }
-    let unread = || GitError::Unread { path: FILE.to_owned() };
-    let bytes = tree.file(FILE).await?.ok_or_else(unread)?;
+    let Some(bytes) = tree.file(FILE).await? else {
+        return Ok(repository::resolve(None, at, &tree.paths));
+    };
     let text = repository::decode(FILE, bytes);
     Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
+}
+
+/// What is where the repository's file belongs and is no file: whoever put it there does not mean
+/// that there is none.
+async fn in_its_place(tree: &Snapshot<'_>) -> Result<Option<String>, GitError> {
+    let (folder, name) = FILE.rsplit_once('/').unwrap_or(("", FILE));
+    if let Some(EntryKind::Symlink) = tree.special(folder) {
+        let target = tree.file(folder).await?.unwrap_or_default();
+        let target = String::from_utf8_lossy(&target);
+        let behind = tree.paths.has_file(&format!("{}/{name}", target.trim_end_matches('/')));
+        let what = format!("it lies behind the symbolic link `{folder}`, which is not followed");
+        return Ok(behind.then_some(what));
+    }
+    let what = match tree.special(FILE) {
+        Some(EntryKind::Symlink) => "it is a symbolic link, which is not followed",
+        Some(EntryKind::Submodule) => "it is a submodule",
+        Some(EntryKind::File | EntryKind::Executable) | None
+            if tree.source(FILE).is_none() && tree.paths.has_folder(FILE) =>
+        {
+            "it is a folder"
+        }
+        Some(EntryKind::File | EntryKind::Executable) | None => return Ok(None),
+    };
+    Ok(Some(what.to_owned()))
 }
 
 async fn view(

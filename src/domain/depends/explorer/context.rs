@@ -1,6 +1,6 @@
 //! What names stand for, wherever they are used: Go modules, Gradle projects, images.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::super::tree::{Tree, file_name, folder, join, resolved, upwards};
 use super::super::{Manifest, Reference, Written};
@@ -13,7 +13,10 @@ const DOCKER_REPOSITORY: &str = "docker_repository";
 
 #[derive(Debug, Default)]
 pub(super) struct Context {
+    /// Files that it has not been shown.
     wanted: BTreeSet<(Manifest, String)>,
+    /// Is there a `go.mod` whose module nobody knows?
+    unknown_module: bool,
     /// Go module → the folders that make it.
     modules: HashMap<String, Vec<String>>,
     /// Folders with Go packages of others.
@@ -62,17 +65,11 @@ impl Context {
         }
     }
 
-    /// What it wants to know before anything is followed.
-    pub(super) fn wanted(
-        &self,
-        asked: &HashSet<(Manifest, String)>,
-        at_once: usize,
-    ) -> BTreeSet<(Manifest, String)> {
-        self.wanted.iter().filter(|file| !asked.contains(*file)).take(at_once).cloned().collect()
-    }
-
-    pub(super) fn needed(&self, wanted: &BTreeSet<(Manifest, String)>) -> bool {
-        wanted.iter().any(|file| self.wanted.contains(file))
+    /// What it wants to know before anything is followed, each file once.
+    pub(super) fn wanted(&mut self, at_once: usize) -> BTreeSet<(Manifest, String)> {
+        let rest = self.wanted.iter().nth(at_once).cloned();
+        let rest = rest.map(|rest| self.wanted.split_off(&rest)).unwrap_or_default();
+        std::mem::replace(&mut self.wanted, rest)
     }
 
     pub(super) fn learn(&mut self, manifest: Manifest, path: &str, references: &[Reference]) {
@@ -92,6 +89,7 @@ impl Context {
                         projects.insert(project.clone(), folder);
                     }
                 }
+                Written::Anything if manifest == Manifest::GoMod => self.unknown_module = true,
                 Written::Path(_)
                 | Written::Included(_)
                 | Written::Copied(_)
@@ -106,8 +104,16 @@ impl Context {
         }
     }
 
+    /// May a package that is found nowhere lie in this tree all the same? The standard library's
+    /// begin with no domain.
+    pub(super) fn may_have(&self, import: &str) -> bool {
+        let first = import.split('/').next().unwrap_or_default();
+        self.unknown_module && first.contains('.')
+    }
+
     /// The folders of a Go package, by its import path.
     pub(super) fn package(&self, tree: &Tree<'_>, import: &str) -> Vec<String> {
+        tree.charge_upwards(import);
         for prefix in upwards(import).filter(|prefix| !prefix.is_empty()) {
             let Some(folders) = self.modules.get(prefix) else { continue };
             tree.charge(import.len() * folders.len());
@@ -146,6 +152,7 @@ impl Context {
 
 /// The folder of the settings that a Gradle project belongs to.
 pub(super) fn gradle_top<'f>(tree: &Tree<'_>, folder: &'f str) -> &'f str {
+    tree.charge_upwards(folder);
     let has_settings =
         |folder: &&str| GRADLE_SETTINGS.iter().any(|name| tree.is_file(&join(folder, name)));
     upwards(folder).find(has_settings).unwrap_or_default()

@@ -14,7 +14,7 @@ use crate::domain::rules::Derivation;
 /// anything.
 const MAX_PLACES: usize = 1_000_000;
 /// So many mentions are followed for all connectors together; likewise.
-const MAX_FOLLOWED: usize = 50_000_000;
+const MAX_FOLLOWED: usize = 20_000_000;
 
 pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
     let Explorer { tree, sets, connectors, graph, unread, missing, .. } = explorer;
@@ -30,13 +30,16 @@ pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
     let mut places = 0;
     let mut left_out = 0_usize;
     for start in &connectors {
-        let one = if places > MAX_PLACES || walk.followed > MAX_FOLLOWED {
-            left_out += 1;
-            anything(&mut texts)
+        let file = |id: usize| files.get(id).copied().unwrap_or_default();
+        let walked = if tree.is_cut || places > MAX_PLACES {
+            None
         } else {
-            let file = |id: usize| files.get(id).copied().unwrap_or_default();
-            let (reached, steps) = walk.from(&graph, &start.nodes, file);
-            of_connector(start, &graph, &reached, &steps, &mut texts)
+            walk.from(&graph, &start.nodes, MAX_FOLLOWED, file)
+        };
+        left_out += usize::from(walked.is_none());
+        let one = match walked {
+            Some((reached, steps)) => of_connector(start, &graph, &reached, &steps, &mut texts),
+            None => anything(&mut texts),
         };
         places += one.places.len();
         built.push((start.name.clone(), one));
@@ -60,8 +63,8 @@ pub(super) fn finish(explorer: Explorer<'_>) -> Dependencies {
     }
     if left_out > 0 {
         notes.push(format!(
-            "{left_out} connectors count as built from everything: the dependencies of those \
-             before them are too many to follow"
+            "{left_out} connectors count as built from everything: the tree has more folders, or \
+             those before them more dependencies, than are followed"
         ));
     }
     let go = sets.iter().any(|set| set.contains(&Derivation::GoImports));

@@ -151,9 +151,12 @@ impl File<'_> {
     fn go(&self, to: &Written, tree: &Tree<'_>, context: &Context) -> Vec<Node> {
         match to {
             Written::Package(import) => {
-                let folders = context.package(tree, import).into_iter();
+                let folders = context.package(tree, import);
+                if folders.is_empty() && context.may_have(import) {
+                    return vec![Node::Place(String::new())];
+                }
                 let package = |folder| Node::Package { set: self.set, folder, tests: false };
-                folders.map(package).collect()
+                folders.into_iter().map(package).collect()
             }
             // Embedded files are the package's own, unless they are packages themselves.
             Written::Path(path) => {
@@ -184,7 +187,7 @@ impl File<'_> {
         let parts: Vec<&str> = name.split('.').filter(|part| !part.is_empty()).collect();
         let mut found = Vec::new();
         if dots == 0 {
-            tree.charge(name.len() * roots.len());
+            tree.charge((name.len() + 128) * roots.len());
             for root in roots.iter().filter_map(|root| resolved("", root)) {
                 modules(tree, &root, &parts, &mut found);
             }
@@ -209,7 +212,9 @@ impl File<'_> {
             return Vec::new();
         };
         let mut found = Vec::new();
-        tree.charge(self.path.len() * roots.len());
+        for _ in roots {
+            tree.charge_upwards(self.path);
+        }
         for root in roots.iter().filter_map(|root| resolved("", root)) {
             if !within(self.path, &root) {
                 continue;

@@ -101,3 +101,77 @@ fn large_dockerfiles_are_read_in_time() {
     let text = format!("FROM x AS a\nENV {values}\n{stages}");
     assert!(mentions(Manifest::Dockerfile, &text).contains(&"1 anything".to_owned()));
 }
+
+#[test]
+fn a_module_that_nobody_knows_may_be_any() {
+    let long = format!("//{}\nmodule ex.org/lib\n", "x".repeat(MAX_BYTES));
+    let files = |module: &'static str| {
+        Files::from([
+            ("c/a/m", ""),
+            ("c/a/main.go", "package a\nimport \"ex.org/lib/x\"\n"),
+            ("c/b/m", ""),
+            ("c/b/main.go", "package b\nimport \"fmt\"\n"),
+            ("go.mod", "module other.org\n"),
+            ("lib/go.mod", module),
+            ("lib/x/x.go", "package x\n"),
+        ])
+    };
+    let catalog = explored(vec![Derivation::GoImports], &files("module ex.org/lib\n"));
+    assert_eq!(claims(&catalog, "lib/x/x.go"), ["a by c/a/main.go:2"]);
+    let catalog = explored(vec![Derivation::GoImports], &files(long.leak()));
+    assert_eq!(claims(&catalog, "lib/x/x.go"), ["a by c/a/main.go:2"]);
+    assert_eq!(claims(&catalog, WHOLE), ["a by c/a/main.go:2"]);
+}
+
+#[test]
+fn folders_at_any_depth_are_the_folder_before_them() {
+    let files = Files::from([
+        ("c/a/m", ""),
+        ("c/a/Dockerfile", "COPY --parents lib/**/go.mod /src/\n"),
+        ("lib/x/y/go.mod", ""),
+    ]);
+    let catalog = explored(vec![Derivation::DockerfileCopy], &files);
+    assert_eq!(claims(&catalog, "lib/x/y/go.mod").len(), 1);
+}
+
+#[test]
+fn a_chain_without_end_is_cut() {
+    let names: Vec<String> = (0..700).map(|n| format!("r/i{n}.txt")).collect();
+    let texts: Vec<String> = (1..=700).map(|n| format!("-r i{n}.txt\n")).collect();
+    let mut files: Files<'_> =
+        names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    files.extend([("c/a/m", ""), ("c/a/requirements.txt", "-r ../../r/i0.txt\n"), ("c/b/m", "")]);
+    let catalog = explored(vec![Derivation::RequirementsPath], &files);
+    assert_eq!(of(&catalog, "a").len(), 501);
+    assert_eq!(claims(&catalog, WHOLE).len(), 1);
+    assert_eq!(catalog.dependencies().notes().len(), 1);
+}
+
+#[test]
+fn a_tree_of_too_many_folders_is_built_from_as_a_whole() {
+    let chain = "d/".repeat(900);
+    let mut names: Vec<String> = (0..800).map(|n| format!("t{n}/{chain}f")).collect();
+    names.extend(["c/a/m".to_owned(), "c/a/requirements.txt".to_owned()]);
+    let files: Files<'_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let catalog = explored(vec![Derivation::RequirementsPath], &files);
+    assert_eq!(claims(&catalog, WHOLE).len(), 1);
+    assert!(!catalog.dependencies().notes().is_empty());
+    // Nobody asks for folders: they cost nothing.
+    let catalog = explored(Vec::new(), &files);
+    assert!(claims(&catalog, WHOLE).is_empty());
+}
+
+/// The product of modules, roots and paths with the same content.
+#[test]
+fn what_a_small_repository_multiplies_is_cut() {
+    let roots: Vec<String> = (0..60).map(|n| format!("r{n}")).collect();
+    let modules = roots.iter().flat_map(|root| (0..60).map(move |n| format!("{root}/m{n}.py")));
+    let mut names: Vec<String> = modules.collect();
+    names.extend((0..4000).map(|n| format!("c/a{}/p{n}.py", n % 40)));
+    names.extend((0..40).map(|n| format!("c/a{n}/m")));
+    let text = repeated(60, |n| format!("import m{n}\n"));
+    let files: Files<'_> = names.iter().map(|name| (name.as_str(), text.as_str())).collect();
+    let catalog = explored(vec![Derivation::PythonImports { roots }], &files);
+    assert!(catalog.dependencies().notes()[0].contains("too much to follow"));
+    assert_eq!(claims(&catalog, WHOLE).len(), 40);
+}
