@@ -265,6 +265,17 @@ fn bad_files_are_refused_with_a_mend() {
             with_steps("      - { id: a, image: x, run: y, reports: { junit: /x } }\n"),
             "under `$CHECKVALVE_OUT`",
         ),
+        (with_steps("      - { id: a, image: x, run: y, when: {} }\n"), "`when` says nothing"),
+        (with_steps("      - { id: a, image: x, run: y, when: { files: [] } }\n"), "says nothing"),
+        (with_steps("      - { id: a, image: x, run: y, when: { file: b } }\n"), "mean `files`?"),
+        (
+            with_steps("      - { id: a, image: x, run: y, when: { attributes: { kind: [] } } }\n"),
+            "has no values",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, when: { attributes: [kind] } }\n"),
+            "a mapping from attributes to values",
+        ),
         (with_steps("      - { id: a, uses: build }\n"), "built-in steps are not there yet"),
         (with_steps("      - { id: a, image: x, run: y, from: b }\n"), "not possible yet"),
         (

@@ -386,6 +386,10 @@ fn wanted(plan: &Plan, only: &[StepId], skip: &[StepId]) -> BTreeSet<StepId> {
 
 fn verdict(jobs: &[LocalDone]) -> Verdict {
     let mut verdict = Verdict::Passed;
+    // Nothing tested is nothing passed.
+    if jobs.iter().any(|job| job.plan.tests_nothing()) {
+        return Verdict::Failed;
+    }
     for (plan, step) in jobs.iter().flat_map(|job| job.steps.iter().map(|step| (&job.plan, step))) {
         let counts = plan.step(&step.id).is_none_or(|spec| !spec.allow_failure);
         match step.state.outcome() {

@@ -47,6 +47,7 @@ fn step(id: &str, needs: &[&str], script: &str) -> StepSpec {
         junit: None,
         allow_failure: false,
         untrusted: false,
+        left_out: None,
     }
 }
 

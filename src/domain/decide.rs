@@ -45,8 +45,12 @@ pub fn decide(plan: &Plan, states: &States, free_slots: usize) -> Vec<Decision> 
     // A plan's order puts each step after its needs, so that one pass sees every consequence.
     for spec in plan.steps() {
         let state = states.get(&spec.id).unwrap_or(&StepState::Waiting);
-        let mut standing = standing(spec, state);
-        if *state == StepState::Waiting {
+        let mut standing = standing(spec, state, &standings);
+        if let (StepState::Waiting, Some(why)) = (state, &spec.left_out) {
+            let reason = SkipReason::Condition { why: why.clone() };
+            decisions.push(Decision::Skip(spec.id.clone(), reason));
+            standing = through(spec, &standings);
+        } else if *state == StepState::Waiting {
             match needs(spec, &standings) {
                 Needs::Met if free > 0 => {
                     free -= 1;
@@ -64,7 +68,11 @@ pub fn decide(plan: &Plan, states: &States, free_slots: usize) -> Vec<Decision> 
     decisions
 }
 
-fn standing(spec: &StepSpec, state: &StepState) -> Standing {
+fn standing(
+    spec: &StepSpec,
+    state: &StepState,
+    standings: &BTreeMap<&StepId, Standing>,
+) -> Standing {
     match state {
         StepState::Waiting | StepState::Running { .. } => Standing::Open,
         StepState::Finished { outcome, .. } => match outcome {
@@ -76,10 +84,20 @@ fn standing(spec: &StepSpec, state: &StepState) -> Standing {
         },
         StepState::Skipped { reason, .. } => match reason {
             SkipReason::NotAsked => Standing::Met,
+            SkipReason::Condition { .. } => through(spec, standings),
             SkipReason::Needs { step } | SkipReason::FailFast { step } => {
                 Standing::Unmet(step.clone())
             }
         },
+    }
+}
+
+/// What needs a step that is left out waits for what that step would have waited for.
+fn through(spec: &StepSpec, standings: &BTreeMap<&StepId, Standing>) -> Standing {
+    match needs(spec, standings) {
+        Needs::Open => Standing::Open,
+        Needs::Met => Standing::Met,
+        Needs::Unmet(step) => Standing::Unmet(step),
     }
 }
 
@@ -169,6 +187,7 @@ mod tests {
             junit: None,
             allow_failure: false,
             untrusted: false,
+            left_out: None,
         }
     }
 
@@ -198,6 +217,27 @@ mod tests {
                 Decision::Start(id("tidy")),
             ]
         );
+    }
+
+    #[test]
+    fn what_needs_a_step_that_is_left_out_waits_for_what_that_would_have_waited_for() {
+        let why = "there is no `unit_tests/**`".to_owned();
+        let plan = plan(vec![
+            spec("install", &[]),
+            StepSpec { left_out: Some(why.clone()), ..spec("unit", &["install"]) },
+            spec("build", &["unit"]),
+        ]);
+        let skip = Decision::Skip(id("unit"), SkipReason::Condition { why: why.clone() });
+        let decisions = decide(&plan, &States::new(), 4);
+        assert_eq!(decisions, [Decision::Start(id("install")), skip]);
+        let settled = StepState::Skipped { at: NOW, reason: SkipReason::Condition { why } };
+        let after = |outcome| {
+            let done = (id("install"), finished(outcome));
+            decide(&plan, &States::from([done, (id("unit"), settled.clone())]), 1)
+        };
+        assert_eq!(after(Outcome::Succeeded), [Decision::Start(id("build"))]);
+        let blame = SkipReason::Needs { step: id("install") };
+        assert_eq!(after(Outcome::Failed), [Decision::Skip(id("build"), blame)]);
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub struct StepSpec {
     /// May run before a foreign change is approved.
     #[serde(default)]
     pub untrusted: bool,
+    /// Why it is not run for this connector, in words, if its `when` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 impl StepSpec {

@@ -1,5 +1,6 @@
 //! A repository's configuration after parsing: connector rules, impact rules, pipelines.
 
+mod condition;
 mod pattern;
 
 use std::collections::BTreeMap;
@@ -7,8 +8,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use self::condition::Condition;
 pub use self::pattern::{Pattern, PatternError, Variables, escape};
 use super::catalog::Connector;
+use super::names::StepId;
 use super::pipeline::StepSpec;
 
 /// A known layout that needs no repository file.
@@ -302,6 +305,8 @@ pub struct Pipeline {
     pub selector: Selector,
     pub on: Vec<PipelineTrigger>,
     pub steps: Vec<StepSpec>,
+    /// Of the steps that not every connector has a use for.
+    pub when: BTreeMap<StepId, Condition>,
     /// What steps name besides the connector's own files.
     pub inputs: Vec<Pattern>,
 }

@@ -311,6 +311,7 @@ mod tests {
             junit: None,
             allow_failure,
             untrusted: false,
+            left_out: None,
         }
     }
 

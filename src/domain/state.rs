@@ -36,6 +36,8 @@ impl Outcome {
 pub enum SkipReason {
     /// A step that it needs did not succeed.
     Needs { step: StepId },
+    /// The step's `when` does not hold for the connector; that stands in nobody's way.
+    Condition { why: String },
     /// Left out by whoever asked for the run (`--skip`, `--only`, a re-run of other steps).
     NotAsked,
     /// Another step failed and the run was to stop at the first failure.
@@ -46,6 +48,7 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Needs { step } => write!(f, "not run: `{step}` did not succeed"),
+            Self::Condition { why } => write!(f, "not run: {why}"),
             Self::NotAsked => f.write_str("not run: not asked for"),
             Self::FailFast { step } => write!(f, "not run: stopped at the failure of `{step}`"),
         }

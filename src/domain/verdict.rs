@@ -206,6 +206,10 @@ fn weight_among(standing: &Standing<'_>, siblings: &[Standing<'_>], hops: usize)
                 Some(_) | None => Weight::Red,
             }
         }
+        // Of no use to the connector; a job of which nothing is of use tests nothing.
+        StepState::Skipped { reason: SkipReason::Condition { .. }, .. } => {
+            if job.plan.tests_nothing() { Weight::Red } else { Weight::Green }
+        }
         StepState::Skipped { .. } if run.cancel.is_some() || job.cancel.is_some() => {
             Weight::Cancelled
         }

@@ -79,6 +79,34 @@ fn fail_fast_begins_nothing_after_a_failure() {
 }
 
 #[test]
+fn a_step_is_left_out_where_it_is_of_no_use() {
+    let bench = Bench::new();
+    let file = bench.place("pipelines.yml");
+    let steps = "  - for: { name: source-shop }
+    steps:
+      - { id: java, image: x, run: 'false', when: { files: ['src/**/*.java'] } }
+      - { id: go, image: x, run: 'false', when: { attributes: { kind: [go, rust] } } }
+      - { id: unit, image: x, run: 'echo it ran', needs: [java, go], when: { files: 'unit_tests/*.py' } }
+  - steps:
+      - { id: none, image: x, run: 'true', when: { files: nothing } }
+";
+    let text = PIPELINES.split("  - for:").next().unwrap().to_owned() + steps;
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let run = |name: &str| {
+        bench.run(&["--pipelines", &file, "test", "--name", name, "--executor", "host"])
+    };
+    run("source-shop").exits(0).says(&[
+        "source-shop / java: not run: there is no `src/**/*.java` in `airbyte-integrations",
+        "source-shop / go: not run: its kind is `x`, and not `go` or `rust`",
+        "source-shop / unit: passed",
+        "1 of 1 connector passed",
+    ]);
+    // A connector of which nothing was tested has not passed.
+    run("source-slow").exits(1).says(&["source-slow / none: not run: there is no `nothing`"]);
+}
+
+#[test]
 fn every_event_is_a_line_of_json() {
     let bench = Bench::new();
     bench.write(&format!("{WEATHER}/main.py"), "# changed\n");

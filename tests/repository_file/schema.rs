@@ -49,6 +49,7 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
             let both = json!({ "cpus": 1, "memory": "1Gi" });
             file["pipelines"] = in_step("resources", put(both));
         }
+        "when" => file["pipelines"] = in_step("when", put(json!({ "files": "x" }))),
         "reports" => file["pipelines"] = in_step("reports", put(json!({}))),
         "policy" => file["policy"] = put(json!({})),
         other => panic!("there is no way to try `{other}`"),
@@ -69,7 +70,7 @@ fn shapes() -> Vec<(String, Map<String, Value>)> {
 fn it_is_a_schema_of_the_draft_that_it_names() {
     jsonschema::meta::validate(&schema()).unwrap();
     assert_eq!(schema()["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    assert_eq!(shapes().len(), 10);
+    assert_eq!(shapes().len(), 11);
     for (shape, properties) in shapes() {
         for (key, property) in properties {
             for words in ["title", "description"] {

@@ -127,6 +127,7 @@ pub(crate) fn spec(id: &str, needs: &[&str]) -> StepSpec {
         junit: None,
         allow_failure: false,
         untrusted: false,
+        left_out: None,
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) fn spec(image: &str, id: &str, needs: &[&str], script: &str) -> StepS
         junit: None,
         allow_failure: false,
         untrusted: false,
+        left_out: None,
     }
 }
 

@@ -308,6 +308,7 @@ fn spec(id: &str, needs: &[&str]) -> StepSpec {
         junit: None,
         allow_failure: false,
         untrusted: false,
+        left_out: None,
     }
 }
 

@@ -4,7 +4,7 @@
 mod pipelines;
 mod selection;
 
-pub(super) use self::pipelines::{CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, STEP};
+pub(super) use self::pipelines::{CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, STEP, WHEN};
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,
 };
@@ -95,6 +95,8 @@ pub(super) enum Takes {
     Environment,
     /// Variables of `match`, each with patterns.
     Conditions,
+    /// Names, each with a text or a list of them.
+    Values,
     /// `file`, and attributes with dotted paths.
     Attributes,
     /// Ways to derive dependencies.

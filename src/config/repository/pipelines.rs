@@ -2,20 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP};
+use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP, WHEN};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::sections::Kinds;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
-use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger, Selector, closest};
+use crate::domain::rules::{Condition, Pattern, Pipeline, PipelineTrigger, Selector, closest};
 use crate::domain::yaml::{Node, Value};
 
 /// A step, where it stands, and the ids that it needs.
 type Step = (Place, StepSpec, Vec<(Place, String)>);
 
 const MAX_STEPS: usize = 100;
+
+/// What steps say that belongs to their pipeline.
+#[derive(Default)]
+struct Rest {
+    inputs: Vec<Pattern>,
+    when: BTreeMap<StepId, Condition>,
+}
 
 impl Problems<'_> {
     pub(super) fn pipeline(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Pipeline> {
@@ -45,8 +52,9 @@ impl Problems<'_> {
             self.add(fields.place, "the pipeline has no `steps`", mend);
             return None;
         };
-        let (steps, inputs) = self.steps(steps)?;
-        Some(Pipeline { selector, on, steps, inputs })
+        let mut rest = Rest::default();
+        let steps = self.steps(steps, &mut rest)?;
+        Some(Pipeline { selector, on, steps, when: rest.when, inputs: rest.inputs })
     }
 
     fn triggers(&mut self, node: &Node) -> Vec<PipelineTrigger> {
@@ -82,8 +90,8 @@ impl Problems<'_> {
         on
     }
 
-    /// Steps that make a plan, and the inputs that they name.
-    fn steps(&mut self, node: &Node) -> Option<(Vec<StepSpec>, Vec<Pattern>)> {
+    /// Steps that make a plan.
+    fn steps(&mut self, node: &Node, rest: &mut Rest) -> Option<Vec<StepSpec>> {
         let items = self.list(node, "`steps`");
         if items.is_empty() {
             if matches!(node.value, Value::List(_)) {
@@ -101,10 +109,9 @@ impl Problems<'_> {
             return None;
         }
         let mut read: Vec<Step> = Vec::new();
-        let mut inputs = Vec::new();
         let mut whole = true;
         for item in items {
-            match self.step(item, &mut inputs) {
+            match self.step(item, rest) {
                 Some((step, needs)) => read.push((item.place, step, needs)),
                 None => whole = false,
             }
@@ -117,7 +124,7 @@ impl Problems<'_> {
         let places: BTreeMap<StepId, Place> =
             read.iter().map(|(place, step, _)| (step.id.clone(), *place)).collect();
         let steps: Vec<StepSpec> = read.into_iter().map(|(_, step, _)| step).collect();
-        self.acyclic(&steps, &places).then_some((steps, inputs))
+        self.acyclic(&steps, &places).then_some(steps)
     }
 
     fn unique(&mut self, steps: &[Step]) -> bool {
@@ -175,11 +182,7 @@ impl Problems<'_> {
         }
     }
 
-    fn step(
-        &mut self,
-        node: &Node,
-        inputs: &mut Vec<Pattern>,
-    ) -> Option<(StepSpec, Vec<(Place, String)>)> {
+    fn step(&mut self, node: &Node, rest: &mut Rest) -> Option<(StepSpec, Vec<(Place, String)>)> {
         let fields = self.fields(node, &STEP)?;
         let id = self.step_id(&fields);
         let named = id.as_ref().map_or_else(|| "the step".to_owned(), |id| format!("step `{id}`"));
@@ -198,8 +201,10 @@ impl Problems<'_> {
         let artifacts = fields.get("artifacts").map(|node| self.patterns(node, "`artifacts`"));
         let junit = fields.get("reports").and_then(|node| self.reports(node));
         if let Some(node) = fields.get("inputs") {
-            inputs.extend(self.patterns(node, "`inputs`").into_iter().map(|(_, pattern)| pattern));
+            let inputs = self.patterns(node, "`inputs`");
+            rest.inputs.extend(inputs.into_iter().map(|(_, pattern)| pattern));
         }
+        let when = fields.get("when").map(|node| self.when(node));
         let always = self.flag(&fields, "always");
         let allow_failure = self.flag(&fields, "allow_failure");
         let untrusted = self.flag(&fields, "untrusted");
@@ -207,6 +212,9 @@ impl Problems<'_> {
             Some(asked) => Some(asked?),
             None => None,
         };
+        if let (Some(when), Some(id)) = (when, &id) {
+            rest.when.insert(id.clone(), when?);
+        }
         let step = StepSpec {
             id: id?,
             image: image?,
@@ -226,8 +234,48 @@ impl Problems<'_> {
             junit,
             allow_failure,
             untrusted,
+            left_out: None,
         };
         Some((step, needs))
+    }
+
+    fn when(&mut self, node: &Node) -> Option<Condition> {
+        let fields = self.fields(node, &WHEN)?;
+        let mut condition = Condition::default();
+        if let Some(node) = fields.get("files") {
+            let files = self.patterns(node, "`files`");
+            condition.files = files.into_iter().map(|(_, pattern)| pattern).collect();
+        }
+        if let Some(node) = fields.get("attributes") {
+            condition.attributes = self.values(node);
+        }
+        if condition == Condition::default() {
+            let mend = "write `when: { files: \"unit_tests/**\" }`, or remove it";
+            self.add(fields.place, "`when` says nothing", mend);
+        }
+        Some(condition)
+    }
+
+    fn values(&mut self, node: &Node) -> BTreeMap<String, Vec<String>> {
+        let mut values = BTreeMap::new();
+        let Value::Map(entries) = &node.value else {
+            self.wrong_type(node, "`attributes`", "a mapping from attributes to values");
+            return values;
+        };
+        for entry in entries {
+            let wanted = self.texts(&entry.node, &format!("`attributes.{}`", entry.key));
+            let wanted: Vec<String> = wanted.into_iter().map(|(_, value)| value).collect();
+            if wanted.is_empty() {
+                let what =
+                    format!("`attributes.{}` has no values: no connector has one", entry.key);
+                self.add(entry.place, what, "name one, or remove it");
+            }
+            if values.insert(entry.key.clone(), wanted).is_some() {
+                let what = format!("`{}` stands twice in `attributes`", entry.key);
+                self.add(entry.place, what, "put both into one list");
+            }
+        }
+        values
     }
 
     fn flag(&mut self, fields: &Fields<'_>, key: &str) -> bool {

@@ -55,6 +55,7 @@ fn gather(
             | Takes::Size
             | Takes::Environment
             | Takes::Conditions
+            | Takes::Values
             | Takes::Attributes
             | Takes::Derivations
             | Takes::Cache => {}
@@ -130,6 +131,11 @@ fn takes(takes: Takes) -> Value {
             "type": "object",
             "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
             "additionalProperties": one_or_list(&reference("pattern")),
+        }),
+        Takes::Values => json!({
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": one_or_list(&reference("text")),
         }),
         Takes::Attributes => json!({
             "type": "object",

@@ -195,7 +195,9 @@ fn failed_before(standing: &Standing<'_>) -> bool {
             .step(step)
             .is_some_and(|needed| Look::of_step(standing.job, needed).is_bad()),
         StepState::Skipped { reason: SkipReason::FailFast { .. }, .. } => true,
-        StepState::Skipped { reason: SkipReason::NotAsked, .. }
+        StepState::Skipped {
+            reason: SkipReason::NotAsked | SkipReason::Condition { .. }, ..
+        }
         | StepState::Waiting
         | StepState::Running { .. }
         | StepState::Finished { .. } => false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::survey::{Survey, View};
 use super::{PlannedJob, PlanningError, UnknownName, unknown};
-use crate::domain::catalog::Connector;
+use crate::domain::catalog::{Connector, Paths};
 use crate::domain::depends::Extent;
 use crate::domain::impact::ChangeKind;
 use crate::domain::names::{ConnectorName, StepId};
@@ -84,7 +84,7 @@ pub(super) fn planned(
             continue;
         };
         let impact = survey.impacts.connectors.get(name);
-        let plan = plan_of(connector, view, pipeline)?;
+        let plan = plan_of(connector, view, pipeline, &survey.paths)?;
         let only = plan.steps().iter().map(|step| step.id.clone());
         jobs.push(PlannedJob {
             connector: name.clone(),
@@ -109,10 +109,19 @@ pub fn plans(
     Ok(super::Planned { merge_base: survey.merge_base.clone(), selection, jobs })
 }
 
-fn plan_of(connector: &Connector, view: &View, pipeline: &Pipeline) -> Result<Plan, PlanningError> {
+fn plan_of(
+    connector: &Connector,
+    view: &View,
+    pipeline: &Pipeline,
+    paths: &Paths,
+) -> Result<Plan, PlanningError> {
     let inputs = inputs(connector, view, pipeline);
-    let plan =
-        Plan::new(connector.name.clone(), connector.root.clone(), inputs, pipeline.steps.clone());
+    let mut steps = pipeline.steps.clone();
+    for step in &mut steps {
+        let condition = pipeline.when.get(&step.id);
+        step.left_out = condition.and_then(|condition| condition.unmet(connector, paths));
+    }
+    let plan = Plan::new(connector.name.clone(), connector.root.clone(), inputs, steps);
     let version = connector.attribute("version").map(str::to_owned);
     let about = About::of(connector);
     plan.map(|plan| plan.with_version(version).with_about(about)).map_err(|error| {

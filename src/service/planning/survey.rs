@@ -8,7 +8,7 @@ use super::documents::Documents;
 use super::mentions::Mentions;
 use super::snapshot::{Contents, Snapshot};
 use crate::config::repository::{self, FILE};
-use crate::domain::catalog::{Catalog, Connector, discover};
+use crate::domain::catalog::{Catalog, Connector, Paths, discover};
 use crate::domain::change::ChangeSet;
 use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
@@ -40,6 +40,8 @@ pub struct Survey {
     pub change: ChangeSet,
     pub impacts: Impacts,
     pub notes: Vec<String>,
+    /// Of the head's tree.
+    pub(super) paths: Paths,
     /// By the head's own rules.
     pub(super) view: View,
     /// By the base's, if they select differently.
@@ -175,13 +177,13 @@ async fn commits(
     let from = Contents { objects, answers: &answers, work_tree: None };
     let Some(base) = base else {
         let snapshot = Snapshot::new(from, objects.tree(head).await?);
-        return survey(&snapshot, &at, Against::nothing(), file).await;
+        return survey(snapshot, &at, Against::nothing(), file).await;
     };
     let (entries, compared) = tokio::join!(objects.tree(head), objects.changes(base, head));
     let entries = entries?;
     let before = compared.tree_before(&entries);
     let against = against(from, base, (compared, before), file).await?;
-    survey(&Snapshot::new(from, entries), &at, against, file).await
+    survey(Snapshot::new(from, entries), &at, against, file).await
 }
 
 /// The other side: the merge base's tree, which may be known already, and the rules of the base.
@@ -245,20 +247,20 @@ pub async fn survey_here(
         against(from, base, (compared, None), file).await
     };
     let (entries, against) = tokio::join!(repo.files(&unstaged), against);
-    survey(&Snapshot::new(from, entries?), "in the work tree", against?, file).await
+    survey(Snapshot::new(from, entries?), "in the work tree", against?, file).await
 }
 
 async fn survey(
-    head: &Snapshot<'_>,
+    head: Snapshot<'_>,
     at: &str,
     against: Against<'_>,
     file: Option<&RepositoryFile>,
 ) -> Result<Survey, PlanningError> {
-    let rules = rules_of(head, at, file).await??;
+    let rules = rules_of(&head, at, file).await??;
     let mut notes = rules.notes.clone();
     let mut known = Known::default();
     let tree = against.tree.as_ref();
-    let (view, found) = view(rules, head, tree, &against.change, &mut known).await?;
+    let (view, found) = view(rules, &head, tree, &against.change, &mut known).await?;
     let mut impacts = found;
     let mut other = None;
     match against.rules {
@@ -266,7 +268,8 @@ async fn survey(
             let before = impacts.connectors.len();
             // Other rules may ask for other facts.
             known.documents = Documents::default();
-            let (theirs, found) = self::view(base, head, tree, &against.change, &mut known).await?;
+            let (theirs, found) =
+                self::view(base, &head, tree, &against.change, &mut known).await?;
             impacts = impacts.union(found);
             let more = impacts.connectors.len() - before;
             notes.push(format!(
@@ -289,7 +292,7 @@ async fn survey(
     }
     head.keep_answers();
     let (merge_base, change) = (against.merge_base, against.change);
-    Ok(Survey { merge_base, change, impacts, notes, view, other })
+    Ok(Survey { merge_base, change, impacts, notes, paths: head.paths, view, other })
 }
 
 async fn rules_of(

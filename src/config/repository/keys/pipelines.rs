@@ -59,6 +59,11 @@ pub(in super::super) static STEP: Shape = Shape {
         .required()
         .examples(&["\"python -m pytest\"", "[\"ruff check\", \"ruff format --check\"]"]),
         Key::new("needs", Takes::Texts, "Steps that must succeed first.").default("[]"),
+        Key::new(
+            "when",
+            Takes::One(&WHEN),
+            "Of which connectors it is of use; for others it is left out, and what needs it runs.",
+        ),
         Key::new("always", Takes::Flag, "Runs once its needs are settled, however they ended.")
             .default("false"),
         Key::new(
@@ -94,7 +99,6 @@ pub(in super::super) static STEP: Shape = Shape {
             "steps do not inherit file systems yet: do the work in one step, and use `needs` for order",
         ),
         ("uses", "built-in steps are not there yet: give the step an `image` and a `run`"),
-        ("when", "conditions are not there yet: remove it, or test for it within `run`"),
         (
             "secrets",
             "secrets are not there yet: remove it, and what needs one can't run here for now",
@@ -102,6 +106,27 @@ pub(in super::super) static STEP: Shape = Shape {
         ("services", "services are not there yet: start what the step needs within `run`"),
         ("matrix", "matrices are not there yet: write one step for each value"),
     ],
+};
+
+pub(in super::super) static WHEN: Shape = Shape {
+    what: "`when`",
+    id: "when",
+    about: "What must hold of a connector: all of what is given.",
+    keys: &[
+        Key::new(
+            "files",
+            Takes::Patterns,
+            "Below its root; one that any of them matches is there.",
+        )
+        .examples(&["\"unit_tests/**\""]),
+        Key::new(
+            "attributes",
+            Takes::Values,
+            "Attributes, each with the values of which it has one; `kind` is one of them.",
+        )
+        .examples(&["{\"language\": [\"python\", \"low-code\"]}"]),
+    ],
+    not_yet: &[],
 };
 
 pub(in super::super) static RESOURCES: Shape = Shape {
