@@ -127,11 +127,7 @@ fn takes(takes: Takes) -> Value {
             },
             "additionalProperties": { "type": ["string", "number", "boolean"] },
         }),
-        Takes::Conditions => json!({
-            "type": "object",
-            "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
-            "additionalProperties": one_or_list(&reference("pattern")),
-        }),
+        Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
             "minProperties": 1,
@@ -158,6 +154,14 @@ fn takes(takes: Takes) -> Value {
         }),
         Takes::Cache => json!({ "anyOf": [{ "enum": CACHES }, { "type": "boolean" }] }),
     }
+}
+
+fn conditions() -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+        "additionalProperties": one_or_list(&reference("pattern")),
+    })
 }
 
 fn reference(id: &str) -> Value {
