@@ -209,10 +209,12 @@ async fn a_step_has_no_privileges_and_no_network() {
 #[tokio::test]
 async fn steps_with_a_network_do_not_reach_each_other() {
     let Some((_, docker, place)) = set_up().await else { return };
-    let address = "ip -4 -o addr show eth0 | awk '{ print $4 }' | cut -d/ -f1";
-    let script =
-        format!("{address} > $CHECKVALVE_OUT/address; {address}; nc -l -p 8000; echo reached");
-    let mut server = place.step(BUSYBOX, &script);
+    // By itself it can be reached at that address: what is closed below is closed on the way.
+    let script = "address=$(ip -4 -o addr show eth0 | awk '{ print $4 }' | cut -d/ -f1)\n\
+                  nc -l -p 8000 & sleep 1\n\
+                  nc -w 2 $address 8000 < /dev/null || exit 1\n\
+                  echo $address; nc -l -p 8000; echo reached";
+    let mut server = place.step(BUSYBOX, script);
     server.network = Network::Bridge;
     let (log, mut chunks) = mpsc::channel(8);
     let stop = CancellationToken::new();
