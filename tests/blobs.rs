@@ -4,6 +4,10 @@
 
 #[path = "support/s3.rs"]
 mod s3;
+#[path = "support/tls.rs"]
+mod tls;
+
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use checkvalve::blobs::{BlobError, Blobs, BlobsUrl, S3Access};
@@ -22,6 +26,7 @@ fn access(server: &s3::Server, secret: &str) -> S3Access {
         session_token: None,
         region: s3::REGION.to_owned(),
         endpoint: Some(server.endpoint.clone()),
+        ca_file: None,
     }
 }
 
@@ -34,7 +39,7 @@ impl Place {
 
     async fn s3() -> Self {
         let server = s3::server().await;
-        let blobs = Blobs::on_s3(s3::BUCKET, "a/prefix", access(&server, s3::SECRET));
+        let blobs = Blobs::on_s3(s3::BUCKET, "a/prefix", access(&server, s3::SECRET)).unwrap();
         Self { blobs, folder: tempfile::tempdir().unwrap(), _server: Some(server) }
     }
 }
@@ -224,7 +229,7 @@ async fn the_probe_says_that_it_works(place: Place) {
 #[tokio::test]
 async fn a_wrong_secret_is_refused_with_its_mend() {
     let server = s3::server().await;
-    let blobs = Blobs::on_s3(s3::BUCKET, "", access(&server, "wrong"));
+    let blobs = Blobs::on_s3(s3::BUCKET, "", access(&server, "wrong")).unwrap();
     for error in [
         blobs.put("a", Bytes::new(), TEXT).await.unwrap_err(),
         blobs.get("a", None).await.unwrap_err(),
@@ -234,9 +239,9 @@ async fn a_wrong_secret_is_refused_with_its_mend() {
         assert!(said.contains("SignatureDoesNotMatch"), "{said}");
         assert!(said.contains("AWS_SECRET_ACCESS_KEY") && !said.contains("wrong"), "{said}");
     }
-    let right = Blobs::on_s3(s3::BUCKET, "", access(&server, s3::SECRET));
+    let right = Blobs::on_s3(s3::BUCKET, "", access(&server, s3::SECRET)).unwrap();
     right.check().await.unwrap();
-    let elsewhere = Blobs::on_s3("no-such-bucket", "", access(&server, s3::SECRET));
+    let elsewhere = Blobs::on_s3("no-such-bucket", "", access(&server, s3::SECRET)).unwrap();
     // (The test's server makes a bucket at the first put; only reading finds that it is missing.)
     let said = elsewhere.list("").await.unwrap_err().to_string();
     assert!(said.contains("NoSuchBucket") && said.contains("CHECKVALVE_STORE"), "{said}");
@@ -249,8 +254,36 @@ async fn a_dead_server_is_an_error_and_not_a_hang() {
         ..access(&s3::server().await, s3::SECRET)
     };
     assert!(!format!("{access:?}").contains(s3::SECRET));
-    let said = Blobs::on_s3(s3::BUCKET, "", access).check().await.unwrap_err().to_string();
+    let said = Blobs::on_s3(s3::BUCKET, "", access).unwrap().check().await.unwrap_err().to_string();
     assert!(said.contains("AWS_ENDPOINT_URL"), "{said}");
+}
+
+#[tokio::test]
+async fn more_authorities_can_be_trusted_and_others_are_not() {
+    let Some(server) = tls::server().await else { return };
+    let access = |ca_file: Option<PathBuf>| S3Access {
+        key_id: s3::KEY_ID.to_owned(),
+        secret: s3::SECRET.to_owned(),
+        session_token: None,
+        region: s3::REGION.to_owned(),
+        endpoint: Some(server.url.clone()),
+        ca_file,
+    };
+    let stranger = Blobs::on_s3(s3::BUCKET, "", access(None)).unwrap();
+    let refused = stranger.list("").await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+    let trusted = Blobs::on_s3(s3::BUCKET, "", access(Some(server.ca_file.clone()))).unwrap();
+    let page = trusted.list("").await.unwrap_err().to_string();
+    assert!(!page.contains("certificate"), "TLS stood, the page is not S3's: {page}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"no certificate").unwrap();
+    let mut empty = tempfile::NamedTempFile::new().unwrap();
+    let text = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    std::io::Write::write_all(&mut empty, text).unwrap();
+    for bad in [file.path().to_owned(), empty.path().to_owned(), "/nowhere/ca.pem".into()] {
+        let refused = Blobs::on_s3(s3::BUCKET, "", access(Some(bad.clone()))).unwrap_err();
+        assert!(refused.to_string().contains(&bad.display().to_string()), "{refused}");
+    }
 }
 
 /// In a folder, an object's name may be the beginning of what is asked for, or the other way round.

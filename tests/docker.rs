@@ -11,6 +11,8 @@ mod registry;
 #[expect(dead_code, reason = "shared with the tests of other executors")]
 #[path = "support/steps.rs"]
 mod steps;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +21,8 @@ use bollard::models::NetworkCreateRequest;
 use bollard::query_parameters::{InspectNetworkOptions, ListContainersOptions, RemoveImageOptions};
 use checkvalve::domain::pipeline::{Network, Resources};
 use checkvalve::domain::state::Outcome;
-use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
+use checkvalve::exec::{Executor, Trust};
 use images::{BARE, BUSYBOX, USER};
 use line::Line;
 use steps::{Place, files, resident_mib, run, run_counting, run_until, stop_after};
@@ -86,6 +88,27 @@ async fn its_environment_is_the_steps() {
     assert_eq!(ended.outcome, Outcome::Succeeded, "{output}");
     assert!(output.starts_with("a b\n$c\n"), "{output}");
     assert!(!output.contains("CARGO"), "{output}");
+}
+
+#[tokio::test]
+async fn more_authorities_are_in_a_file_that_programs_take() {
+    let Some((_, docker, place)) = set_up().await else { return };
+    let script = "env | grep ca.pem | wc -l; echo $PIP_CERT; grep -c BEGIN $SSL_CERT_FILE";
+    let (ended, output) = run(&docker, place.step(BUSYBOX, script)).await;
+    assert_eq!(ended.outcome, Outcome::Failed, "{output}");
+    assert!(output.starts_with("0\n\n"), "{output}");
+    let Some(server) = tls::server().await else { return };
+    let trust = Some(Trust::with(&server.ca_file).unwrap());
+    let options = DockerOptions { trust, ..DockerOptions::new("test") };
+    let host = checkvalve::ambient::env("DOCKER_HOST");
+    let docker = Docker::connect(host.as_deref(), options).await.unwrap();
+    let own = std::fs::read_to_string(&server.ca_file).unwrap();
+    let line = own.lines().nth(1).unwrap();
+    let script = format!("{script} > /dev/null; grep -c '{line}' $SSL_CERT_FILE");
+    let mut step = place.step(BUSYBOX, &script);
+    step.env.insert("PIP_CERT".to_owned(), "its own".to_owned());
+    let (ended, output) = run(&docker, step).await;
+    assert_eq!((ended.outcome, output.as_str()), (Outcome::Succeeded, "7\nits own\n1\n"));
 }
 
 #[tokio::test]

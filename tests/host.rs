@@ -5,12 +5,14 @@
 #[expect(dead_code, reason = "shared with the tests of other executors")]
 #[path = "support/steps.rs"]
 mod steps;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::time::{Duration, Instant};
 
 use checkvalve::domain::state::Outcome;
-use checkvalve::exec::Executor;
 use checkvalve::exec::host::Host;
+use checkvalve::exec::{Executor, Trust};
 use steps::{Place, files, resident_mib, run, run_counting, run_until, stop_after};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,24 @@ async fn only_the_steps_own_environment_is_seen() {
     assert_eq!(ended.outcome, Outcome::Succeeded, "{output}");
     assert!(output.starts_with("a b\n$c\n"), "{output}");
     assert!(output.trim_end().ends_with("/tree/source-x"), "{output}");
+}
+
+#[tokio::test]
+async fn more_authorities_are_in_a_file_that_programs_take() {
+    let Some(server) = tls::server().await else { return };
+    let trust = Trust::with(&server.ca_file).unwrap();
+    let place = Place::new();
+    let address = server.url.trim_start_matches("https://");
+    let script = format!(
+        "openssl s_client -verify_return_error -connect {address} < /dev/null > /dev/null 2>&1
+        echo trusted"
+    );
+    let (ended, output) = run(&host(), place.step("", &script)).await;
+    assert_eq!(ended.outcome, Outcome::Failed, "{output}");
+    let (ended, output) = run(&host().with_trust(Some(trust)), place.step("", &script)).await;
+    assert_eq!((ended.outcome, output.as_str()), (Outcome::Succeeded, "trusted\n"));
+    let refused = Trust::with("/nowhere".as_ref()).unwrap_err().to_string();
+    assert!(refused.contains("CHECKVALVE_CA_FILE") && refused.contains("/nowhere"), "{refused}");
 }
 
 #[tokio::test]

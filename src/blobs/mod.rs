@@ -32,6 +32,11 @@ pub enum BlobError {
     Unset(&'static str),
     #[error("this build has no S3; build it with `--features s3`, or use `file:<folder>`")]
     Without,
+    #[error(
+        "the certificates of `{}`, which CHECKVALVE_CA_FILE names, can't be used: {why}",
+        path.display()
+    )]
+    Certificates { path: std::path::PathBuf, why: String },
     #[error("object `{key}`: {source}")]
     Io { key: String, source: std::io::Error },
     #[error("object `{key}` on S3: {message}")]
@@ -85,7 +90,7 @@ impl Blobs {
             }
             #[cfg(feature = "s3")]
             BlobsUrl::S3 { bucket, prefix } => {
-                Ok(Self::on_s3(bucket, prefix, S3Access::read(settings)?))
+                Self::on_s3(bucket, prefix, S3Access::read(settings)?)
             }
             #[cfg(not(feature = "s3"))]
             BlobsUrl::S3 { .. } => {
@@ -97,8 +102,8 @@ impl Blobs {
 
     /// A bucket with credentials that come from elsewhere than the environment.
     #[cfg(feature = "s3")]
-    pub fn on_s3(bucket: &str, prefix: &str, access: S3Access) -> Self {
-        Self { driver: Driver::S3(Bucket::new(bucket, prefix, access)) }
+    pub fn on_s3(bucket: &str, prefix: &str, access: S3Access) -> Result<Self, BlobError> {
+        Ok(Self { driver: Driver::S3(Bucket::new(bucket, prefix, access)?) })
     }
 
     /// Can objects be written and read now? For `/readyz`.

@@ -1,9 +1,10 @@
 //! Objects in a bucket of S3, or of a server that speaks as S3 does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Config, Credentials, Region, RequestChecksumCalculation};
@@ -11,10 +12,13 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_smithy_http_client as http;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{BlobError, Object};
+use crate::ambient::authorities;
 
 /// Up to this a file is sent in one request.
 const SINGLE: u64 = 16 << 20;
@@ -34,6 +38,8 @@ pub struct S3Access {
     pub region: String,
     /// A server other than Amazon's; its buckets are the first part of the path.
     pub endpoint: Option<String>,
+    /// More certificate authorities to trust, as PEM.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Secrets do not print.
@@ -66,6 +72,7 @@ impl S3Access {
             session_token: settings("AWS_SESSION_TOKEN"),
             region,
             endpoint,
+            ca_file: settings("CHECKVALVE_CA_FILE").map(PathBuf::from),
         })
     }
 }
@@ -78,9 +85,20 @@ pub(super) struct Bucket {
     prefix: String,
 }
 
+/// The SDK's own client, with the system's authorities and those of a file.
+fn trusting(file: &Path) -> Result<SharedHttpClient, BlobError> {
+    let bad = |why: String| BlobError::Certificates { path: file.to_owned(), why };
+    let more = authorities::pem(&authorities::of_file(file).map_err(bad)?);
+    let trusted = TrustStore::default().with_pem_certificate(more);
+    let context = TlsContext::builder().with_trust_store(trusted).build();
+    let context = context.map_err(|error| bad(error.to_string()))?;
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+    Ok(http::Builder::new().tls_provider(provider).tls_context(context).build_https())
+}
+
 impl Bucket {
-    pub(super) fn new(bucket: &str, prefix: &str, access: S3Access) -> Self {
-        let S3Access { key_id, secret, session_token, region, endpoint } = access;
+    pub(super) fn new(bucket: &str, prefix: &str, access: S3Access) -> Result<Self, BlobError> {
+        let S3Access { key_id, secret, session_token, region, endpoint, ca_file } = access;
         let credentials = Credentials::new(key_id, secret, session_token, None, "settings");
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -98,8 +116,12 @@ impl Bucket {
                 // Older servers refuse the checksums that the SDK adds by itself.
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         }
+        if let Some(file) = ca_file {
+            config = config.http_client(trusting(&file)?);
+        }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self { client: Client::from_conf(config.build()), name: bucket.to_owned(), prefix }
+        let client = Client::from_conf(config.build());
+        Ok(Self { client, name: bucket.to_owned(), prefix })
     }
 
     fn full(&self, key: &str) -> String {

@@ -20,9 +20,9 @@ use crate::config::server::{ExecutorKind, Settings};
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::Engine;
-use crate::exec::Executors;
 use crate::exec::docker::{Docker, DockerOptions, Reaper};
 use crate::exec::host::Host;
+use crate::exec::{Executors, Trust};
 use crate::git::GitCache;
 use crate::github::webhook::WebhookSecrets;
 use crate::github::{Github, GithubSettings};
@@ -188,10 +188,11 @@ async fn executors(
     state: &StateDir,
     parts: Parts,
 ) -> anyhow::Result<Option<Executors>> {
+    let trust = settings.ca_file().map(|file| Trust::with(&file)).transpose()?;
     match settings.executor()? {
-        ExecutorKind::Host => Ok(Some(Executors::Host(Host::default()))),
+        ExecutorKind::Host => Ok(Some(Executors::Host(Host::default().with_trust(trust)))),
         ExecutorKind::Docker => {
-            let options = DockerOptions::new(state.instance.clone());
+            let options = DockerOptions { trust, ..DockerOptions::new(state.instance.clone()) };
             match Docker::connect(settings.text("DOCKER_HOST"), options).await {
                 Ok(docker) => Ok(Some(Executors::Docker(docker))),
                 Err(error) if parts.workers == 0 => {

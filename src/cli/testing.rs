@@ -28,7 +28,7 @@ use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::exec::docker::{Docker, DockerOptions};
 use crate::exec::host::Host;
-use crate::exec::{Executors, SourceArchive};
+use crate::exec::{Executors, SourceArchive, Trust};
 use crate::git::LocalRepo;
 use crate::render::{graph, report, timeline};
 use crate::service::planning::{Planned, PlannedJob, plans};
@@ -104,10 +104,11 @@ async fn executor(name: Option<ExecutorName>, settings: &Settings) -> anyhow::Re
         Some(ExecutorName::Host) => ExecutorKind::Host,
         None => settings.executor()?,
     };
+    let trust = settings.ca_file().map(|file| Trust::with(&file)).transpose()?;
     match kind {
-        ExecutorKind::Host => Ok(Executors::Host(Host::default())),
+        ExecutorKind::Host => Ok(Executors::Host(Host::default().with_trust(trust))),
         ExecutorKind::Docker => {
-            let options = DockerOptions::new("checkvalve-test");
+            let options = DockerOptions { trust, ..DockerOptions::new("checkvalve-test") };
             let docker = Docker::connect(settings.text("DOCKER_HOST"), options).await?;
             Ok(Executors::Docker(docker))
         }

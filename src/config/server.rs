@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
 use super::duration;
@@ -217,9 +218,20 @@ impl Settings {
         Ok(PathBuf::from(home).join(".local/state/checkvalve"))
     }
 
+    /// A server's trusts the authorities of `CHECKVALVE_CA_FILE`, unless it names its own.
     pub fn database_url(&self, state: &Path) -> String {
-        let default = || format!("sqlite:{}", state.join("checkvalve.db").display());
-        self.text("CHECKVALVE_DATABASE_URL").map_or_else(default, str::to_owned)
+        let Some(url) = self.text("CHECKVALVE_DATABASE_URL") else {
+            return format!("sqlite:{}", state.join("checkvalve.db").display());
+        };
+        match self.ca_file() {
+            Some(file) if url.starts_with("postgres") && !url.contains("sslrootcert") => {
+                let file = file.display().to_string();
+                let file = utf8_percent_encode(&file, NON_ALPHANUMERIC);
+                let more = if url.contains('?') { '&' } else { '?' };
+                format!("{url}{more}sslrootcert={file}")
+            }
+            Some(_) | None => url.to_owned(),
+        }
     }
 
     pub fn store_url(&self, state: &Path) -> String {
@@ -445,6 +457,32 @@ mod tests {
         std::fs::write(&path, "lisen = \"x\"\n").unwrap();
         let error = Settings::read(|_| None, Some(&path)).unwrap_err().to_string();
         assert!(error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn a_database_trusts_the_file_of_authorities_unless_its_url_names_one() {
+        let url = |url: &'static str, ca: Option<&'static str>| {
+            let pairs = [("CHECKVALVE_DATABASE_URL", Some(url)), ("CHECKVALVE_CA_FILE", ca)];
+            let env = |name: &str| {
+                let pair = pairs.iter().find(|(n, _)| *n == name);
+                pair.and_then(|(_, value)| value.map(str::to_owned))
+            };
+            Settings::read(env, None).unwrap().database_url(Path::new("/s"))
+        };
+        let ca = Some("/etc/our ca.pem");
+        for (given, ca, expected) in [
+            ("postgres://h/d", None, "postgres://h/d"),
+            ("postgres://h/d", ca, "postgres://h/d?sslrootcert=%2Fetc%2Four%20ca%2Epem"),
+            (
+                "postgresql://h/d?a=b",
+                ca,
+                "postgresql://h/d?a=b&sslrootcert=%2Fetc%2Four%20ca%2Epem",
+            ),
+            ("postgres://h/d?sslrootcert=x", ca, "postgres://h/d?sslrootcert=x"),
+            ("sqlite:/x.db", ca, "sqlite:/x.db"),
+        ] {
+            assert_eq!(url(given, ca), expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod pipe;
 mod remove;
 mod script;
 mod source;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -41,6 +42,7 @@ pub struct Labels {
 
 pub use remove::remove_tree;
 pub use source::SourceArchive;
+pub use trust::Trust;
 
 /// One try at one step.
 #[derive(Debug, Clone)]
@@ -98,6 +100,11 @@ pub enum ExecError {
     NoEngine { host: String, why: String },
     #[error("the Docker Engine refused: {0}")]
     Engine(String),
+    #[error(
+        "the certificates of `{}`, which CHECKVALVE_CA_FILE names, can't be used: {why}",
+        path.display()
+    )]
+    Certificates { path: PathBuf, why: String },
 }
 
 /// The executors that the product has.

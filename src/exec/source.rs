@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, Builder, Entry, EntryType, Header};
 
+use super::Trust;
+
 /// The source of a job as a tar archive in the worker's spool.
 #[derive(Debug)]
 pub struct SourceArchive {
@@ -35,19 +37,26 @@ impl SourceArchive {
         archive.unpack(folder)
     }
 
-    /// Writes an archive for a container's root folder: the source below `workspace/`, and the
-    /// empty `checkvalve/out/`. With `open` anybody may change what is in it, since the image's
+    /// Writes an archive for a container's root folder: the source below `workspace/`, the empty
+    /// `checkvalve/out/`, and `checkvalve/ca.pem` if there is anything more to trust. With `open` anybody may change what is in it, since the image's
     /// user is not root and can't be named here.
     pub(super) fn for_container(
         &self,
         to: impl Write,
         workdir: &str,
         open: bool,
+        trust: Option<&Trust>,
     ) -> io::Result<()> {
         let mut tar = Builder::new(BufWriter::with_capacity(256 * 1024, to));
         let mode = if open { 0o777 } else { 0o755 };
         add_folder(&mut tar, Path::new("checkvalve"), 0o755)?;
         add_folder(&mut tar, Path::new("checkvalve/out"), mode)?;
+        if let Some(trust) = trust {
+            let mut header = Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(trust.pem().len() as u64);
+            tar.append_data(&mut header, "checkvalve/ca.pem", trust.pem())?;
+        }
         let mut folder = PathBuf::from("workspace");
         add_folder(&mut tar, &folder, mode)?;
         for part in relative(workdir).components() {
@@ -167,7 +176,7 @@ mod tests {
     fn a_containers_archive_has_the_source_under_the_workspace() {
         let folder = tempfile::tempdir().unwrap();
         let mut bytes = Vec::new();
-        archive(folder.path()).for_container(&mut bytes, "source-x", true).unwrap();
+        archive(folder.path()).for_container(&mut bytes, "source-x", true, None).unwrap();
         let mut seen = Vec::new();
         for entry in Archive::new(bytes.as_slice()).entries().unwrap() {
             let entry = entry.unwrap();

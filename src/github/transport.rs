@@ -15,13 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::error::GithubError;
+use crate::ambient::authorities;
 
 /// GitHub ends requests that take it over 10 s; a little more is the way there and back.
 const ONE_EXCHANGE: Duration = Duration::from_secs(12);
@@ -196,19 +195,11 @@ fn api_uri(url: &str) -> Result<Uri, GithubError> {
 /// The system's certificates, and those of `ca_file`.
 fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, GithubError> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(authorities::of_the_system());
     if let Some(path) = ca_file {
         let bad = |why: String| GithubError::Certificates { path: path.to_owned(), why };
-        let mut found = false;
-        for certificate in
-            CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?
-        {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+        for certificate in authorities::of_file(path).map_err(bad)? {
             roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-            found = true;
-        }
-        if !found {
-            return Err(bad("there is no certificate in it".to_owned()));
         }
     }
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());

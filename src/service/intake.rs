@@ -1,7 +1,7 @@
 //! Deliveries become runs: each stored delivery is understood, judged and acted on, once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -21,6 +21,8 @@ use crate::store::{ClaimedDelivery, Created, Handled, NewRun, RunQuery, Store, S
 const MAX_ATTEMPTS: u32 = 340;
 /// GitHub's replicas know a new thing within seconds; what is missing longer is gone.
 const NOT_FOUND_ATTEMPTS: u32 = 4;
+/// So long they are handled before anyone asks whether to go on.
+const TURN: Duration = Duration::from_millis(500);
 /// A third of a claim's term.
 const EXTEND: Duration = Duration::from_secs(3);
 /// A pull request that changes under our hands so often is looked at again later.
@@ -35,23 +37,39 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Handles the oldest due delivery; false when there is none.
+    /// Handles the oldest due deliveries, for a while; false when there are no more.
     pub async fn pass(&self) -> anyhow::Result<bool> {
-        let Some(claim) = self.store.claim_delivery().await? else { return Ok(false) };
-        let handled = tokio::select! {
-            handled = self.handle(&claim) => handled,
-            () = self.keep(&claim) => {
-                warn!(github.delivery = claim.guid, "another process handles the delivery");
+        let mut next = self.store.claim_delivery().await?;
+        let begun = Instant::now();
+        while let Some(claim) = next {
+            let handled = tokio::select! {
+                handled = self.handle(&claim) => handled,
+                () = self.keep(&claim) => {
+                    warn!(github.delivery = claim.guid, "another process handles the delivery");
+                    return Ok(true);
+                }
+            };
+            info!(
+                github.delivery = claim.guid,
+                event = claim.event,
+                "delivery handled: {handled:?}"
+            );
+            let go_on = begun.elapsed() < TURN;
+            let settled = if go_on {
+                self.store.settle_and_claim_delivery(claim, handled).await
+            } else {
+                self.store.settle_delivery(claim, handled).await.map(|()| None)
+            };
+            next = match settled {
+                // What was done is done once by its cause, whoever says so.
+                Err(StoreError::LeaseLost) => return Ok(true),
+                settled => settled?,
+            };
+            if !go_on {
                 return Ok(true);
             }
-        };
-        info!(github.delivery = claim.guid, event = claim.event, "delivery handled: {handled:?}");
-        match self.store.settle_delivery(claim, handled).await {
-            // What was done is done once by its cause, whoever says so.
-            Err(StoreError::LeaseLost) => {}
-            settled => settled?,
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// Extends the claim until it is lost: a claim is short, so that what a dead process held comes

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Store;
 use super::error::StoreError;
 use super::nudge::Topic;
-use super::pool::Rows;
+use super::pool::{Rows, Tx};
 use crate::domain::time::Timestamp;
 
 /// How long a claim holds unless it is extended: as long as what a dead process held is left lying.
@@ -104,8 +104,7 @@ statements! {
     );
     // Every check run of ours comes back as a delivery: counted, not kept.
     DROP_BODY = sql!(
-        "update deliveries set body = $2
-         where guid = $1 and state = 'ignored' and event in ('check_run', 'check_suite')"
+        "update deliveries set body = $2 where guid = $1"
     );
     LATER = sql!(
         "update deliveries set due_at = ", now!(), " + $3, note = $4, lease_until = 0
@@ -136,16 +135,9 @@ impl Store {
     /// The oldest unhandled delivery that is due, leased for ten seconds.
     pub async fn claim_delivery(&self) -> Result<Option<ClaimedDelivery>, StoreError> {
         let mut tx = self.begin().await?;
-        let claimed: Option<Claimed> = tx.one(CLAIM, args![TERM]).await?;
+        let claimed = claim(&mut tx).await?;
         tx.commit().await?;
-        Ok(claimed.map(|(guid, event, body, received_at, attempt, epoch)| ClaimedDelivery {
-            guid,
-            event,
-            body: body.into(),
-            received_at: Timestamp::from_millis(received_at),
-            attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
-            epoch,
-        }))
+        Ok(claimed)
     }
 
     /// Ten seconds more.
@@ -159,22 +151,23 @@ impl Store {
         claim: ClaimedDelivery,
         how: Handled,
     ) -> Result<(), StoreError> {
-        let ClaimedDelivery { guid, epoch, .. } = claim;
-        let (state, note) = match how {
-            Handled::Done(note) => ("done", note),
-            Handled::Ignored(note) => ("ignored", note),
-            Handled::Refused(note) => ("refused", note),
-            Handled::Later(after, note) => {
-                let later = args![guid, epoch, after, note];
-                return held(self.inner.main.execute(LATER, later).await?);
-            }
-        };
         let mut tx = self.begin().await?;
-        held(tx.execute(SETTLE, args![guid.as_str(), epoch, state, note]).await?)?;
-        if state == "ignored" {
-            tx.execute(DROP_BODY, args![guid, Bytes::new()]).await?;
-        }
+        settle(&mut tx, claim, how).await?;
         tx.commit().await
+    }
+
+    /// Settles a delivery and leases the next one that is due, in one commit: under a flood, each
+    /// commit is one that an acknowledgement waits for.
+    pub async fn settle_and_claim_delivery(
+        &self,
+        claimed: ClaimedDelivery,
+        how: Handled,
+    ) -> Result<Option<ClaimedDelivery>, StoreError> {
+        let mut tx = self.begin().await?;
+        settle(&mut tx, claimed, how).await?;
+        let next = claim(&mut tx).await?;
+        tx.commit().await?;
+        Ok(next)
     }
 
     /// Deliveries received before `before` (or all), newest first.
@@ -203,6 +196,35 @@ impl Store {
         tx.commit().await?;
         Ok(found)
     }
+}
+
+async fn claim(tx: &mut Tx<'_>) -> Result<Option<ClaimedDelivery>, StoreError> {
+    let claimed: Option<Claimed> = tx.one(CLAIM, args![TERM]).await?;
+    Ok(claimed.map(|(guid, event, body, received_at, attempt, epoch)| ClaimedDelivery {
+        guid,
+        event,
+        body: body.into(),
+        received_at: Timestamp::from_millis(received_at),
+        attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+        epoch,
+    }))
+}
+
+async fn settle(tx: &mut Tx<'_>, claimed: ClaimedDelivery, how: Handled) -> Result<(), StoreError> {
+    let ClaimedDelivery { guid, epoch, event, .. } = claimed;
+    let (state, note) = match how {
+        Handled::Done(note) => ("done", note),
+        Handled::Ignored(note) => ("ignored", note),
+        Handled::Refused(note) => ("refused", note),
+        Handled::Later(after, note) => {
+            return held(tx.execute(LATER, args![guid, epoch, after, note]).await?);
+        }
+    };
+    held(tx.execute(SETTLE, args![guid.as_str(), epoch, state, note]).await?)?;
+    if state == "ignored" && matches!(event.as_str(), "check_run" | "check_suite") {
+        tx.execute(DROP_BODY, args![guid, Bytes::new()]).await?;
+    }
+    Ok(())
 }
 
 fn listed(row: Listed) -> DeliveryRow {

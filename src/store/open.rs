@@ -98,12 +98,7 @@ fn place(url: &str) -> Result<Place, StoreError> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(wrong());
     }
-    let mut options: PgConnectOptions = url.parse().map_err(|_| wrong())?;
-    if !url.contains("sslrootcert")
-        && let Some(file) = crate::ambient::env("CHECKVALVE_CA_FILE")
-    {
-        options = options.ssl_root_cert(file);
-    }
+    let options: PgConnectOptions = url.parse().map_err(|_| wrong())?;
     Ok(Place::Postgres(Box::new(options.application_name("checkvalve"))))
 }
 

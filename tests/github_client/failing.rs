@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +18,7 @@ use checkvalve::github::{Github, GithubError, Retry};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{KEY, REPOSITORY, check, env, external_id, settings};
+use super::{KEY, REPOSITORY, check, env, external_id, settings, tls};
 
 /// A server that answers from a list, and writes down what it was asked.
 #[derive(Clone, Default)]
@@ -347,60 +345,14 @@ async fn a_key_of_another_app_is_refused_with_the_mend() {
 
 // ---- TLS ----------------------------------------------------------------------------------------
 
-/// Runs openssl in `folder`; false if there is none here.
-fn openssl(folder: &Path, arguments: &str) -> bool {
-    let run = Command::new("openssl")
-        .args(arguments.split(' '))
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .status();
-    run.is_ok_and(|status| status.success())
-}
-
 #[tokio::test]
 async fn more_authorities_can_be_trusted_and_others_are_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let made = openssl(
-        folder.path(),
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
-    ) && openssl(
-        folder.path(),
-        "req -x509 -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.pem -days 2 -subj /CN=leaf \
-         -CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 \
-         -addext basicConstraints=critical,CA:FALSE",
-    );
-    if !made {
-        assert_ne!(env("CHECKVALVE_REQUIRE").as_deref(), Some("all"), "openssl 3 is needed");
-        println!("skipped: no openssl 3 here");
-        return;
-    }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // `-www` answers every GET with a page of its own: enough to see that TLS stood.
-    let mut server = Command::new("openssl")
-        .args(["s_server", "-quiet", "-www", "-cert", "leaf.pem", "-key", "leaf.key", "-accept"])
-        .arg(free.to_string())
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    for _ in 0..100 {
-        if tokio::net::TcpStream::connect(free).await.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let url = format!("https://{free}");
-    let stranger = Github::new(settings(&url, "1", KEY)).unwrap();
-    let mut trusting = settings(&url, "1", KEY);
-    trusting.ca_file = Some(folder.path().join("ca.pem"));
+    let Some(server) = tls::server().await else { return };
+    let stranger = Github::new(settings(&server.url, "1", KEY)).unwrap();
+    let mut trusting = settings(&server.url, "1", KEY);
+    trusting.ca_file = Some(server.ca_file.clone());
     let trusted = Github::new(trusting).unwrap();
     let (refused, page) = (stranger.app_id().await, trusted.app_id().await);
-    server.kill().unwrap();
-    server.wait().unwrap();
     let (refused, page) = (refused.unwrap_err().to_string(), page.unwrap_err().to_string());
     assert!(refused.contains("invalid peer certificate"), "{refused}");
     assert!(page.contains("unreadable"), "TLS stood, the page is not GitHub's: {page}");

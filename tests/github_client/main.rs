@@ -5,6 +5,8 @@
 
 mod failing;
 mod simulated;
+#[path = "../support/tls.rs"]
+mod tls;
 
 use checkvalve::ambient;
 use checkvalve::domain::check::{CheckConclusion, CheckStatus, DesiredCheck};

@@ -17,12 +17,14 @@ use super::{Docker, Halt, halt, told};
 use crate::ambient;
 use crate::domain::pipeline::Resources;
 use crate::exec::source::relative;
-use crate::exec::{Labels, StepRun, script};
+use crate::exec::{Labels, StepRun, script, trust};
 
 /// `$CHECKVALVE_OUT` in a container.
 pub(super) const OUT: &str = "/checkvalve/out";
 /// `$CHECKVALVE_SECRETS` in a container: in memory, so that no layer ever holds one.
 const SECRETS: &str = "/checkvalve/secrets";
+/// What steps trust, if anything was said about it.
+const TRUST: &str = "/checkvalve/ca.pem";
 /// Where the source tree lies, in the container's own layer.
 const WORKSPACE: &str = "/workspace";
 
@@ -45,10 +47,13 @@ impl Docker {
         image: &Image,
         network: String,
     ) -> ContainerCreateBody {
+        let trusted = self.options.trust.iter().flat_map(|_| trust::VARIABLES);
+        let trusted = trusted.filter(|name| !step.env.contains_key(*name));
         let env = step
             .env
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
+            .chain(trusted.map(|name| format!("{name}={TRUST}")))
             .chain([format!("CHECKVALVE_OUT={OUT}"), format!("CHECKVALVE_SECRETS={SECRETS}")]);
         let workdir = relative(&step.workdir).display().to_string();
         let workdir = format!("{WORKSPACE}/{workdir}");

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 pub use self::reaper::Reaper;
 use super::out::{CAPS, Taken};
 use super::pipe::{ChannelReader, ChannelWriter};
-use super::{Course, Ended, ExecError, Executor, Exit, Halt, StepRun, unless_stopped};
+use super::{Course, Ended, ExecError, Executor, Exit, Halt, StepRun, Trust, unless_stopped};
 use crate::domain::pipeline::{Network, Resources};
 use container::Container;
 
@@ -50,6 +50,8 @@ pub struct DockerOptions {
     pub starts: usize,
     /// The engine's network for steps that may use one; made if it is not there.
     pub network: String,
+    /// What steps trust beside what their images do.
+    pub trust: Option<Trust>,
 }
 
 impl DockerOptions {
@@ -62,6 +64,7 @@ impl DockerOptions {
             limits: None,
             starts: 2.max(cores * 2),
             network: network::STEPS.to_owned(),
+            trust: None,
         }
     }
 }
@@ -216,8 +219,10 @@ impl Docker {
         let (chunks, body) = mpsc::channel(8);
         let (source, workdir) = (step.source.clone(), step.workdir.clone());
         let open = !image.runs_as_root;
+        let trust = self.options.trust.clone();
         let pack = tokio::task::spawn_blocking(move || {
-            source.for_container(ChannelWriter(chunks.clone()), &workdir, open).inspect_err(|e| {
+            let to = ChannelWriter(chunks.clone());
+            source.for_container(to, &workdir, open, trust.as_ref()).inspect_err(|e| {
                 // The request must fail too: a body that just ended would look complete.
                 let _ = chunks.blocking_send(Err(std::io::Error::other(e.to_string())));
             })

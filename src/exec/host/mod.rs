@@ -21,7 +21,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::out::{CAPS, Taken};
 use super::source::relative;
-use super::{Course, Ended, Executor, Exit, Halt, StepRun, remove_tree, script, unless_stopped};
+use super::{
+    Course, Ended, Executor, Exit, Halt, StepRun, Trust, remove_tree, script, trust, unless_stopped,
+};
 use crate::ambient;
 use tree::Tree;
 
@@ -32,6 +34,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Host {
     grace: Duration,
+    trust: Option<Trust>,
 }
 
 impl Default for Host {
@@ -44,6 +47,8 @@ impl Default for Host {
 struct Place {
     folder: TempDir,
     out: PathBuf,
+    /// The file of certificate authorities, if steps are to trust one.
+    trusted: Option<PathBuf>,
 }
 
 impl Drop for Place {
@@ -56,7 +61,13 @@ impl Drop for Place {
 impl Host {
     /// `grace` is what a step has between SIGTERM and SIGKILL.
     pub fn new(grace: Duration) -> Self {
-        Self { grace }
+        Self { grace, trust: None }
+    }
+
+    /// The same, with what steps trust beside what this machine does.
+    #[must_use]
+    pub fn with_trust(self, trust: Option<Trust>) -> Self {
+        Self { trust, ..self }
     }
 
     async fn try_run(
@@ -67,7 +78,7 @@ impl Host {
         course: &mut Course,
     ) -> Result<Exit, Halt> {
         course.enter("create");
-        let place = unless_stopped(cancel, prepare(step)).await?;
+        let place = unless_stopped(cancel, prepare(step, self.trust.clone())).await?;
         course.enter("run");
         let mark = ambient::ulid().to_string();
         let (mut child, output) = spawn(step, &place, &mark)?;
@@ -151,7 +162,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Unpacks the source beside where the step's files are to go.
-async fn prepare(step: &StepRun) -> Result<Place, Halt> {
+async fn prepare(step: &StepRun, trust: Option<Trust>) -> Result<Place, Halt> {
     let (source, workdir) = (step.source.clone(), relative(&step.workdir));
     let beside = step.out.parent().unwrap_or(Path::new(".")).to_owned();
     let place = move || {
@@ -162,10 +173,14 @@ async fn prepare(step: &StepRun) -> Result<Place, Halt> {
         for name in ["home", "tmp", "out", "secrets", "tree"] {
             std::fs::create_dir(root.join(name))?;
         }
+        let trusted = trust.is_some().then(|| root.join("ca.pem"));
+        if let (Some(file), Some(trust)) = (&trusted, trust) {
+            std::fs::write(file, trust.pem())?;
+        }
         source.unpack(&root.join("tree"))?;
         std::fs::create_dir_all(root.join("tree").join(workdir))?;
         let out = root.join("out");
-        Ok(Place { folder, out })
+        Ok(Place { folder, out, trusted })
     };
     let prepared = blocking(place).await;
     prepared.map_err(|halt| match halt {
@@ -190,6 +205,7 @@ fn spawn(step: &StepRun, place: &Place, mark: &str) -> Result<(Child, pipe::Rece
             .env("LANG", ambient::env("LANG").unwrap_or_else(|| "C.UTF-8".into()))
             .env("HOME", root.join("home"))
             .env("TMPDIR", root.join("tmp"))
+            .envs(place.trusted.iter().flat_map(|file| trust::VARIABLES.map(|name| (name, file))))
             .envs(&step.env)
             .env("CHECKVALVE_OUT", root.join("out"))
             .env("CHECKVALVE_SECRETS", root.join("secrets"))
