@@ -18,7 +18,7 @@ use checkvalve::github::{Github, GithubError, Retry};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{KEY, REPOSITORY, check, env, external_id, settings, tls};
+use super::{KEY, REPOSITORY, check, external_id, settings, tls};
 
 /// A server that answers from a list, and writes down what it was asked.
 #[derive(Clone, Default)]

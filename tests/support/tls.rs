@@ -51,7 +51,7 @@ pub(crate) async fn server() -> Option<Server> {
     if !made {
         let required = ambient::env("CHECKVALVE_REQUIRE");
         assert_ne!(required.as_deref(), Some("all"), "openssl 3 is needed");
-        println!("skipped: no openssl 3 here");
+        eprintln!("SKIPPED: no openssl 3 here");
         return None;
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
