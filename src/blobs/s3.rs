@@ -312,6 +312,9 @@ impl Bucket {
     }
 }
 
+/// The most that is told of what S3 did not say, in characters.
+const MOST_SAID: usize = 500;
+
 /// S3's own words, and what to do about them.
 fn refused<E>(key: &str, error: &aws_sdk_s3::error::SdkError<E>) -> BlobError
 where
@@ -320,7 +323,8 @@ where
     let said = match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
-        (None, _) => DisplayErrorContext(error).to_string(),
+        // Of something else that answers, perhaps its whole page.
+        (None, _) => DisplayErrorContext(error).to_string().chars().take(MOST_SAID).collect(),
     };
     let mend = match error.code() {
         Some("NoSuchBucket") => "; make the bucket, or correct CHECKVALVE_STORE",

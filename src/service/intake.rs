@@ -39,6 +39,7 @@ pub struct Intake {
 impl Intake {
     /// Handles the oldest due deliveries, for a while; false when there are no more.
     pub async fn pass(&self) -> anyhow::Result<bool> {
+        self.store.calm().await;
         let mut next = self.store.claim_delivery().await?;
         let begun = Instant::now();
         while let Some(claim) = next {
@@ -54,6 +55,7 @@ impl Intake {
                 event = claim.event,
                 "delivery handled: {handled:?}"
             );
+            self.store.calm().await;
             let go_on = begun.elapsed() < TURN;
             let settled = if go_on {
                 self.store.settle_and_claim_delivery(claim, handled).await

@@ -132,6 +132,12 @@ impl Store {
         self.inner.intake.take_in(delivery).await
     }
 
+    /// Waits while deliveries flood in, for a twentieth of a second at the most: their
+    /// acknowledgements and the handling of earlier ones wait for the same disk.
+    pub async fn calm(&self) {
+        self.inner.intake.calm().await;
+    }
+
     /// The oldest unhandled delivery that is due, leased for ten seconds.
     pub async fn claim_delivery(&self) -> Result<Option<ClaimedDelivery>, StoreError> {
         let mut tx = self.begin().await?;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -20,6 +21,12 @@ const POSTGRES_COMMITTERS: usize = 6;
 /// Other processes hear of new deliveries at most so often: each time costs a commit.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
+/// More deliveries than these waiting to be acknowledged are a flood: what was acknowledged can wait
+/// a little, GitHub does not.
+const FLOOD: usize = 4;
+const PAUSE: Duration = Duration::from_millis(5);
+const PAUSES: u32 = 10;
+
 type Answer = Result<Taken, StoreError>;
 
 struct Waiting {
@@ -31,6 +38,23 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Intake {
     queue: mpsc::Sender<Waiting>,
+    unanswered: Arc<AtomicUsize>,
+}
+
+/// Counts one that waits for its answer, until it has one or goes away.
+struct Unanswered<'i>(&'i AtomicUsize);
+
+impl<'i> Unanswered<'i> {
+    fn new(count: &'i AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Intake {
@@ -51,14 +75,28 @@ impl Intake {
         if matches!(pool, Pool::Postgres(_)) {
             tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
         }
-        Self { queue }
+        Self { queue, unanswered: Arc::default() }
     }
 
     pub(super) async fn take_in(&self, delivery: NewDelivery) -> Answer {
+        let _unanswered = Unanswered::new(&self.unanswered);
         let stopped = || StoreError::Intake("the program is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
         self.queue.send(Waiting { delivery, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+}
+
+impl Intake {
+    /// Waits while deliveries flood in, but never for long.
+    pub(super) async fn calm(&self) {
+        let flood = || self.unanswered.load(Ordering::Relaxed) > FLOOD;
+        for _ in 0..PAUSES {
+            if !flood() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
