@@ -273,6 +273,10 @@ fn bad_files_are_refused_with_a_mend() {
             "has no values",
         ),
         (
+            with_steps("      - { id: a, image: x, run: y, when: { attributes: { kind: q } } }\n"),
+            "no connector rule makes the kind `q`",
+        ),
+        (
             with_steps("      - { id: a, image: x, run: y, when: { attributes: [kind] } }\n"),
             "a mapping from attributes to values",
         ),

@@ -104,6 +104,9 @@ fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
             if step.allow_failure {
                 facts.push("may fail".to_owned());
             }
+            if let Some(why) = &step.left_out {
+                facts = vec![format!("not run: {}", shown(why))];
+            }
             writeln!(out, "  {}: {}", shown(step.id.as_str()), facts.join(" · "))?;
         }
         writeln!(out)?;

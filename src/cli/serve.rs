@@ -1,7 +1,8 @@
 //! `serve` and `worker`: the loops put together.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,11 +177,22 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
     })?);
     let sources = Sources {
         github: github.clone(),
-        cache: GitCache::new(state.folder("git")?).with_ca_file(settings.ca_file()),
+        cache: GitCache::new(state.folder("git")?).with_ca_file(trusted_by_git(settings, state)?),
         github_url: links.github.clone(),
     };
     let archivist = Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
     Ok(Common { store, blobs, github, links, sources, archivist, worker: state.worker })
+}
+
+/// git takes one file in place of the system's authorities: theirs and ours, in the state folder.
+fn trusted_by_git(settings: &Settings, state: &StateDir) -> anyhow::Result<Option<PathBuf>> {
+    let Some(file) = settings.ca_file() else { return Ok(None) };
+    let trust = Trust::with(&file)?;
+    let all = state.path.join("ca.pem");
+    let mut new = tempfile::NamedTempFile::new_in(&state.path)?;
+    new.write_all(trust.pem())?;
+    new.persist(&all)?;
+    Ok(Some(all))
 }
 
 async fn executors(
@@ -260,11 +272,12 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
     };
     // Several at once, so that one slow repository does not hold up the others.
     for _ in 0..4 {
+        let stop = setup.stop.clone();
         let (intake, planner, publisher) = (intake.clone(), planner.clone(), publisher.clone());
         let each = |name| Rhythm { name, period: Duration::from_secs(2) };
         setup.start(each("intake"), Some(Topic::Deliveries), move || {
-            let intake = intake.clone();
-            async move { intake.pass().await }
+            let (intake, stop) = (intake.clone(), stop.clone());
+            async move { intake.pass(&stop).await }
         });
         setup.start(each("planner"), Some(Topic::Planning), move || {
             let planner = planner.clone();

@@ -268,7 +268,8 @@ impl Run {
 
 /// The verdict on a job whose steps are all settled: a failure that counts makes it a failure, and
 /// so does any error of ours, `allow_failure` or not; what was cancelled is neither green nor red;
-/// and a job in which nothing ran is never green.
+/// and a job in which nothing ran is never green, unless what was asked for is of no use to the
+/// connector and something else is.
 pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
     let outcomes = || steps.iter().filter_map(|step| Some((step, step.state.outcome()?)));
     let allowed = |step: &StepRecord| plan.step(&step.id).is_some_and(|spec| spec.allow_failure);
@@ -277,9 +278,11 @@ pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
         Outcome::Errored => true,
         Outcome::Succeeded | Outcome::Cancelled => false,
     });
+    let nothing_ran = outcomes().next().is_none();
+    let of_no_use = steps.iter().any(|step| step.state.is_of_no_use());
     if outcomes().any(|(_, outcome)| outcome == Outcome::Cancelled) {
         Conclusion::Cancelled
-    } else if failed || outcomes().next().is_none() {
+    } else if failed || nothing_ran && (plan.tests_nothing() || !of_no_use) {
         Conclusion::Failure
     } else {
         Conclusion::Success
@@ -335,6 +338,30 @@ mod tests {
         steps.reverse();
         assert_eq!(job_conclusion(&plan, &steps), verdict, "the order of steps means nothing");
         verdict
+    }
+
+    #[test]
+    fn what_is_of_no_use_fails_no_job_that_has_something_else() {
+        let judged = |useless: usize| {
+            let specs = ["a", "b"].into_iter().enumerate().map(|(at, id)| StepSpec {
+                left_out: (at < useless).then(|| "it has no tests".to_owned()),
+                ..spec(id, false)
+            });
+            let (name, inputs) = ("c".parse().unwrap(), Inputs::default());
+            let plan = Plan::new(name, String::new(), inputs, specs.collect()).unwrap();
+            let record = |id: &str, reason| StepRecord {
+                id: id.parse().unwrap(),
+                state: StepState::Skipped { at: AT, reason },
+                attempt: 1,
+                queued_at: AT,
+                facts: StepFacts::default(),
+            };
+            let why = SkipReason::Condition { why: "it has no tests".to_owned() };
+            let b = if useless == 2 { why.clone() } else { SkipReason::NotAsked };
+            job_conclusion(&plan, &[record("a", why), record("b", b)])
+        };
+        assert_eq!(judged(1), Conclusion::Success);
+        assert_eq!(judged(2), Conclusion::Failure);
     }
 
     #[test]

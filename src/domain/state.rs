@@ -66,6 +66,11 @@ pub enum StepState {
 }
 
 impl StepState {
+    /// Was it left out by its condition?
+    pub fn is_of_no_use(&self) -> bool {
+        matches!(self, Self::Skipped { reason: SkipReason::Condition { .. }, .. })
+    }
+
     pub fn is_settled(&self) -> bool {
         match self {
             Self::Finished { .. } | Self::Skipped { .. } => true,

@@ -57,7 +57,9 @@ fn plan_picture(plan: &Plan) -> Picture {
             "" => format!("up to {}", human(spec.timeout())),
             image => image.rsplit('/').next().unwrap_or(image).to_owned(),
         };
-        Node { id: &spec.id, look: None, detail, critical: false }
+        let left_out = spec.left_out.as_ref().map(|_| Look::Skipped);
+        let detail = left_out.map_or(detail, |look| look.word().to_owned());
+        Node { id: &spec.id, look: left_out, detail, critical: false }
     });
     picture(format!("Plan of {}", plan.connector()), plan, &nodes.collect::<Vec<_>>())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::commands::{Commands, Failure, new_run};
@@ -37,8 +38,9 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Handles the oldest due deliveries, for a while; false when there are no more.
-    pub async fn pass(&self) -> anyhow::Result<bool> {
+    /// Handles the oldest due deliveries, for a while and not beyond `stop`; false when there are
+    /// no more.
+    pub async fn pass(&self, stop: &CancellationToken) -> anyhow::Result<bool> {
         self.store.calm().await;
         let mut next = self.store.claim_delivery().await?;
         let begun = Instant::now();
@@ -56,7 +58,7 @@ impl Intake {
                 "delivery handled: {handled:?}"
             );
             self.store.calm().await;
-            let go_on = begun.elapsed() < TURN;
+            let go_on = begun.elapsed() < TURN && !stop.is_cancelled();
             let settled = if go_on {
                 self.store.settle_and_claim_delivery(claim, handled).await
             } else {

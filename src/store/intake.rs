@@ -21,9 +21,9 @@ const POSTGRES_COMMITTERS: usize = 6;
 /// Other processes hear of new deliveries at most so often: each time costs a commit.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// More deliveries than these waiting to be acknowledged are a flood: what was acknowledged can wait
-/// a little, GitHub does not.
-const FLOOD: usize = 4;
+/// So many more deliveries than commits at once waiting to be acknowledged are a flood: what was
+/// acknowledged can wait a little, GitHub does not.
+const FLOOD: usize = 3;
 const PAUSE: Duration = Duration::from_millis(5);
 const PAUSES: u32 = 10;
 
@@ -38,7 +38,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Intake {
     queue: mpsc::Sender<Waiting>,
-    unanswered: Arc<AtomicUsize>,
+    unanswered: AtomicUsize,
+    committers: usize,
 }
 
 /// Counts one that waits for its answer, until it has one or goes away.
@@ -75,7 +76,7 @@ impl Intake {
         if matches!(pool, Pool::Postgres(_)) {
             tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
         }
-        Self { queue, unanswered: Arc::default() }
+        Self { queue, unanswered: AtomicUsize::new(0), committers }
     }
 
     pub(super) async fn take_in(&self, delivery: NewDelivery) -> Answer {
@@ -90,7 +91,7 @@ impl Intake {
 impl Intake {
     /// Waits while deliveries flood in, but never for long.
     pub(super) async fn calm(&self) {
-        let flood = || self.unanswered.load(Ordering::Relaxed) > FLOOD;
+        let flood = || self.unanswered.load(Ordering::Relaxed) > self.committers + FLOOD;
         for _ in 0..PAUSES {
             if !flood() {
                 return;

@@ -417,7 +417,7 @@ const MISPLACED: &[Misplace] = &[
         repo.remove(".github/checkvalve.yml");
         std::fs::remove_dir_all(repo.path().join(".github")).ok();
         repo.write("cfg/checkvalve.yml", FILE);
-        symlink("cfg", repo.path().join(".github")).unwrap();
+        symlink("./x/../cfg/", repo.path().join(".github")).unwrap();
     }),
 ];
 

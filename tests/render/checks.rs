@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use checkvalve::domain::check::{CheckStatus, DesiredCheck};
 use checkvalve::domain::run::{ProblemKind, Run, StepFacts};
-use checkvalve::domain::state::{Outcome, StepState};
+use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::domain::trigger::Trigger;
 use checkvalve::render::checks::desired;
 
@@ -253,6 +253,19 @@ fn a_mass_change_keeps_within_the_limit_and_shows_the_failures_first() {
 fn of_two(states: Vec<StepState>) -> Run {
     let job = job("source-a", vec![spec("unit", &[]), spec("build", &["unit"])]);
     run(1, Trigger::PullRequest, vec![with(job, states)])
+}
+
+/// A rule that requires the step's check must not wait for what no run will ever do.
+#[test]
+fn a_step_that_is_of_no_use_is_skipped_also_in_a_run_that_was_stopped() {
+    let reason = SkipReason::Condition { why: "there is no `src/**` in `c`".to_owned() };
+    let left_out = StepState::Skipped { at: at(0), reason };
+    let mut stopped = of_two(vec![left_out, ended(10, 20, Outcome::Cancelled)]);
+    stopped.cancel = Some("cancelled by ada".to_owned());
+    let shown = table(&[stopped]);
+    let unit = "source-a / unit | skipped | Not run: there is no `src/**` in `c`";
+    assert!(shown.contains(unit), "{shown}");
+    assert!(shown.contains("source-a / build | cancelled"), "{shown}");
 }
 
 fn stopped(why: &str) -> Run {

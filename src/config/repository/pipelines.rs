@@ -22,6 +22,7 @@ const MAX_STEPS: usize = 100;
 struct Rest {
     inputs: Vec<Pattern>,
     when: BTreeMap<StepId, Condition>,
+    kinds: Kinds,
 }
 
 impl Problems<'_> {
@@ -53,7 +54,9 @@ impl Problems<'_> {
             return None;
         };
         let mut rest = Rest::default();
-        let steps = self.steps(steps, &mut rest)?;
+        let steps = self.steps(steps, &mut rest);
+        kinds.append(&mut rest.kinds);
+        let steps = steps?;
         Some(Pipeline { selector, on, steps, when: rest.when, inputs: rest.inputs })
     }
 
@@ -204,7 +207,7 @@ impl Problems<'_> {
             let inputs = self.patterns(node, "`inputs`");
             rest.inputs.extend(inputs.into_iter().map(|(_, pattern)| pattern));
         }
-        let when = fields.get("when").map(|node| self.when(node));
+        let when = fields.get("when").map(|node| self.when(node, &mut rest.kinds));
         let always = self.flag(&fields, "always");
         let allow_failure = self.flag(&fields, "allow_failure");
         let untrusted = self.flag(&fields, "untrusted");
@@ -239,7 +242,7 @@ impl Problems<'_> {
         Some((step, needs))
     }
 
-    fn when(&mut self, node: &Node) -> Option<Condition> {
+    fn when(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Condition> {
         let fields = self.fields(node, &WHEN)?;
         let mut condition = Condition::default();
         if let Some(node) = fields.get("files") {
@@ -247,7 +250,7 @@ impl Problems<'_> {
             condition.files = files.into_iter().map(|(_, pattern)| pattern).collect();
         }
         if let Some(node) = fields.get("attributes") {
-            condition.attributes = self.values(node);
+            condition.attributes = self.values(node, kinds);
         }
         if condition == Condition::default() {
             let mend = "write `when: { files: \"unit_tests/**\" }`, or remove it";
@@ -256,7 +259,7 @@ impl Problems<'_> {
         Some(condition)
     }
 
-    fn values(&mut self, node: &Node) -> BTreeMap<String, Vec<String>> {
+    fn values(&mut self, node: &Node, kinds: &mut Kinds) -> BTreeMap<String, Vec<String>> {
         let mut values = BTreeMap::new();
         let Value::Map(entries) = &node.value else {
             self.wrong_type(node, "`attributes`", "a mapping from attributes to values");
@@ -264,6 +267,9 @@ impl Problems<'_> {
         };
         for entry in entries {
             let wanted = self.texts(&entry.node, &format!("`attributes.{}`", entry.key));
+            if entry.key == "kind" {
+                kinds.extend(wanted.iter().cloned());
+            }
             let wanted: Vec<String> = wanted.into_iter().map(|(_, value)| value).collect();
             if wanted.is_empty() {
                 let what =

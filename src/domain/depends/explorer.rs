@@ -21,6 +21,8 @@ const MAX_FILES: usize = 100_000;
 /// So many are asked for at a time, and so often: each time costs a process of git's.
 const AT_ONCE: usize = 1000;
 const MAX_ROUNDS: usize = 500;
+/// What a look at one waiting file costs, as bytes of names.
+const LOOK: usize = 16;
 
 /// Follows references through one tree.
 #[derive(Debug)]
@@ -212,6 +214,7 @@ impl<'t> Explorer<'t> {
         loop {
             let mut later = Vec::new();
             let waiting = std::mem::take(&mut self.waiting);
+            self.tree.charge(waiting.len() * LOOK);
             let before = self.graph.len();
             for id in waiting {
                 let Some(Node::File { set, manifest, path }) = self.graph.node(id).cloned() else {

@@ -17,7 +17,7 @@ use super::{Docker, Halt, halt, told};
 use crate::ambient;
 use crate::domain::pipeline::Resources;
 use crate::exec::source::relative;
-use crate::exec::{Labels, StepRun, script, trust};
+use crate::exec::{Labels, StepRun, Trust, script};
 
 /// `$CHECKVALVE_OUT` in a container.
 pub(super) const OUT: &str = "/checkvalve/out";
@@ -47,7 +47,7 @@ impl Docker {
         image: &Image,
         network: String,
     ) -> ContainerCreateBody {
-        let trusted = self.options.trust.iter().flat_map(|_| trust::VARIABLES);
+        let trusted = self.options.trust.iter().flat_map(Trust::variables);
         let trusted = trusted.filter(|name| !step.env.contains_key(*name));
         let env = step
             .env

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::out::{CAPS, Taken};
 use super::source::relative;
 use super::{
-    Course, Ended, Executor, Exit, Halt, StepRun, Trust, remove_tree, script, trust, unless_stopped,
+    Course, Ended, Executor, Exit, Halt, StepRun, Trust, remove_tree, script, unless_stopped,
 };
 use crate::ambient;
 use tree::Tree;
@@ -47,8 +47,8 @@ impl Default for Host {
 struct Place {
     folder: TempDir,
     out: PathBuf,
-    /// The file of certificate authorities, if steps are to trust one.
-    trusted: Option<PathBuf>,
+    /// Variables that name the file of certificate authorities, if steps are to trust one.
+    trusted: Option<Vec<(&'static str, PathBuf)>>,
 }
 
 impl Drop for Place {
@@ -173,10 +173,12 @@ async fn prepare(step: &StepRun, trust: Option<Trust>) -> Result<Place, Halt> {
         for name in ["home", "tmp", "out", "secrets", "tree"] {
             std::fs::create_dir(root.join(name))?;
         }
-        let trusted = trust.is_some().then(|| root.join("ca.pem"));
-        if let (Some(file), Some(trust)) = (&trusted, trust) {
-            std::fs::write(file, trust.pem())?;
-        }
+        let trusted = trust.map(|trust| {
+            let file = root.join("ca.pem");
+            std::fs::write(&file, trust.pem())?;
+            io::Result::Ok(trust.variables().map(|name| (name, file.clone())).collect())
+        });
+        let trusted = trusted.transpose()?;
         source.unpack(&root.join("tree"))?;
         std::fs::create_dir_all(root.join("tree").join(workdir))?;
         let out = root.join("out");
@@ -205,7 +207,7 @@ fn spawn(step: &StepRun, place: &Place, mark: &str) -> Result<(Child, pipe::Rece
             .env("LANG", ambient::env("LANG").unwrap_or_else(|| "C.UTF-8".into()))
             .env("HOME", root.join("home"))
             .env("TMPDIR", root.join("tmp"))
-            .envs(place.trusted.iter().flat_map(|file| trust::VARIABLES.map(|name| (name, file))))
+            .envs(place.trusted.iter().flatten().map(|(name, file)| (name, file)))
             .envs(&step.env)
             .env("CHECKVALVE_OUT", root.join("out"))
             .env("CHECKVALVE_SECRETS", root.join("secrets"))

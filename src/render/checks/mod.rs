@@ -173,7 +173,7 @@ fn step_look(standing: &Standing<'_>) -> Look {
     let stopped = run.cancel.is_some() || job.cancel.is_some() || run.superseded_by.is_some();
     match Look::of_step(job, step) {
         Look::Waiting | Look::Running if run.state == RunState::Concluded => Look::Cancelled,
-        Look::Skipped if stopped && !failed_before(standing) => Look::Cancelled,
+        Look::Skipped if stopped && !skipped_by_itself(standing) => Look::Cancelled,
         look @ (Look::Waiting
         | Look::Running
         | Look::Passed
@@ -187,17 +187,18 @@ fn step_look(standing: &Standing<'_>) -> Look {
     }
 }
 
-/// Was it skipped for a failure (and not for the stop)?
-fn failed_before(standing: &Standing<'_>) -> bool {
+/// Was it skipped for a failure, or for itself (and not for the stop)?
+fn skipped_by_itself(standing: &Standing<'_>) -> bool {
     match &standing.step.state {
         StepState::Skipped { reason: SkipReason::Needs { step }, .. } => standing
             .job
             .step(step)
             .is_some_and(|needed| Look::of_step(standing.job, needed).is_bad()),
-        StepState::Skipped { reason: SkipReason::FailFast { .. }, .. } => true,
         StepState::Skipped {
-            reason: SkipReason::NotAsked | SkipReason::Condition { .. }, ..
-        }
+            reason: SkipReason::FailFast { .. } | SkipReason::Condition { .. },
+            ..
+        } => true,
+        StepState::Skipped { reason: SkipReason::NotAsked, .. }
         | StepState::Waiting
         | StepState::Running { .. }
         | StepState::Finished { .. } => false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Problem, ProblemKind, Run, StepRecord};
-use crate::domain::state::{Conclusion, SkipReason, StepState};
+use crate::domain::state::{Conclusion, StepState};
 use crate::domain::time::human;
 use crate::domain::verdict::{HeadVerdict, Standing};
 
@@ -73,14 +73,11 @@ impl Connector<'_> {
             return Some(format!("{} {words} {}", self.name, step.id));
         }
         // A skip that no failure explains: what it waited for is green by now, and it never ran.
-        let of_no_use = |step: &StepRecord| {
-            matches!(step.state, StepState::Skipped { reason: SkipReason::Condition { .. }, .. })
-        };
-        if self.steps.iter().all(|(_, step)| of_no_use(step)) {
+        if self.steps.iter().all(|(_, step)| step.state.is_of_no_use()) {
             return Some(format!("{} has no step whose `when` holds", self.name));
         }
         let mut skipped = self.steps.iter().filter(|(look, _)| *look == Look::Skipped);
-        let never_ran = skipped.find(|(_, step)| !of_no_use(step));
+        let never_ran = skipped.find(|(_, step)| !step.state.is_of_no_use());
         never_ran.map(|(_, step)| format!("{} never ran {}", self.name, step.id))
     }
 }

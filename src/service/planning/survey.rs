@@ -1,6 +1,7 @@
 //! What is known of a change before anyone asks what should run.
 
 use std::collections::BTreeSet;
+use std::path::{Component, Path};
 
 use super::PlanningError;
 use super::answers::Answers;
@@ -313,6 +314,20 @@ async fn rules_of(
     Ok(text.and_then(|text| repository::resolve(Some((FILE, &text)), at, &tree.paths)))
 }
 
+/// The path that a link at the top points to; `None` if it leads out of the tree.
+fn beneath_the_top(target: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in Path::new(target).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(parts.pop()?),
+            Component::Normal(part) => parts.push(part.to_string_lossy()),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
 /// What is where the repository's file belongs and is no file: whoever put it there does not mean
 /// that there is none.
 async fn in_its_place(tree: &Snapshot<'_>) -> Result<Option<String>, GitError> {
@@ -320,7 +335,9 @@ async fn in_its_place(tree: &Snapshot<'_>) -> Result<Option<String>, GitError> {
     if let Some(EntryKind::Symlink) = tree.special(folder) {
         let target = tree.file(folder).await?.unwrap_or_default();
         let target = String::from_utf8_lossy(&target);
-        let behind = tree.paths.has_file(&format!("{}/{name}", target.trim_end_matches('/')));
+        let behind = beneath_the_top(&target).is_some_and(|target| {
+            tree.special(&target).is_some() || tree.paths.has_file(&format!("{target}/{name}"))
+        });
         let what = format!("it lies behind the symbolic link `{folder}`, which is not followed");
         return Ok(behind.then_some(what));
     }

@@ -11,6 +11,56 @@ pub(super) const GRADLE_SETTINGS: [&str; 2] = ["settings.gradle", "settings.grad
 /// Where it is said which image a connector becomes.
 const DOCKER_REPOSITORY: &str = "docker_repository";
 
+/// With what the import paths of Go's own packages begin.
+const GO_ITSELF: [&str; 46] = [
+    "C",
+    "archive",
+    "bufio",
+    "builtin",
+    "bytes",
+    "cmp",
+    "compress",
+    "container",
+    "context",
+    "crypto",
+    "database",
+    "debug",
+    "embed",
+    "encoding",
+    "errors",
+    "expvar",
+    "flag",
+    "fmt",
+    "go",
+    "hash",
+    "html",
+    "image",
+    "index",
+    "io",
+    "iter",
+    "log",
+    "maps",
+    "math",
+    "mime",
+    "net",
+    "os",
+    "path",
+    "reflect",
+    "regexp",
+    "runtime",
+    "slices",
+    "sort",
+    "strconv",
+    "strings",
+    "sync",
+    "syscall",
+    "testing",
+    "text",
+    "time",
+    "unicode",
+    "unsafe",
+];
+
 #[derive(Debug, Default)]
 pub(super) struct Context {
     /// Files that it has not been shown.
@@ -104,11 +154,10 @@ impl Context {
         }
     }
 
-    /// May a package that is found nowhere lie in this tree all the same? The standard library's
-    /// begin with no domain.
+    /// May a package that is found nowhere lie in this tree all the same?
     pub(super) fn may_have(&self, import: &str) -> bool {
         let first = import.split('/').next().unwrap_or_default();
-        self.unknown_module && first.contains('.')
+        self.unknown_module && !GO_ITSELF.contains(&first)
     }
 
     /// The folders of a Go package, by its import path.
