@@ -31,8 +31,8 @@ const WORKSPACE: &str = "/workspace";
 /// A step that never stops forking ends here, not the host.
 const PROCESSES: i64 = 4096;
 /// How often a start is tried again while the engine finds two networks of one name, and how soon.
-const AMBIGUOUS: u32 = 20;
-const SOON: Duration = Duration::from_millis(250);
+pub(super) const AMBIGUOUS: u32 = 20;
+pub(super) const SOON: Duration = Duration::from_millis(250);
 /// What package managers can't do without; everything else is dropped.
 const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
 
@@ -134,6 +134,14 @@ pub(super) fn no_shell(image: &str, told: &str) -> Halt {
     ))
 }
 
+/// How a start went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Done,
+    /// Not now, but perhaps soon.
+    Again,
+}
+
 /// A container that is removed when this goes out of scope, at the latest.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -170,21 +178,17 @@ impl Container {
         &self.name
     }
 
-    /// Starts it. What fails here never was the step's: its commands have not begun.
-    pub(super) async fn start(&self, image: &str) -> Result<(), Halt> {
-        let mut left = AMBIGUOUS;
-        let text = loop {
-            let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
-            let Err(error) = started else { return Ok(()) };
-            let text = told(&error);
-            // Two processes made the network at once, and the slower has not removed its own yet:
-            // engines before 25 look it up by name here, whatever it was joined by.
-            if left == 0 || !text.contains("is ambiguous") {
-                break text;
-            }
-            left -= 1;
-            tokio::time::sleep(SOON).await;
-        };
+    /// Starts it. What fails here never was the step's: its commands have not begun. With `again`
+    /// it may be worth another try soon.
+    pub(super) async fn start(&self, image: &str, again: bool) -> Result<Start, Halt> {
+        let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
+        let Err(error) = started else { return Ok(Start::Done) };
+        let text = told(&error);
+        // Two processes made the network at once, and the slower has not removed its own yet:
+        // engines before 25 look it up by name here, whatever it was joined by.
+        if again && text.contains("is ambiguous") {
+            return Ok(Start::Again);
+        }
         if text.contains("docker-init") {
             return Err(Halt::never(format!(
                 "the Docker Engine lacks its init program, which steps run under; install \

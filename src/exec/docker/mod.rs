@@ -28,7 +28,7 @@ use super::out::{CAPS, Taken};
 use super::pipe::{ChannelReader, ChannelWriter};
 use super::{Course, Ended, ExecError, Executor, Exit, Halt, StepRun, Trust, unless_stopped};
 use crate::domain::pipeline::{Network, Resources};
-use container::Container;
+use container::{Container, Start};
 
 /// The engine's socket when nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -189,8 +189,16 @@ impl Docker {
             self.starts.acquire().await.map_err(|e| Halt::again(e.to_string()))
         });
         let permit = permit.await?;
-        let watch = watch::Watch::begin(&self.api, container.name(), log.clone()).await?;
-        container.start(&step.image).await?;
+        let mut tries = 0;
+        let watch = loop {
+            // A start that fails ends what was attached before it.
+            let watch = watch::Watch::begin(&self.api, container.name(), log.clone()).await?;
+            tries += 1;
+            match container.start(&step.image, tries < container::AMBIGUOUS).await? {
+                Start::Done => break watch,
+                Start::Again => tokio::time::sleep(container::SOON).await,
+            }
+        };
         drop(permit);
         course.enter("run");
         let mut exit = watch.until_exit(cancel, self.options.grace, &step.image).await?;
