@@ -8,6 +8,7 @@
 //! The readers are scanners and no compilers: where a text is computed they skip it, and where it
 //! is ambiguous they name more rather than less.
 
+mod cursor;
 mod dockerfile;
 mod explorer;
 mod found;

@@ -3,6 +3,7 @@
 
 use std::iter::Peekable;
 
+use super::cursor::Cursor;
 use super::tree::extension;
 use super::{Mentions, Written};
 
@@ -166,30 +167,16 @@ fn elsewhere(line: u32, text: &str, found: &mut Mentions) {
 /// The text without comments, in pieces.
 #[derive(Debug)]
 struct Pieces<'t> {
-    text: &'t str,
-    at: usize,
-    line: u32,
+    at: Cursor<'t>,
 }
 
 impl<'t> Pieces<'t> {
     fn new(text: &'t str) -> Self {
-        Self { text, at: 0, line: 1 }
-    }
-
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn take(&mut self, length: usize) -> &'t str {
-        let (piece, _) = self.rest().split_at_checked(length).unwrap_or((self.rest(), ""));
-        self.at += piece.len();
-        let breaks = piece.bytes().filter(|byte| *byte == b'\n').count();
-        self.line = self.line.saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX));
-        piece
+        Self { at: Cursor::new(text) }
     }
 
     fn string(&mut self) -> Piece<'t> {
-        let rest = self.rest();
+        let rest = self.at.rest();
         let quote = if rest.starts_with('\'') { "'" } else { "\"" };
         let triple = if quote == "'" { "'''" } else { "\"\"\"" };
         let close = if rest.starts_with(triple) { triple } else { quote };
@@ -204,9 +191,9 @@ impl<'t> Pieces<'t> {
             }
             escaped = !escaped && c == '\\';
         }
-        self.take(close.len() + end);
-        if self.rest().starts_with(close) {
-            self.take(close.len());
+        self.at.take(close.len() + end);
+        if self.at.rest().starts_with(close) {
+            self.at.take(close.len());
         }
         Piece::Text(&content[..end])
     }
@@ -218,20 +205,20 @@ impl<'t> Iterator for Pieces<'t> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let rest = self.rest();
+            let rest = self.at.rest();
             let c = rest.chars().next()?;
-            let line = self.line;
+            let line = self.at.line;
             if rest.starts_with("//") {
-                self.take(rest.find('\n').unwrap_or(rest.len()));
+                self.at.take(rest.find('\n').unwrap_or(rest.len()));
             } else if rest.starts_with("/*") {
-                self.take(rest.find("*/").map_or(rest.len(), |end| end + 2));
+                self.at.take(rest.find("*/").map_or(rest.len(), |end| end + 2));
             } else if c == '"' || c == '\'' {
                 return Some((line, self.string()));
             } else if c.is_alphanumeric() || c == '_' {
                 let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
-                return Some((line, Piece::Word(self.take(end.unwrap_or(rest.len())))));
+                return Some((line, Piece::Word(self.at.take(end.unwrap_or(rest.len())))));
             } else {
-                self.take(c.len_utf8());
+                self.at.take(c.len_utf8());
                 if !c.is_whitespace() {
                     return Some((line, Piece::Sign(c)));
                 }

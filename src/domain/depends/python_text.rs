@@ -1,6 +1,8 @@
 //! Python source in pieces: words, texts and signs, with comments, line joining and brackets seen
 //! to. It never fails: of a text that is no Python it makes what it can.
 
+use super::cursor::Cursor;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'t> {
     Word(&'t str),
@@ -13,32 +15,18 @@ pub(super) enum Piece<'t> {
 
 #[derive(Debug)]
 pub(super) struct Pieces<'t> {
-    text: &'t str,
-    at: usize,
-    line: u32,
+    at: Cursor<'t>,
     depth: u32,
 }
 
 impl<'t> Pieces<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, line: 1, depth: 0 }
-    }
-
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn take(&mut self, length: usize) -> &'t str {
-        let (piece, _) = self.rest().split_at_checked(length).unwrap_or((self.rest(), ""));
-        self.at += piece.len();
-        let breaks = piece.bytes().filter(|byte| *byte == b'\n').count();
-        self.line = self.line.saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX));
-        piece
+        Self { at: Cursor::new(text), depth: 0 }
     }
 
     /// A text's content, from its first quote on.
     fn string(&mut self, prefix: &str) -> Piece<'t> {
-        let rest = self.rest();
+        let rest = self.at.rest();
         let quote = if rest.starts_with('\'') { '\'' } else { '"' };
         let triple = if quote == '"' { "\"\"\"" } else { "'''" };
         let (open, long) = if rest.starts_with(triple) { (3, true) } else { (1, false) };
@@ -61,16 +49,16 @@ impl<'t> Pieces<'t> {
             }
         }
         let content = &content[..end];
-        self.take(open + end + close);
+        self.at.take(open + end + close);
         let computed = prefix.chars().any(|c| matches!(c, 'f' | 'F' | 't' | 'T' | 'b' | 'B'));
         Piece::Text((!computed).then_some(content))
     }
 
     fn newline(&mut self) -> Option<Piece<'t>> {
-        self.take(1);
+        self.at.take(1);
         if self.depth > 0 {
             // Brackets that stay open by mistake must not hide the imports behind them.
-            let next = self.rest();
+            let next = self.at.rest();
             if !next.starts_with("import ") && !next.starts_with("from ") {
                 return None;
             }
@@ -80,12 +68,12 @@ impl<'t> Pieces<'t> {
     }
 
     fn word(&mut self) -> Piece<'t> {
-        let rest = self.rest();
+        let rest = self.at.rest();
         let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
         let prefix = &rest[..end];
         let quoted = rest[end..].starts_with(['"', '\'']);
         let is_prefix = end <= 3 && prefix.chars().all(|c| "rRbBuUfFtT".contains(c));
-        let word = self.take(end);
+        let word = self.at.take(end);
         if quoted && is_prefix { self.string(word) } else { Piece::Word(word) }
     }
 }
@@ -100,30 +88,30 @@ impl<'t> Iterator for Pieces<'t> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let c = self.rest().chars().next()?;
-            let line = self.line;
+            let c = self.at.rest().chars().next()?;
+            let line = self.at.line;
             let piece = match c {
                 '\n' => self.newline(),
                 '#' => {
-                    let end = self.rest().find('\n').unwrap_or(self.rest().len());
-                    self.take(end);
+                    let end = self.at.rest().find('\n').unwrap_or(self.at.rest().len());
+                    self.at.take(end);
                     None
                 }
                 '\\' => {
                     // Joins lines; elsewhere it means nothing.
                     let joined =
-                        ["\\\r\n", "\\\n"].into_iter().find(|j| self.rest().starts_with(j));
-                    self.take(joined.map_or(1, str::len));
+                        ["\\\r\n", "\\\n"].into_iter().find(|j| self.at.rest().starts_with(j));
+                    self.at.take(joined.map_or(1, str::len));
                     None
                 }
                 '"' | '\'' => Some(self.string("")),
                 c if is_word(c) => Some(self.word()),
                 c if c.is_whitespace() => {
-                    self.take(c.len_utf8());
+                    self.at.take(c.len_utf8());
                     None
                 }
                 c => {
-                    self.take(c.len_utf8());
+                    self.at.take(c.len_utf8());
                     match c {
                         '(' | '[' | '{' => self.depth = self.depth.saturating_add(1),
                         ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
