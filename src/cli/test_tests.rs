@@ -33,21 +33,12 @@ impl Paper {
 
 fn step(id: &str, needs: &[&str], script: &str) -> StepSpec {
     StepSpec {
-        id: id.parse().unwrap(),
-        image: String::new(),
         run: vec![script.to_owned()],
         needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
-        always: false,
-        env: BTreeMap::new(),
         timeout_ms: 30_000,
-        retries: 0,
         network: Network::None,
-        resources: None,
         artifacts: vec!["*.txt".to_owned()],
-        junit: None,
-        allow_failure: false,
-        untrusted: false,
-        left_out: None,
+        ..StepSpec::new(id.parse().unwrap())
     }
 }
 

@@ -173,21 +173,12 @@ mod tests {
 
     fn spec(name: &str, needs: &[&str]) -> StepSpec {
         StepSpec {
-            id: id(name),
             image: "busybox".into(),
             run: vec!["true".into()],
             needs: needs.iter().map(|need| id(need)).collect(),
-            always: false,
-            env: BTreeMap::new(),
             timeout_ms: 1000,
-            retries: 0,
             network: Network::None,
-            resources: None,
-            artifacts: vec![],
-            junit: None,
-            allow_failure: false,
-            untrusted: false,
-            left_out: None,
+            ..StepSpec::new(id(name))
         }
     }
 

@@ -24,6 +24,23 @@ pub struct Resources {
     pub memory: u64,
 }
 
+/// Which of a step's results later runs may reuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CachePolicy {
+    #[default]
+    Success,
+    /// Failures too, though never by `/retest`.
+    All,
+    Never,
+}
+
+impl CachePolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The default of a step's `timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -37,6 +54,14 @@ pub struct StepSpec {
     pub run: Vec<String>,
     #[serde(default)]
     pub needs: Vec<StepId>,
+    /// The step, one of `needs`, whose file system it inherits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<StepId>,
+    /// It never shares a live container with the steps before and after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolate: bool,
+    #[serde(default, skip_serializing_if = "CachePolicy::is_default")]
+    pub cache: CachePolicy,
     /// Runs once its needs are settled, however they ended.
     #[serde(default)]
     pub always: bool,
@@ -68,6 +93,30 @@ pub struct StepSpec {
 }
 
 impl StepSpec {
+    /// A step with the file's defaults that does nothing yet.
+    pub fn new(id: StepId) -> Self {
+        Self {
+            id,
+            image: String::new(),
+            run: Vec::new(),
+            needs: Vec::new(),
+            from: None,
+            isolate: false,
+            cache: CachePolicy::default(),
+            always: false,
+            env: BTreeMap::new(),
+            timeout_ms: u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
+            retries: 0,
+            network: Network::Bridge,
+            resources: None,
+            artifacts: Vec::new(),
+            junit: None,
+            allow_failure: false,
+            untrusted: false,
+            left_out: None,
+        }
+    }
+
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }

@@ -300,21 +300,10 @@ mod tests {
 
     fn spec(id: &str, allow_failure: bool) -> StepSpec {
         StepSpec {
-            id: id.parse().unwrap(),
-            image: String::new(),
-            run: Vec::new(),
-            needs: Vec::new(),
-            always: false,
-            env: std::collections::BTreeMap::default(),
             timeout_ms: 1000,
-            retries: 0,
             network: Network::None,
-            resources: None,
-            artifacts: Vec::new(),
-            junit: None,
             allow_failure,
-            untrusted: false,
-            left_out: None,
+            ..StepSpec::new(id.parse().unwrap())
         }
     }
 

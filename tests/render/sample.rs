@@ -27,21 +27,12 @@ pub(crate) fn at(tenths: i64) -> Timestamp {
 
 pub(crate) fn spec(id: &str, needs: &[&str]) -> StepSpec {
     StepSpec {
-        id: id.parse().unwrap(),
         image: "docker.io/library/python:3.11".into(),
         run: vec![format!("run-{id} --all")],
         needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
-        always: false,
-        env: std::collections::BTreeMap::new(),
         timeout_ms: 1_800_000,
-        retries: 0,
         network: Network::None,
-        resources: None,
-        artifacts: Vec::new(),
-        junit: None,
-        allow_failure: false,
-        untrusted: false,
-        left_out: None,
+        ..StepSpec::new(id.parse().unwrap())
     }
 }
 

@@ -113,21 +113,12 @@ pub(crate) fn new_run(head: char, cause: &str) -> NewRun {
 
 pub(crate) fn spec(id: &str, needs: &[&str]) -> StepSpec {
     StepSpec {
-        id: step(id),
         image: "python:3.11".to_owned(),
         run: vec!["true".to_owned()],
         needs: needs.iter().map(|id| step(id)).collect(),
-        always: false,
-        env: std::collections::BTreeMap::default(),
         timeout_ms: 1000,
-        retries: 0,
         network: Network::None,
-        resources: None,
-        artifacts: Vec::new(),
-        junit: None,
-        allow_failure: false,
-        untrusted: false,
-        left_out: None,
+        ..StepSpec::new(step(id))
     }
 }
 

@@ -124,21 +124,12 @@ pub(crate) fn resident_mib() -> u64 {
 
 pub(crate) fn spec(image: &str, id: &str, needs: &[&str], script: &str) -> StepSpec {
     StepSpec {
-        id: id.parse().unwrap(),
         image: image.to_owned(),
         run: vec![script.to_owned()],
         needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
-        always: false,
-        env: BTreeMap::new(),
         timeout_ms: 60_000,
-        retries: 0,
         network: Network::None,
-        resources: None,
-        artifacts: vec![],
-        junit: None,
-        allow_failure: false,
-        untrusted: false,
-        left_out: None,
+        ..StepSpec::new(id.parse().unwrap())
     }
 }
 

@@ -294,21 +294,13 @@ pub(crate) fn step_id(name: &str) -> StepId {
 
 fn spec(id: &str, needs: &[&str]) -> StepSpec {
     StepSpec {
-        id: step_id(id),
         image: "python:3.11".to_owned(),
         run: vec!["echo \"<b>hello</b>\"".to_owned()],
         needs: needs.iter().map(|need| step_id(need)).collect(),
-        always: false,
-        env: std::collections::BTreeMap::new(),
         timeout_ms: 60_000,
         retries: 1,
         network: Network::None,
-        resources: None,
-        artifacts: Vec::new(),
-        junit: None,
-        allow_failure: false,
-        untrusted: false,
-        left_out: None,
+        ..StepSpec::new(step_id(id))
     }
 }
 

@@ -219,10 +219,8 @@ impl Problems<'_> {
             rest.when.insert(id.clone(), when?);
         }
         let step = StepSpec {
-            id: id?,
             image: image?,
             run: run?,
-            needs: Vec::new(),
             always,
             env,
             timeout_ms: u64::try_from(timeout?.as_millis()).unwrap_or(u64::MAX),
@@ -237,7 +235,7 @@ impl Problems<'_> {
             junit,
             allow_failure,
             untrusted,
-            left_out: None,
+            ..StepSpec::new(id?)
         };
         Some((step, needs))
     }
