@@ -244,7 +244,7 @@ async fn steps_with_a_network_do_not_reach_each_other() {
     let stop = CancellationToken::new();
     let serving = tokio::spawn({
         let (docker, stop) = (docker.clone(), stop.clone());
-        async move { docker.run(server, log, stop).await }
+        async move { docker.run(server, None, log, stop).await }
     });
     let address = String::from_utf8(chunks.recv().await.unwrap().to_vec()).unwrap();
     let address = address.trim().to_owned();
@@ -254,7 +254,7 @@ async fn steps_with_a_network_do_not_reach_each_other() {
     let (_, output) = run(&docker, client).await;
     assert!(output.ends_with("closed\n"), "{output}");
     stop.cancel();
-    assert_eq!(serving.await.unwrap().outcome, Outcome::Cancelled);
+    assert_eq!(serving.await.unwrap().0.outcome, Outcome::Cancelled);
 }
 
 /// An executor of a process of its own, with a network that no other test uses.
@@ -366,7 +366,7 @@ async fn a_dropped_run_leaves_no_container() {
         let step = place.step(BUSYBOX, "sleep 1000");
         let instance = step.labels.instance.clone();
         let (log, _chunks) = mpsc::channel(8);
-        let running = docker.run(step, log, CancellationToken::new());
+        let running = docker.run(step, None, log, CancellationToken::new());
         assert!(tokio::time::timeout(Duration::from_millis(wait), running).await.is_err());
         let begun = Instant::now();
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -384,7 +384,7 @@ async fn the_reaper_finds_its_own_and_removes_them() {
     let (instance, job) = (step.labels.instance.clone(), step.labels.job);
     let docker = executor(&instance).await;
     let (log, _chunks) = mpsc::channel(8);
-    let running = docker.run(step, log, CancellationToken::new());
+    let running = docker.run(step, None, log, CancellationToken::new());
     let reap = async {
         let reaper = docker.reaper();
         let owned = loop {
@@ -399,7 +399,7 @@ async fn the_reaper_finds_its_own_and_removes_them() {
         reaper.remove(&owned[0].0).await.unwrap();
         reaper.remove(&owned[0].0).await.unwrap();
     };
-    let (ended, ()) = tokio::join!(running, reap);
+    let ((ended, _), ()) = tokio::join!(running, reap);
     assert_eq!((ended.outcome, ended.retry), (Outcome::Errored, true), "{ended:?}");
     assert_eq!(containers(&api, &instance).await, 0);
 }

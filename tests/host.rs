@@ -159,7 +159,7 @@ async fn a_dropped_run_leaves_nothing() {
     let folder = step.out.parent().unwrap().to_owned();
     let (log, _chunks) = mpsc::channel(8);
     let host = host();
-    let run = host.run(step, log, CancellationToken::new());
+    let run = host.run(step, None, log, CancellationToken::new());
     assert!(tokio::time::timeout(Duration::from_millis(400), run).await.is_err());
     assert!(!runs("99991") && !runs("99992"));
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
@@ -197,7 +197,7 @@ async fn endless() {
     let (log, mut chunks) = mpsc::channel(8);
     let step = place.step("", "sleep 66661 & sleep 66662");
     tokio::spawn(async move { while chunks.recv().await.is_some() {} });
-    host().run(step, log, CancellationToken::new()).await;
+    host().run(step, None, log, CancellationToken::new()).await;
 }
 
 #[test]

@@ -351,6 +351,11 @@ fn clean(setup: Setup<'_>, janitor: &Janitor) {
         let janitor = reaping.clone();
         async move { janitor.reap().await }
     });
+    let trimming = janitor.clone();
+    setup.start(Rhythm { name: "snapshots", period: Duration::from_mins(10) }, None, move || {
+        let janitor = trimming.clone();
+        async move { janitor.trim().await }
+    });
     let (sources, ending) = (setup.common.sources.clone(), setup.stop.clone());
     let store = setup.common.store.clone();
     setup.start(Rhythm { name: "git", period: Duration::from_hours(1) }, None, move || {

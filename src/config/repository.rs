@@ -4,6 +4,7 @@
 //! it asks for nothing that would change a result, accepted with a remark; never ignored silently.
 
 mod depends;
+mod inherit;
 mod keys;
 mod pipelines;
 mod presets;

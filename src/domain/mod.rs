@@ -11,6 +11,7 @@ pub mod depends;
 pub mod event;
 pub mod ids;
 pub mod impact;
+pub mod inherit;
 pub mod junit;
 pub mod links;
 pub mod metadata;

@@ -36,6 +36,7 @@ pub enum CachePolicy {
 }
 
 impl CachePolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -45,6 +46,7 @@ impl CachePolicy {
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// One declared step.
+#[expect(clippy::struct_excessive_bools, reason = "keys are what they are")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepSpec {
     pub id: StepId,

@@ -126,6 +126,7 @@ impl Plan {
         steps: Vec<StepSpec>,
     ) -> Result<Self, PlanError> {
         let (version, about) = (None, About::default());
+        let steps = steps.into_iter().map(after_its_parent).collect();
         Ok(Self { connector, root, version, about, inputs, steps: in_order(steps)? })
     }
 
@@ -200,6 +201,14 @@ impl<'de> Deserialize<'de> for Plan {
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
             .map_err(de::Error::custom)
     }
+}
+
+/// Who inherits from a step needs it.
+fn after_its_parent(mut step: StepSpec) -> StepSpec {
+    if let Some(from) = step.from.clone().filter(|from| !step.needs.contains(from)) {
+        step.needs.push(from);
+    }
+    step
 }
 
 fn in_order(steps: Vec<StepSpec>) -> Result<Vec<StepSpec>, PlanError> {

@@ -5,20 +5,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSetBuilder};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lineage::{Ancestor, Heirs, Lineage};
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
 use crate::ambient;
+use crate::domain::inherit;
 use crate::domain::junit;
+use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, Tests};
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
-use crate::exec::{Ended, Executor, Labels, StepRun};
+use crate::exec::{Divided, Division, Ended, Executor, Labels, StepRun};
 
 /// The largest test report that is read.
 const REPORT_LIMIT: u64 = 64 << 20;
@@ -27,15 +30,17 @@ const CHUNKS: usize = 32;
 
 /// How a try went.
 #[derive(Debug)]
-pub(super) struct Tried {
+pub(super) struct Tried<L> {
     pub(super) outcome: Outcome,
     pub(super) retry: bool,
     pub(super) facts: StepFacts,
     pub(super) finished_at: Timestamp,
+    /// What the step's heirs begin with.
+    pub(super) shares: Vec<(StepId, L)>,
 }
 
 /// A try that is about to begin.
-pub(super) struct Attempt<'a, E, J> {
+pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) engine: &'a Engine<E>,
     pub(super) job: &'a JobRun<'a>,
     pub(super) journal: &'a J,
@@ -45,23 +50,31 @@ pub(super) struct Attempt<'a, E, J> {
     pub(super) spec: &'a StepSpec,
     pub(super) number: u32,
     pub(super) workdir: String,
+    /// Who waits for what it leaves.
+    pub(super) heirs: Heirs,
 }
 
 /// What the executor and the spool answered.
-struct Done {
+struct Done<L> {
     ended: Ended,
+    left: Option<L>,
     timed_out: bool,
     spooled: io::Result<Spooled>,
 }
 
 impl<E: Executor, J: Journal> Attempt<'_, E, J> {
-    /// Runs the try; `slot` is given back as soon as the step has ended.
-    pub(super) async fn run(self, slot: OwnedSemaphorePermit) -> Result<Tried, J::Error> {
+    /// Runs the try `on` what its parent left for it; `slot` is given back as soon as the step has
+    /// ended, and what it leaves is divided.
+    pub(super) async fn run(
+        self,
+        on: Option<E::Left>,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Tried<E::Left>, J::Error> {
         let folder = self.folder();
-        let done = self.carry_out(&folder).await;
+        let done = self.carry_out(on, &folder).await;
         // A run that stops at the first failure begins nothing before this one is judged.
-        let _held = self.job.fail_fast.then_some(slot);
-        let Done { mut ended, timed_out, spooled } = match done {
+        let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
+        let Done { mut ended, left, timed_out, spooled } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
@@ -73,33 +86,68 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             Spooled::default()
         });
         let found = self.look_through(folder.join("out")).await;
-        let mut facts = StepFacts {
+        let fenced = self.halt.is_cancelled() && !self.stop.is_stopped();
+        let left_behind = Left {
+            step: self.spec.id.clone(),
+            attempt: self.number,
+            log: folder.join("log.txt"),
+            bytes: spooled.bytes,
+            lines: spooled.lines,
+            cut: spooled.cut,
+            out: folder.join("out"),
+            artifacts: found.artifacts,
+        };
+        let keep = async {
+            if fenced { Ok(None) } else { self.journal.keep(&left_behind).await.map(Some) }
+        };
+        let left = left.filter(|_| self.may_be_inherited(ended.outcome));
+        let (kept, divided) = tokio::join!(keep, self.divide(left));
+        let kept = kept?.unwrap_or_default();
+        drop(held);
+        let mut segments = ended.segments;
+        segments.extend(divided.segment.clone());
+        let finished_at = divided.segment.map_or(ended.finished_at, |last| last.finished_at);
+        let facts = StepFacts {
             reason: ended.reason.or(found.trouble),
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
             tests: found.tests,
-            segments: ended.segments,
+            segments,
             excerpt: spooled.excerpt,
-            ..StepFacts::default()
+            log: kept.log,
+            artifacts: kept.artifacts,
         };
-        let fenced = self.halt.is_cancelled() && !self.stop.is_stopped();
-        if !fenced {
-            let left = Left {
-                step: self.spec.id.clone(),
-                attempt: self.number,
-                log: folder.join("log.txt"),
-                bytes: spooled.bytes,
-                lines: spooled.lines,
-                cut: spooled.cut,
-                out: folder.join("out"),
-                artifacts: found.artifacts,
-            };
-            let kept = self.journal.keep(&left).await?;
-            facts.log = kept.log;
-            facts.artifacts = kept.artifacts;
+        let heirs = self.heirs.steps.into_iter();
+        let shares = heirs.zip(divided.shares).collect();
+        Ok(Tried { outcome: ended.outcome, retry: ended.retry, facts, finished_at, shares })
+    }
+
+    /// Whether heirs begin with what the step left.
+    fn may_be_inherited(&self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Succeeded => true,
+            Outcome::Failed | Outcome::TimedOut => self.spec.allow_failure,
+            Outcome::Errored | Outcome::Cancelled => false,
         }
-        let finished_at = ended.finished_at;
-        Ok(Tried { outcome: ended.outcome, retry: ended.retry, facts, finished_at })
+    }
+
+    async fn divide(&self, left: Option<E::Left>) -> Divided<E::Left> {
+        let Some(left) = left else { return Divided::nothing() };
+        let into = Division {
+            labels: self.labels(),
+            heirs: self.heirs.steps.len(),
+            go_on: self.heirs.go_on,
+            keep: false,
+        };
+        let divided = tokio::select! {
+            divided = self.engine.executor.divide(left, into) => divided,
+            () = self.halt.cancelled() => Divided::nothing(),
+        };
+        if let Some(trouble) = &divided.trouble {
+            // Heirs without a share have their ancestors run again.
+            tracing::warn!(step = %self.spec.id, "no copy of what it left: {trouble}");
+        }
+        divided
     }
 
     fn folder(&self) -> PathBuf {
@@ -107,18 +155,21 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         self.job.spool.join(step).join(self.number.to_string())
     }
 
-    async fn carry_out(&self, folder: &Path) -> io::Result<Done> {
+    async fn carry_out(&self, on: Option<E::Left>, folder: &Path) -> io::Result<Done<E::Left>> {
         tokio::fs::create_dir_all(folder.join("out")).await?;
         let spool = Spool::create(&folder.join("log.txt"), self.engine.options.log_cap).await?;
         let (log, chunks) = mpsc::channel(CHUNKS);
         let halt = self.halt.child_token();
         let executor = self.engine.executor.clone();
-        let (run, stop) = (self.step_run(folder), halt.clone());
+        let (begun, begins) = oneshot::channel();
+        let lineage = Lineage { on, ancestors: self.ancestors(folder), run: self.step_run(folder) };
         // A task of its own: a slow journal must not hold up the step.
-        let task = tokio::spawn(async move { executor.run(run, log, stop).await });
-        let mut task = AbortOnDropHandle::new(task);
+        let task = lineage.run(executor, log, halt.clone(), begun);
+        let mut task = AbortOnDropHandle::new(tokio::spawn(task));
         let limit = self.spec.timeout();
         let ended = async {
+            // Its ancestors' time is not its own; what ends before its begin drops the sender.
+            let _ = begins.await;
             if let Ok(ended) = tokio::time::timeout(limit, &mut task).await {
                 return (ended, false);
             }
@@ -128,12 +179,56 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let whose = (self.journal, &self.spec.id, self.number);
         let ((ended, timed_out), spooled) =
             tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
-        let ended = ended.map_err(io::Error::other)?;
-        Ok(Done { ended, timed_out, spooled })
+        let (ended, left) = ended.map_err(io::Error::other)?;
+        Ok(Done { ended, left, timed_out, spooled })
+    }
+
+    /// Its parent, that one's parent and so on, should they have to be run again.
+    fn ancestors(&self, folder: &Path) -> Vec<Ancestor> {
+        let plan = self.job.plan;
+        let mut ancestors = Vec::new();
+        let mut child = self.spec;
+        while let Some(spec) = inherit::origin(plan, child) {
+            let run = StepRun {
+                leave: true,
+                shared: inherit::may_go_on(spec, child),
+                keep_out: false,
+                out: folder.join("again"),
+                ..self.run_of(spec)
+            };
+            ancestors.push(Ancestor { run, limit: spec.timeout() });
+            child = spec;
+        }
+        ancestors
+    }
+
+    fn labels(&self) -> Labels {
+        let labels = &self.job.labels;
+        Labels {
+            instance: labels.instance.clone(),
+            run: labels.run,
+            job: labels.job,
+            epoch: labels.epoch,
+            connector: labels.connector.clone(),
+            step: self.spec.id.clone(),
+            attempt: self.number,
+        }
     }
 
     fn step_run(&self, folder: &Path) -> StepRun {
-        let (labels, spec) = (&self.job.labels, self.spec);
+        let spec = self.spec;
+        StepRun {
+            leave: !self.heirs.steps.is_empty(),
+            shared: self.heirs.go_on,
+            out: folder.join("out"),
+            keep_out: !spec.artifacts.is_empty() || spec.junit.is_some(),
+            ..self.run_of(spec)
+        }
+    }
+
+    /// The step itself, whoever inherits from it.
+    fn run_of(&self, spec: &StepSpec) -> StepRun {
+        let labels = &self.job.labels;
         let mut env = spec.env.clone();
         env.entry("CI".to_owned()).or_insert_with(|| "true".to_owned());
         env.insert("CHECKVALVE_CONNECTOR".to_owned(), labels.connector.to_string());
@@ -141,15 +236,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         env.insert("CHECKVALVE_RUN".to_owned(), labels.run.to_string());
         env.extend(self.job.env.clone());
         StepRun {
-            labels: Labels {
-                instance: labels.instance.clone(),
-                run: labels.run,
-                job: labels.job,
-                epoch: labels.epoch,
-                connector: labels.connector.clone(),
-                step: spec.id.clone(),
-                attempt: self.number,
-            },
+            labels: Labels { step: spec.id.clone(), ..self.labels() },
             image: spec.image.clone(),
             run: spec.run.clone(),
             env,
@@ -157,8 +244,10 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             source: self.job.source.clone(),
             network: spec.network,
             resources: spec.resources,
-            out: folder.join("out"),
-            keep_out: !spec.artifacts.is_empty() || spec.junit.is_some(),
+            out: PathBuf::new(),
+            keep_out: false,
+            leave: false,
+            shared: false,
         }
     }
 
@@ -190,10 +279,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
     }
 }
 
-impl Tried {
+impl<L> Tried<L> {
     fn not_begun(error: &io::Error) -> Self {
         let facts = StepFacts { reason: Some(unwritable(error)), ..StepFacts::default() };
-        Self { outcome: Outcome::Errored, retry: true, facts, finished_at: ambient::now() }
+        let (finished_at, shares) = (ambient::now(), Vec::new());
+        Self { outcome: Outcome::Errored, retry: true, facts, finished_at, shares }
     }
 }
 

@@ -11,9 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Tried};
+use super::lineage::Heirs;
 use super::{Engine, EngineError, JobRun, Journal, Stop};
 use crate::ambient;
 use crate::domain::decide::{self, Decision, States};
+use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
@@ -21,8 +23,8 @@ use crate::domain::state::{Outcome, StepState};
 use crate::exec::Executor;
 
 /// What a job waits for.
-enum Event<Error> {
-    Tried(StepId, Box<Result<Tried, Error>>),
+enum Event<Left, Error> {
+    Tried(StepId, Box<Result<Tried<Left>, Error>>),
     /// The pause before another try is over.
     Rested(StepId),
     Slot(Option<OwnedSemaphorePermit>),
@@ -37,7 +39,7 @@ struct Tries {
 }
 
 /// A job on its way.
-pub(super) struct Course<'a, E, J: Journal> {
+pub(super) struct Course<'a, E: Executor, J: Journal> {
     engine: &'a Engine<E>,
     job: &'a JobRun<'a>,
     journal: &'a J,
@@ -53,8 +55,10 @@ pub(super) struct Course<'a, E, J: Journal> {
     /// A place in the queue for a slot. One a job: a job with many ready steps does not push
     /// others back by more than one slot's turn.
     asking: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
-    under_way: FuturesUnordered<BoxFuture<'a, Event<J::Error>>>,
+    under_way: FuturesUnordered<BoxFuture<'a, Event<E::Left, J::Error>>>,
     workdir: String,
+    /// What waiting steps begin with: what their parents left for them.
+    shares: BTreeMap<StepId, E::Left>,
 }
 
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
@@ -93,6 +97,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             asking: None,
             under_way: FuturesUnordered::new(),
             workdir: String::new(),
+            shares: BTreeMap::new(),
         }
     }
 
@@ -179,6 +184,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                     (step, StepState::Running { started_at: now }, None)
                 }
                 Decision::Skip(step, reason) => {
+                    self.shares.remove(&step);
                     let text = reason.to_string();
                     (step, StepState::Skipped { at: now, reason }, Some(text))
                 }
@@ -201,6 +207,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             return;
         };
         self.ready.remove(step);
+        let heirs = self.heirs(spec);
         let attempt = Attempt {
             engine: self.engine,
             job: self.job,
@@ -210,14 +217,31 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             spec,
             number: record.attempt,
             workdir: self.workdir.clone(),
+            heirs,
         };
+        let on = self.shares.remove(step);
         let step = step.clone();
-        self.under_way
-            .push(Box::pin(async move { Event::Tried(step, Box::new(attempt.run(slot).await)) }));
+        self.under_way.push(Box::pin(async move {
+            Event::Tried(step, Box::new(attempt.run(on, slot).await))
+        }));
+    }
+
+    /// Who waits for what a step leaves, the one that goes on in its container first.
+    fn heirs(&self, spec: &StepSpec) -> Heirs {
+        let waiting = |heir: &&StepSpec| {
+            self.records.get(&heir.id).is_some_and(|record| record.state == StepState::Waiting)
+        };
+        let mut heirs: Vec<&StepSpec> =
+            inherit::heirs(self.job.plan, &spec.id).filter(waiting).collect();
+        let successor = inherit::successor(self.job.plan, spec, heirs.iter().copied());
+        let successor = successor.map(|successor| successor.id.clone());
+        heirs.sort_by_key(|heir| Some(&heir.id) != successor.as_ref());
+        let steps = heirs.into_iter().map(|heir| heir.id.clone()).collect();
+        Heirs { steps, go_on: successor.is_some() }
     }
 
     /// A try has ended: with it the step, unless it is tried again.
-    async fn tried(&mut self, step: &StepId, tried: Tried) -> Result<(), J::Error> {
+    async fn tried(&mut self, step: &StepId, tried: Tried<E::Left>) -> Result<(), J::Error> {
         let (Some(spec), Some(record)) = (self.job.plan.step(step), self.records.get_mut(step))
         else {
             return Ok(());
@@ -253,6 +277,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             let outcome = tried.outcome;
             record.state = StepState::Finished { started_at, finished_at, outcome };
             record.facts = tried.facts;
+            self.shares.extend(tried.shares);
         }
         let record = record.clone();
         self.journal.record(&[record]).await
@@ -273,7 +298,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         if changed.is_empty() { Ok(()) } else { self.journal.record(&changed).await }
     }
 
-    async fn next_event(&mut self) -> Option<Event<J::Error>> {
+    async fn next_event(&mut self) -> Option<Event<E::Left, J::Error>> {
         let stopping = self.stop.is_stopped();
         let asks = !stopping && self.slot.is_none() && !self.startable().is_empty();
         let slots = &self.engine.slots;
@@ -330,11 +355,11 @@ async fn slot(slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 }
 
 /// How long to wait before the step is tried again, if it is.
-fn pause<E>(
+fn pause<E, L>(
     engine: &Engine<E>,
     spec: &StepSpec,
     before: &mut Tries,
-    tried: &Tried,
+    tried: &Tried<L>,
 ) -> Option<Duration> {
     match tried.outcome {
         Outcome::Errored if tried.retry && before.errored < engine.options.error_retries => {

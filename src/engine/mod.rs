@@ -6,6 +6,7 @@
 
 mod attempt;
 mod course;
+mod lineage;
 mod spool;
 
 use std::collections::BTreeMap;

@@ -60,6 +60,35 @@ pub struct StepRun {
     pub out: PathBuf,
     /// Is any of that wanted? If not, fetching it is spared.
     pub keep_out: bool,
+    /// Does another step inherit its file system?
+    pub leave: bool,
+    /// May one of those go on where this one ran, while that is still alive? Then the step is one
+    /// of several that run one after the other in one place.
+    pub shared: bool,
+}
+
+/// How what a step left is to be divided among its heirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Division {
+    pub labels: Labels,
+    /// How many there are.
+    pub heirs: usize,
+    /// May the first of them go on where the step ran?
+    pub go_on: bool,
+    /// Is it wanted for later runs too?
+    pub keep: bool,
+}
+
+/// What a division came to.
+#[derive(Debug)]
+pub struct Divided<L> {
+    /// One for each heir, as far as they could be had: each its own.
+    pub shares: Vec<L>,
+    /// For later runs, if that was asked for.
+    pub kept: Option<L>,
+    /// Why shares are missing.
+    pub trouble: Option<String>,
+    pub segment: Option<Segment>,
 }
 
 /// How a try ended.
@@ -81,12 +110,32 @@ pub struct Ended {
 /// running behind and answers [`Outcome::Cancelled`]. Everything printed goes to `log`, in order,
 /// complete when the future ends. Running a step twice is allowed.
 pub trait Executor: Send + Sync + 'static {
+    /// The file system that a step left, for one heir: dropped, it is gone.
+    type Left: Send + 'static;
+
+    /// Begins from the step's image and source, or from what another step left. With
+    /// [`StepRun::leave`] what this one leaves is answered too, if there is anything.
     fn run(
         &self,
         step: StepRun,
+        on: Option<Self::Left>,
         log: mpsc::Sender<Bytes>,
         stop: CancellationToken,
-    ) -> impl Future<Output = Ended> + Send;
+    ) -> impl Future<Output = (Ended, Option<Self::Left>)> + Send;
+
+    /// Makes of what a step left one share for each heir. No share is used before all are there,
+    /// so that none sees what another one writes.
+    fn divide(
+        &self,
+        left: Self::Left,
+        into: Division,
+    ) -> impl Future<Output = Divided<Self::Left>> + Send;
+
+    /// Keeps a share for later runs under a name, 64 hexadecimal digits.
+    fn keep(&self, share: Self::Left, name: &str) -> impl Future<Output = ()> + Send;
+
+    /// What was kept under a name, if it is still there.
+    fn recall(&self, name: &str) -> impl Future<Output = Option<Self::Left>> + Send;
 }
 
 /// Why an executor is of no use at all.
@@ -124,16 +173,93 @@ impl Executors {
     }
 }
 
+/// What steps of either executor leave.
+#[derive(Debug)]
+pub enum Lefts {
+    Docker(Box<docker::Left>),
+    Host(host::Left),
+}
+
 impl Executor for Executors {
+    type Left = Lefts;
+
     async fn run(
         &self,
         step: StepRun,
+        on: Option<Lefts>,
         log: mpsc::Sender<Bytes>,
         cancel: CancellationToken,
-    ) -> Ended {
+    ) -> (Ended, Option<Lefts>) {
         match self {
-            Self::Docker(docker) => docker.run(step, log, cancel).await,
-            Self::Host(host) => host.run(step, log, cancel).await,
+            Self::Docker(docker) => {
+                let (ended, left) = docker.run(step, on.and_then(docker_s), log, cancel).await;
+                (ended, left.map(docker_left))
+            }
+            Self::Host(host) => {
+                let (ended, left) = host.run(step, on.and_then(host_s), log, cancel).await;
+                (ended, left.map(Lefts::Host))
+            }
+        }
+    }
+
+    async fn divide(&self, left: Lefts, into: Division) -> Divided<Lefts> {
+        match (self, left) {
+            (Self::Docker(docker), Lefts::Docker(left)) => {
+                docker.divide(*left, into).await.map(docker_left)
+            }
+            (Self::Host(host), Lefts::Host(left)) => host.divide(left, into).await.map(Lefts::Host),
+            (Self::Docker(_), Lefts::Host(_)) | (Self::Host(_), Lefts::Docker(_)) => {
+                Divided::nothing()
+            }
+        }
+    }
+
+    async fn keep(&self, share: Lefts, name: &str) {
+        match (self, share) {
+            (Self::Docker(docker), Lefts::Docker(share)) => docker.keep(*share, name).await,
+            (Self::Host(host), Lefts::Host(share)) => host.keep(share, name).await,
+            (Self::Docker(_), Lefts::Host(_)) | (Self::Host(_), Lefts::Docker(_)) => {}
+        }
+    }
+
+    async fn recall(&self, name: &str) -> Option<Lefts> {
+        match self {
+            Self::Docker(docker) => docker.recall(name).await.map(docker_left),
+            Self::Host(host) => host.recall(name).await.map(Lefts::Host),
+        }
+    }
+}
+
+fn docker_left(left: docker::Left) -> Lefts {
+    Lefts::Docker(Box::new(left))
+}
+
+fn docker_s(left: Lefts) -> Option<docker::Left> {
+    match left {
+        Lefts::Docker(left) => Some(*left),
+        Lefts::Host(_) => None,
+    }
+}
+
+fn host_s(left: Lefts) -> Option<host::Left> {
+    match left {
+        Lefts::Host(left) => Some(left),
+        Lefts::Docker(_) => None,
+    }
+}
+
+impl<L> Divided<L> {
+    /// There is nothing to inherit.
+    pub fn nothing() -> Self {
+        Self { shares: Vec::new(), kept: None, trouble: None, segment: None }
+    }
+
+    fn map<M>(self, wrap: impl Fn(L) -> M) -> Divided<M> {
+        Divided {
+            shares: self.shares.into_iter().map(&wrap).collect(),
+            kept: self.kept.map(wrap),
+            trouble: self.trouble,
+            segment: self.segment,
         }
     }
 }

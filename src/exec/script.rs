@@ -12,6 +12,27 @@ pub(super) fn script(commands: &[String]) -> String {
     format!("exec 2>&1; {}\n", commands.join(CHECK))
 }
 
+/// The same, for a shell whose environment is not the step's: the variables are set first, and the
+/// folder `out` is made if it is not there.
+pub(super) fn standalone(variables: &[(String, String)], out: &str, commands: &[String]) -> String {
+    let mut text = String::new();
+    for (name, value) in variables {
+        text.push_str("export ");
+        text.push_str(name);
+        text.push('=');
+        text.push_str(&quoted(value));
+        text.push('\n');
+    }
+    let out = quoted(out);
+    let script = script(commands);
+    format!("{text}[ -d {out} ] || mkdir -p {out}\n{script}")
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -40,5 +61,19 @@ mod tests {
     fn a_failed_list_is_seen_also_when_a_command_follows() {
         assert_eq!(run(&["false && echo never", "echo after"]), (Some(1), String::new()));
         assert_eq!(run(&["(exit 7) && true", "echo after"]), (Some(7), String::new()));
+    }
+
+    #[test]
+    fn variables_are_what_they_were_whatever_is_in_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("it's/out");
+        let out = out.to_str().unwrap();
+        let value = "it's \"$HOME\" `x`\n\\ end ";
+        let variables =
+            [("PLAIN".to_owned(), value.to_owned()), ("OUT".to_owned(), out.to_owned())];
+        let commands = ["printf %s \"$PLAIN\" > \"$OUT/x\"".to_owned()];
+        let script = super::standalone(&variables, out, &commands);
+        assert!(Command::new("sh").args(["-e", "-c", &script]).status().unwrap().success());
+        assert_eq!(std::fs::read_to_string(format!("{out}/x")).unwrap(), value);
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::Trust;
+use crate::domain::names::StepId;
 
 /// The source of a job as a tar archive in the worker's spool.
 #[derive(Debug)]
@@ -38,12 +39,13 @@ impl SourceArchive {
     }
 
     /// Writes an archive for a container's root folder: the source below `workspace/`, the empty
-    /// `checkvalve/out/`, and `checkvalve/ca.pem` if there is anything more to trust. With `open` anybody may change what is in it, since the image's
-    /// user is not root and can't be named here.
+    /// `checkvalve/out/<step>/`, and `checkvalve/ca.pem` if there is anything more to trust. With
+    /// `open` anybody may change what is in it, since the image's user is not root and can't be
+    /// named here.
     pub(super) fn for_container(
         &self,
         to: impl Write,
-        workdir: &str,
+        (workdir, step): (&str, &StepId),
         open: bool,
         trust: Option<&Trust>,
     ) -> io::Result<()> {
@@ -51,6 +53,7 @@ impl SourceArchive {
         let mode = if open { 0o777 } else { 0o755 };
         add_folder(&mut tar, Path::new("checkvalve"), 0o755)?;
         add_folder(&mut tar, Path::new("checkvalve/out"), mode)?;
+        add_folder(&mut tar, &Path::new("checkvalve/out").join(step.as_str()), mode)?;
         if let Some(trust) = trust {
             let mut header = Header::new_gnu();
             header.set_mode(0o644);
@@ -176,7 +179,9 @@ mod tests {
     fn a_containers_archive_has_the_source_under_the_workspace() {
         let folder = tempfile::tempdir().unwrap();
         let mut bytes = Vec::new();
-        archive(folder.path()).for_container(&mut bytes, "source-x", true, None).unwrap();
+        let step = "unit".parse().unwrap();
+        let whose = ("source-x", &step);
+        archive(folder.path()).for_container(&mut bytes, whose, true, None).unwrap();
         let mut seen = Vec::new();
         for entry in Archive::new(bytes.as_slice()).entries().unwrap() {
             let entry = entry.unwrap();
@@ -188,7 +193,7 @@ mod tests {
             ));
         }
         assert!(seen.contains(&("workspace/source-x".into(), 0o777, None)));
-        assert!(seen.contains(&("checkvalve/out".into(), 0o777, None)));
+        assert!(seen.contains(&("checkvalve/out/unit".into(), 0o777, None)));
         assert!(seen.contains(&("workspace/source-x/run.sh".into(), 0o777, None)));
         assert!(seen.contains(&("workspace/dags/one.py".into(), 0o666, None)));
         let target = |path: &str| seen.iter().find(|seen| seen.0 == path).unwrap().2.clone();

@@ -13,6 +13,9 @@ use crate::store::Store;
 /// How long the janitor's lease holds; also its period, and a bit.
 const TERM: Duration = Duration::from_secs(90);
 
+/// Bytes of the snapshots that an engine keeps.
+const SNAPSHOTS: u64 = 20 << 30;
+
 /// Clears up.
 #[derive(Debug, Clone)]
 pub struct Janitor {
@@ -25,15 +28,16 @@ pub struct Janitor {
 }
 
 impl Janitor {
-    /// Removes this host's containers whose job is held by no one under their epoch. Every host
-    /// does this for its own engine.
+    /// Removes this host's containers, and what steps left to their heirs, whose job is held by no
+    /// one under their epoch. Every host does this for its own engine.
     pub async fn reap(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
-        let owned = reaper.owned().await?;
-        if owned.is_empty() {
+        let (owned, shares) = (reaper.owned().await?, reaper.shares().await?);
+        if owned.is_empty() && shares.is_empty() {
             return Ok(false);
         }
-        let pairs: Vec<_> = owned.iter().map(|(_, job, epoch)| (*job, *epoch)).collect();
+        let all = owned.iter().chain(&shares);
+        let pairs: Vec<_> = all.map(|(_, job, epoch)| (*job, *epoch)).collect();
         let alive: BTreeSet<_> = self.store.alive(&pairs).await?.into_iter().collect();
         let dead = owned.iter().filter(|(_, job, epoch)| !alive.contains(&(*job, *epoch)));
         for (container, job, epoch) in dead {
@@ -41,6 +45,22 @@ impl Janitor {
             if let Err(error) = reaper.remove(container).await {
                 warn!(container, "not removed: {error}");
             }
+        }
+        for (share, job, epoch) in
+            shares.iter().filter(|(_, job, epoch)| !alive.contains(&(*job, *epoch)))
+        {
+            info!(%job, epoch, share, "removing what a dead worker left");
+            reaper.forget(share).await;
+        }
+        Ok(false)
+    }
+
+    /// Removes snapshots that were not used for long, or are too many, from this host's engine.
+    pub async fn trim(&self) -> anyhow::Result<bool> {
+        let Some(reaper) = &self.reaper else { return Ok(false) };
+        let gone = reaper.trim_snapshots(self.retention, SNAPSHOTS).await?;
+        if gone > 0 {
+            info!(snapshots = gone, "file systems that nobody used were removed");
         }
         Ok(false)
     }

@@ -12,7 +12,7 @@ use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
 use checkvalve::domain::state::Outcome;
 use checkvalve::engine::{Journal, Kept, Left};
-use checkvalve::exec::{Ended, Executor, StepRun};
+use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -76,15 +76,28 @@ pub(crate) struct Scripted {
     pub(crate) running: Arc<AtomicUsize>,
     pub(crate) most: Arc<AtomicUsize>,
     pub(crate) begun: Arc<Mutex<Vec<(String, u32)>>>,
+    /// The steps that ran in one file system, one after the other, at each step's begin.
+    pub(crate) histories: Arc<Mutex<Vec<String>>>,
+    /// What was divided, among how many heirs, and whether one may go on in it.
+    pub(crate) divided: Arc<Mutex<Vec<(String, usize, bool)>>>,
+    pub(crate) snapshots: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    /// Divisions come to nothing.
+    pub(crate) forgets: bool,
 }
 
 impl Executor for Scripted {
+    type Left = Vec<String>;
+
     async fn run(
         &self,
         step: StepRun,
+        on: Option<Vec<String>>,
         log: mpsc::Sender<Bytes>,
         cancel: CancellationToken,
-    ) -> Ended {
+    ) -> (Ended, Option<Vec<String>>) {
+        let mut history = on.unwrap_or_default();
+        history.push(step.labels.step.to_string());
+        self.histories.lock().unwrap().push(history.join(" "));
         let started_at = ambient::now();
         let begun = (step.labels.step.to_string(), step.labels.attempt);
         self.begun.lock().unwrap().push(begun);
@@ -107,7 +120,7 @@ impl Executor for Scripted {
         };
         let finished_at = ambient::now();
         let ran = Segment { name: "run".into(), started_at, finished_at };
-        Ended {
+        let ended = Ended {
             outcome,
             exit_code: None,
             reason: (outcome == Outcome::Errored).then(|| "engine away".to_owned()),
@@ -116,6 +129,28 @@ impl Executor for Scripted {
             finished_at,
             segments: if words[0] == "stuck" { vec![] } else { vec![ran] },
             image_digest: None,
+        };
+        (ended, step.leave.then_some(history))
+    }
+
+    async fn divide(&self, left: Vec<String>, into: Division) -> Divided<Vec<String>> {
+        self.divided.lock().unwrap().push((left.join(" "), into.heirs, into.go_on));
+        if self.forgets {
+            return Divided::nothing();
         }
+        Divided {
+            shares: vec![left.clone(); into.heirs],
+            kept: into.keep.then_some(left),
+            trouble: None,
+            segment: None,
+        }
+    }
+
+    async fn keep(&self, share: Vec<String>, name: &str) {
+        self.snapshots.lock().unwrap().insert(name.to_owned(), share);
+    }
+
+    async fn recall(&self, name: &str) -> Option<Vec<String>> {
+        self.snapshots.lock().unwrap().get(name).cloned()
     }
 }

@@ -61,6 +61,8 @@ impl Place {
             resources: None,
             out: self.folder.path().join(ulid.to_string()).join("out"),
             keep_out: true,
+            leave: false,
+            shared: false,
         }
     }
 
@@ -88,7 +90,8 @@ pub(crate) async fn run_until(
         }
         output
     };
-    tokio::join!(executor.run(step, log, cancel), gather)
+    let ((ended, _), output) = tokio::join!(executor.run(step, None, log, cancel), gather);
+    (ended, output)
 }
 
 /// A stop that comes by itself.
@@ -112,7 +115,9 @@ pub(crate) async fn run_counting(executor: &impl Executor, step: StepRun) -> (En
         }
         count
     };
-    tokio::join!(executor.run(step, log, CancellationToken::new()), count)
+    let run = executor.run(step, None, log, CancellationToken::new());
+    let ((ended, _), count) = tokio::join!(run, count);
+    (ended, count)
 }
 
 /// This process' memory in use, in MiB.

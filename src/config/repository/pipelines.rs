@@ -7,13 +7,22 @@ use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::sections::Kinds;
 use crate::domain::names::{ConnectorName, StepId};
-use crate::domain::pipeline::{DEFAULT_TIMEOUT, Network, Resources, StepSpec};
+use crate::domain::pipeline::{CachePolicy, DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
 use crate::domain::rules::{Condition, Pattern, Pipeline, PipelineTrigger, Selector, closest};
 use crate::domain::yaml::{Node, Value};
 
-/// A step, where it stands, and the ids that it needs.
-type Step = (Place, StepSpec, Vec<(Place, String)>);
+/// A step as it stands in the file.
+pub(super) struct Step {
+    pub(super) place: Place,
+    pub(super) spec: StepSpec,
+    /// The ids that it needs.
+    pub(super) needs: Vec<(Place, String)>,
+    /// Where it says whose file system it inherits.
+    pub(super) from: Option<(Place, String)>,
+    /// Where it names an image.
+    pub(super) image: Option<Place>,
+}
 
 const MAX_STEPS: usize = 100;
 
@@ -115,28 +124,33 @@ impl Problems<'_> {
         let mut whole = true;
         for item in items {
             match self.step(item, rest) {
-                Some((step, needs)) => read.push((item.place, step, needs)),
+                Some(step) => read.push(step),
                 None => whole = false,
             }
         }
         whole &= self.unique(&read);
-        whole &= self.needs(&mut read, &ids_of(items));
+        let ids = ids_of(items);
+        whole &= self.needs(&mut read, &ids);
+        whole &= self.parents(&mut read, &ids);
         if !whole {
             return None;
         }
         let places: BTreeMap<StepId, Place> =
-            read.iter().map(|(place, step, _)| (step.id.clone(), *place)).collect();
-        let steps: Vec<StepSpec> = read.into_iter().map(|(_, step, _)| step).collect();
-        self.acyclic(&steps, &places).then_some(steps)
+            read.iter().map(|step| (step.spec.id.clone(), step.place)).collect();
+        let specs: Vec<StepSpec> = read.iter().map(|step| step.spec.clone()).collect();
+        if !self.acyclic(&specs, &places) || !self.inherited(&mut read) {
+            return None;
+        }
+        Some(read.into_iter().map(|step| step.spec).collect())
     }
 
     fn unique(&mut self, steps: &[Step]) -> bool {
         let mut seen: BTreeMap<String, Place> = BTreeMap::new();
         let mut unique = true;
-        for (place, step, _) in steps {
+        for Step { place, spec, .. } in steps {
             // Check names differ in more than case, for the eyes of whoever reads them.
-            if let Some(first) = seen.insert(step.id.as_str().to_lowercase(), *place) {
-                let what = format!("two steps are called `{}`", step.id);
+            if let Some(first) = seen.insert(spec.id.as_str().to_lowercase(), *place) {
+                let what = format!("two steps are called `{}`", spec.id);
                 let mend = format!("give each its own id; the first is on line {}", first.line);
                 self.add(*place, what, mend);
                 unique = false;
@@ -148,22 +162,18 @@ impl Problems<'_> {
     /// `ids` are those of all steps, also of ones that could not be read.
     fn needs(&mut self, steps: &mut [Step], ids: &BTreeSet<&str>) -> bool {
         let mut known = true;
-        for (_, step, needs) in steps {
+        for Step { spec, needs, .. } in steps {
             for (place, needed) in needs.iter() {
                 if ids.contains(needed.as_str()) {
-                    step.needs.extend(needed.parse::<StepId>());
+                    spec.needs.extend(needed.parse::<StepId>());
                     continue;
                 }
                 known = false;
-                let mend = match closest(needed, ids.iter().copied()) {
-                    Some(id) => format!("did you mean `{id}`?"),
-                    None => "name a step of the same pipeline".to_owned(),
-                };
-                let what = format!("step `{}` needs `{needed}`, which does not exist", step.id);
-                self.add(*place, what, mend);
+                let what = format!("step `{}` needs `{needed}`, which does not exist", spec.id);
+                self.add(*place, what, a_step(needed, ids));
             }
             let mut seen = BTreeSet::new();
-            step.needs.retain(|id| seen.insert(id.clone()));
+            spec.needs.retain(|id| seen.insert(id.clone()));
         }
         known
     }
@@ -185,14 +195,15 @@ impl Problems<'_> {
         }
     }
 
-    fn step(&mut self, node: &Node, rest: &mut Rest) -> Option<(StepSpec, Vec<(Place, String)>)> {
+    fn step(&mut self, node: &Node, rest: &mut Rest) -> Option<Step> {
         let fields = self.fields(node, &STEP)?;
         let id = self.step_id(&fields);
         let named = id.as_ref().map_or_else(|| "the step".to_owned(), |id| format!("step `{id}`"));
+        let from = self.from(&fields);
         let image = self.image(&fields, &named);
         let run = self.run(&fields, &named);
         let needs = fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
-        self.accepted(&fields);
+        let cache = self.cache(&fields);
         let timeout =
             fields.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |n| self.duration(n, "`timeout`"));
         let retries = fields.get("retries").map_or(Some(0), |n| self.count(n, "`retries`", 10));
@@ -211,6 +222,7 @@ impl Problems<'_> {
         let always = self.flag(&fields, "always");
         let allow_failure = self.flag(&fields, "allow_failure");
         let untrusted = self.flag(&fields, "untrusted");
+        let isolate = self.flag(&fields, "isolate");
         let resources = match resources {
             Some(asked) => Some(asked?),
             None => None,
@@ -218,7 +230,7 @@ impl Problems<'_> {
         if let (Some(when), Some(id)) = (when, &id) {
             rest.when.insert(id.clone(), when?);
         }
-        let step = StepSpec {
+        let spec = StepSpec {
             image: image?,
             run: run?,
             always,
@@ -235,9 +247,12 @@ impl Problems<'_> {
             junit,
             allow_failure,
             untrusted,
+            isolate,
+            cache,
             ..StepSpec::new(id?)
         };
-        Some((step, needs))
+        let image = fields.get("image").map(|node| node.place);
+        Some(Step { place: node.place, spec, needs, from, image })
     }
 
     fn when(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Condition> {
@@ -286,30 +301,26 @@ impl Problems<'_> {
         fields.get(key).and_then(|node| self.boolean(node, &format!("`{key}`"))).unwrap_or(false)
     }
 
-    /// Keys that ask for what already is so, or that cost only time.
-    fn accepted(&mut self, fields: &Fields<'_>) {
-        if let Some(node) = fields.get("cache") {
-            let words = [("success", true), ("all", true), ("off", false), ("false", false)];
-            let asked = match node.value {
-                Value::Bool(truth) => Some(truth),
-                Value::Null
-                | Value::Number(_)
-                | Value::Text(_)
-                | Value::List(_)
-                | Value::Map(_) => self.word(node, "`cache`", &words),
-            };
-            if asked == Some(true) {
-                self.note(
-                    node.place,
-                    "`cache` is accepted; nothing is reused yet, every step runs",
-                );
+    fn cache(&mut self, fields: &Fields<'_>) -> CachePolicy {
+        use CachePolicy::{All, Never, Success};
+        let Some(node) = fields.get("cache") else { return CachePolicy::default() };
+        let words = [
+            ("success", Success),
+            ("all", All),
+            ("never", Never),
+            ("off", Never),
+            ("false", Never),
+        ];
+        let asked = match node.value {
+            Value::Bool(truth) => Some(if truth { Success } else { Never }),
+            Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                self.word(node, "`cache`", &words)
             }
+        };
+        if asked.is_some_and(|asked| asked != Never) {
+            self.note(node.place, "`cache` is accepted; nothing is reused yet, every step runs");
         }
-        if let Some(node) = fields.get("isolate")
-            && self.boolean(node, "`isolate`") == Some(true)
-        {
-            self.note(node.place, "`isolate` is accepted; every step has a container of its own");
-        }
+        asked.unwrap_or_default()
     }
 
     fn step_id(&mut self, fields: &Fields<'_>) -> Option<StepId> {
@@ -332,8 +343,12 @@ impl Problems<'_> {
         }
     }
 
+    /// Its own, or nothing where it has its parent's.
     fn image(&mut self, fields: &Fields<'_>, named: &str) -> Option<String> {
         let Some(node) = fields.get("image") else {
+            if fields.get("from").is_some() {
+                return Some(String::new());
+            }
             let mend = "add `image: \"python:3.11\"`: the container that it runs in";
             self.add(fields.place, format!("{named} has no `image`"), mend);
             return None;
@@ -423,6 +438,14 @@ impl Problems<'_> {
             self.add(node.place, format!("`junit` can't be `{file}`"), mend);
         }
         Some(file)
+    }
+}
+
+/// The mend for a name that no step of the pipeline has.
+pub(super) fn a_step(name: &str, ids: &BTreeSet<&str>) -> String {
+    match closest(name, ids.iter().copied()) {
+        Some(id) => format!("did you mean `{id}`?"),
+        None => "name a step of the same pipeline".to_owned(),
     }
 }
 

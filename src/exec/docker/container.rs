@@ -7,20 +7,20 @@ use bollard::Docker as Api;
 use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
-    CreateContainerOptions, RemoveContainerOptions, StartContainerOptions,
+    CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, StartContainerOptions,
 };
 
 use tokio_util::task::TaskTracker;
 
-use super::image::Image;
-use super::{Docker, Halt, halt, told};
+use super::{Docker, Halt, agent, halt, told};
 use crate::ambient;
+use crate::domain::names::StepId;
 use crate::domain::pipeline::Resources;
 use crate::exec::source::relative;
 use crate::exec::{Labels, StepRun, Trust, script};
 
-/// `$CHECKVALVE_OUT` in a container.
-pub(super) const OUT: &str = "/checkvalve/out";
+/// Below it each step has a folder of its own, its `$CHECKVALVE_OUT`.
+const OUT: &str = "/checkvalve/out";
 /// `$CHECKVALVE_SECRETS` in a container: in memory, so that no layer ever holds one.
 const SECRETS: &str = "/checkvalve/secrets";
 /// What steps trust, if anything was said about it.
@@ -41,27 +41,52 @@ pub(super) const LABEL_JOB: &str = "io.checkvalve.job";
 pub(super) const LABEL_EPOCH: &str = "io.checkvalve.epoch";
 
 impl Docker {
+    /// A container for one step, whose end is the step's; from the image of that id, which may be
+    /// what another step left.
     pub(super) fn body(
         &self,
         step: &StepRun,
-        image: &Image,
+        (image, inherited): (&str, bool),
         network: String,
     ) -> ContainerCreateBody {
-        let trusted = self.options.trust.iter().flat_map(Trust::variables);
-        let trusted = trusted.filter(|name| !step.env.contains_key(*name));
-        let env = step
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .chain(trusted.map(|name| format!("{name}={TRUST}")))
-            .chain([format!("CHECKVALVE_OUT={OUT}"), format!("CHECKVALVE_SECRETS={SECRETS}")]);
+        // What it leaves must not hold its variables, which an image of it would keep; and its
+        // folder for outputs is not in what it inherits.
+        let (command, env) = if step.leave || inherited {
+            (self.standalone(step), Vec::new())
+        } else {
+            let env = self.variables(step).map(|(name, value)| format!("{name}={value}"));
+            (script::script(&step.run), env.collect())
+        };
+        ContainerCreateBody {
+            entrypoint: Some(["sh", "-e", "-c"].map(String::from).to_vec()),
+            cmd: Some(vec![command]),
+            env: Some(env),
+            ..self.common(step, image, network)
+        }
+    }
+
+    /// A container for this step and others after it.
+    pub(super) fn shared_body(
+        &self,
+        step: &StepRun,
+        image: &str,
+        network: String,
+    ) -> ContainerCreateBody {
+        ContainerCreateBody {
+            entrypoint: Some(["sh", "-c"].map(String::from).to_vec()),
+            cmd: Some(vec![agent::SCRIPT.to_owned()]),
+            attach_stdin: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            ..self.common(step, image, network)
+        }
+    }
+
+    fn common(&self, step: &StepRun, image: &str, network: String) -> ContainerCreateBody {
         let workdir = relative(&step.workdir).display().to_string();
         let workdir = format!("{WORKSPACE}/{workdir}");
         ContainerCreateBody {
-            image: Some(image.id.clone()),
-            entrypoint: Some(["sh", "-e", "-c"].map(String::from).to_vec()),
-            cmd: Some(vec![script::script(&step.run)]),
-            env: Some(env.collect()),
+            image: Some(image.to_owned()),
             working_dir: Some(workdir.trim_end_matches('/').to_owned()),
             labels: Some(labels(&step.labels)),
             attach_stdout: Some(true),
@@ -76,11 +101,32 @@ impl Docker {
         }
     }
 
+    /// The step's commands with its variables, for a shell that has none of them.
+    pub(super) fn standalone(&self, step: &StepRun) -> String {
+        let variables: Vec<(String, String)> = self.variables(step).collect();
+        script::standalone(&variables, &out(&step.labels.step), &step.run)
+    }
+
+    fn variables<'s>(&'s self, step: &'s StepRun) -> impl Iterator<Item = (String, String)> + 's {
+        let trusted = self.options.trust.iter().flat_map(Trust::variables);
+        let trusted = trusted.filter(|name| !step.env.contains_key(*name));
+        let own = step.env.iter().map(|(name, value)| (name.clone(), value.clone()));
+        own.chain(trusted.map(|name| (name.to_owned(), TRUST.to_owned()))).chain([
+            ("CHECKVALVE_OUT".to_owned(), out(&step.labels.step)),
+            ("CHECKVALVE_SECRETS".to_owned(), SECRETS.to_owned()),
+        ])
+    }
+
     /// What a step gets: an engine refuses more than it has, so that is the most.
     pub(super) fn granted(&self, asked: Option<Resources>) -> Resources {
         let Resources { cpus, memory } = asked.unwrap_or(self.limits);
         Resources { cpus: cpus.clamp(0.01, self.cores), memory }
     }
+}
+
+/// `$CHECKVALVE_OUT` of a step.
+pub(super) fn out(step: &StepId) -> String {
+    format!("{OUT}/{step}")
 }
 
 fn host_config(network: String, limits: Resources) -> HostConfig {
@@ -110,7 +156,7 @@ fn host_config(network: String, limits: Resources) -> HostConfig {
     }
 }
 
-fn labels(labels: &Labels) -> HashMap<String, String> {
+pub(super) fn labels(labels: &Labels) -> HashMap<String, String> {
     [
         (LABEL_INSTANCE, labels.instance.clone()),
         ("io.checkvalve.run", labels.run.to_string()),
@@ -178,6 +224,10 @@ impl Container {
         &self.name
     }
 
+    pub(super) fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// Starts it. What fails here never was the step's: its commands have not begun. With `again`
     /// it may be worth another try soon.
     pub(super) async fn start(&self, image: &str, again: bool) -> Result<Start, Halt> {
@@ -206,6 +256,17 @@ impl Container {
         }
         // An engine answers 4xx also for its own troubles here.
         Err(Halt::again(format!("the container of image `{image}` could not be started: {text}")))
+    }
+
+    /// The same, without a process: what it holds changes no more.
+    pub(super) async fn ended(self) -> Self {
+        let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
+        match self.api.kill_container(&self.name, Some(options)).await {
+            // It had ended already.
+            Ok(()) | Err(ApiError::DockerResponseServerError { .. }) => {}
+            Err(e) => tracing::debug!(container = self.name, error = told(&e), "not ended"),
+        }
+        self
     }
 
     /// Ends and removes it. Failing that, the reaper finds it by its labels.

@@ -10,7 +10,7 @@ use super::container::is_missing;
 use super::{Course, Halt, halt, told};
 
 /// An image that is on the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Image {
     /// By which the container is made: a tag may be moved while the step is being prepared.
     pub(super) id: String,

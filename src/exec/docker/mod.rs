@@ -4,8 +4,10 @@
 //! What can't be inspected is ours and never the step's: an engine that went away, a container
 //! that vanished, an exit status that nobody can vouch for.
 
+mod agent;
 mod container;
 mod image;
+mod left;
 mod network;
 mod output;
 mod reaper;
@@ -23,12 +25,18 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::left::Left;
 pub use self::reaper::Reaper;
 use super::out::{CAPS, Taken};
 use super::pipe::{ChannelReader, ChannelWriter};
-use super::{Course, Ended, ExecError, Executor, Exit, Halt, StepRun, Trust, unless_stopped};
+use super::{
+    Course, Divided, Division, Ended, ExecError, Executor, Exit, Halt, StepRun, Trust,
+    unless_stopped,
+};
 use crate::domain::pipeline::{Network, Resources};
+use agent::{Agent, Said};
 use container::{Container, Start};
+use left::Form;
 
 /// The engine's socket when nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -83,6 +91,23 @@ pub struct Docker {
     network_turn: Arc<Mutex<()>>,
     /// Removals of containers whose runs were dropped.
     removals: TaskTracker,
+}
+
+/// A container, and what it came from.
+struct Held {
+    container: Container,
+    /// By which it takes another step.
+    agent: Option<Agent>,
+    /// With which its chain of steps began.
+    image: image::Image,
+    /// With which the container did, if a step left that.
+    base: Option<Arc<left::Kept>>,
+}
+
+/// What a container that was started is held by.
+enum Attached<'c> {
+    Watch(watch::Watch<'c>),
+    Agent(Agent),
 }
 
 /// What [`Executor::run`] was given.
@@ -154,9 +179,27 @@ impl Docker {
         self.removals.reopen();
     }
 
-    async fn try_run(&self, given: &Given<'_>, course: &mut Course) -> Result<Exit, Halt> {
+    async fn try_run(
+        &self,
+        given: &Given<'_>,
+        on: Option<Left>,
+        course: &mut Course,
+    ) -> Result<(Exit, Option<Left>), Halt> {
         let Given { step, cancel, .. } = *given;
-        let image = unless_stopped(cancel, image::find(&self.api, &step.image, course)).await?;
+        let (image, from) = match on {
+            Some(Left { image, base, form: Form::Alive(container, agent) }) => {
+                course.image_digest.clone_from(&image.digest);
+                course.enter("run");
+                let held = Held { container, agent: None, image, base };
+                return self.go_on(held, agent, given, course).await;
+            }
+            Some(Left { image, form: Form::Kept(kept), .. }) => (image, Some(kept)),
+            // Divided, there is none that has only ended.
+            Some(Left { form: Form::Ended(_), .. }) | None => {
+                let found = image::find(&self.api, &step.image, course);
+                (unless_stopped(cancel, found).await?, None)
+            }
+        };
         course.image_digest.clone_from(&image.digest);
         course.enter("create");
         let network = match step.network {
@@ -166,55 +209,153 @@ impl Docker {
                 unless_stopped(cancel, network::ensure(&self.api, name, turn)).await?
             }
         };
-        let body = self.body(step, &image, network);
+        let id = from.as_ref().map_or(&image.id, |kept| &kept.id);
+        let body = if step.shared {
+            self.shared_body(step, id, network)
+        } else {
+            self.body(step, (id, from.is_some()), network)
+        };
         let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
-        // From here on the container is there: whatever happens, it is removed and waited for.
-        let result = self.use_container(&container, given, &image, course).await;
+        // From here on the container is there: whatever happens, it is left to the step's heirs,
+        // or removed and waited for.
+        let held = Held { container, agent: None, image, base: from };
+        let result = self.use_container(held, given, course).await;
         course.leave();
-        container.remove().await;
         result
     }
 
     async fn use_container(
         &self,
-        container: &Container,
+        held: Held,
         given: &Given<'_>,
-        image: &image::Image,
         course: &mut Course,
-    ) -> Result<Exit, Halt> {
-        let Given { step, log, cancel } = *given;
-        unless_stopped(cancel, self.upload(container, step, image)).await?;
-        course.enter("start");
-        let permit = unless_stopped(cancel, async {
-            self.starts.acquire().await.map_err(|e| Halt::again(e.to_string()))
-        });
-        let permit = permit.await?;
-        let mut tries = 0;
-        let watch = loop {
-            // A start that fails ends what was attached before it.
-            let watch = watch::Watch::begin(&self.api, container.name(), log.clone()).await?;
-            tries += 1;
-            match container.start(&step.image, tries < container::AMBIGUOUS).await? {
-                Start::Done => break watch,
-                Start::Again => tokio::time::sleep(container::SOON).await,
+    ) -> Result<(Exit, Option<Left>), Halt> {
+        let prepared = async {
+            if held.base.is_none() {
+                let upload = self.upload(&held.container, given.step, &held.image);
+                unless_stopped(given.cancel, upload).await?;
+            }
+            course.enter("start");
+            self.start(&held.container, given).await
+        };
+        let attached = match prepared.await {
+            Ok(attached) => attached,
+            Err(halt) => {
+                held.container.remove().await;
+                return Err(halt);
             }
         };
-        drop(permit);
         course.enter("run");
-        let mut exit = watch.until_exit(cancel, self.options.grace, &step.image).await?;
+        match attached {
+            Attached::Agent(agent) => self.go_on(held, agent, given, course).await,
+            Attached::Watch(watch) => {
+                let (grace, cancel) = (self.options.grace, given.cancel);
+                let ended = watch.until_exit(cancel, grace, &given.step.image).await;
+                self.leave(held, ended, given, course).await
+            }
+        }
+    }
+
+    /// Runs the step where others ran before it, or will after it.
+    async fn go_on(
+        &self,
+        held: Held,
+        mut agent: Agent,
+        given: &Given<'_>,
+        course: &mut Course,
+    ) -> Result<(Exit, Option<Left>), Halt> {
+        let Given { step, log, cancel } = *given;
+        let script = self.standalone(step);
+        let stop = (cancel, self.options.grace);
+        let (ended, agent) = match agent.run(&held.container, &script, log, stop).await {
+            Ok(Said::Lives { exit, alone }) => (Ok(exit), alone.then_some(agent)),
+            Ok(Said::Ended(exit)) => (Ok(exit), None),
+            Err(halt) => (Err(halt), None),
+        };
+        self.leave(Held { agent, ..held }, ended, given, course).await
+    }
+
+    /// Takes out what is wanted of the step, and hands its container on, or removes it.
+    async fn leave(
+        &self,
+        held: Held,
+        ended: Result<Exit, Halt>,
+        given: &Given<'_>,
+        course: &mut Course,
+    ) -> Result<(Exit, Option<Left>), Halt> {
+        let Held { container, agent, image, base } = held;
+        let ended = match ended {
+            Ok(exit) => self.finish(&container, exit, given, course).await,
+            Err(halt) => Err(halt),
+        };
+        course.leave();
+        match ended {
+            Ok(exit) if given.step.leave && !exit.stopped => {
+                let form = match agent {
+                    Some(agent) => Form::Alive(container, agent),
+                    None => Form::Ended(container.ended().await),
+                };
+                Ok((exit, Some(Left { image, base, form })))
+            }
+            Ok(exit) => {
+                container.remove().await;
+                Ok((exit, None))
+            }
+            Err(halt) => {
+                container.remove().await;
+                Err(halt)
+            }
+        }
+    }
+
+    async fn finish(
+        &self,
+        container: &Container,
+        mut exit: Exit,
+        given: &Given<'_>,
+        course: &mut Course,
+    ) -> Result<Exit, Halt> {
+        let Given { step, log, .. } = *given;
         if exit.reason.as_deref() == Some(watch::OUT_OF_MEMORY) {
             let mib = self.granted(step.resources).memory >> 20;
             exit.reason = Some(format!("out of memory: limit {mib} MiB"));
         }
-        if !step.keep_out {
-            return Ok(exit);
-        }
-        course.enter("collect");
-        for note in self.collect(container, step).await? {
-            // Nobody to read it is nobody to miss it.
-            let _ = log.send(format!("checkvalve: {note}\n").into()).await;
+        if step.keep_out {
+            course.enter("collect");
+            for note in self.collect(container, step).await? {
+                // Nobody to read it is nobody to miss it.
+                let _ = log.send(format!("checkvalve: {note}\n").into()).await;
+            }
         }
         Ok(exit)
+    }
+
+    /// Starts a container, attached before, so that no output is missed.
+    async fn start<'c>(
+        &'c self,
+        container: &'c Container,
+        given: &Given<'_>,
+    ) -> Result<Attached<'c>, Halt> {
+        let Given { step, log, cancel } = *given;
+        let permit = unless_stopped(cancel, async {
+            self.starts.acquire().await.map_err(|e| Halt::again(e.to_string()))
+        });
+        let _permit = permit.await?;
+        let mut tries = 0;
+        loop {
+            // A start that fails ends what was attached before it.
+            let attached = if step.shared {
+                Attached::Agent(Agent::attach(container, &step.image).await?)
+            } else {
+                let watch = watch::Watch::begin(&self.api, container.name(), log.clone());
+                Attached::Watch(watch.await?)
+            };
+            tries += 1;
+            match container.start(&step.image, tries < container::AMBIGUOUS).await? {
+                Start::Done => return Ok(attached),
+                Start::Again => tokio::time::sleep(container::SOON).await,
+            }
+        }
     }
 
     /// Sends the source into the container's own layer.
@@ -226,11 +367,13 @@ impl Docker {
     ) -> Result<(), Halt> {
         let (chunks, body) = mpsc::channel(8);
         let (source, workdir) = (step.source.clone(), step.workdir.clone());
+        let name = step.labels.step.clone();
         let open = !image.runs_as_root;
         let trust = self.options.trust.clone();
         let pack = tokio::task::spawn_blocking(move || {
             let to = ChannelWriter(chunks.clone());
-            source.for_container(to, &workdir, open, trust.as_ref()).inspect_err(|e| {
+            let whose = (workdir.as_str(), &name);
+            source.for_container(to, whose, open, trust.as_ref()).inspect_err(|e| {
                 // The request must fail too: a body that just ended would look complete.
                 let _ = chunks.blocking_send(Err(std::io::Error::other(e.to_string())));
             })
@@ -255,7 +398,8 @@ impl Docker {
 
     /// Fetches `/checkvalve/out`; answers what was left out.
     async fn collect(&self, container: &Container, step: &StepRun) -> Result<Vec<String>, Halt> {
-        let options = DownloadFromContainerOptions { path: container::OUT.to_owned() };
+        let path = container::out(&step.labels.step);
+        let options = DownloadFromContainerOptions { path };
         let mut archive =
             Box::pin(self.api.download_from_container(container.name(), Some(options)));
         let (chunks, reader) = mpsc::channel(8);
@@ -286,16 +430,33 @@ impl Docker {
 }
 
 impl Executor for Docker {
+    type Left = Left;
+
     async fn run(
         &self,
         step: StepRun,
+        on: Option<Left>,
         log: mpsc::Sender<Bytes>,
         cancel: CancellationToken,
-    ) -> Ended {
+    ) -> (Ended, Option<Left>) {
         let given = Given { step: &step, log: &log, cancel: &cancel };
         let mut course = Course::begin();
-        let result = self.try_run(&given, &mut course).await;
-        course.end(result)
+        match self.try_run(&given, on, &mut course).await {
+            Ok((exit, left)) => (course.end(Ok(exit)), left),
+            Err(halt) => (course.end(Err(halt)), None),
+        }
+    }
+
+    async fn divide(&self, left: Left, into: Division) -> Divided<Left> {
+        self.divide_left(left, into).await
+    }
+
+    async fn keep(&self, share: Left, name: &str) {
+        self.keep_left(share, name).await;
+    }
+
+    async fn recall(&self, name: &str) -> Option<Left> {
+        self.recall_left(name).await
     }
 }
 

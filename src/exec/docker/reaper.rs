@@ -1,13 +1,18 @@
-//! Finds containers that nobody waits for: of a worker that died, of a lease that was lost.
+//! Finds what nobody waits for: containers and file systems of a worker that died or a lease that
+//! was lost, and snapshots that were not used for long.
 
 use std::collections::HashMap;
 
 use bollard::Docker as Api;
-use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
+use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveContainerOptions};
 
 use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_going, is_missing};
+use super::left::{SHARES, SNAPSHOTS, remove_image};
 use super::{ExecError, told};
+use crate::ambient;
 use crate::domain::ids::JobId;
+use crate::domain::time::Timestamp;
+use std::time::Duration;
 
 /// Lists and removes one installation's containers.
 #[derive(Debug, Clone)]
@@ -49,5 +54,75 @@ impl Reaper {
             Err(e) if is_missing(&e) || is_going(&e) => Ok(()),
             Err(e) => Err(ExecError::Engine(told(&e))),
         }
+    }
+
+    /// The images of this installation that hold what steps left to their own job's, each with the
+    /// job and the epoch that it is for.
+    pub async fn shares(&self) -> Result<Vec<(String, JobId, i64)>, ExecError> {
+        let images = self.images(SHARES).await?;
+        let owned = images.into_iter().filter_map(|(name, labels)| {
+            let job = labels.get(LABEL_JOB)?.parse().ok()?;
+            let epoch = labels.get(LABEL_EPOCH)?.parse().ok()?;
+            Some((name, job, epoch))
+        });
+        Ok(owned.collect())
+    }
+
+    /// Removes a share's name; what a snapshot or another image is made of stays.
+    pub async fn forget(&self, share: &str) {
+        remove_image(&self.api, share).await;
+    }
+
+    /// Removes the snapshots that were last used longer ago than `age`, and of the others the
+    /// longest unused until what they added comes to at most `bytes`. Answers how many went.
+    pub async fn trim_snapshots(&self, age: Duration, bytes: u64) -> Result<usize, ExecError> {
+        let now = ambient::now();
+        let mut snapshots = Vec::new();
+        for (name, _) in self.images(SNAPSHOTS).await? {
+            snapshots.push((self.used_at(&name).await, self.added(&name).await, name));
+        }
+        snapshots.sort_by(|a, b| b.cmp(a));
+        let (mut sum, mut gone) = (0_u64, 0);
+        for (used_at, added, name) in snapshots {
+            sum = sum.saturating_add(added);
+            if sum > bytes || used_at.is_some_and(|used_at| now.since(used_at) > age) {
+                remove_image(&self.api, &name).await;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// When a snapshot was last used: each use gives it its name anew.
+    async fn used_at(&self, name: &str) -> Option<Timestamp> {
+        let image = self.api.inspect_image(name).await.ok()?;
+        let tagged = image.metadata?.last_tag_time?;
+        Timestamp::parse(&tagged)
+    }
+
+    /// The bytes of a snapshot's own layer; those below are other images'.
+    async fn added(&self, name: &str) -> u64 {
+        let layers = self.api.image_history(name).await.unwrap_or_default();
+        layers.first().and_then(|layer| u64::try_from(layer.size).ok()).unwrap_or(0)
+    }
+
+    /// This installation's images in a repository of that prefix: a name of each, and its labels.
+    async fn images(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, HashMap<String, String>)>, ExecError> {
+        let label = format!("{LABEL_INSTANCE}={}", self.instance);
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from([("label".to_owned(), vec![label])])),
+            ..ListImagesOptions::default()
+        };
+        let listed = self.api.list_images(Some(options)).await;
+        let listed = listed.map_err(|e| ExecError::Engine(told(&e)))?;
+        let named = listed.into_iter().flat_map(|image| {
+            let labels = image.labels;
+            let ours = image.repo_tags.into_iter().filter(|name| name.starts_with(prefix));
+            ours.map(|name| (name, labels.clone())).collect::<Vec<_>>()
+        });
+        Ok(named.collect())
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::container::{is_missing, no_shell};
+use super::container::{Container, is_missing, no_shell};
 use super::output::{Output, Pumped};
 use super::{Exit, Halt, halt, told};
 
@@ -30,7 +30,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(200);
 const SECOND_LOOKS: u32 = 4;
 /// What the engine's init prints when there is no shell to run; its status is then 127 or 126, as
 /// if it were the step's.
-const NO_SHELL: &[u8] = b"[FATAL tini";
+pub(super) const NO_SHELL: &[u8] = b"[FATAL tini";
 
 /// Why the kernel ended it.
 pub(super) const OUT_OF_MEMORY: &str = "out of memory";
@@ -146,12 +146,49 @@ impl<'a> Watch<'a> {
     }
 
     async fn inspect(&self) -> Result<ContainerState, Halt> {
-        let inspected =
-            self.api.inspect_container(self.name, None::<InspectContainerOptions>).await;
-        match inspected {
-            Ok(container) => container.state.ok_or_else(vanished),
-            Err(e) if is_missing(&e) => Err(vanished()),
-            Err(e) => Err(halt("the Docker Engine went away while the step ran", &e)),
+        inspect(self.api, self.name).await
+    }
+}
+
+async fn inspect(api: &Api, name: &str) -> Result<ContainerState, Halt> {
+    match api.inspect_container(name, None::<InspectContainerOptions>).await {
+        Ok(container) => container.state.ok_or_else(vanished),
+        Err(e) if is_missing(&e) => Err(vanished()),
+        Err(e) => Err(halt("the Docker Engine went away while the step ran", &e)),
+    }
+}
+
+/// How a container ended in which a step ran that was not to end it.
+pub(super) async fn judge_container(container: &Container, stopped: bool) -> Result<Exit, Halt> {
+    let (api, name) = (container.api(), container.name());
+    let mut looks = 0;
+    let state = loop {
+        let state = inspect(api, name).await?;
+        if state.running != Some(true) {
+            break state;
+        }
+        // Its output ends a moment before it does; or else the line broke.
+        looks += 1;
+        if looks > SECOND_LOOKS {
+            return Err(Halt::again("the line to the step's container broke"));
+        }
+        tokio::time::sleep(SECOND_LOOK).await;
+    };
+    judge(api, name, &state, &End { lost: false, stopped }).await
+}
+
+/// Does it run? An engine that does not answer is asked a few times.
+pub(super) async fn is_running(container: &Container) -> Result<bool, Halt> {
+    let mut failed = 0;
+    loop {
+        let look = inspect(container.api(), container.name());
+        match tokio::time::timeout(LOOK_LIMIT, look).await {
+            Ok(Ok(state)) => return Ok(state.running == Some(true)),
+            Ok(Err(gone)) if failed + 1 == LOOKS => return Err(gone),
+            Err(_) if failed + 1 == LOOKS => {
+                return Err(Halt::again("the Docker Engine does not answer any more"));
+            }
+            Ok(Err(_)) | Err(_) => failed += 1,
         }
     }
 }

@@ -22,7 +22,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::out::{CAPS, Taken};
 use super::source::relative;
 use super::{
-    Course, Ended, Executor, Exit, Halt, StepRun, Trust, remove_tree, script, unless_stopped,
+    Course, Divided, Division, Ended, Executor, Exit, Halt, StepRun, Trust, remove_tree, script,
+    unless_stopped,
 };
 use crate::ambient;
 use tree::Tree;
@@ -44,6 +45,7 @@ impl Default for Host {
 }
 
 /// Where a try works; removed with everything in it when it ends.
+#[derive(Debug)]
 struct Place {
     folder: TempDir,
     out: PathBuf,
@@ -57,6 +59,10 @@ impl Drop for Place {
         let _ = remove_tree(self.folder.path());
     }
 }
+
+/// The private copy of the source in which a step worked.
+#[derive(Debug)]
+pub struct Left(Place);
 
 impl Host {
     /// `grace` is what a step has between SIGTERM and SIGKILL.
@@ -72,13 +78,16 @@ impl Host {
 
     async fn try_run(
         &self,
-        step: &StepRun,
+        (step, on): (&StepRun, Option<Left>),
         log: &mpsc::Sender<Bytes>,
         cancel: &CancellationToken,
         course: &mut Course,
-    ) -> Result<Exit, Halt> {
+    ) -> Result<(Exit, Option<Left>), Halt> {
         course.enter("create");
-        let place = unless_stopped(cancel, prepare(step, self.trust.clone())).await?;
+        let place = match on {
+            Some(Left(place)) => place,
+            None => unless_stopped(cancel, prepare(step, self.trust.clone())).await?,
+        };
         course.enter("run");
         let mark = ambient::ulid().to_string();
         let (mut child, output) = spawn(step, &place, &mark)?;
@@ -94,11 +103,11 @@ impl Host {
         let drained = drained.err().map(|e| format!("the output may lack its end: {e}"));
         let exit = exit?;
         course.enter("collect");
-        let left_out = collect(place, step).await?;
+        let (left_out, place) = collect(place, step).await?;
         for note in [left, drained].into_iter().flatten().chain(left_out) {
             let _ = log.send(format!("checkvalve: {note}\n").into()).await;
         }
-        Ok(exit)
+        Ok((exit, place.map(Left)))
     }
 
     async fn until_exit(
@@ -130,15 +139,71 @@ impl Host {
 }
 
 impl Executor for Host {
+    type Left = Left;
+
     async fn run(
         &self,
         step: StepRun,
+        on: Option<Left>,
         log: mpsc::Sender<Bytes>,
         cancel: CancellationToken,
-    ) -> Ended {
+    ) -> (Ended, Option<Left>) {
         let mut course = Course::begin();
-        let result = self.try_run(&step, &log, &cancel, &mut course).await;
-        course.end(result)
+        match self.try_run((&step, on), &log, &cancel, &mut course).await {
+            Ok((exit, left)) => (course.end(Ok(exit)), left),
+            Err(halt) => (course.end(Err(halt)), None),
+        }
+    }
+
+    /// The first heir works on where the step did; the others get copies. Paths that the step wrote
+    /// into files still name the first one's folder.
+    async fn divide(&self, left: Left, into: Division) -> Divided<Left> {
+        let mut course = Course::begin();
+        course.enter("snapshot");
+        let mut divided = Divided::nothing();
+        for _ in 1..into.heirs {
+            match left.copy().await {
+                Ok(copy) => divided.shares.push(copy),
+                Err(e) => divided.trouble = Some(format!("no copy could be made: {e}")),
+            }
+        }
+        course.leave();
+        divided.segment = course.segments.pop().filter(|_| into.heirs > 1);
+        if into.heirs > 0 {
+            divided.shares.insert(0, left);
+        }
+        divided
+    }
+
+    /// Nothing is kept here: the next run installs anew.
+    async fn keep(&self, _share: Left, _name: &str) {}
+
+    async fn recall(&self, _name: &str) -> Option<Left> {
+        None
+    }
+}
+
+impl Left {
+    async fn copy(&self) -> io::Result<Self> {
+        let from = self.0.folder.path();
+        let beside = from.parent().unwrap_or(Path::new("."));
+        let folder = TempDir::with_prefix_in("work-", beside)?;
+        let root = folder.path().canonicalize()?;
+        let output = Command::new("cp")
+            .args(["-a", "--reflink=auto", "--"])
+            .args([from.join("."), root.clone()])
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        let trusted =
+            self.0.trusted.as_ref().map(|trusted| {
+                trusted.iter().map(|(name, _)| (*name, root.join("ca.pem"))).collect()
+            });
+        let out = root.join("out");
+        Ok(Self(Place { folder, out, trusted }))
     }
 }
 
@@ -264,12 +329,20 @@ async fn pump(
     }
 }
 
-async fn collect(place: Place, step: &StepRun) -> Result<Vec<String>, Halt> {
-    let (to, keep) = (step.out.clone(), step.keep_out);
+/// Takes what is wanted of the step; its place too, if another one is to work there.
+async fn collect(place: Place, step: &StepRun) -> Result<(Vec<String>, Option<Place>), Halt> {
+    let (to, keep, leave) = (step.out.clone(), step.keep_out, step.leave);
     blocking(move || {
         let notes = if keep { Taken::new(&to, CAPS).folder_tree(&place.out)? } else { Vec::new() };
-        drop(place);
-        Ok(notes)
+        if !leave {
+            drop(place);
+            return Ok((notes, None));
+        }
+        if place.out.symlink_metadata().is_ok() {
+            remove_tree(&place.out)?;
+        }
+        std::fs::create_dir(&place.out)?;
+        Ok((notes, Some(place)))
     })
     .await
 }

@@ -5,7 +5,7 @@ use super::{Key, Shape, Takes};
 
 const TRIGGERS: &[&str] = &["pull_request", "merge_group"];
 const NETWORKS: &[&str] = &["none", "bridge"];
-pub(in super::super) const CACHES: &[&str] = &["success", "all", "off", "false"];
+pub(in super::super) const CACHES: &[&str] = &["success", "all", "never", "off", "false"];
 const PERMISSIONS: &[&str] = &["write"];
 const DETAILS: &[&str] = &["step"];
 
@@ -48,9 +48,12 @@ pub(in super::super) static STEP: Shape = Shape {
         Key::new("id", Takes::Name, "Names the check run `<connector> / <id>`.")
             .required()
             .examples(&["\"unit\""]),
-        Key::new("image", Takes::Text, "The container's image.")
-            .required()
-            .examples(&["\"python:3.11\""]),
+        Key::new(
+            "image",
+            Takes::Text,
+            "The container's image; a step that inherits (`from`) has its parent's.",
+        )
+        .examples(&["\"python:3.11\""]),
         Key::new(
             "run",
             Takes::Texts,
@@ -59,6 +62,11 @@ pub(in super::super) static STEP: Shape = Shape {
         .required()
         .examples(&["\"python -m pytest\"", "[\"ruff check\", \"ruff format --check\"]"]),
         Key::new("needs", Takes::Texts, "Steps that must succeed first.").default("[]"),
+        Key::new(
+            "from",
+            Takes::Name,
+            "A step whose file system it inherits: what that left is there, and changes stay its own.",
+        ),
         Key::new(
             "when",
             Takes::One(&WHEN),
@@ -91,13 +99,14 @@ pub(in super::super) static STEP: Shape = Shape {
         Key::new("untrusted", Takes::Flag, "May run before a foreign change is approved.")
             .default("false"),
         Key::new("cache", Takes::Cache, "Accepted; nothing is reused yet, every step runs."),
-        Key::new("isolate", Takes::Flag, "Accepted; every step has a container of its own."),
+        Key::new(
+            "isolate",
+            Takes::Flag,
+            "Never shares a running container with the steps before and after it.",
+        )
+        .default("false"),
     ],
     not_yet: &[
-        (
-            "from",
-            "steps do not inherit file systems yet: do the work in one step, and use `needs` for order",
-        ),
         ("uses", "built-in steps are not there yet: give the step an `image` and a `run`"),
         (
             "secrets",

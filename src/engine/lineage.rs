@@ -1,0 +1,129 @@
+//! What a step begins with: what its parent left for it, else what its parent leaves when it is run
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::ambient;
+use crate::domain::names::StepId;
+use crate::domain::run::Segment;
+use crate::domain::state::Outcome;
+use crate::exec::{Division, Ended, Executor, StepRun};
+
+/// Who waits for what a step leaves.
+#[derive(Debug, Default)]
+pub(super) struct Heirs {
+    pub(super) steps: Vec<StepId>,
+    /// The first of them goes on where the step ran.
+    pub(super) go_on: bool,
+}
+
+/// A step that may have to be run again for its heir's sake.
+pub(super) struct Ancestor {
+    pub(super) run: StepRun,
+    pub(super) limit: Duration,
+}
+
+/// A step with all that it inherits from.
+pub(super) struct Lineage<L> {
+    pub(super) on: Option<L>,
+    /// From its parent upwards.
+    pub(super) ancestors: Vec<Ancestor>,
+    pub(super) run: StepRun,
+}
+
+impl<L: Send + 'static> Lineage<L> {
+    /// Runs the step, after its ancestors where nothing is left of them. `begun` is sent, or
+    /// dropped, when the step's own time begins.
+    pub(super) async fn run<E: Executor<Left = L>>(
+        self,
+        executor: Arc<E>,
+        log: mpsc::Sender<Bytes>,
+        stop: CancellationToken,
+        begun: oneshot::Sender<()>,
+    ) -> (Ended, Option<L>) {
+        let Self { mut on, ancestors, run } = self;
+        let mut way = Way { log: &log, stop: &stop, segments: Vec::new() };
+        if on.is_none() {
+            for ancestor in ancestors.into_iter().rev() {
+                match again(&*executor, ancestor, on.take(), &mut way).await {
+                    Ok(left) => on = Some(left),
+                    Err(ended) => return (*ended, None),
+                }
+            }
+        }
+        let mut segments = way.segments;
+        // Nobody waits for it any more where the job has gone.
+        let _ = begun.send(());
+        let (mut ended, left) = executor.run(run, on, log, stop).await;
+        segments.append(&mut ended.segments);
+        (Ended { segments, ..ended }, left)
+    }
+}
+
+/// What runs before a step is part of its log, its end and its time.
+struct Way<'a> {
+    log: &'a mpsc::Sender<Bytes>,
+    stop: &'a CancellationToken,
+    segments: Vec<Segment>,
+}
+
+/// Runs a step for what it leaves.
+async fn again<E: Executor>(
+    executor: &E,
+    ancestor: Ancestor,
+    on: Option<E::Left>,
+    way: &mut Way<'_>,
+) -> Result<E::Left, Box<Ended>> {
+    let Way { log, stop, segments } = way;
+    let Ancestor { run, limit } = ancestor;
+    let (name, labels, go_on) = (run.labels.step.clone(), run.labels.clone(), run.shared);
+    let note = format!("checkvalve: `{name}` is run again, since what it left is not there\n");
+    let _ = log.send(note.into()).await;
+    let started_at = ambient::now();
+    let halt = stop.child_token();
+    let timer = async {
+        tokio::time::sleep(limit).await;
+        halt.cancel();
+    };
+    let work = executor.run(run, on, (*log).clone(), halt.clone());
+    tokio::pin!(work);
+    let (ended, left) = tokio::select! {
+        done = &mut work => done,
+        () = timer => work.await,
+    };
+    let finished_at = ambient::now();
+    segments.push(Segment { name: format!("again {name}"), started_at, finished_at });
+    let why = match (ended.outcome, left) {
+        (Outcome::Succeeded, Some(left)) => {
+            let into = Division { labels, heirs: 1, go_on, keep: false };
+            let divided = executor.divide(left, into).await;
+            segments.extend(divided.segment);
+            match divided.shares.into_iter().next() {
+                Some(share) => return Ok(share),
+                None => divided.trouble.unwrap_or_else(|| "it left nothing".to_owned()),
+            }
+        }
+        (Outcome::Cancelled, _) if stop.is_cancelled() => {
+            return Err(Box::new(Ended { segments: std::mem::take(segments), ..ended }));
+        }
+        (Outcome::Cancelled, _) => "it took longer than its limit".to_owned(),
+        (_, _) => ended.reason.clone().unwrap_or_else(|| match ended.exit_code {
+            Some(code) => format!("exit status {code}"),
+            None => "it did not succeed".to_owned(),
+        }),
+    };
+    let reason = format!("`{name}`, whose file system it inherits, was run again: {why}");
+    Err(Box::new(Ended {
+        outcome: Outcome::Errored,
+        exit_code: None,
+        reason: Some(reason),
+        retry: true,
+        segments: std::mem::take(segments),
+        ..ended
+    }))
+}

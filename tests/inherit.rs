@@ -1,0 +1,399 @@
+//! Steps that inherit file systems: nobody sees what another branch writes, nothing that a step
+//! leaves running reaches the next one, and what is missing is made again.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/scripted.rs"]
+mod scripted;
+#[expect(dead_code, reason = "shared with the executors' tests")]
+#[path = "support/steps.rs"]
+mod steps;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bollard::Docker as Api;
+use bollard::query_parameters::{ListContainersOptions, ListImagesOptions};
+use checkvalve::ambient;
+use checkvalve::domain::ids::{JobId, RunId};
+use checkvalve::domain::pipeline::{Network, Resources, StepSpec};
+use checkvalve::domain::run::StepRecord;
+use checkvalve::engine::{Engine, EngineOptions, JobLabels, JobRun, Stop};
+use checkvalve::exec::Executor;
+use checkvalve::exec::docker::{Docker, DockerOptions};
+use checkvalve::exec::host::Host;
+use images::{BUSYBOX, USER};
+use scripted::{Notes, Scripted};
+use steps::{Place, plan, spec};
+
+/// What ran, and what it printed.
+struct Ran {
+    records: Vec<StepRecord>,
+    notes: Notes,
+}
+
+impl Ran {
+    /// `id=outcome` for each, `-` where it did not run.
+    fn told(&self) -> String {
+        let word = |record: &StepRecord| record.state.outcome().map_or("-", |o| o.as_str());
+        let words: Vec<_> = self.records.iter().map(|r| format!("{}={}", r.id, word(r))).collect();
+        words.join(" ")
+    }
+
+    fn log(&self, step: &str, attempt: u32) -> String {
+        let printed = self.notes.printed.lock().unwrap();
+        let log = printed.get(&(step.parse().unwrap(), attempt));
+        String::from_utf8_lossy(log.map_or(&[], |log| log)).into_owned()
+    }
+
+    fn record(&self, step: &str) -> &StepRecord {
+        self.records.iter().find(|record| record.id.as_str() == step).unwrap()
+    }
+
+    fn segments(&self, step: &str) -> Vec<&str> {
+        self.record(step).facts.segments.iter().map(|segment| segment.name.as_str()).collect()
+    }
+}
+
+async fn run(executor: impl Executor, instance: &str, steps: Vec<StepSpec>, stop: &Stop) -> Ran {
+    let (place, plan, notes) = (Place::new(), plan(steps), Notes::default());
+    let options = EngineOptions { backoff: Duration::from_millis(10), ..EngineOptions::default() };
+    let engine = Engine::with_options(executor, 4, options);
+    let ulid = ambient::ulid();
+    let job = JobRun {
+        plan: &plan,
+        records: vec![],
+        labels: JobLabels {
+            instance: instance.to_owned(),
+            run: RunId::new(ulid),
+            job: JobId::new(ulid),
+            epoch: 1,
+            connector: "source-x".parse().unwrap(),
+        },
+        env: BTreeMap::new(),
+        source: place.source.clone(),
+        spool: place.path().join(ulid.to_string()),
+        fail_fast: false,
+    };
+    let records = engine.run(job, &notes, stop).await.unwrap();
+    Ran { records, notes }
+}
+
+/// Runs in containers; or not at all where there is no engine. Nothing is left of it.
+async fn contained(steps: Vec<StepSpec>) -> Option<Ran> {
+    contained_until(steps, &Stop::new()).await
+}
+
+async fn contained_until(steps: Vec<StepSpec>, stop: &Stop) -> Option<Ran> {
+    let api = images::engine().await?;
+    let instance = format!("inherit-{}", ambient::ulid());
+    let grace = Duration::from_millis(700);
+    let options = DockerOptions { grace, ..DockerOptions::new(instance.clone()) };
+    let host = ambient::env("DOCKER_HOST");
+    let docker = Docker::connect(host.as_deref(), options).await.unwrap();
+    let ran = run(docker.clone(), &instance, steps, stop).await;
+    docker.settled().await;
+    assert_eq!(left(&api, &instance).await, (0, 0), "containers and images are left");
+    Some(ran)
+}
+
+async fn left(api: &Api, instance: &str) -> (usize, usize) {
+    let filters =
+        || Some([("label".to_owned(), vec![format!("io.checkvalve.instance={instance}")])].into());
+    let containers =
+        ListContainersOptions { all: true, filters: filters(), ..ListContainersOptions::default() };
+    let images = ListImagesOptions { filters: filters(), ..ListImagesOptions::default() };
+    let containers = api.list_containers(Some(containers)).await.unwrap().len();
+    (containers, api.list_images(Some(images)).await.unwrap().len())
+}
+
+fn first(id: &str, script: &str) -> StepSpec {
+    spec(BUSYBOX, id, &[], script)
+}
+
+fn from(parent: &str, id: &str, script: &str) -> StepSpec {
+    StepSpec { from: Some(parent.parse().unwrap()), ..spec(BUSYBOX, id, &[], script) }
+}
+
+fn apart(spec: StepSpec) -> StepSpec {
+    StepSpec { isolate: true, ..spec }
+}
+
+#[tokio::test]
+async fn heirs_see_what_their_parent_left_and_never_what_another_heir_writes() {
+    let check = "cat made; echo mine > shared; sleep 1; cat shared";
+    let steps = |how: fn(StepSpec) -> StepSpec| {
+        vec![
+            how(first("install", "echo installed > made; echo before > shared")),
+            how(from("install", "unit", &check.replace("mine", "unit"))),
+            how(from("install", "lint", &check.replace("mine", "lint"))),
+            how(from("unit", "deep", "cat made shared; ls")),
+        ]
+    };
+    let told = |ran: &Ran| {
+        let reasons: Vec<_> = ran.records.iter().map(|record| &record.facts.reason).collect();
+        let expected = "install=succeeded unit=succeeded lint=succeeded deep=succeeded";
+        assert_eq!(ran.told(), expected, "{reasons:?}");
+        assert_eq!(ran.log("unit", 1), "installed\nunit\n");
+        assert_eq!(ran.log("lint", 1), "installed\nlint\n");
+        assert_eq!(ran.log("deep", 1), "installed\nunit\nhello.txt\nmade\nshared\ntool.sh\n");
+    };
+    for how in [|spec| spec, apart] {
+        if let Some(ran) = contained(steps(how)).await {
+            told(&ran);
+            assert!(ran.segments("install").contains(&"snapshot"));
+            // One goes on where its parent ran, unless it is not to.
+            let began = ["unit", "lint", "deep"].map(|step| ran.segments(step).contains(&"create"));
+            let apart = how(first("x", "")).isolate;
+            assert_eq!(began, [apart, true, apart]);
+        }
+    }
+    told(&run(Host::default(), "host", steps(|spec| spec), &Stop::new()).await);
+}
+
+#[tokio::test]
+async fn what_a_step_leaves_running_is_ended_before_the_next_one_begins() {
+    // It writes, it prints, it guesses at the words between the engine and the container.
+    let daemon = "(while :; do echo broken > verdict; echo spam; \
+                  printf '\\036x 0 0\\036'; done) & setsid sh -c 'while :; do echo broken > verdict; \
+                  done' & sleep 0.2; echo installed";
+    let steps = vec![
+        first("install", daemon),
+        from("install", "unit", "echo good > verdict; sleep 0.5; cat verdict; ps; exit 3"),
+    ];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded unit=failed");
+    let log = ran.log("unit", 1);
+    assert!(log.starts_with("good\n") && !log.contains("spam"), "{log}");
+    assert!(!log.contains("setsid") && !log.contains("broken"), "{log}");
+    assert_eq!(ran.record("unit").facts.exit_code, Some(3));
+    assert_eq!(ran.segments("unit"), ["run"], "in the container of its parent");
+}
+
+#[tokio::test]
+async fn what_can_not_be_ended_does_not_stay_with_the_next_one() {
+    let daemon = "mkdir -p /etc; echo u:x:1000:1000::/:/bin/sh > /etc/passwd; start-stop-daemon -S -c u -x /bin/sh -- -c 'while :; do echo spam; sleep 0.1; done' & sleep 0.3";
+    let steps = vec![first("install", daemon), from("install", "unit", "sleep 0.5; ps; echo end")];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded unit=succeeded");
+    let log = ran.log("install", 1);
+    assert!(log.contains("processes of the step could not be ended"), "{log}");
+    assert!(!ran.log("unit", 1).contains("spam"), "{}", ran.log("unit", 1));
+    assert!(ran.segments("unit").contains(&"create"), "a container of its own");
+}
+
+#[tokio::test]
+async fn a_step_that_kills_everything_in_reach_fails_alone() {
+    let steps = vec![
+        first("install", "echo installed > made"),
+        from("install", "killer", "kill -9 $PPID; sleep 5; echo survived"),
+        from("install", "unit", "sleep 0.5; cat made"),
+        from("killer", "after", "echo never"),
+    ];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded killer=failed unit=succeeded after=-");
+    assert_eq!(ran.log("unit", 1), "installed\n");
+}
+
+#[tokio::test]
+async fn a_further_try_begins_with_what_its_parent_left() {
+    let flaky = StepSpec {
+        retries: 1,
+        ..from("install", "unit", "cat made; echo spoilt > made; [ -e /tmp/x ] && exit 0; exit 1")
+    };
+    let steps = vec![first("install", "echo installed > made; echo again"), flaky];
+    let host = run(Host::default(), "host", steps.clone(), &Stop::new()).await;
+    let check = |ran: &Ran| {
+        assert_eq!(ran.told(), "install=succeeded unit=failed");
+        assert_eq!(ran.log("unit", 1), "installed\n");
+        let log = ran.log("unit", 2);
+        assert!(log.starts_with("checkvalve: `install` is run again"), "{log}");
+        assert!(log.ends_with("again\ninstalled\n"), "{log}");
+        assert!(ran.segments("unit").contains(&"again install"));
+        assert_eq!(ran.record("install").attempt, 1, "a segment of its heir, and no attempt");
+    };
+    check(&host);
+    if let Some(ran) = contained(steps).await {
+        check(&ran);
+    }
+}
+
+#[tokio::test]
+async fn variables_and_outputs_are_each_steps_own() {
+    let install = StepSpec {
+        env: BTreeMap::from([("ONLY_HERE".to_owned(), "it's\n$HOME `x`".to_owned())]),
+        artifacts: vec!["**".to_owned()],
+        ..first("install", "printf %s \"$ONLY_HERE\"; export LEAKED=1; echo a > $CHECKVALVE_OUT/a")
+    };
+    let unit = |id: &str| StepSpec {
+        artifacts: vec!["**".to_owned()],
+        ..from(
+            "install",
+            id,
+            "echo ${ONLY_HERE-none} ${LEAKED-none} $CHECKVALVE_CONNECTOR; pwd; \
+            echo b > $CHECKVALVE_OUT/b",
+        )
+    };
+    for how in [|spec| spec, apart] {
+        let steps = vec![how(install.clone()), how(unit("unit")), how(unit("lint"))];
+        let Some(ran) = contained(steps).await else { return };
+        assert_eq!(ran.log("install", 1), "it's\n$HOME `x`");
+        for heir in ["unit", "lint"] {
+            assert_eq!(ran.log(heir, 1), "none none source-x\n/workspace/source-x\n");
+            let kept = &ran.record(heir).facts.artifacts;
+            let paths: Vec<_> = kept.iter().map(|artifact| artifact.path.as_str()).collect();
+            assert_eq!(paths, ["b"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_shared_only_by_steps_that_would_have_got_the_same() {
+    let more = Some(Resources { cpus: 1.0, memory: 64 << 20 });
+    let steps = vec![
+        first("install", "echo installed > made"),
+        StepSpec { network: Network::Bridge, ..from("install", "online", "cat made") },
+        StepSpec { resources: more, ..from("install", "large", "cat made") },
+    ];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded online=succeeded large=succeeded");
+    for step in ["online", "large"] {
+        assert_eq!(ran.log(step, 1), "installed\n");
+        assert!(ran.segments(step).contains(&"create"));
+    }
+}
+
+#[tokio::test]
+async fn another_user_than_root_inherits_too() {
+    let steps = |steps: Vec<StepSpec>| {
+        steps.into_iter().map(|spec| StepSpec { image: USER.to_owned(), ..spec }).collect()
+    };
+    let steps = steps(vec![
+        first("install", "id -u; echo installed > made"),
+        from("install", "unit", "cat made; echo x > $CHECKVALVE_OUT/x"),
+        from("install", "lint", "cat made; echo x > $CHECKVALVE_OUT/x"),
+    ]);
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded unit=succeeded lint=succeeded");
+    assert_eq!(ran.log("install", 1), "1000\n");
+}
+
+#[tokio::test]
+async fn a_shared_container_knows_limits_and_an_end_in_good_order() {
+    let tidy = "trap 'echo tidy; exit 4' TERM; echo begun; while :; do sleep 0.1; done";
+    let steps = vec![
+        first("install", "true"),
+        StepSpec { timeout_ms: 900, ..from("install", "unit", tidy) },
+        first("other", "true"),
+        StepSpec { timeout_ms: 900, ..from("other", "deaf", "trap '' TERM; while :; do :; done") },
+    ];
+    let begun = Instant::now();
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded unit=timed_out other=succeeded deaf=timed_out");
+    let log = ran.log("unit", 1);
+    assert!(log.starts_with("begun\n") && log.ends_with("tidy\n"), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let stop = Stop::new();
+    let later = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        later.stop("superseded");
+    });
+    let steps = vec![first("install", "true"), from("install", "unit", tidy)];
+    let ran = contained_until(steps, &stop).await.unwrap();
+    assert_eq!(ran.told(), "install=succeeded unit=cancelled");
+}
+
+#[tokio::test]
+async fn too_little_memory_in_a_shared_container_is_said() {
+    let small = |spec: StepSpec| StepSpec {
+        resources: Some(Resources { cpus: 1.0, memory: 32 << 20 }),
+        ..spec
+    };
+    let steps = vec![
+        small(first("install", "true")),
+        small(from("install", "unit", "tail /dev/zero; echo status $?; exit 137")),
+    ];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded unit=failed");
+    assert_eq!(ran.record("unit").facts.reason.as_deref(), Some("out of memory: limit 32 MiB"));
+}
+
+#[tokio::test]
+async fn output_in_a_shared_container_is_complete_and_byte_for_byte() {
+    let many = "i=0; while [ $i -lt 300 ]; do printf '%s\\036\\377' $i; i=$((i+1)); done; \
+                head -c 3000000 /dev/zero; printf '\\036'";
+    let steps = vec![first("install", "true"), from("install", "unit", many)];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=succeeded unit=succeeded");
+    let printed = ran.notes.printed.lock().unwrap();
+    let log = &printed[&("unit".parse().unwrap(), 1)];
+    let mut expected = Vec::new();
+    for n in 0..300 {
+        expected.extend_from_slice(n.to_string().as_bytes());
+        expected.extend_from_slice(b"\x1e\xff");
+    }
+    expected.resize(expected.len() + 3_000_000, 0);
+    expected.push(0x1e);
+    assert!(*log == expected, "{} of {} bytes", log.len(), expected.len());
+}
+
+#[tokio::test]
+async fn what_may_fail_is_inherited_as_it_was_left() {
+    let lint = StepSpec { allow_failure: true, ..first("lint", "echo partly > made; exit 1") };
+    let ran = contained(vec![lint, from("lint", "unit", "cat made")]).await;
+    let Some(ran) = ran else { return };
+    assert_eq!(ran.told(), "lint=failed unit=succeeded");
+    assert_eq!(ran.log("unit", 1), "partly\n");
+}
+
+#[tokio::test]
+async fn a_container_that_dies_between_two_steps_is_not_the_next_ones_fault() {
+    let Some(api) = images::engine().await else { return };
+    let kill = async {
+        let name = ["io.checkvalve.step=idle".to_owned()].to_vec();
+        let filters = Some([("label".to_owned(), name)].into());
+        let options = ListContainersOptions { filters, ..ListContainersOptions::default() };
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        for container in api.list_containers(Some(options)).await.unwrap() {
+            let killed: Option<bollard::query_parameters::KillContainerOptions> = None;
+            api.kill_container(&container.id.unwrap(), killed).await.unwrap();
+        }
+    };
+    let unit =
+        StepSpec { needs: vec!["slow".parse().unwrap()], ..from("idle", "unit", "cat made") };
+    let steps = vec![first("idle", "echo installed > made"), first("slow", "sleep 3"), unit];
+    let (ran, ()) = tokio::join!(contained(steps), kill);
+    let ran = ran.unwrap();
+    assert_eq!(ran.told(), "idle=succeeded slow=succeeded unit=succeeded");
+    assert_eq!(ran.record("unit").attempt, 2);
+    assert!(ran.log("unit", 2).contains("`idle` is run again"), "{}", ran.log("unit", 2));
+}
+
+#[tokio::test]
+async fn the_engine_divides_what_is_left_and_makes_again_what_is_not_there() {
+    let steps = || {
+        vec![
+            first("install", "ok"),
+            from("install", "unit", "ok"),
+            from("install", "build", "ok"),
+            from("build", "acceptance", "ok"),
+        ]
+    };
+    let scripted = Scripted::default();
+    let ran = run(scripted.clone(), "x", steps(), &Stop::new()).await;
+    assert_eq!(ran.told(), "install=succeeded unit=succeeded build=succeeded acceptance=succeeded");
+    let mut histories = scripted.histories.lock().unwrap().clone();
+    histories.sort();
+    let expected = ["install", "install build", "install build acceptance", "install unit"];
+    assert_eq!(histories, expected);
+    let divided = scripted.divided.lock().unwrap().clone();
+    assert_eq!(divided, [("install".to_owned(), 2, true), ("install build".to_owned(), 1, true)]);
+
+    let forgetful = Scripted { forgets: true, ..Scripted::default() };
+    let ran = run(forgetful.clone(), "x", steps(), &Stop::new()).await;
+    let reason = ran.record("unit").facts.reason.clone().unwrap();
+    assert!(reason.contains("`install`, whose file system it inherits, was run again"), "{reason}");
+}
