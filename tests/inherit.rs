@@ -12,6 +12,7 @@ mod scripted;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
@@ -31,7 +32,7 @@ use steps::{Place, plan, spec};
 /// What ran, and what it printed.
 struct Ran {
     records: Vec<StepRecord>,
-    notes: Notes,
+    notes: Arc<Notes>,
 }
 
 impl Ran {
@@ -58,7 +59,16 @@ impl Ran {
 }
 
 async fn run(executor: impl Executor, instance: &str, steps: Vec<StepSpec>, stop: &Stop) -> Ran {
-    let (place, plan, notes) = (Place::new(), plan(steps), Notes::default());
+    run_noting(executor, instance, steps, (stop, Arc::default())).await
+}
+
+async fn run_noting(
+    executor: impl Executor,
+    instance: &str,
+    steps: Vec<StepSpec>,
+    (stop, notes): (&Stop, Arc<Notes>),
+) -> Ran {
+    let (place, plan) = (Place::new(), plan(steps));
     let options = EngineOptions { backoff: Duration::from_millis(10), ..EngineOptions::default() };
     let engine = Engine::with_options(executor, 4, options);
     let ulid = ambient::ulid();
@@ -77,23 +87,31 @@ async fn run(executor: impl Executor, instance: &str, steps: Vec<StepSpec>, stop
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
     };
-    let records = engine.run(job, &notes, stop).await.unwrap();
+    let records = engine.run(job, &*notes, stop).await.unwrap();
     Ran { records, notes }
+}
+
+/// Waits until a step has got that far.
+async fn reached(notes: &Notes, step: &str, state: &str) {
+    let there = |record: &StepRecord| record.id.as_str() == step && record.state.as_str() == state;
+    while !notes.records.lock().unwrap().iter().flatten().any(there) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Runs in containers; or not at all where there is no engine. Nothing is left of it.
 async fn contained(steps: Vec<StepSpec>) -> Option<Ran> {
-    contained_until(steps, &Stop::new()).await
+    contained_noting(steps, &Stop::new(), Arc::default()).await
 }
 
-async fn contained_until(steps: Vec<StepSpec>, stop: &Stop) -> Option<Ran> {
+async fn contained_noting(steps: Vec<StepSpec>, stop: &Stop, notes: Arc<Notes>) -> Option<Ran> {
     let api = images::engine().await?;
     let instance = format!("inherit-{}", ambient::ulid());
     let grace = Duration::from_millis(700);
     let options = DockerOptions { grace, ..DockerOptions::new(instance.clone()) };
     let host = ambient::env("DOCKER_HOST");
     let docker = Docker::connect(host.as_deref(), options).await.unwrap();
-    let ran = run(docker.clone(), &instance, steps, stop).await;
+    let ran = run_noting(docker.clone(), &instance, steps, (stop, notes)).await;
     docker.settled().await;
     assert_eq!(left(&api, &instance).await, (0, 0), "containers and images are left");
     Some(ran)
@@ -285,25 +303,25 @@ async fn a_shared_container_knows_limits_and_an_end_in_good_order() {
     let tidy = "trap 'echo tidy; exit 4' TERM; echo begun; while :; do sleep 0.1; done";
     let steps = vec![
         first("install", "true"),
-        StepSpec { timeout_ms: 900, ..from("install", "unit", tidy) },
+        StepSpec { timeout_ms: 2500, ..from("install", "unit", tidy) },
         first("other", "true"),
-        StepSpec { timeout_ms: 900, ..from("other", "deaf", "trap '' TERM; while :; do :; done") },
+        StepSpec { timeout_ms: 2500, ..from("other", "deaf", "trap '' TERM; while :; do :; done") },
     ];
     let begun = Instant::now();
     let Some(ran) = contained(steps).await else { return };
     assert_eq!(ran.told(), "install=succeeded unit=timed_out other=succeeded deaf=timed_out");
     let log = ran.log("unit", 1);
     assert!(log.starts_with("begun\n") && log.ends_with("tidy\n"), "{log}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
-    let stop = Stop::new();
-    let later = stop.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        later.stop("superseded");
-    });
+    assert!(begun.elapsed() < Duration::from_secs(40));
+    let (stop, notes) = (Stop::new(), Arc::<Notes>::default());
+    let end = async {
+        reached(&notes, "unit", "running").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stop.stop("superseded");
+    };
     let steps = vec![first("install", "true"), from("install", "unit", tidy)];
-    let ran = contained_until(steps, &stop).await.unwrap();
-    assert_eq!(ran.told(), "install=succeeded unit=cancelled");
+    let (ran, ()) = tokio::join!(contained_noting(steps, &stop, notes.clone()), end);
+    assert_eq!(ran.unwrap().told(), "install=succeeded unit=cancelled");
 }
 
 #[tokio::test]
@@ -352,11 +370,12 @@ async fn what_may_fail_is_inherited_as_it_was_left() {
 #[tokio::test]
 async fn a_container_that_dies_between_two_steps_is_not_the_next_ones_fault() {
     let Some(api) = images::engine().await else { return };
+    let (stop, notes) = (Stop::new(), Arc::<Notes>::default());
     let kill = async {
-        let name = ["io.checkvalve.step=idle".to_owned()].to_vec();
-        let filters = Some([("label".to_owned(), name)].into());
+        reached(&notes, "idle", "finished").await;
+        let label = "io.checkvalve.step=idle".to_owned();
+        let filters = Some([("label".to_owned(), vec![label])].into());
         let options = ListContainersOptions { filters, ..ListContainersOptions::default() };
-        tokio::time::sleep(Duration::from_millis(1500)).await;
         for container in api.list_containers(Some(options)).await.unwrap() {
             let killed: Option<bollard::query_parameters::KillContainerOptions> = None;
             api.kill_container(&container.id.unwrap(), killed).await.unwrap();
@@ -365,7 +384,7 @@ async fn a_container_that_dies_between_two_steps_is_not_the_next_ones_fault() {
     let unit =
         StepSpec { needs: vec!["slow".parse().unwrap()], ..from("idle", "unit", "cat made") };
     let steps = vec![first("idle", "echo installed > made"), first("slow", "sleep 3"), unit];
-    let (ran, ()) = tokio::join!(contained(steps), kill);
+    let (ran, ()) = tokio::join!(contained_noting(steps, &stop, notes.clone()), kill);
     let ran = ran.unwrap();
     assert_eq!(ran.told(), "idle=succeeded slow=succeeded unit=succeeded");
     assert_eq!(ran.record("unit").attempt, 2);
