@@ -84,6 +84,7 @@ async fn run_noting(
         },
         env: BTreeMap::new(),
         source: place.source.clone(),
+        cache: None,
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
     };

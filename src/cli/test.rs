@@ -319,6 +319,7 @@ impl Local<'_> {
             },
             env: job.env,
             source: job.source,
+            cache: None,
             spool: spool.path().to_owned(),
             fail_fast: self.options.fail_fast,
         };

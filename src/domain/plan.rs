@@ -55,6 +55,9 @@ pub struct Plan {
     #[serde(skip_serializing_if = "About::is_empty")]
     about: About,
     inputs: Inputs,
+    /// What the inputs hold, by parts of the tree: a digest of each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sources: BTreeMap<String, String>,
     steps: Vec<StepSpec>,
 }
 
@@ -127,7 +130,8 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let (version, about) = (None, About::default());
         let steps = steps.into_iter().map(after_its_parent).collect();
-        Ok(Self { connector, root, version, about, inputs, steps: in_order(steps)? })
+        let (sources, steps) = (BTreeMap::new(), in_order(steps)?);
+        Ok(Self { connector, root, version, about, inputs, sources, steps })
     }
 
     /// The same plan, with the version that the connector's attributes give.
@@ -140,6 +144,17 @@ impl Plan {
     #[must_use]
     pub fn with_about(self, about: About) -> Self {
         Self { about, ..self }
+    }
+
+    /// The same plan, with the digests of what its inputs hold.
+    #[must_use]
+    pub fn with_sources(self, sources: BTreeMap<String, String>) -> Self {
+        Self { sources, ..self }
+    }
+
+    /// Digests of what the inputs hold, by parts of the tree; none if that is not known.
+    pub fn sources(&self) -> &BTreeMap<String, String> {
+        &self.sources
     }
 
     pub fn about(&self) -> &About {
@@ -194,11 +209,14 @@ impl<'de> Deserialize<'de> for Plan {
             #[serde(default)]
             about: About,
             inputs: Inputs,
+            #[serde(default)]
+            sources: BTreeMap<String, String>,
             steps: Vec<StepSpec>,
         }
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
+            .map(|plan| plan.with_sources(stored.sources))
             .map_err(de::Error::custom)
     }
 }

@@ -1,15 +1,18 @@
 //! One try at one step: run, spool, judge, keep.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::lineage::{Ancestor, Heirs, Lineage};
+use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
 use crate::ambient;
@@ -21,7 +24,7 @@ use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, Tests};
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
-use crate::exec::{Divided, Division, Ended, Executor, Labels, StepRun};
+use crate::exec::{Divided, Division, Ended, Executor, Labels, SourceArchive, StepRun};
 
 /// The largest test report that is read.
 const REPORT_LIMIT: u64 = 64 << 20;
@@ -37,6 +40,8 @@ pub(super) struct Tried<L> {
     pub(super) finished_at: Timestamp,
     /// What the step's heirs begin with.
     pub(super) shares: Vec<(StepId, L)>,
+    /// What is to be kept for later runs once this is written down, by name.
+    pub(super) kept: Vec<(String, L)>,
 }
 
 /// A try that is about to begin.
@@ -49,15 +54,17 @@ pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) halt: CancellationToken,
     pub(super) spec: &'a StepSpec,
     pub(super) number: u32,
-    pub(super) workdir: String,
+    /// The source, and the working folder in it.
+    pub(super) ground: (Arc<SourceArchive>, String),
+    /// Under which names what steps leave is kept for later runs.
+    pub(super) names: Arc<BTreeMap<StepId, String>>,
     /// Who waits for what it leaves.
     pub(super) heirs: Heirs,
 }
 
 /// What the executor and the spool answered.
 struct Done<L> {
-    ended: Ended,
-    left: Option<L>,
+    came: Came<L>,
     timed_out: bool,
     spooled: io::Result<Spooled>,
 }
@@ -74,10 +81,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let done = self.carry_out(on, &folder).await;
         // A run that stops at the first failure begins nothing before this one is judged.
         let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
-        let Done { mut ended, left, timed_out, spooled } = match done {
+        let Done { came, timed_out, spooled } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
+        let Came { mut ended, left, mut kept } = came;
         self.judge(&mut ended, timed_out);
         let spooled = spooled.unwrap_or_else(|e| {
             ended.outcome = Outcome::Errored;
@@ -101,8 +109,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             if fenced { Ok(None) } else { self.journal.keep(&left_behind).await.map(Some) }
         };
         let left = left.filter(|_| self.may_be_inherited(ended.outcome));
-        let (kept, divided) = tokio::join!(keep, self.divide(left));
-        let kept = kept?.unwrap_or_default();
+        let took = ended.segments.iter().find(|segment| segment.name == "run");
+        let took = took.map(|run| run.finished_at.since(run.started_at)).unwrap_or_default();
+        let (stored, divided) = tokio::join!(keep, self.divide(left, took));
+        let stored = stored?.unwrap_or_default();
+        kept.extend(self.heirs.name.clone().zip(divided.kept));
         drop(held);
         let mut segments = ended.segments;
         segments.extend(divided.segment.clone());
@@ -114,12 +125,14 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             tests: found.tests,
             segments,
             excerpt: spooled.excerpt,
-            log: kept.log,
-            artifacts: kept.artifacts,
+            log: stored.log,
+            artifacts: stored.artifacts,
+            cache: None,
         };
         let heirs = self.heirs.steps.into_iter();
         let shares = heirs.zip(divided.shares).collect();
-        Ok(Tried { outcome: ended.outcome, retry: ended.retry, facts, finished_at, shares })
+        let (outcome, retry) = (ended.outcome, ended.retry);
+        Ok(Tried { outcome, retry, facts, finished_at, shares, kept })
     }
 
     /// Whether heirs begin with what the step left.
@@ -131,13 +144,13 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
-    async fn divide(&self, left: Option<E::Left>) -> Divided<E::Left> {
+    async fn divide(&self, left: Option<E::Left>, took: Duration) -> Divided<E::Left> {
         let Some(left) = left else { return Divided::nothing() };
         let into = Division {
             labels: self.labels(),
             heirs: self.heirs.steps.len(),
             go_on: self.heirs.go_on,
-            keep: false,
+            keep: self.heirs.name.is_some() && took >= lineage::WORTH,
         };
         let divided = tokio::select! {
             divided = self.engine.executor.divide(left, into) => divided,
@@ -179,8 +192,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let whose = (self.journal, &self.spec.id, self.number);
         let ((ended, timed_out), spooled) =
             tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
-        let (ended, left) = ended.map_err(io::Error::other)?;
-        Ok(Done { ended, left, timed_out, spooled })
+        let came = ended.map_err(io::Error::other)?;
+        Ok(Done { came, timed_out, spooled })
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.
@@ -196,7 +209,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
                 out: folder.join("again"),
                 ..self.run_of(spec)
             };
-            ancestors.push(Ancestor { run, limit: spec.timeout() });
+            let name = self.names.get(&spec.id).cloned();
+            ancestors.push(Ancestor { run, limit: spec.timeout(), name });
             child = spec;
         }
         ancestors
@@ -240,8 +254,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             image: spec.image.clone(),
             run: spec.run.clone(),
             env,
-            workdir: self.workdir.clone(),
-            source: self.job.source.clone(),
+            workdir: self.ground.1.clone(),
+            source: self.ground.0.clone(),
             network: spec.network,
             resources: spec.resources,
             out: PathBuf::new(),
@@ -282,8 +296,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
 impl<L> Tried<L> {
     fn not_begun(error: &io::Error) -> Self {
         let facts = StepFacts { reason: Some(unwritable(error)), ..StepFacts::default() };
-        let (finished_at, shares) = (ambient::now(), Vec::new());
-        Self { outcome: Outcome::Errored, retry: true, facts, finished_at, shares }
+        let (finished_at, shares, kept) = (ambient::now(), Vec::new(), Vec::new());
+        Self { outcome: Outcome::Errored, retry: true, facts, finished_at, shares, kept }
     }
 }
 

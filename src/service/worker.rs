@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::archive::{Archivist, pretty};
 use super::journal::{FLUSH, JobJournal, JournalError};
-use super::source::Sources;
+use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
 use crate::domain::ids::WorkerId;
@@ -20,8 +20,8 @@ use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
-use crate::engine::{Engine, EngineError, JobLabels, JobRun, Stop};
-use crate::exec::{Executors, SourceArchive, remove_tree};
+use crate::engine::{Engine, EngineError, JobCache, JobLabels, JobRun, Stop};
+use crate::exec::{Executors, remove_tree};
 use crate::render::{graph, report, timeline};
 use crate::store::{Lease, Store, StoreError};
 
@@ -129,7 +129,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Exports the source and runs the plan.
+    /// Runs the plan.
     async fn steps(
         &self,
         held: Held<'_>,
@@ -141,33 +141,26 @@ impl Worker {
             stop.stop(why);
         }
         tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
-        let (commit, inputs) = (&run.head_sha, job.plan.inputs());
-        let archive = self.sources.archive(&run.repository, commit, inputs, spool);
-        let archived = tokio::select! {
-            archived = archive => archived,
-            // A fetch may take half an hour; nobody waits for it any more.
-            () = stop.stopped() => {
-                let why = stop.reason().unwrap_or("cancelled");
-                return Ok(ended(job, Outcome::Cancelled, why));
-            }
-        };
-        let source = match archived {
-            Ok(source) => source,
-            Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
-            Err(error) => {
-                let why = format!("the source could not be had: {error}");
-                return Ok(ended(job, Outcome::Errored, &why));
-            }
+        let source = CommitSource {
+            sources: self.sources.clone(),
+            repository: run.repository.clone(),
+            commit: run.head_sha.clone(),
+            inputs: job.plan.inputs().clone(),
+            folder: spool.to_owned(),
         };
         let ended = self.engine.run(self.job_run(held, source), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
+            Err(EngineError::Source { why, records }) if job.attempt >= 3 => {
+                let why = format!("the source could not be had: {why}");
+                Ok(self::ended(records, Outcome::Errored, &why))
+            }
             Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
             Err(error) => Err(anyhow::Error::from(error).into()),
         }
     }
 
-    fn job_run<'a>(&self, held: Held<'a>, source: SourceArchive) -> JobRun<'a> {
+    fn job_run<'a>(&self, held: Held<'a>, source: CommitSource) -> JobRun<'a> {
         let Held { lease, run, job, spool } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
@@ -182,6 +175,7 @@ impl Worker {
             labels,
             env: step_environment(run),
             source: Arc::new(source),
+            cache: Some(JobCache { repository: run.repository.id, reuse: run.reuse }),
             spool: spool.to_owned(),
             fail_fast: false,
         }
@@ -345,9 +339,8 @@ async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
 }
 
 /// Every unsettled step as ended by us: the outcome, with the reason.
-fn ended(job: &Job, outcome: Outcome, why: &str) -> Vec<StepRecord> {
+fn ended(mut records: Vec<StepRecord>, outcome: Outcome, why: &str) -> Vec<StepRecord> {
     let now = ambient::now();
-    let mut records = job.steps.clone();
     for record in records.iter_mut().filter(|record| !record.state.is_settled()) {
         record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
         record.facts.reason = Some(why.to_owned());
