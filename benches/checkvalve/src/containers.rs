@@ -54,6 +54,27 @@ impl Container {
         Ok(printed)
     }
 
+    /// Starts one that waits for commands; its id.
+    pub(crate) fn open(&self, engine: &mut Engine, source: &[u8]) -> anyhow::Result<String> {
+        let waiting = Self { script: "sleep 3600".to_owned(), ..self.clone() };
+        let id = engine.create(&waiting.body())?;
+        if !source.is_empty() {
+            engine.upload(&id, source)?;
+        }
+        engine.start(&id)?;
+        Ok(id)
+    }
+
+    /// Runs it as a command in a container that was opened. What it printed.
+    pub(crate) fn run_in(&self, engine: &mut Engine, id: &str) -> anyhow::Result<String> {
+        let env: Vec<String> = self.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let command = json!({
+            "Cmd": ["sh", "-e", "-c", self.script], "Env": env, "WorkingDir": self.workdir,
+            "AttachStdout": true, "AttachStderr": true,
+        });
+        engine.exec(id, &command)
+    }
+
     fn use_it(engine: &mut Engine, id: &str, source: &[u8]) -> anyhow::Result<(i64, String)> {
         if !source.is_empty() {
             engine.upload(id, source)?;

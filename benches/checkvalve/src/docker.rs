@@ -81,6 +81,32 @@ impl Engine {
         ended["StatusCode"].as_i64().context("no exit status")
     }
 
+    /// Runs a command in a container that runs; its output.
+    pub(crate) fn exec(&mut self, id: &str, command: &Value) -> anyhow::Result<String> {
+        let path = format!("/containers/{id}/exec");
+        let body = command.to_string();
+        let made = self.call("POST", &path, ("application/json", body.as_bytes()))?;
+        let made: Value = serde_json::from_slice(&made.body)?;
+        let exec = made["Id"].as_str().context("a command without id")?.to_owned();
+        let printed = Output::of(&format!("/exec/{exec}/start"), r#"{"Detach":false}"#)?.text()?;
+        let ended = self.call("GET", &format!("/exec/{exec}/json"), ("text/plain", b""))?;
+        let ended: Value = serde_json::from_slice(&ended.body)?;
+        ensure!(ended["ExitCode"] == 0, "a command ended with {}: {printed}", ended["ExitCode"]);
+        Ok(printed)
+    }
+
+    /// Makes an image of a container's file system; its id.
+    pub(crate) fn commit(&mut self, id: &str) -> anyhow::Result<String> {
+        let path = format!("/commit?container={id}&pause=0");
+        let made = self.call("POST", &path, ("application/json", b"{}"))?;
+        let made: Value = serde_json::from_slice(&made.body)?;
+        Ok(made["Id"].as_str().context("an image without id")?.to_owned())
+    }
+
+    pub(crate) fn remove_image(&mut self, id: &str) -> anyhow::Result<()> {
+        self.call("DELETE", &format!("/images/{id}?force=1"), ("text/plain", b"")).map(drop)
+    }
+
     pub(crate) fn remove(&mut self, id: &str) -> anyhow::Result<()> {
         let path = format!("/containers/{id}?force=1&v=1");
         self.call("DELETE", &path, ("text/plain", b"")).map(drop)
@@ -92,10 +118,15 @@ pub(crate) struct Output(BufReader<UnixStream>);
 
 impl Output {
     pub(crate) fn attach(id: &str) -> anyhow::Result<Self> {
+        Self::of(&format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1"), "")
+    }
+
+    fn of(path: &str, body: &str) -> anyhow::Result<Self> {
         let mut stream = connect()?;
         let request = format!(
-            "POST /v1.41/containers/{id}/attach?stream=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: \
-             docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+            "POST /v1.41{path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: \
+             tcp\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         stream.write_all(request.as_bytes())?;
         let mut stream = BufReader::new(stream);

@@ -27,6 +27,8 @@ const SLOTS: &str = "8";
 pub(crate) struct Step {
     pub(crate) id: String,
     needs: Vec<String>,
+    /// The step whose file system it inherits.
+    from: Option<String>,
     image: String,
     script: String,
 }
@@ -100,7 +102,7 @@ const BEGIN: &str = "echo BEGIN $EPOCHREALTIME";
 const END: &str = "echo END $EPOCHREALTIME";
 
 impl Repository {
-    /// With a chain of `length` steps that do nothing.
+    /// With a chain of `length` steps that do nothing, each in a container of its own.
     pub(crate) fn chain(length: usize) -> anyhow::Result<Self> {
         let step = |n: usize| {
             let needs = if n == 0 { String::new() } else { format!("step-{:02}", n - 1) };
@@ -109,10 +111,36 @@ impl Repository {
         Self::of((0..length).map(step))
     }
 
+    /// The same chain, each step inheriting from the one before.
+    pub(crate) fn heirs(length: usize) -> anyhow::Result<Self> {
+        let line = |n: usize| {
+            let from = match n {
+                0 => format!("image: \"{IMAGE}\""),
+                n => format!("from: step-{:02}", n - 1),
+            };
+            let run = format!("run: [\"{BEGIN}\", \"{END}\"]");
+            format!("      - {{ id: step-{n:02}, {from}, network: none, {run} }}\n")
+        };
+        Self::with(&format!("{HEAD}{}", (0..length).map(line).collect::<String>()))
+    }
+
     /// With [`REFERENCE`].
     pub(crate) fn reference() -> anyhow::Result<Self> {
         let steps = REFERENCE.iter();
         Self::of(steps.map(|(id, sleep, needs)| ((*id).to_owned(), *sleep, needs.join(", "))))
+    }
+
+    /// The same, where a step inherits from the one that it needs if that is one alone.
+    pub(crate) fn inheriting() -> anyhow::Result<Self> {
+        let line = |(id, sleep, needs): &(&str, f64, &[&str])| {
+            let base = match needs {
+                [parent] => format!("from: {parent}"),
+                needs => format!("image: \"{IMAGE}\", needs: [{}]", needs.join(", ")),
+            };
+            let run = format!("run: [\"{BEGIN}\", \"sleep {sleep}\", \"{END}\"]");
+            format!("      - {{ id: {id}, {base}, network: none, {run} }}\n")
+        };
+        Self::with(&format!("{HEAD}{}", REFERENCE.iter().map(line).collect::<String>()))
     }
 
     fn of(steps: impl Iterator<Item = (String, f64, String)>) -> anyhow::Result<Self> {
@@ -123,8 +151,12 @@ impl Repository {
                 [Some(BEGIN), sleep.as_deref(), Some(END)].into_iter().flatten().collect();
             text.push_str(&step_line(&id, &needs, &run));
         }
+        Self::with(&text)
+    }
+
+    fn with(text: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
-        write(&folder.path().join("work/.github/checkvalve.yml"), &text)?;
+        write(&folder.path().join("work/.github/checkvalve.yml"), text)?;
         write(&folder.path().join("work/unit/bench.txt"), "a connector\n")?;
         Self::committed(folder, "unit")
     }
@@ -205,20 +237,35 @@ impl Repository {
     ) -> anyhow::Result<Run> {
         let begin = Instant::now();
         let source = containers::source(&self.archive()?)?;
-        let mut by_hand = ByHand { steps, started: BTreeSet::new(), logs: Vec::new() };
+        let mut by_hand =
+            ByHand { steps, started: BTreeSet::new(), logs: Vec::new(), bases: BTreeMap::new() };
         let (done, ended) = mpsc::channel();
+        let mut images = Vec::new();
         thread::scope(|scope| -> anyhow::Result<()> {
             while by_hand.logs.len() < steps.len() {
                 while let Some(step) = by_hand.next(at_once) {
                     let (done, source) = (done.clone(), &source);
+                    let base = by_hand.bases.remove(&step.id).unwrap_or(Base::Source);
+                    let heirs = by_hand.heirs(step);
                     let (id, container) = (step.id.clone(), self.container(step, sandbox));
-                    scope.spawn(move || carry_out(id, &container, source, &done));
+                    let errand = Errand { id, container, base, heirs };
+                    scope.spawn(move || errand.run(source, &done));
                 }
-                by_hand.logs.push(ended.recv()??);
+                let (id, log, left) = ended.recv()??;
+                images.extend(left.values().filter_map(Base::image));
+                by_hand.bases.extend(left);
+                by_hand.logs.push((id, log));
             }
             Ok(())
         })?;
-        Ok(Run { wall: begin.elapsed(), marks: in_order(by_hand.logs)? })
+        let wall = begin.elapsed();
+        images.sort();
+        images.dedup();
+        let mut engine = Engine::connect()?;
+        for image in images {
+            engine.remove_image(&image)?;
+        }
+        Ok(Run { wall, marks: in_order(by_hand.logs)? })
     }
 
     fn container(&self, step: &Step, sandbox: bool) -> Container {
@@ -255,12 +302,76 @@ impl Repository {
     }
 }
 
-type Done = mpsc::Sender<anyhow::Result<(String, String)>>;
+/// What a step begins with.
+enum Base {
+    Source,
+    /// A container that waits for commands.
+    Open(String),
+    /// What another step left.
+    Image(String),
+}
 
-fn carry_out(id: String, container: &Container, source: &[u8], done: &Done) {
-    let log = Engine::connect().and_then(|mut engine| container.run(&mut engine, source));
-    // Nobody listens any more once another step has failed.
-    let _ = done.send(log.map(|log| (id, log)));
+impl Base {
+    fn image(&self) -> Option<String> {
+        match self {
+            Self::Image(image) => Some(image.clone()),
+            Self::Source | Self::Open(_) => None,
+        }
+    }
+}
+
+/// A step's outcome: its log, and what its heirs begin with.
+type Done = mpsc::Sender<anyhow::Result<(String, String, BTreeMap<String, Base>)>>;
+
+/// A step to be carried out.
+struct Errand {
+    id: String,
+    container: Container,
+    base: Base,
+    heirs: Vec<String>,
+}
+
+impl Errand {
+    fn run(self, source: &[u8], done: &Done) {
+        let Self { id, container, base, heirs } = self;
+        let log = Engine::connect()
+            .and_then(|mut engine| carry_out(&mut engine, &container, (base, source), heirs));
+        // Nobody listens any more once another step has failed.
+        let _ = done.send(log.map(|(log, left)| (id, log, left)));
+    }
+}
+
+/// Runs a step and divides what it leaves: its first heir goes on in its container, the others have
+/// an image. What it printed, and what each heir begins with.
+fn carry_out(
+    engine: &mut Engine,
+    container: &Container,
+    (base, source): (Base, &[u8]),
+    heirs: Vec<String>,
+) -> anyhow::Result<(String, BTreeMap<String, Base>)> {
+    let id = match (base, heirs.is_empty()) {
+        (Base::Source, true) => return Ok((container.run(engine, source)?, BTreeMap::new())),
+        (Base::Image(image), true) => {
+            let container = Container { image, ..container.clone() };
+            return Ok((container.run(engine, &[])?, BTreeMap::new()));
+        }
+        (Base::Source, false) => container.open(engine, source)?,
+        (Base::Image(image), false) => {
+            Container { image, ..container.clone() }.open(engine, &[])?
+        }
+        (Base::Open(id), _) => id,
+    };
+    let log = container.run_in(engine, &id)?;
+    let mut left = BTreeMap::new();
+    if heirs.len() > 1 {
+        let image = engine.commit(&id)?;
+        left.extend(heirs.iter().skip(1).map(|heir| (heir.clone(), Base::Image(image.clone()))));
+    }
+    match heirs.into_iter().next() {
+        Some(first) => drop(left.insert(first, Base::Open(id))),
+        None => engine.remove(&id)?,
+    }
+    Ok((log, left))
 }
 
 /// What was started by hand, and what has ended, with its log.
@@ -268,6 +379,7 @@ struct ByHand<'a> {
     steps: &'a [Step],
     started: BTreeSet<&'a str>,
     logs: Vec<(String, String)>,
+    bases: BTreeMap<String, Base>,
 }
 
 impl<'a> ByHand<'a> {
@@ -282,6 +394,20 @@ impl<'a> ByHand<'a> {
         let step = self.steps.iter().find(ready)?;
         self.started.insert(&step.id);
         Some(step)
+    }
+
+    /// Who inherits from a step, the one that most others wait for first.
+    fn heirs(&self, step: &Step) -> Vec<String> {
+        let heirs = self.steps.iter().filter(|heir| heir.from.as_ref() == Some(&step.id));
+        let mut heirs: Vec<&Step> = heirs.collect();
+        heirs.sort_by_key(|heir| std::cmp::Reverse(self.behind(&heir.id)));
+        heirs.into_iter().map(|heir| heir.id.clone()).collect()
+    }
+
+    /// How many steps come after it at most, one after the other.
+    fn behind(&self, id: &str) -> usize {
+        let after = self.steps.iter().filter(|step| step.needs().any(|need| need == id));
+        after.map(|step| 1 + self.behind(&step.id)).max().unwrap_or(0)
     }
 }
 
@@ -299,6 +425,7 @@ impl Step {
         Ok(Self {
             id: text("id")?,
             needs: texts("needs"),
+            from: step["from"].as_str().map(str::to_owned),
             image: text("image")?,
             script: format!("exec 2>&1; {}\n", texts("run").join("\n")),
         })
@@ -387,7 +514,8 @@ mod tests {
 
     fn step(id: &str, needs: &[&str]) -> Step {
         let needs = needs.iter().map(|id| (*id).to_owned()).collect();
-        Step { id: id.to_owned(), needs, image: String::new(), script: String::new() }
+        let (image, script) = (String::new(), String::new());
+        Step { id: id.to_owned(), needs, from: None, image, script }
     }
 
     #[test]
@@ -402,7 +530,8 @@ mod tests {
     #[test]
     fn a_step_starts_when_all_that_it_needs_has_ended() {
         let steps = [step("a", &[]), step("b", &["a"]), step("c", &[])];
-        let mut by_hand = ByHand { steps: &steps, started: BTreeSet::new(), logs: Vec::new() };
+        let (started, logs, bases) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
+        let mut by_hand = ByHand { steps: &steps, started, logs, bases };
         let next = |by_hand: &mut ByHand<'_>, at_once| {
             by_hand.next(at_once).map(|step| step.id.clone()).unwrap_or_default()
         };

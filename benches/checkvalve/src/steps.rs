@@ -5,7 +5,7 @@ use crate::pipelines::{Repository, Run};
 use crate::stats::{median, milliseconds};
 use crate::table::{self, Table};
 
-/// Short, so that the three ways take turns often: a shared machine's moods last for seconds.
+/// Short, so that the four ways take turns often: a shared machine's moods last for seconds.
 const STEPS: usize = 5;
 
 #[derive(Default)]
@@ -23,14 +23,15 @@ impl Figures {
 }
 
 pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
-    let repository = Repository::chain(STEPS)?;
+    let (repository, heirs) = (Repository::chain(STEPS)?, Repository::heirs(STEPS)?);
     let steps = repository.steps()?;
-    let (mut plain, mut same, mut product) =
-        (Figures::default(), Figures::default(), Figures::default());
+    let (mut plain, mut same) = (Figures::default(), Figures::default());
+    let (mut product, mut chained) = (Figures::default(), Figures::default());
     for _ in 0..rounds {
         plain.add(&repository.run_by_hand(&steps, false, false)?);
         same.add(&repository.run_by_hand(&steps, true, false)?);
         product.add(&repository.run_product()?);
+        chained.add(&heirs.run_product()?);
     }
     table::title(&format!("Steps: a chain of {STEPS} that do nothing, without network"));
     let mut table = Table::new(&[
@@ -46,6 +47,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
         ("raw API, the cheapest container", &plain),
         ("floor: raw API, the product's container", &same),
         ("checkvalve test --executor docker", &product),
+        ("the same, each `from` the one before", &chained),
     ] {
         let (period, wall) = (median(&figures.periods), median(&figures.walls));
         table.row(
@@ -62,5 +64,9 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     table.print();
     let ratio = median(&product.periods) / floor.0;
     table::aim(&format!("a step takes {ratio:.3} of its floor (aim: at most 1.05)"), ratio <= 1.05);
+    let ratio = median(&chained.periods) / median(&plain.periods);
+    let told =
+        format!("an inheriting step takes {ratio:.3} of the cheapest container (aim: at most 0.4)");
+    table::aim(&told, ratio <= 0.4);
     Ok(())
 }
