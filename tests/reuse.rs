@@ -112,7 +112,10 @@ async fn what_has_not_changed_is_not_run_again() {
     house.source = "2".to_owned();
     let third = house.run(steps()).await;
     assert_eq!(told(&third), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
-    assert_eq!(because(&third, "install"), "`source-x/src` changed (111111111111 → 222222222222)");
+    assert_eq!(
+        because(&third, "install"),
+        "file `source-x/src` changed (111111111111 → 222222222222)"
+    );
     house.reuse = Reuse::Never;
     let afresh = house.run(steps()).await;
     assert_eq!(told(&afresh), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
@@ -127,7 +130,7 @@ async fn a_step_that_must_run_again_begins_with_what_its_parent_left() {
     changed[1].run = vec!["ok 6".to_owned()];
     let records = house.run(changed).await;
     assert_eq!(told(&records), "install=succeeded:hit unit=succeeded:miss lint=succeeded:miss");
-    assert_eq!(because(&records, "unit"), "`run` changed (`ok` → `ok 6`)");
+    assert_eq!(because(&records, "unit"), "`run` changed (`[\"ok\"]` → `[\"ok 6\"]`)");
     assert!(because(&records, "lint").starts_with("step `unit` changed"));
     let histories = house.executor.histories.lock().unwrap().clone();
     // It took no time, so that nothing was kept of it: it is run again for its heir alone.
@@ -179,6 +182,37 @@ async fn a_need_that_failed_is_another_beginning() {
     house.run(steps("fail")).await;
     // The failure is not kept, and neither is what came after it.
     assert_eq!(told(&house.run(steps("fail")).await), "lint=failed:miss unit=succeeded:miss");
+}
+
+#[tokio::test]
+async fn a_beginning_is_another_one_however_far_back_it_was() {
+    let steps = |install: &str| {
+        let install = StepSpec { allow_failure: true, ..step("install", &[], install) };
+        vec![install, from("install", "unit", "ok"), from("unit", "accept", "ok")]
+    };
+    // Half an installation, on which the rest happens to pass: nothing of it may be used later,
+    // and nothing that is known of a whole one may be used for it.
+    let house = House::new(Scripted::default());
+    house.run(steps("fail")).await;
+    assert!(house.notes.results.lock().unwrap().is_empty());
+    let records = house.run(steps("fail")).await;
+    assert_eq!(told(&records), "install=failed:miss unit=succeeded:miss accept=succeeded:miss");
+    let histories = house.executor.histories.lock().unwrap().clone();
+    assert_eq!(histories[3..], ["install", "install unit", "install unit accept"]);
+}
+
+#[tokio::test]
+async fn a_failure_takes_back_the_success_that_was_made_of_the_same() {
+    let mut house = House::new(Scripted::default());
+    let ok = || vec![step("unit", &[], "ok")];
+    house.run(ok()).await;
+    assert_eq!(told(&house.run(ok()).await), "unit=succeeded:hit");
+    // The same step fails when it is asked to run without earlier results.
+    house.executor.spoilt.store(true, std::sync::atomic::Ordering::SeqCst);
+    house.reuse = Reuse::Never;
+    assert_eq!(told(&house.run(ok()).await), "unit=failed:miss");
+    house.reuse = Reuse::Success;
+    assert_eq!(told(&house.run(ok()).await), "unit=failed:miss", "not green without a run");
 }
 
 #[tokio::test]

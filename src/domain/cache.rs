@@ -84,16 +84,19 @@ impl Ingredients {
         add("image".to_owned(), image(&spec.image)?);
         add("root".to_owned(), plan.root().to_owned());
         add("connector".to_owned(), plan.connector().to_string());
-        add("`run`".to_owned(), spec.run.join("\n"));
+        // As lists: two that read the same when joined are not the same.
+        add("`run`".to_owned(), list(&spec.run));
         let network = serde_json::to_string(&spec.network).unwrap_or_default();
         add("`network`".to_owned(), network.trim_matches('"').to_owned());
-        add("`artifacts`".to_owned(), spec.artifacts.join(", "));
+        add("`artifacts`".to_owned(), list(&spec.artifacts));
+        let resources = spec.resources.map(|r| format!("{} CPUs, {} bytes", r.cpus, r.memory));
+        add("`resources`".to_owned(), resources.unwrap_or_default());
         add("`reports`".to_owned(), spec.junit.clone().unwrap_or_default());
         for (name, value) in &spec.env {
             add(format!("variable `{name}`"), value.clone());
         }
         for (path, digest) in plan.sources() {
-            add(format!("`{path}`"), digest.clone());
+            add(format!("file `{path}`"), digest.clone());
         }
         let origin = inherit::origin(plan, spec).map(|origin| &origin.id);
         for step in spec.needs.iter().filter(|id| Some(*id) != origin) {
@@ -105,6 +108,11 @@ impl Ingredients {
             add(format!("inherited from `{origin}`"), need(origin)?);
         }
         Some(Self(all))
+    }
+
+    /// The digest of the image.
+    pub fn image(&self) -> Option<&str> {
+        self.0.get("image").map(String::as_str)
     }
 
     /// 64 hexadecimal digits: equal ingredients, equal keys, on every machine.
@@ -138,6 +146,10 @@ impl Ingredients {
             more => format!("{}; and {more} more", told.join("; ")),
         }
     }
+}
+
+fn list(of: &[String]) -> String {
+    serde_json::to_string(of).unwrap_or_default()
 }
 
 /// As people can compare it.
@@ -294,8 +306,13 @@ mod tests {
     fn whatever_can_change_a_result_changes_its_key_and_those_behind_it() {
         let before = plan(|_| {});
         assert_eq!(key(&before, "unit"), key(&plan(|_| {}), "unit"));
-        let changes: [fn(&mut Vec<StepSpec>); 6] = [
+        let changes: [fn(&mut Vec<StepSpec>); 8] = [
             |steps| steps[0].run.push("more".into()),
+            |steps| {
+                steps[0].resources =
+                    Some(super::super::pipeline::Resources { cpus: 1.0, memory: 1 << 30 });
+            },
+            |steps| steps[0].junit = Some("other.xml".into()),
             |steps| steps[0].image = "python:4".into(),
             |steps| drop(steps[0].env.insert("A".into(), "b".into())),
             |steps| steps[0].network = super::super::pipeline::Network::None,
@@ -317,6 +334,22 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_commands_is_not_the_text_that_it_reads_like() {
+        let of = |run: &[&str]| {
+            let run: Vec<String> = run.iter().map(ToString::to_string).collect();
+            key(&plan(|steps| steps[0].run.clone_from(&run)), "install")
+        };
+        assert_ne!(of(&["false && true", "echo ok"]), of(&["false && true\necho ok"]));
+        // A file that is called like one of our names takes nobody's place.
+        let sources = BTreeMap::from([("run".to_owned(), "1".to_owned())]);
+        let of = |run: &str| {
+            let plan = plan(|steps| steps[0].run = vec![run.to_owned()]);
+            key(&plan.with_sources(sources.clone()), "install")
+        };
+        assert_ne!(of("a"), of("b"));
+    }
+
+    #[test]
     fn what_differs_is_told_with_old_and_new() {
         let of = |run: &str, digest: &str| {
             let plan = plan(|steps| steps[0].run = vec![run.to_owned()]);
@@ -326,7 +359,8 @@ mod tests {
         let told = of("make", "b").differences(&of("make all", "a"));
         assert_eq!(
             told,
-            "`run` changed (`make all` → `make`); `source-x/src` changed (aaaaaaaaaaaa → bbbbbbbbbbbb)"
+            "`run` changed (`[\"make all\"]` → `[\"make\"]`); file `source-x/src` changed (aaaaaaaaaaaa → \
+             bbbbbbbbbbbb)"
         );
         assert_eq!(of("make", "a").differences(&of("make", "a")), "");
     }

@@ -210,7 +210,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
                 ..self.run_of(spec)
             };
             let name = self.names.get(&spec.id).cloned();
-            ancestors.push(Ancestor { run, limit: spec.timeout(), name });
+            let (limit, allow_failure) = (spec.timeout(), spec.allow_failure);
+            ancestors.push(Ancestor { run, limit, allow_failure, name });
             child = spec;
         }
         ancestors

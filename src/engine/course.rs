@@ -12,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Tried};
 use super::lineage::Heirs;
-use super::reuse::{self, Prospect};
+use super::reuse::{self, Keeps, Prospect};
 use super::{Engine, EngineError, JobRun, Journal, Stop};
 use crate::ambient;
-use crate::domain::cache::{CacheFacts, CacheState, Cached};
+use crate::domain::cache::{CacheFacts, CacheState, Cached, Reuse};
 use crate::domain::decide::{self, Decision, States};
 use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
-use crate::domain::state::{Outcome, StepState};
+use crate::domain::state::{Outcome, SkipReason, StepState};
 use crate::exec::{Executor, SourceArchive};
 
 /// What a job waits for.
@@ -232,7 +232,29 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     }
 
     fn is_as_supposed(&self, spec: &StepSpec) -> bool {
-        reuse::as_supposed(spec, |need| self.records.get(need).map(|record| &record.state))
+        self.as_supposed().contains(&spec.id)
+    }
+
+    fn as_supposed(&self) -> BTreeSet<&'a StepId> {
+        let state = |step: &StepId| self.records.get(step).map(|record| record.state.clone());
+        reuse::as_supposed(self.job.plan, state)
+    }
+
+    /// Under which names what this job's steps left may be found: of those that succeeded, or were
+    /// not asked for, on the way that their names suppose.
+    fn names(&self) -> BTreeMap<StepId, String> {
+        let reuse = self.job.cache.as_ref().map(|cache| cache.reuse);
+        if reuse.is_none_or(|reuse| reuse == Reuse::Never) {
+            return BTreeMap::new();
+        }
+        let supposed = self.as_supposed();
+        let there = |step: &StepId| match self.records.get(step).map(|record| &record.state) {
+            Some(StepState::Finished { outcome, .. }) => *outcome == Outcome::Succeeded,
+            Some(StepState::Skipped { reason, .. }) => *reason == SkipReason::NotAsked,
+            Some(StepState::Waiting | StepState::Running { .. }) | None => false,
+        };
+        let names = self.prospects.iter().filter(|(id, _)| supposed.contains(id) && there(id));
+        names.filter_map(|(id, prospect)| Some((id.clone(), prospect.name()?))).collect()
     }
 
     fn give_up(&mut self, step: &StepId, because: &str) {
@@ -306,8 +328,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let Some(ground) = self.ground.clone() else { return };
         self.ready.remove(step);
         let heirs = self.heirs(spec);
-        let name_of = |(id, prospect): (&StepId, &Prospect)| Some((id.clone(), prospect.name()?));
-        let names = self.prospects.iter().filter_map(name_of).collect();
+        let names = self.names();
         let attempt = Attempt {
             engine: self.engine,
             job: self.job,
@@ -331,7 +352,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     fn heirs(&self, spec: &StepSpec) -> Heirs {
         // One with an earlier result is not going to run.
         let waiting = |heir: &&StepSpec| {
+            // If its parent may fail, it may have to run after all.
             let known = self.prospects.get(&heir.id).is_some_and(|p| p.hit.is_some());
+            let known = known && !spec.allow_failure;
             let record = self.records.get(&heir.id);
             !known && record.is_some_and(|record| record.state == StepState::Waiting)
         };
@@ -352,6 +375,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         else {
             return Ok(());
         };
+        let mut shares = Vec::new();
         let before = self.tries.entry(step.clone()).or_default();
         let pause = pause(self.engine, spec, before, &tried).filter(|_| !self.stop.is_stopped());
         if let Some(pause) = pause {
@@ -385,9 +409,14 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             record.facts = tried.facts;
             let prospect = self.prospects.get(step);
             record.facts.cache = prospect.and_then(|prospect| prospect.facts.clone());
-            self.shares.extend(tried.shares);
+            shares = tried.shares;
         }
         let record = record.clone();
+        let waits = |heir: &StepId| {
+            self.records.get(heir).is_some_and(|record| record.state == StepState::Waiting)
+        };
+        shares.retain(|(heir, _)| waits(heir));
+        self.shares.extend(shares);
         self.journal.record(std::slice::from_ref(&record)).await?;
         if record.state.is_settled() {
             self.remember(spec, &record, tried.kept).await?;
@@ -402,14 +431,20 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         record: &StepRecord,
         kept: Vec<(String, E::Left)>,
     ) -> Result<(), J::Error> {
-        let Some(outcome) = record.state.outcome().filter(|_| self.is_as_supposed(spec)) else {
+        if !self.is_as_supposed(spec) {
             return Ok(());
-        };
-        let prospect = self.prospects.get(&spec.id);
-        if let Some(ingredients) = prospect.and_then(|prospect| prospect.keeps(spec, outcome)) {
-            self.journal.remember(record, ingredients).await?;
         }
-        if outcome == Outcome::Succeeded {
+        let unknown = self.prospects.get(&spec.id).is_some_and(|p| p.ingredients.is_none());
+        if unknown {
+            reuse::learn(&*self.engine.executor, self.job, &mut self.prospects).await;
+        }
+        let Some(prospect) = self.prospects.get(&spec.id) else { return Ok(()) };
+        match prospect.keeps(spec, record) {
+            Keeps::This(ingredients) => self.journal.remember(record, ingredients).await?,
+            Keeps::NoOther(ingredients) => return self.journal.forget(ingredients).await,
+            Keeps::Nothing => return Ok(()),
+        }
+        if record.state.outcome() == Some(Outcome::Succeeded) {
             for (name, left) in kept {
                 self.engine.executor.keep(left, &name).await;
             }

@@ -28,6 +28,8 @@ pub(super) struct Heirs {
 pub(super) struct Ancestor {
     pub(super) run: StepRun,
     pub(super) limit: Duration,
+    /// Do its heirs begin with what it left even if it failed?
+    pub(super) allow_failure: bool,
     /// Under which what it left may have been kept.
     pub(super) name: Option<String>,
 }
@@ -116,7 +118,7 @@ async fn again<E: Executor>(
     way: &mut Way<'_, E::Left>,
 ) -> Result<E::Left, Box<Ended>> {
     let Way { log, stop, segments, kept } = way;
-    let Ancestor { run, limit, name: kept_as } = ancestor;
+    let Ancestor { run, limit, allow_failure, name: kept_as } = ancestor;
     let (name, labels, go_on) = (run.labels.step.clone(), run.labels.clone(), run.shared);
     let note = format!("checkvalve: `{name}` is run again, since what it left is not there\n");
     let _ = log.send(note.into()).await;
@@ -135,10 +137,19 @@ async fn again<E: Executor>(
     let finished_at = ambient::now();
     segments.push(Segment { name: format!("again {name}"), started_at, finished_at });
     let why = match (ended.outcome, left) {
-        (Outcome::Succeeded, Some(left)) => {
-            let kept_as = kept_as.filter(|_| finished_at.since(started_at) >= WORTH);
+        (Outcome::Succeeded | Outcome::Failed, Some(left))
+            if ended.outcome == Outcome::Succeeded || allow_failure =>
+        {
+            let worth = finished_at.since(started_at) >= WORTH;
+            let kept_as = kept_as.filter(|_| worth && ended.outcome == Outcome::Succeeded);
             let into = Division { labels, heirs: 1, go_on, keep: kept_as.is_some() };
-            let divided = executor.divide(left, into).await;
+            let divided = tokio::select! {
+                divided = executor.divide(left, into) => divided,
+                () = stop.cancelled() => {
+                    let segments = std::mem::take(segments);
+                    return Err(Box::new(Ended { outcome: Outcome::Cancelled, segments, ..ended }));
+                }
+            };
             segments.extend(divided.segment);
             kept.extend(kept_as.zip(divided.kept));
             match divided.shares.into_iter().next() {

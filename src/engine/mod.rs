@@ -75,6 +75,14 @@ pub trait Journal: Send + Sync {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         ready(Ok(()))
     }
+
+    /// Takes back what was remembered of a step made of this: it failed this time.
+    fn forget(
+        &self,
+        _ingredients: &Ingredients,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        ready(Ok(()))
+    }
 }
 
 /// Where a job's source comes from: asked for when a step is about to run, and not before.

@@ -1,13 +1,24 @@
 //! Earlier results: which of a job's steps have one, and why the others do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{JobRun, Journal};
 use crate::domain::cache::{self, CacheFacts, CacheState, Cached, Ingredients, Surroundings};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::{CachePolicy, StepSpec};
-use crate::domain::state::{Outcome, StepState};
+use crate::domain::plan::Plan;
+use crate::domain::run::StepRecord;
+use crate::domain::state::{Outcome, SkipReason, StepState};
 use crate::exec::Executor;
+
+/// What a result means for later runs.
+pub(super) enum Keeps<'p> {
+    /// They may use it.
+    This(&'p Ingredients),
+    /// It speaks against an earlier one made of the same.
+    NoOther(&'p Ingredients),
+    Nothing,
+}
 
 /// What is to be expected of a step.
 #[derive(Debug, Default)]
@@ -27,13 +38,26 @@ impl Prospect {
     }
 
     /// Is a result like this one to be kept?
-    pub(super) fn keeps(&self, spec: &StepSpec, outcome: Outcome) -> Option<&Ingredients> {
-        let wanted = match outcome {
-            Outcome::Succeeded => true,
-            Outcome::Failed => spec.cache == CachePolicy::All,
-            Outcome::TimedOut | Outcome::Errored | Outcome::Cancelled => false,
+    pub(super) fn keeps(&self, spec: &StepSpec, record: &StepRecord) -> Keeps<'_> {
+        let Some(ingredients) = self.ingredients.as_ref().filter(|_| self.lasting) else {
+            return Keeps::Nothing;
         };
-        self.ingredients.as_ref().filter(|_| wanted && self.lasting)
+        // It may have been moved since it was looked up.
+        let image = record.facts.image_digest.as_deref();
+        if image.is_some() && image != ingredients.image() {
+            return Keeps::Nothing;
+        }
+        match record.state.outcome() {
+            Some(Outcome::Succeeded) => Keeps::This(ingredients),
+            // What ended it for a reason of its host's is not the step's to repeat.
+            Some(Outcome::Failed)
+                if spec.cache == CachePolicy::All && record.facts.reason.is_none() =>
+            {
+                Keeps::This(ingredients)
+            }
+            Some(Outcome::Failed | Outcome::TimedOut) => Keeps::NoOther(ingredients),
+            Some(Outcome::Errored | Outcome::Cancelled) | None => Keeps::Nothing,
+        }
     }
 
     fn off(because: &str) -> Self {
@@ -61,12 +85,7 @@ pub(super) async fn prospects<E: Executor, J: Journal>(
         return Ok(all_off("what its inputs hold is not known"));
     }
     let around = Surroundings { repository, executor: &identity };
-    let mut images = BTreeMap::new();
-    for spec in job.plan.steps() {
-        if !images.contains_key(&spec.image) {
-            images.insert(spec.image.clone(), executor.identify(&spec.image).await);
-        }
-    }
+    let images = images(executor, job).await;
     let ingredients = ingredients(job, &around, |image| images.get(image).cloned().flatten());
     let mut prospects = BTreeMap::new();
     for spec in job.plan.steps() {
@@ -101,12 +120,12 @@ async fn prospect<J: Journal>(
     spec: &StepSpec,
     ingredients: Option<Ingredients>,
 ) -> Result<Prospect, J::Error> {
-    let settled = job.records.iter().any(|r| r.id == spec.id && r.state.is_settled());
-    if settled {
-        return Ok(Prospect { ingredients, ..Prospect::default() });
-    }
     if let Some(because) = cache::never(job.plan, spec) {
         return Ok(Prospect { ingredients, ..Prospect::off(&because) });
+    }
+    let settled = job.records.iter().any(|r| r.id == spec.id && r.state.is_settled());
+    if settled {
+        return Ok(Prospect { ingredients, lasting: true, ..Prospect::default() });
     }
     let Some(ingredients) = ingredients else {
         let because = "an image that it needs is not on this host yet".to_owned();
@@ -122,14 +141,54 @@ async fn prospect<J: Journal>(
     Ok(Prospect { ingredients: Some(ingredients), hit, facts, lasting: true })
 }
 
-/// Did every need end as its key supposes? A failure that is allowed is another beginning.
-pub(super) fn as_supposed<'s>(
-    spec: &StepSpec,
-    state: impl Fn(&StepId) -> Option<&'s StepState>,
-) -> bool {
-    spec.needs.iter().all(|need| match state(need) {
-        Some(StepState::Skipped { .. }) => true,
-        Some(state) => state.outcome() == Some(Outcome::Succeeded),
-        None => false,
-    })
+/// The steps before which everything ended as their keys suppose: each need succeeded, or was not
+/// asked for or of no use, and so on up to the first. A failure that is allowed is another beginning
+/// for all that comes after it.
+pub(super) fn as_supposed<'p>(
+    plan: &'p Plan,
+    state: impl Fn(&StepId) -> Option<StepState>,
+) -> BTreeSet<&'p StepId> {
+    let mut supposed = BTreeSet::new();
+    // A plan's order puts each step after its needs.
+    for spec in plan.steps() {
+        let fine = |need: &StepId| match state(need) {
+            Some(StepState::Skipped { reason, .. }) => match reason {
+                SkipReason::NotAsked | SkipReason::Condition { .. } => true,
+                SkipReason::Needs { .. } | SkipReason::FailFast { .. } => false,
+            },
+            Some(state) => state.outcome() == Some(Outcome::Succeeded),
+            None => false,
+        };
+        if spec.needs.iter().all(|need| supposed.contains(need) && fine(need)) {
+            supposed.insert(&spec.id);
+        }
+    }
+    supposed
+}
+
+/// Learns the digests of images that were not here before.
+pub(super) async fn learn<E: Executor>(
+    executor: &E,
+    job: &JobRun<'_>,
+    prospects: &mut BTreeMap<StepId, Prospect>,
+) {
+    let (Some(cache), Some(identity)) = (&job.cache, executor.identity()) else { return };
+    let around = Surroundings { repository: cache.repository, executor: &identity };
+    let images = images(executor, job).await;
+    let known = ingredients(job, &around, |image| images.get(image).cloned().flatten());
+    for (id, ingredients) in known {
+        if let Some(prospect) = prospects.get_mut(&id).filter(|p| p.ingredients.is_none()) {
+            prospect.ingredients = Some(ingredients);
+        }
+    }
+}
+
+async fn images<E: Executor>(executor: &E, job: &JobRun<'_>) -> BTreeMap<String, Option<String>> {
+    let mut images = BTreeMap::new();
+    for spec in job.plan.steps() {
+        if !images.contains_key(&spec.image) {
+            images.insert(spec.image.clone(), executor.identify(&spec.image).await);
+        }
+    }
+    images
 }

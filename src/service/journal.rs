@@ -227,6 +227,10 @@ impl Journal for JobJournal<'_> {
         };
         Ok(self.store.keep_result(self.lease, result).await?)
     }
+
+    async fn forget(&self, ingredients: &Ingredients) -> Result<(), JournalError> {
+        Ok(self.store.forget_result(self.lease, ingredients).await?)
+    }
 }
 
 impl JobJournal<'_> {

@@ -14,6 +14,7 @@ use super::journal::{FLUSH, JobJournal, JournalError};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
+use crate::domain::cache::CacheState;
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::domain::names::StepId;
@@ -328,6 +329,12 @@ async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
     for step in &job.steps {
         let heading = format!("==> {} (attempt {})\n", step.id, step.attempt);
         whole.write_all(heading.as_bytes()).await.ok()?;
+        let reused = step.facts.cache.as_ref().filter(|cache| cache.state == CacheState::Hit);
+        if let Some(cache) = reused {
+            let key = step.facts.log.as_ref().map_or("", |log| log.key.as_str());
+            let note = format!("{}; its log: {key}\n", cache.because);
+            whole.write_all(note.as_bytes()).await.ok()?;
+        }
         if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await
         {
             tokio::io::copy(&mut log, &mut whole).await.ok()?;

@@ -31,6 +31,7 @@ statements! {
         "select ingredients from cache where repository_id = $1 and connector = $2 and step = $3
          order by made_at desc limit 1"
     );
+    FORGET = sql!("delete from cache where key = $1");
     KEEP = sql!(
         "insert into cache (key, repository_id, connector, step, origin, run_id, outcome, facts,
             ingredients, made_at)
@@ -98,6 +99,18 @@ impl Store {
             to_json(result.ingredients)?,
         ];
         tx.execute(KEEP, values).await?;
+        tx.commit().await
+    }
+
+    /// Takes back the result under a key: the same has failed since.
+    pub async fn forget_result(
+        &self,
+        lease: &Lease,
+        ingredients: &Ingredients,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        still_held(&mut tx, lease).await?;
+        tx.execute(FORGET, args![ingredients.key()]).await?;
         tx.commit().await
     }
 }

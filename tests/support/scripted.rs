@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -92,6 +92,11 @@ impl Journal for Notes {
         Ok((!gone).then_some(Kept { log, artifacts }))
     }
 
+    async fn forget(&self, ingredients: &Ingredients) -> Result<(), Lost> {
+        self.results.lock().unwrap().remove(&ingredients.key());
+        Ok(())
+    }
+
     async fn remember(&self, step: &StepRecord, ingredients: &Ingredients) -> Result<(), Lost> {
         let kept = (step.clone(), ingredients.clone());
         self.results.lock().unwrap().insert(ingredients.key(), kept);
@@ -110,6 +115,8 @@ pub(crate) struct Scripted {
     /// What was divided, among how many heirs, and whether one may go on in it.
     pub(crate) divided: Arc<Mutex<Vec<(String, usize, bool)>>>,
     pub(crate) snapshots: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    /// What succeeds now fails.
+    pub(crate) spoilt: Arc<AtomicBool>,
     /// Divisions come to nothing.
     pub(crate) forgets: bool,
 }
@@ -145,6 +152,7 @@ impl Executor for Scripted {
             _ if stopped => Outcome::Cancelled,
             "fail" if !late => Outcome::Failed,
             "err" | "hopeless" if !late => Outcome::Errored,
+            _ if self.spoilt.load(Ordering::SeqCst) => Outcome::Failed,
             _ => Outcome::Succeeded,
         };
         let finished_at = ambient::now();

@@ -355,6 +355,15 @@ impl Problems<'_> {
             self.add(node.place, format!("`{image}` is not an image's name"), "write `name:tag`");
             return None;
         }
+        // An engine takes the begin of any image's id for a name, whoever's that is.
+        let is_id = image.starts_with("sha256:") || image.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_ours =
+            image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
+        if is_id || is_ours {
+            let mend = "write `name:tag`, or `name@sha256:…`";
+            self.add(node.place, format!("`{image}` can't be named as an image here"), mend);
+            return None;
+        }
         Some(image)
     }
 

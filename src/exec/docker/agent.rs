@@ -3,10 +3,11 @@
 //!
 //! Between two steps every process but that shell is ended, so that what a step left running can
 //! neither change the next one's verdict nor write into its log. The word about a step's end holds
-//! a mark that no step has seen: the shell learns it before the step begins, over a pipe, and keeps
-//! it in a variable of its own. What gets around that must be the same user's debugger; it could as
-//! well have changed the files that its heirs inherit.
+//! a mark that the shell learns before the step begins, over a pipe, and keeps in a variable of its
+//! own. A step that means harm can get around that, as the shell is its own user's: it could as well
+//! change the files that its heirs inherit. It gains no more than that by it.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as ApiError;
 use bollard::exec::StartExecOptions;
 use bollard::models::ExecConfig;
-use bollard::query_parameters::{AttachContainerOptions, KillContainerOptions};
+use bollard::query_parameters::{
+    AttachContainerOptions, KillContainerOptions, WaitContainerOptions,
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use memchr::memmem;
@@ -34,6 +37,7 @@ use crate::ambient;
 /// shell. Nothing but what a shell has built in.
 pub(super) const SCRIPT: &str = r#"exec 2>/dev/null
 trap : TERM
+folder=$PWD
 killed() {
   for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
     [ -r $file ] && while read -r key value; do [ "$key" = oom_kill ] && ooms=$value; done <$file
@@ -45,7 +49,7 @@ while IFS= read -r mark; do
   while IFS= read -r line && [ "$line" != "$mark" ]; do script="$script$line
 "; done
   printf '\036%s begin\036' "$mark"
-  sh -e -c "$script" </dev/null 2>&1
+  (cd "$folder" && exec sh -e -c "$script") </dev/null 2>&1
   status=$?
   kill -s KILL -- -1
   tries=0
@@ -56,6 +60,8 @@ while IFS= read -r mark; do
 done
 "#;
 
+/// More bytes than the shell ever says at once.
+const LONGEST: usize = 100;
 /// Before and behind what the shell says.
 const FENCE: u8 = 0x1e;
 /// How long a quiet engine is waited for before the container is looked at.
@@ -129,15 +135,19 @@ impl Agent {
     ) -> Result<Said, Halt> {
         let mark = ambient::ulid().to_string();
         let order = format!("{mark}\n{script}\n{mark}\n");
+        let Self { input, output, head, .. } = self;
         // A container that is gone already is met while its output is read.
-        let _ = self.input.write_all(order.as_bytes()).await;
-        let _ = self.input.flush().await;
+        let mut sending = Box::pin(async {
+            let _ = input.write_all(order.as_bytes()).await;
+            let _ = input.flush().await;
+        });
+        let mut sent = false;
+        let mut witness = Witness::of(container);
         let mut reader = Reader::new(&mark);
         let mut stopping: Option<Instant> = None;
         let word = loop {
             let next = tokio::select! {
                 biased;
-                next = timeout(LOOK, self.output.next()) => next,
                 () = stop.cancelled(), if stopping.is_none() => {
                     terminate(container).await;
                     stopping = Some(Instant::now() + grace);
@@ -148,10 +158,17 @@ impl Agent {
                     stopping = Some(Instant::now() + LOOK);
                     continue;
                 }
+                () = &mut sending, if !sent => {
+                    sent = true;
+                    continue;
+                }
+                () = witness.wait(), if !witness.is_done() => continue,
+                // Last: a step that never stops printing must not keep the others from their turn.
+                next = timeout(LOOK, output.next()) => next,
             };
             match next {
                 Ok(Some(Ok(chunk))) => {
-                    let read = reader.read(self.remembered(chunk.into_bytes()));
+                    let read = reader.read(remembered(head, chunk.into_bytes()));
                     if !read.output.is_empty() {
                         // Without a reader the step goes on, its output read and forgotten.
                         let _ = log.send(read.output).await;
@@ -165,13 +182,15 @@ impl Agent {
                 Err(_quiet) => break None,
             }
         };
+        drop(sending);
         let stopped = stopping.is_some();
         let Some(Word { status, left, ooms }) = word else {
             let rest = reader.rest();
             if !rest.is_empty() {
                 let _ = log.send(rest).await;
             }
-            let exit = ended(container, stopped, &self.head, &self.image).await?;
+            let lost = !witness.saw_the_end().await;
+            let exit = ended(container, (stopped, lost), &self.head, &self.image).await?;
             if !reader.begun && !stopped {
                 return Err(Halt::again("the step's container ended before the step began"));
             }
@@ -186,22 +205,59 @@ impl Agent {
         let exit = Exit { code: status, reason, stopped };
         Ok(Said::Lives { exit, alone: left == 0 && !stopped })
     }
+}
 
-    fn remembered(&mut self, chunk: Bytes) -> Bytes {
-        let room = HEAD - self.head.len();
-        self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        chunk
+fn remembered(head: &mut Vec<u8>, chunk: Bytes) -> Bytes {
+    let room = HEAD - head.len();
+    head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    chunk
+}
+
+/// Waits for a container's end from before it on: an engine that was restarted meanwhile knows
+/// how it found the container, and not how the step ended.
+struct Witness {
+    end: Pin<Box<dyn Future<Output = bool> + Send>>,
+    saw: Option<bool>,
+}
+
+impl Witness {
+    fn of(container: &Container) -> Self {
+        let (api, name) = (container.api().clone(), container.name().to_owned());
+        let end = async move {
+            let options = WaitContainerOptions { condition: "not-running".to_owned() };
+            let mut wait = Box::pin(api.wait_container(&name, Some(options)));
+            matches!(
+                wait.next().await,
+                Some(Ok(_) | Err(ApiError::DockerContainerWaitError { .. }))
+            )
+        };
+        Self { end: Box::pin(end), saw: None }
+    }
+
+    fn is_done(&self) -> bool {
+        self.saw.is_some()
+    }
+
+    async fn wait(&mut self) {
+        self.saw = Some((&mut self.end).await);
+    }
+
+    async fn saw_the_end(&mut self) -> bool {
+        if self.saw.is_none() {
+            let _ = timeout(ORDER, self.wait()).await;
+        }
+        self.saw == Some(true)
     }
 }
 
 /// The container went away under the step, by its own doing or somebody else's.
 async fn ended(
     container: &Container,
-    stopped: bool,
+    (stopped, lost): (bool, bool),
     head: &[u8],
     image: &str,
 ) -> Result<Exit, Halt> {
-    let exit = judge_container(container, stopped).await?;
+    let exit = judge_container(container, stopped, lost).await?;
     if matches!(exit.code, 126 | 127) && head.starts_with(NO_SHELL) {
         return Err(no_shell(image, &String::from_utf8_lossy(head)));
     }
@@ -285,6 +341,11 @@ impl Reader {
                 let word = word(&said[..end]);
                 return Read { output: chunk.slice(..at), word: Some(word) };
             }
+            if said.len() > LONGEST {
+                // Nobody but the shell should know the mark, and it says little.
+                let word = Word { status: 255, left: 1, ooms: 0 };
+                return Read { output: chunk.slice(..at), word: Some(word) };
+            }
             self.held.extend_from_slice(&chunk[at..]);
             return Read { output: chunk.slice(..at), word: None };
         }
@@ -342,6 +403,14 @@ mod tests {
         assert!(reader.read(Bytes::from_static(b"\x1eMARK be")).output.is_empty() && !reader.begun);
         let read = reader.read(Bytes::from_static(b"gin\x1eout\x1eMARK 0 0 0\x1e"));
         assert!(reader.begun && read.output == "out" && read.word.is_some());
+    }
+
+    #[test]
+    fn a_word_without_end_is_the_worst() {
+        let mut reader = Reader::new("MARK");
+        assert!(reader.read(Bytes::from_static(b"\x1eMARK ")).word.is_none());
+        let endless = Bytes::from(vec![b'x'; 10 * LONGEST]);
+        assert_eq!(reader.read(endless).word, Some(Word { status: 255, left: 1, ooms: 0 }));
     }
 
     #[test]

@@ -28,6 +28,8 @@ const TRUST: &str = "/checkvalve/ca.pem";
 /// Where the source tree lies, in the container's own layer.
 const WORKSPACE: &str = "/workspace";
 
+/// The kernel's limit of one argument, with its end.
+const LONGEST: usize = 128 * 1024;
 /// A step that never stops forking ends here, not the host.
 const PROCESSES: i64 = 4096;
 /// How often a start is tried again while the engine finds two networks of one name, and how soon.
@@ -48,21 +50,21 @@ impl Docker {
         step: &StepRun,
         (image, inherited): (&str, bool),
         network: String,
-    ) -> ContainerCreateBody {
+    ) -> Result<ContainerCreateBody, Halt> {
         // What it leaves must not hold its variables, which an image of it would keep; and its
         // folder for outputs is not in what it inherits.
         let (command, env) = if step.leave || inherited {
-            (self.standalone(step), Vec::new())
+            (self.standalone(step)?, Vec::new())
         } else {
             let env = self.variables(step).map(|(name, value)| format!("{name}={value}"));
             (script::script(&step.run), env.collect())
         };
-        ContainerCreateBody {
+        Ok(ContainerCreateBody {
             entrypoint: Some(["sh", "-e", "-c"].map(String::from).to_vec()),
             cmd: Some(vec![command]),
             env: Some(env),
             ..self.common(step, image, network)
-        }
+        })
     }
 
     /// A container for this step and others after it.
@@ -102,9 +104,10 @@ impl Docker {
     }
 
     /// The step's commands with its variables, for a shell that has none of them.
-    pub(super) fn standalone(&self, step: &StepRun) -> String {
+    pub(super) fn standalone(&self, step: &StepRun) -> Result<String, Halt> {
         let variables: Vec<(String, String)> = self.variables(step).collect();
-        script::standalone(&variables, &out(&step.labels.step), &step.run)
+        let script = script::standalone(&variables, &out(&step.labels.step), &step.run);
+        if script.len() < LONGEST { Ok(script) } else { Err(too_long()) }
     }
 
     fn variables<'s>(&'s self, step: &'s StepRun) -> impl Iterator<Item = (String, String)> + 's {
@@ -122,6 +125,14 @@ impl Docker {
         let Resources { cpus, memory } = asked.unwrap_or(self.limits);
         Resources { cpus: cpus.clamp(0.01, self.cores), memory }
     }
+}
+
+fn too_long() -> Halt {
+    Halt::never(
+        "the step's commands and variables are longer than the kernel takes (128 KiB each, and \
+         together for a step that others inherit from or that inherits); move them into a script \
+         in the repository",
+    )
 }
 
 /// `$CHECKVALVE_OUT` of a step.
@@ -249,10 +260,7 @@ impl Container {
             return Err(no_shell(image, &text));
         }
         if text.contains("argument list too long") {
-            return Err(Halt::never(
-                "the step's commands and variables are longer than the kernel takes (128 KiB \
-                 each); move them into a script in the repository",
-            ));
+            return Err(too_long());
         }
         // An engine answers 4xx also for its own troubles here.
         Err(Halt::again(format!("the container of image `{image}` could not be started: {text}")))

@@ -6,7 +6,7 @@ use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 
-use super::container::is_missing;
+use super::container::{LABEL_EPOCH, is_missing};
 use super::{Course, Halt, halt, told};
 
 /// An image that is on the engine.
@@ -38,6 +38,12 @@ pub(super) async fn find(api: &Api, name: &str, course: &mut Course) -> Result<I
         return Err(Halt::never("the step names no image; give it `image: NAME:TAG`"));
     }
     match api.inspect_image(name).await {
+        Ok(image) if is_ours(&image) => {
+            return Err(Halt::never(format!(
+                "image `{name}` is what a step left, which only its heirs begin with (`from`); \
+                 name an image of yours"
+            )));
+        }
         Ok(image) => return Ok(image.into()),
         Err(e) if is_missing(&e) => {}
         Err(e) => return Err(halt(&format!("image `{name}` could not be looked up"), &e)),
@@ -55,6 +61,12 @@ pub(super) async fn find(api: &Api, name: &str, course: &mut Course) -> Result<I
     }
     let image = api.inspect_image(name).await;
     image.map(Image::from).map_err(|e| halt(&format!("image `{name}` was pulled, but is gone"), &e))
+}
+
+/// Does it hold what a step left, perhaps of another repository?
+fn is_ours(image: &ImageInspect) -> bool {
+    let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.is_some_and(|labels| labels.contains_key(LABEL_EPOCH))
 }
 
 async fn pull(api: &Api, name: &str) -> Result<(), ApiError> {

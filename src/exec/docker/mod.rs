@@ -225,9 +225,14 @@ impl Docker {
         let body = if step.shared {
             self.shared_body(step, id, network)
         } else {
-            self.body(step, (id, from.is_some()), network)
+            self.body(step, (id, from.is_some()), network)?
         };
-        let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
+        let made = Container::create(&self.api, &self.removals, &step.image, body).await;
+        let container = made.map_err(|halt| match (halt, &from) {
+            // What another step left has been removed in the meantime: it can be made again.
+            (Halt::Errored { reason, .. }, Some(_)) => Halt::again(reason),
+            (halt, _) => halt,
+        })?;
         // From here on the container is there: whatever happens, it is left to the step's heirs,
         // or removed and waited for.
         let held = Held { container, agent: None, image, base: from };
@@ -277,7 +282,10 @@ impl Docker {
         course: &mut Course,
     ) -> Result<(Exit, Option<Left>), Halt> {
         let Given { step, log, cancel } = *given;
-        let script = self.standalone(step);
+        let script = match self.standalone(step) {
+            Ok(script) => script,
+            Err(halt) => return self.leave(held, Err(halt), given, course).await,
+        };
         let stop = (cancel, self.options.grace);
         let (ended, agent) = match agent.run(&held.container, &script, log, stop).await {
             Ok(Said::Lives { exit, alone }) => (Ok(exit), alone.then_some(agent)),

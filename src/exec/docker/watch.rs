@@ -159,7 +159,11 @@ async fn inspect(api: &Api, name: &str) -> Result<ContainerState, Halt> {
 }
 
 /// How a container ended in which a step ran that was not to end it.
-pub(super) async fn judge_container(container: &Container, stopped: bool) -> Result<Exit, Halt> {
+pub(super) async fn judge_container(
+    container: &Container,
+    stopped: bool,
+    lost: bool,
+) -> Result<Exit, Halt> {
     let (api, name) = (container.api(), container.name());
     let mut looks = 0;
     let state = loop {
@@ -174,7 +178,7 @@ pub(super) async fn judge_container(container: &Container, stopped: bool) -> Res
         }
         tokio::time::sleep(SECOND_LOOK).await;
     };
-    judge(api, name, &state, &End { lost: false, stopped }).await
+    judge(api, name, &state, &End { lost, stopped }).await
 }
 
 /// Does it run? An engine that does not answer is asked a few times.

@@ -30,11 +30,13 @@ pub(super) struct Digests<'s> {
     paths: &'s Paths,
     /// Which files a pattern stands for; many connectors have the same ones.
     matched: RefCell<HashMap<String, Rc<Vec<usize>>>>,
+    /// Digests of parts; connectors share many.
+    digested: RefCell<HashMap<String, String>>,
 }
 
 impl<'s> Digests<'s> {
     pub(super) fn new(sources: &'s Sources, paths: &'s Paths) -> Self {
-        Self { sources, paths, matched: RefCell::default() }
+        Self { sources, paths, matched: RefCell::default(), digested: RefCell::default() }
     }
 
     /// A digest of each part of the inputs: a file, what is in a folder of an input, or all that
@@ -47,7 +49,17 @@ impl<'s> Digests<'s> {
         for glob in &inputs.globs {
             parts.entry(glob.clone()).or_default().extend(self.matching(glob).iter());
         }
-        parts.into_iter().map(|(name, files)| (name, self.digest(&files))).collect()
+        parts.into_iter().map(|(name, files)| self.part(name, &files)).collect()
+    }
+
+    /// A part of a name is the same for every connector.
+    fn part(&self, name: String, files: &[usize]) -> (String, String) {
+        if let Some(known) = self.digested.borrow().get(&name) {
+            return (name, known.clone());
+        }
+        let digest = self.digest(files);
+        self.digested.borrow_mut().insert(name.clone(), digest.clone());
+        (name, digest)
     }
 
     fn path(&self, input: &str, parts: &mut BTreeMap<String, Vec<usize>>) {
