@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::builtin::{Builtin, Uses};
 use super::ids::RunId;
 use super::inherit;
 use super::names::StepId;
@@ -81,7 +82,16 @@ impl Ingredients {
         add("Checkvalve's key".to_owned(), VERSION.to_owned());
         add("repository".to_owned(), around.repository.to_string());
         add("executor".to_owned(), around.executor.to_owned());
-        add("image".to_owned(), image(&spec.image)?);
+        match spec.uses {
+            None => add("image".to_owned(), image(&spec.image)?),
+            Some(Uses { builtin: Builtin::Qa, version }) => {
+                add("built-in step".to_owned(), format!("qa {version}"));
+                let basis = serde_json::to_string(&(plan.basis(), plan.version()));
+                add("the base".to_owned(), basis.unwrap_or_default());
+            }
+            // What was built is gone with its job, and what it answers is of the moment.
+            Some(Uses { builtin: Builtin::Build | Builtin::Acceptance, .. }) => return None,
+        }
         add("root".to_owned(), plan.root().to_owned());
         add("connector".to_owned(), plan.connector().to_string());
         add("`run`".to_owned(), spec.run.join("\n"));
