@@ -12,7 +12,6 @@ mod image;
 mod images;
 #[path = "builtin/qa.rs"]
 mod qa;
-#[expect(dead_code, reason = "shared with the executors' tests")]
 #[path = "support/scripted.rs"]
 mod scripted;
 

@@ -11,6 +11,7 @@ use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
 
 use super::images::engine;
+use super::scripted::Scripted;
 use super::{Done, carry_out, plan, uses};
 
 const METADATA: &str = include_str!("metadata.yaml");
@@ -120,7 +121,13 @@ async fn a_build_that_hangs_ends_at_its_limit() {
 
 #[tokio::test]
 async fn without_docker_it_is_not_the_connectors_fault() {
-    let done = carry_out(Host::default(), &plan(vec![step()]), &[("Dockerfile", "FROM x\n")]).await;
-    assert_eq!(done.outcome("build"), Outcome::Errored);
-    assert!(done.reason("build").contains("needs the Docker executor"), "{}", done.reason("build"));
+    let (plan, files) = (plan(vec![step()]), [("Dockerfile", "FROM x\n")]);
+    let on_the_host = carry_out(Host::default(), &plan, &files).await;
+    // What an executor without images answers is not the host's alone.
+    let scripted = carry_out(Scripted::default(), &plan, &files).await;
+    for done in [on_the_host, scripted] {
+        assert_eq!(done.outcome("build"), Outcome::Errored);
+        let reason = done.reason("build");
+        assert!(reason.contains("needs the Docker executor"), "{reason}");
+    }
 }
