@@ -80,6 +80,14 @@ impl Executor for Speaker {
         None
     }
 
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    async fn identify(&self, _: &str) -> Option<String> {
+        None
+    }
+
     async fn build(&self, _: ImageBuild, _: mpsc::Sender<Bytes>, _: CancellationToken) -> BuildEnd {
         BuildEnd::Built("sha256:1234".to_owned())
     }
