@@ -21,7 +21,7 @@ use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::Plan;
 use checkvalve::domain::run::StepRecord;
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
-use checkvalve::engine::{Engine, EngineError, EngineOptions, JobLabels, JobRun, Stop};
+use checkvalve::engine::{Engine, EngineError, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
 use proptest::prelude::*;
@@ -49,6 +49,7 @@ fn job<'a>(plan: &'a Plan, place: &Place) -> JobRun<'a> {
         cache: None,
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
+        images: Images::OfJob { repository: 1 },
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "git/answers.rs"]
 mod answers;
+#[path = "git/basis.rs"]
+mod basis;
 mod git_fixture;
 #[path = "git/hard.rs"]
 mod hard;

@@ -21,7 +21,7 @@ use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::{Network, Resources, StepSpec};
 use checkvalve::domain::run::StepRecord;
-use checkvalve::engine::{Engine, EngineOptions, JobLabels, JobRun, Stop};
+use checkvalve::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
@@ -87,6 +87,7 @@ async fn run_noting(
         cache: None,
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
+        images: Images::OfJob { repository: 1 },
     };
     let records = engine.run(job, &*notes, stop).await.unwrap();
     Ran { records, notes }

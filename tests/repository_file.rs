@@ -18,6 +18,7 @@ mod yaml;
 use std::time::{Duration, Instant};
 
 use checkvalve::config::repository::{FILE, Invalid, resolve};
+use checkvalve::domain::builtin::Builtin;
 use checkvalve::domain::catalog::Paths;
 use checkvalve::domain::pipeline::Network;
 use checkvalve::domain::rules::{Derivation, Preset, Reaches, RepoRules, Unclaimed};
@@ -102,6 +103,19 @@ policy: { approve: write, detail: step }
     assert_eq!(steps[2].timeout(), Duration::from_mins(30));
     assert_eq!(steps[2].network, Network::Bridge);
     assert!(rules.notes.is_empty(), "{:?}", rules.notes);
+}
+
+#[test]
+fn a_built_in_step_needs_neither_image_nor_commands() {
+    let rules = read(&with_steps("      - { id: look, uses: qa, artifacts: \"*.json\" }\n"));
+    let step = rules.unwrap().pipelines[0].steps[0].clone();
+    assert_eq!(step.uses, Some(Builtin::Qa.into()));
+    assert_eq!((step.image.as_str(), step.run.len()), ("", 0));
+    assert_eq!(step.junit.as_deref(), Some("junit.xml"));
+    assert_eq!(step.artifacts, ["*.json", "junit.xml"]);
+    // The version is a part of the definition.
+    let stored = serde_json::to_value(&step).unwrap();
+    assert_eq!(stored["uses"], serde_json::json!({ "builtin": "qa", "version": 1 }));
 }
 
 #[test]
@@ -280,7 +294,35 @@ fn bad_files_are_refused_with_a_mend() {
             with_steps("      - { id: a, image: x, run: y, when: { attributes: [kind] } }\n"),
             "a mapping from attributes to values",
         ),
-        (with_steps("      - { id: a, uses: build }\n"), "built-in steps are not there yet"),
+        (with_steps("      - { id: a, uses: scan }\n"), "`uses: scan` is not possible yet"),
+        (
+            with_steps("      - { id: a, uses: upload-secrets }\n"),
+            "`uses: upload-secrets` is not possible yet",
+        ),
+        (with_steps("      - { id: a, uses: report }\n"), "`uses: report` is not possible yet"),
+        (with_steps("      - { id: a, uses: qaa }\n"), "did you mean `qa`?"),
+        (
+            with_steps("      - { id: a, uses: acceptance }\n"),
+            "step `a` comes after no step that builds an image",
+        ),
+        (
+            with_steps(
+                "      - { id: b, uses: build }\n      - { id: c, uses: build, needs: b }\n      \
+                 - { id: a, uses: acceptance, needs: c }\n",
+            ),
+            ":6:9: step `a` comes after more than one step that builds an image",
+        ),
+        (
+            with_steps("      - { id: a, uses: qa, image: x }\n"),
+            "`image` says nothing to a built-in step, and step `a` is one",
+        ),
+        (with_steps("      - { id: a, uses: qa, env: { B: c } }\n"), "`env` says nothing"),
+        (
+            with_steps(
+                "      - { id: a, uses: build }\n      - { id: b, image: x, run: y, from: a }\n",
+            ),
+            "step `b` inherits from `a`, a built-in step, which leaves no file system",
+        ),
         (
             with_steps("      - { id: a, run: y, from: unti }\n      - { id: unit, image: x, run: y }\n"),
             "step `a` inherits from `unti`, which does not exist",

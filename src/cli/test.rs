@@ -22,7 +22,7 @@ use crate::domain::plan::Plan;
 use crate::domain::run::{Artifact, LogRef, StepFacts, StepRecord, job_conclusion};
 use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 use crate::domain::time::Timestamp;
-use crate::engine::{Engine, JobLabels, JobRun, Journal, Kept, Left, Stop};
+use crate::engine::{Engine, Images, JobLabels, JobRun, Journal, Kept, Left, Stop};
 use crate::exec::{Executors, SourceArchive};
 
 /// How long removals may take after a second Ctrl-C.
@@ -322,6 +322,7 @@ impl Local<'_> {
             cache: None,
             spool: spool.path().to_owned(),
             fail_fast: self.options.fail_fast,
+            images: Images::Kept,
         };
         let steps = self.engine.run(run, &journal, self.stop).await.map_err(io::Error::other)?;
         journal.join_logs(&steps).await?;

@@ -3,6 +3,7 @@
 //! All errors of a file are found at once. A key that this version can't obey is refused, or, where
 //! it asks for nothing that would change a result, accepted with a remark; never ignored silently.
 
+mod builtin;
 mod depends;
 mod inherit;
 mod keys;

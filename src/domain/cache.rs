@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::builtin::Builtin;
 use super::ids::RunId;
 use super::inherit;
 use super::names::StepId;
@@ -81,7 +82,14 @@ impl Ingredients {
         add("Checkvalve's key".to_owned(), VERSION.to_owned());
         add("repository".to_owned(), around.repository.to_string());
         add("executor".to_owned(), around.executor.to_owned());
-        add("image".to_owned(), image(&spec.image)?);
+        match spec.uses {
+            None => add("image".to_owned(), image(&spec.image)?),
+            Some(uses) => {
+                add("built-in step".to_owned(), serde_json::to_string(&uses).unwrap_or_default());
+                let basis = serde_json::to_string(&(plan.basis(), plan.version()));
+                add("the base".to_owned(), basis.unwrap_or_default());
+            }
+        }
         add("root".to_owned(), plan.root().to_owned());
         add("connector".to_owned(), plan.connector().to_string());
         // As lists: two that read the same when joined are not the same.
@@ -234,6 +242,13 @@ impl CacheFacts {
 pub fn never(plan: &Plan, spec: &StepSpec) -> Option<String> {
     if spec.cache == CachePolicy::Never {
         return Some("the step says `cache: never`".to_owned());
+    }
+    match spec.uses.map(|uses| uses.builtin) {
+        None | Some(Builtin::Qa) => {}
+        // The image is gone with its job, and what a connector answers is of the moment.
+        Some(Builtin::Build | Builtin::Acceptance) => {
+            return Some("what is built, and what it answers, is worked out anew".to_owned());
+        }
     }
     let parent = inherit::origin(plan, spec)?;
     never(plan, parent)?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 pub(in crate::domain) use self::attributes::tagged;
 pub use self::attributes::{Document, Facts};
+pub(in crate::domain) use self::discovery::documentation_page;
 pub use self::discovery::{Draft, discover};
 pub use self::finding::{Finding, Flaw};
 use super::depends::Dependencies;

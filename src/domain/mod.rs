@@ -2,6 +2,9 @@
 //!
 //! Every decision — what is affected, what runs next, what the verdict is — is a function here.
 
+pub mod acceptance;
+pub mod build;
+pub mod builtin;
 pub mod cache;
 pub mod catalog;
 pub mod change;
@@ -21,6 +24,7 @@ pub mod objects;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
+pub mod qa;
 pub mod registry;
 pub mod rules;
 pub mod run;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::builtin::{Builtin, Uses};
 use super::names::StepId;
 
 /// A step's access to the network.
@@ -50,10 +51,13 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepSpec {
     pub id: StepId,
-    /// The image of the step's container; the host executor needs none.
+    /// The image of the step's container; the host executor needs none, nor does a built-in step.
     pub image: String,
-    /// Commands in order, each for `sh -e -c`.
+    /// Commands in order, each for `sh -e -c`; none for a built-in step.
     pub run: Vec<String>,
+    /// What it does, if it is a built-in step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<Uses>,
     #[serde(default)]
     pub needs: Vec<StepId>,
     /// The step, one of `needs`, whose file system it inherits.
@@ -101,6 +105,7 @@ impl StepSpec {
             id,
             image: String::new(),
             run: Vec::new(),
+            uses: None,
             needs: Vec::new(),
             from: None,
             isolate: false,
@@ -117,6 +122,11 @@ impl StepSpec {
             untrusted: false,
             left_out: None,
         }
+    }
+
+    /// Is it this built-in step?
+    pub fn is(&self, builtin: Builtin) -> bool {
+        self.uses.is_some_and(|uses| uses.builtin == builtin)
     }
 
     pub fn timeout(&self) -> Duration {

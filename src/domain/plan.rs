@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
+use super::builtin::Builtin;
 use super::catalog::Connector;
 use super::names::{ConnectorName, StepId};
 use super::pipeline::StepSpec;
+use super::qa::Basis;
 
 /// Why steps are not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +56,9 @@ pub struct Plan {
     version: Option<String>,
     #[serde(skip_serializing_if = "About::is_empty")]
     about: About,
+    /// What `qa` judges by beside the tree, if a step asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<Basis>,
     inputs: Inputs,
     /// What the inputs hold, by parts of the tree: a digest of each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -128,10 +133,10 @@ impl Plan {
         inputs: Inputs,
         steps: Vec<StepSpec>,
     ) -> Result<Self, PlanError> {
-        let (version, about) = (None, About::default());
-        let steps = steps.into_iter().map(after_its_parent).collect();
-        let (sources, steps) = (BTreeMap::new(), in_order(steps)?);
-        Ok(Self { connector, root, version, about, inputs, sources, steps })
+        let steps = in_order(steps.into_iter().map(after_its_parent).collect())?;
+        let (version, about, basis) = (None, About::default(), None);
+        let sources = BTreeMap::new();
+        Ok(Self { connector, root, version, about, basis, inputs, sources, steps })
     }
 
     /// The same plan, with the version that the connector's attributes give.
@@ -155,6 +160,17 @@ impl Plan {
     /// Digests of what the inputs hold, by parts of the tree; none if that is not known.
     pub fn sources(&self) -> &BTreeMap<String, String> {
         &self.sources
+    }
+
+    /// The same plan, with what `qa` judges by.
+    #[must_use]
+    pub fn with_basis(self, basis: Option<Basis>) -> Self {
+        Self { basis, ..self }
+    }
+
+    /// What `qa` judges by beside the tree: facts of planning, since a plan is fixed when made.
+    pub fn basis(&self) -> Option<&Basis> {
+        self.basis.as_ref()
     }
 
     pub fn about(&self) -> &About {
@@ -186,6 +202,18 @@ impl Plan {
         self.steps.iter().find(|step| step.id == *id)
     }
 
+    /// The steps of this kind that a step comes after, in the plan's order.
+    pub fn before(&self, step: &StepId, builtin: Builtin) -> Vec<&StepId> {
+        let mut needed: BTreeSet<&StepId> = BTreeSet::new();
+        for spec in self.steps.iter().rev() {
+            if spec.id == *step || needed.contains(&spec.id) {
+                needed.extend(&spec.needs);
+            }
+        }
+        let wanted = |spec: &&StepSpec| spec.is(builtin) && needed.contains(&spec.id);
+        self.steps.iter().filter(wanted).map(|spec| &spec.id).collect()
+    }
+
     /// Is each of its steps left out?
     pub fn tests_nothing(&self) -> bool {
         self.steps.iter().all(|step| step.left_out.is_some())
@@ -208,6 +236,8 @@ impl<'de> Deserialize<'de> for Plan {
             version: Option<String>,
             #[serde(default)]
             about: About,
+            #[serde(default)]
+            basis: Option<Basis>,
             inputs: Inputs,
             #[serde(default)]
             sources: BTreeMap<String, String>,
@@ -217,8 +247,22 @@ impl<'de> Deserialize<'de> for Plan {
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
             .map(|plan| plan.with_sources(stored.sources))
+            .map(|plan| plan.with_basis(stored.basis))
             .map_err(de::Error::custom)
     }
+}
+
+/// The part of a path below a connector's root, which may be the path itself.
+pub fn below<'a>(root: &str, path: &'a str) -> Option<&'a str> {
+    let root = root.trim_matches('/');
+    if root.is_empty() {
+        return Some(path);
+    }
+    let rest = path.strip_prefix(root)?;
+    if rest.is_empty() {
+        return Some(path.rsplit('/').next().unwrap_or(path));
+    }
+    rest.strip_prefix('/')
 }
 
 /// Who inherits from a step needs it.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub use self::condition::Condition;
 pub use self::pattern::{Pattern, PatternError, Variables, escape};
+use super::builtin::Builtin;
 use super::catalog::Connector;
 use super::names::StepId;
 use super::pipeline::StepSpec;
@@ -356,6 +357,12 @@ impl RepoRules {
             && self.components == other.components
             && self.impact == other.impact
             && self.unclaimed == other.unclaimed
+    }
+
+    /// Does a step of any pipeline ask for this?
+    pub fn uses(&self, builtin: Builtin) -> bool {
+        let mut steps = self.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
+        steps.any(|step| step.is(builtin))
     }
 
     pub fn pipeline(&self, connector: &Connector) -> Option<&Pipeline> {

@@ -153,6 +153,9 @@ pub struct StepFacts {
     pub exit_code: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
+    /// The id of the image that it built, for the steps after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

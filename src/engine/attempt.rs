@@ -12,10 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::builtin;
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
 use crate::ambient;
+use crate::domain::builtin::{Builtin, Uses};
 use crate::domain::inherit;
 use crate::domain::junit;
 use crate::domain::names::StepId;
@@ -60,11 +62,15 @@ pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) names: Arc<BTreeMap<StepId, String>>,
     /// Who waits for what it leaves.
     pub(super) heirs: Heirs,
+    /// The image that a step before it built.
+    pub(super) image: Option<String>,
 }
 
 /// What the executor and the spool answered.
 struct Done<L> {
     came: Came<L>,
+    /// The image that it built.
+    built: Option<String>,
     timed_out: bool,
     spooled: io::Result<Spooled>,
 }
@@ -81,7 +87,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let done = self.carry_out(on, &folder).await;
         // A run that stops at the first failure begins nothing before this one is judged.
         let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
-        let Done { came, timed_out, spooled } = match done {
+        let Done { came, built, timed_out, spooled } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
@@ -122,6 +128,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             reason: ended.reason.or(found.trouble),
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
+            built,
             tests: found.tests,
             segments,
             excerpt: spooled.excerpt,
@@ -175,10 +182,20 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let halt = self.halt.child_token();
         let executor = self.engine.executor.clone();
         let (begun, begins) = oneshot::channel();
-        let lineage = Lineage { on, ancestors: self.ancestors(folder), run: self.step_run(folder) };
+        let (run, stop) = (self.step_run(folder), halt.clone());
         // A task of its own: a slow journal must not hold up the step.
-        let task = lineage.run(executor, log, halt.clone(), begun);
-        let mut task = AbortOnDropHandle::new(tokio::spawn(task));
+        let task = if let Some(Uses { builtin, .. }) = self.spec.uses {
+            drop(begun);
+            let task = self.builtin(builtin, run);
+            tokio::spawn(async move {
+                let (ended, built) = builtin::run(executor, task, log, stop).await;
+                (Came { ended, left: None, kept: Vec::new() }, built)
+            })
+        } else {
+            let lineage = Lineage { on, ancestors: self.ancestors(folder), run };
+            tokio::spawn(async move { (lineage.run(executor, log, stop, begun).await, None) })
+        };
+        let mut task = AbortOnDropHandle::new(task);
         let limit = self.spec.timeout();
         let ended = async {
             // Its ancestors' time is not its own; what ends before its begin drops the sender.
@@ -192,8 +209,13 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let whose = (self.journal, &self.spec.id, self.number);
         let ((ended, timed_out), spooled) =
             tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
-        let came = ended.map_err(io::Error::other)?;
-        Ok(Done { came, timed_out, spooled })
+        let (came, built) = ended.map_err(io::Error::other)?;
+        Ok(Done { came, built, timed_out, spooled })
+    }
+
+    fn builtin(&self, builtin: Builtin, step: StepRun) -> builtin::Task {
+        let (plan, images) = (self.job.plan.clone(), self.job.images);
+        builtin::Task { builtin, plan, step, images, image: self.image.clone() }
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.

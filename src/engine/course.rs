@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Tried};
+use super::builtin;
 use super::lineage::Heirs;
 use super::reuse::{self, Keeps, Prospect};
 use super::{Engine, EngineError, JobRun, Journal, Stop};
@@ -339,6 +340,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             number: record.attempt,
             ground,
             names: Arc::new(names),
+            image: builtin::image_for(self.job.plan, step, &self.records),
             heirs,
         };
         let on = self.shares.remove(step);

@@ -5,6 +5,7 @@
 //! everything ends at once.
 
 mod attempt;
+mod builtin;
 mod course;
 mod lineage;
 mod reuse;
@@ -158,6 +159,16 @@ pub struct JobRun<'a> {
     pub spool: PathBuf,
     /// Begin nothing more after a failure that counts.
     pub fail_fast: bool,
+    pub images: Images,
+}
+
+/// What becomes of the images that a job builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Images {
+    /// They are named `checkvalve/<repository id>:<job>`, and removed at the job's end.
+    OfJob { repository: u64 },
+    /// They are for whoever runs the job: named as the connector says, with the tag `dev`.
+    Kept,
 }
 
 /// Asks a job to end early, and says why. Clones are the same request.
@@ -261,6 +272,8 @@ impl<E: Executor> Engine<E> {
         journal: &J,
         stop: &Stop,
     ) -> Result<Vec<StepRecord>, EngineError<J::Error>> {
-        course::Course::new(self, &job, journal, stop).run().await
+        let records = course::Course::new(self, &job, journal, stop).run().await?;
+        builtin::clear_away(&*self.executor, &job, &records).await;
+        Ok(records)
     }
 }

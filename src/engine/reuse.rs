@@ -144,10 +144,10 @@ async fn prospect<J: Journal>(
 /// The steps before which everything ended as their keys suppose: each need succeeded, or was not
 /// asked for or of no use, and so on up to the first. A failure that is allowed is another beginning
 /// for all that comes after it.
-pub(super) fn as_supposed<'p>(
-    plan: &'p Plan,
+pub(super) fn as_supposed(
+    plan: &Plan,
     state: impl Fn(&StepId) -> Option<StepState>,
-) -> BTreeSet<&'p StepId> {
+) -> BTreeSet<&StepId> {
     let mut supposed = BTreeSet::new();
     // A plan's order puts each step after its needs.
     for spec in plan.steps() {

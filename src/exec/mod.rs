@@ -1,7 +1,9 @@
 //! Where steps run: [`Executor`] is the one seam where the world is slow and unreliable.
 
 pub mod docker;
+mod files;
 pub mod host;
+pub mod images;
 mod out;
 mod pipe;
 mod remove;
@@ -40,6 +42,7 @@ pub struct Labels {
     pub attempt: u32,
 }
 
+use images::{BuildEnd, Halted, ImageBuild, Said, Talk, TalkEnd};
 pub use remove::remove_tree;
 pub use source::SourceArchive;
 pub use trust::Trust;
@@ -142,6 +145,33 @@ pub trait Executor: Send + Sync + 'static {
 
     /// What was kept under a name, if it is still there.
     fn recall(&self, name: &str) -> impl Future<Output = Option<Self::Left>> + Send;
+
+    /// Builds an image, of which nothing is left if that fails. What the build prints goes to
+    /// `log`.
+    fn build(
+        &self,
+        _build: ImageBuild,
+        _log: mpsc::Sender<Bytes>,
+        _stop: CancellationToken,
+    ) -> impl Future<Output = BuildEnd> + Send {
+        std::future::ready(BuildEnd::Halted(Halted::no_images()))
+    }
+
+    /// Calls an image's own entrypoint; what it prints goes to `said`, in order, complete when the
+    /// future ends. Nothing of it runs any more then.
+    fn talk(
+        &self,
+        _talk: Talk,
+        _said: mpsc::Sender<Said>,
+        _stop: CancellationToken,
+    ) -> impl Future<Output = TalkEnd> + Send {
+        std::future::ready(TalkEnd::Halted(Halted::no_images()))
+    }
+
+    /// Removes an image that [`build`](Self::build) made.
+    fn forget(&self, _image: &str) -> impl Future<Output = Result<(), ExecError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// Why an executor is of no use at all.
@@ -246,6 +276,32 @@ impl Executor for Executors {
         match self {
             Self::Docker(docker) => docker.recall(name).await.map(docker_left),
             Self::Host(host) => host.recall(name).await.map(Lefts::Host),
+        }
+    }
+
+    async fn build(
+        &self,
+        build: ImageBuild,
+        log: mpsc::Sender<Bytes>,
+        stop: CancellationToken,
+    ) -> BuildEnd {
+        match self {
+            Self::Docker(docker) => docker.build(build, log, stop).await,
+            Self::Host(host) => host.build(build, log, stop).await,
+        }
+    }
+
+    async fn talk(&self, talk: Talk, said: mpsc::Sender<Said>, stop: CancellationToken) -> TalkEnd {
+        match self {
+            Self::Docker(docker) => docker.talk(talk, said, stop).await,
+            Self::Host(host) => host.talk(talk, said, stop).await,
+        }
+    }
+
+    async fn forget(&self, image: &str) -> Result<(), ExecError> {
+        match self {
+            Self::Docker(docker) => docker.forget(image).await,
+            Self::Host(host) => host.forget(image).await,
         }
     }
 }

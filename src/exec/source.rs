@@ -72,7 +72,7 @@ impl SourceArchive {
         tar.into_inner()?.flush()
     }
 
-    fn open(&self) -> io::Result<Archive<BufReader<File>>> {
+    pub(super) fn open(&self) -> io::Result<Archive<BufReader<File>>> {
         let place = |e| io::Error::other(format!("{}: {e}", self.tar.display()));
         Ok(Archive::new(BufReader::with_capacity(
             256 * 1024,

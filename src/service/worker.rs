@@ -21,7 +21,7 @@ use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
-use crate::engine::{Engine, EngineError, JobCache, JobLabels, JobRun, Stop};
+use crate::engine::{Engine, EngineError, Images, JobCache, JobLabels, JobRun, Stop};
 use crate::exec::{Executors, remove_tree};
 use crate::render::{graph, report, timeline};
 use crate::store::{Lease, Store, StoreError};
@@ -179,6 +179,7 @@ impl Worker {
             cache: Some(JobCache { repository: run.repository.id, reuse: run.reuse }),
             spool: spool.to_owned(),
             fail_fast: false,
+            images: Images::OfJob { repository: run.repository.id },
         }
     }
 

@@ -44,6 +44,12 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "impact" => file["impact"] = json!([put(json!({ "paths": ["a"], "reaches": "all" }))]),
         "selector" => file["pipelines"] = json!([{ "for": put(json!({})), "steps": [step] }]),
         "pipeline" => file["pipelines"] = json!([put(json!({ "steps": [step] }))]),
+        "step" if key == "uses" => {
+            // Of the built-in ones, some need what another one made.
+            let build = json!({ "id": "z", "uses": "build" });
+            let step = put(json!({ "id": "a", "needs": "z" }));
+            file["pipelines"] = json!([{ "steps": [build, step] }]);
+        }
         "step" => file["pipelines"] = json!([{ "steps": [put(step)] }]),
         "resources" => {
             let both = json!({ "cpus": 1, "memory": "1Gi" });

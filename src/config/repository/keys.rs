@@ -4,7 +4,9 @@
 mod pipelines;
 mod selection;
 
-pub(super) use self::pipelines::{CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, STEP, WHEN};
+pub(super) use self::pipelines::{
+    BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, STEP, WHEN,
+};
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::builtin::Does;
 use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP, WHEN};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
@@ -181,7 +182,7 @@ impl Problems<'_> {
     fn acyclic(&mut self, steps: &[StepSpec], places: &BTreeMap<StepId, Place>) -> bool {
         let Ok(anyone) = "any".parse::<ConnectorName>() else { return true };
         match Plan::new(anyone, String::new(), Inputs::default(), steps.to_vec()) {
-            Ok(_) => true,
+            Ok(plan) => self.built_before(&plan, places),
             Err(error) => {
                 let at = match &error {
                     PlanError::Cycle(ids) => ids.first(),
@@ -200,8 +201,7 @@ impl Problems<'_> {
         let id = self.step_id(&fields);
         let named = id.as_ref().map_or_else(|| "the step".to_owned(), |id| format!("step `{id}`"));
         let from = self.from(&fields);
-        let image = self.image(&fields, &named);
-        let run = self.run(&fields, &named);
+        let does = self.does(&fields, &named);
         let needs = fields.get("needs").map(|node| self.texts(node, "`needs`")).unwrap_or_default();
         let cache = self.cache(&fields);
         let timeout =
@@ -212,8 +212,7 @@ impl Problems<'_> {
         });
         let resources = fields.get("resources").map(|node| self.resources(node));
         let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
-        let artifacts = fields.get("artifacts").map(|node| self.patterns(node, "`artifacts`"));
-        let junit = fields.get("reports").and_then(|node| self.reports(node));
+        let (artifacts, junit) = self.kept(&fields);
         if let Some(node) = fields.get("inputs") {
             let inputs = self.patterns(node, "`inputs`");
             rest.inputs.extend(inputs.into_iter().map(|(_, pattern)| pattern));
@@ -230,20 +229,18 @@ impl Problems<'_> {
         if let (Some(when), Some(id)) = (when, &id) {
             rest.when.insert(id.clone(), when?);
         }
+        let Does { image, run, uses } = does?;
         let spec = StepSpec {
-            image: image?,
-            run: run?,
+            image,
+            run,
+            uses,
             always,
             env,
             timeout_ms: u64::try_from(timeout?.as_millis()).unwrap_or(u64::MAX),
             retries: retries?,
             network: network?,
             resources,
-            artifacts: artifacts
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(_, p)| p.to_string())
-                .collect(),
+            artifacts,
             junit,
             allow_failure,
             untrusted,
@@ -341,12 +338,12 @@ impl Problems<'_> {
     }
 
     /// Its own, or nothing where it has its parent's.
-    fn image(&mut self, fields: &Fields<'_>, named: &str) -> Option<String> {
+    pub(super) fn image(&mut self, fields: &Fields<'_>, named: &str) -> Option<String> {
         let Some(node) = fields.get("image") else {
             if fields.get("from").is_some() {
                 return Some(String::new());
             }
-            let mend = "add `image: \"python:3.11\"`: the container that it runs in";
+            let mend = "add `image: \"python:3.11\"`: the container that it runs in, or a built-in step's `uses`";
             self.add(fields.place, format!("{named} has no `image`"), mend);
             return None;
         };
@@ -367,7 +364,7 @@ impl Problems<'_> {
         Some(image)
     }
 
-    fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {
+    pub(super) fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {
         let Some(node) = fields.get("run") else {
             let mend = "add `run: \"…\"`: a command for `sh -e -c`, or a list of them";
             self.add(fields.place, format!("{named} has nothing to `run`"), mend);
@@ -435,7 +432,7 @@ impl Problems<'_> {
         Some(Resources { cpus: cpus?, memory: memory? })
     }
 
-    fn reports(&mut self, node: &Node) -> Option<String> {
+    pub(super) fn reports(&mut self, node: &Node) -> Option<String> {
         let fields = self.fields(node, &REPORTS)?;
         let node = fields.get("junit")?;
         let file = self.text(node, "`junit`")?;

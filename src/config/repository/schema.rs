@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{CACHES, DERIVATIONS, FILE, Key, PYTHON_IMPORTS, Shape, Takes};
+use super::keys::{CACHES, DERIVATIONS, FILE, Key, PYTHON_IMPORTS, STEP, Shape, Takes};
 
 /// JSON Schema, draft 2020-12, of the repository file.
 pub fn schema() -> Value {
@@ -68,14 +68,27 @@ fn mapping(shape: &Shape) -> Value {
         shape.keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
     let required: Vec<&str> =
         shape.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
-    json!({
+    let mut schema = json!({
         "title": shape.what,
         "description": shape.about,
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": false,
-    })
+    });
+    if shape.id == STEP.id {
+        // What a step does is said in one of two ways.
+        let any = |keys: &[&str]| -> Value {
+            keys.iter().map(|key| json!({ "required": [key] })).collect()
+        };
+        let (commands, alone) =
+            (any(&["image", "from"]), any(&["image", "run", "reports", "from"]));
+        schema["oneOf"] = json!([
+            { "required": ["run"], "anyOf": commands, "not": { "required": ["uses"] } },
+            { "required": ["uses"], "not": { "anyOf": alone } },
+        ]);
+    }
+    schema
 }
 
 fn property(key: &Key) -> Value {

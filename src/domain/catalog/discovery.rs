@@ -295,7 +295,7 @@ fn same_definition(catalog: &mut Catalog, definitions: Vec<(usize, (String, Plac
 }
 
 /// `https://docs.airbyte.com/integrations/sources/faker` → `docs/integrations/sources/faker.md`.
-fn documentation_page(url: &str) -> Option<String> {
+pub(in crate::domain) fn documentation_page(url: &str) -> Option<String> {
     let page = url.strip_prefix(DOCUMENTATION_SITE)?.trim_matches('/');
     (!page.is_empty() && !page.split('/').any(|part| matches!(part, "" | "." | "..")))
         .then(|| format!("docs/{page}.md"))

@@ -96,6 +96,14 @@ pub(super) enum Said {
     Ended(Exit),
 }
 
+/// What was heard of a step.
+struct Heard {
+    /// Absent if the container ended before the shell could say it.
+    word: Option<Word>,
+    stopped: bool,
+    reader: Reader,
+}
+
 /// The end of a step, as the shell tells it.
 #[derive(Debug, PartialEq, Eq)]
 struct Word {
@@ -131,8 +139,42 @@ impl Agent {
         container: &Container,
         script: &str,
         log: &mpsc::Sender<Bytes>,
-        (stop, grace): (&CancellationToken, Duration),
+        stop: (&CancellationToken, Duration),
     ) -> Result<Said, Halt> {
+        let mut witness = Witness::of(container);
+        let heard = self.listen((container, &mut witness), script, log, stop).await?;
+        let Heard { word, stopped, mut reader } = heard;
+        let Some(Word { status, left, ooms }) = word else {
+            let rest = reader.rest();
+            if !rest.is_empty() {
+                let _ = log.send(rest).await;
+            }
+            let lost = !witness.saw_the_end().await;
+            let exit = ended(container, (stopped, lost), &self.head, &self.image).await?;
+            if !reader.begun && !stopped {
+                return Err(Halt::again("the step's container ended before the step began"));
+            }
+            return Ok(Said::Ended(exit));
+        };
+        if left > 0 {
+            let note = format!("checkvalve: {left} processes of the step could not be ended\n");
+            let _ = log.send(note.into()).await;
+        }
+        let killed = std::mem::replace(&mut self.ooms, ooms) < ooms && status != 0 && !stopped;
+        let reason = killed.then(|| OUT_OF_MEMORY.to_owned());
+        let exit = Exit { code: status, reason, stopped };
+        Ok(Said::Lives { exit, alone: left == 0 && !stopped })
+    }
+
+    /// Hands the script over and its output on, until the shell says that it has ended, or says no
+    /// more.
+    async fn listen(
+        &mut self,
+        (container, witness): (&Container, &mut Witness),
+        script: &str,
+        log: &mpsc::Sender<Bytes>,
+        (stop, grace): (&CancellationToken, Duration),
+    ) -> Result<Heard, Halt> {
         let mark = ambient::ulid().to_string();
         let order = format!("{mark}\n{script}\n{mark}\n");
         let Self { input, output, head, .. } = self;
@@ -141,10 +183,8 @@ impl Agent {
             let _ = input.write_all(order.as_bytes()).await;
             let _ = input.flush().await;
         });
-        let mut sent = false;
-        let mut witness = Witness::of(container);
+        let (mut sent, mut stopping) = (false, None);
         let mut reader = Reader::new(&mark);
-        let mut stopping: Option<Instant> = None;
         let word = loop {
             let next = tokio::select! {
                 biased;
@@ -173,8 +213,8 @@ impl Agent {
                         // Without a reader the step goes on, its output read and forgotten.
                         let _ = log.send(read.output).await;
                     }
-                    if let Some(word) = read.word {
-                        break Some(word);
+                    if read.word.is_some() {
+                        break read.word;
                     }
                 }
                 Ok(Some(Err(_)) | None) => break None,
@@ -182,28 +222,7 @@ impl Agent {
                 Err(_quiet) => break None,
             }
         };
-        drop(sending);
-        let stopped = stopping.is_some();
-        let Some(Word { status, left, ooms }) = word else {
-            let rest = reader.rest();
-            if !rest.is_empty() {
-                let _ = log.send(rest).await;
-            }
-            let lost = !witness.saw_the_end().await;
-            let exit = ended(container, (stopped, lost), &self.head, &self.image).await?;
-            if !reader.begun && !stopped {
-                return Err(Halt::again("the step's container ended before the step began"));
-            }
-            return Ok(Said::Ended(exit));
-        };
-        if left > 0 {
-            let note = format!("checkvalve: {left} processes of the step could not be ended\n");
-            let _ = log.send(note.into()).await;
-        }
-        let killed = std::mem::replace(&mut self.ooms, ooms) < ooms && status != 0 && !stopped;
-        let reason = killed.then(|| OUT_OF_MEMORY.to_owned());
-        let exit = Exit { code: status, reason, stopped };
-        Ok(Said::Lives { exit, alone: left == 0 && !stopped })
+        Ok(Heard { word, stopped: stopping.is_some(), reader })
     }
 }
 

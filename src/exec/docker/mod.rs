@@ -5,12 +5,14 @@
 //! that vanished, an exit status that nobody can vouch for.
 
 mod agent;
+mod build;
 mod container;
 mod image;
 mod left;
 mod network;
 mod output;
 mod reaper;
+mod talk;
 mod watch;
 
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::left::Left;
 pub use self::reaper::Reaper;
+use super::images::{self, BuildEnd, ImageBuild, Talk, TalkEnd};
 use super::out::{CAPS, Taken};
 use super::pipe::{ChannelReader, ChannelWriter};
 use super::{
@@ -496,6 +499,28 @@ impl Executor for Docker {
 
     async fn recall(&self, name: &str) -> Option<Left> {
         self.recall_left(name).await
+    }
+
+    async fn build(
+        &self,
+        build: ImageBuild,
+        log: mpsc::Sender<Bytes>,
+        stop: CancellationToken,
+    ) -> BuildEnd {
+        self.build_image(&build, &log, &stop).await
+    }
+
+    async fn talk(
+        &self,
+        talk: Talk,
+        said: mpsc::Sender<images::Said>,
+        stop: CancellationToken,
+    ) -> TalkEnd {
+        self.call(&talk, &said, &stop).await
+    }
+
+    async fn forget(&self, image: &str) -> Result<(), ExecError> {
+        self.forget_image(image).await
     }
 }
 

@@ -58,6 +58,9 @@ fn facts(standing: &Standing<'_>, look: Look) -> String {
 }
 
 fn command(spec: &StepSpec) -> String {
+    if let Some(uses) = spec.uses {
+        return format!("Built-in step {}\n\n", code(uses.builtin.as_str()));
+    }
     match spec.run.as_slice() {
         [] => String::new(),
         [one] if one.len() < 200 && !one.trim().contains('\n') => {

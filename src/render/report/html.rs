@@ -206,7 +206,9 @@ fn step_facts(run: &Run, job: &Job, step: &StepRecord, links: &Links) -> Markup 
                     dt { "Image" }
                     dd { code { (spec.image) } @if let Some(digest) = &step.facts.image_digest { " " span class="muted mono" { (digest) } } }
                 }
-                dt { "Command" } dd { @for line in &spec.run { div { code { (line) } } } }
+                @if let Some(uses) = spec.uses {
+                    dt { "Built in" } dd { code { (uses.builtin.as_str()) } }
+                } @else { dt { "Command" } dd { @for line in &spec.run { div { code { (line) } } } } }
                 dt { "Limit" } dd { (human(spec.timeout())) }
             }
             @if let Some(cache) = &step.facts.cache {

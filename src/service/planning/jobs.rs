@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources::Digests;
 use super::survey::{Survey, View};
 use super::{PlannedJob, PlanningError, UnknownName, unknown};
-use crate::domain::catalog::{Connector, Paths};
+use crate::domain::builtin::Builtin;
+use crate::domain::catalog::Connector;
+use crate::domain::change::ChangeSet;
 use crate::domain::depends::Extent;
 use crate::domain::impact::ChangeKind;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::plan::{About, Inputs, Plan};
+use crate::domain::qa::{Basis, Change, code_changes};
 use crate::domain::rules::{Pattern, Pipeline};
 use crate::domain::run::{Problem, ProblemKind};
 use crate::domain::trigger::{Scope, Target};
@@ -86,7 +89,7 @@ pub(super) fn planned(
             continue;
         };
         let impact = survey.impacts.connectors.get(name);
-        let plan = plan_of(connector, view, pipeline, &survey.paths)?;
+        let plan = plan_of(survey, (connector, view), pipeline)?;
         let sources = digests.of(plan.inputs());
         let plan = plan.with_sources(sources);
         let only = plan.steps().iter().map(|step| step.id.clone());
@@ -114,21 +117,23 @@ pub fn plans(
 }
 
 fn plan_of(
-    connector: &Connector,
-    view: &View,
+    survey: &Survey,
+    (connector, view): (&Connector, &View),
     pipeline: &Pipeline,
-    paths: &Paths,
 ) -> Result<Plan, PlanningError> {
     let inputs = inputs(connector, view, pipeline);
     let mut steps = pipeline.steps.clone();
     for step in &mut steps {
         let condition = pipeline.when.get(&step.id);
-        step.left_out = condition.and_then(|condition| condition.unmet(connector, paths));
+        step.left_out = condition.and_then(|condition| condition.unmet(connector, &survey.paths));
     }
     let plan = Plan::new(connector.name.clone(), connector.root.clone(), inputs, steps);
     let version = connector.attribute("version").map(str::to_owned);
     let about = About::of(connector);
-    plan.map(|plan| plan.with_version(version).with_about(about)).map_err(|error| {
+    let qa = pipeline.steps.iter().any(|step| step.is(Builtin::Qa));
+    let basis = qa.then(|| basis(survey, connector, view));
+    let told = |plan: Plan| plan.with_version(version).with_about(about).with_basis(basis);
+    plan.map(told).map_err(|error| {
         // The file's reader refuses such pipelines with their line; this is the type's own guard.
         PlanningError::Configuration(Box::new(Problem {
             kind: ProblemKind::Configuration,
@@ -137,6 +142,22 @@ fn plan_of(
             place: None,
         }))
     })
+}
+
+/// What `qa` will judge by, as it is known now.
+fn basis(survey: &Survey, connector: &Connector, view: &View) -> Basis {
+    let before = survey.before(&connector.name);
+    let version = before.and_then(|before| before.attribute("version")).map(str::to_owned);
+    let change = match &survey.change {
+        _ if !survey.is_compared() => Change::Nothing,
+        ChangeSet::Everything { because } => Change::Unknown { because: because.clone(), version },
+        change @ ChangeSet::Complete { .. } => {
+            let (files, count) = code_changes(change, &connector.root);
+            Change::Known { version, files, count, new: before.is_none() }
+        }
+    };
+    let icons = view.head.iter().any(|connector| connector.icon.is_some());
+    Basis { airbyte: connector.airbyte, icons, change }
 }
 
 /// What a connector's containers receive: its own files, what it is built from, what reaches it, and

@@ -10,6 +10,7 @@ use super::mentions::Mentions;
 use super::snapshot::{Contents, Snapshot};
 use super::sources::Sources;
 use crate::config::repository::{self, FILE};
+use crate::domain::builtin::Builtin;
 use crate::domain::catalog::{Catalog, Connector, Paths, discover};
 use crate::domain::change::ChangeSet;
 use crate::domain::depends::{Dependencies, Explorer};
@@ -50,6 +51,8 @@ pub struct Survey {
     pub(super) view: View,
     /// By the base's, if they select differently.
     pub(super) other: Option<View>,
+    /// What the base's tip has, where that is not the merge base and a step asks for it.
+    pub(super) tip: Option<Catalog>,
 }
 
 impl Survey {
@@ -82,6 +85,20 @@ impl Survey {
     pub fn named(&self, name: &str) -> Option<&Connector> {
         let mut views = std::iter::once(&self.view).chain(&self.other);
         views.find_map(|view| view.head.named(name))
+    }
+
+    /// A connector as the base has it: its tip, if it was read, else the merge base.
+    pub(super) fn before(&self, name: &ConnectorName) -> Option<&Connector> {
+        if let Some(tip) = &self.tip {
+            return tip.connector(name);
+        }
+        let mut views = std::iter::once(&self.view).chain(&self.other);
+        views.find_map(|view| view.base.as_ref()?.connector(name))
+    }
+
+    /// Is there anything that the tree is compared with?
+    pub(super) fn is_compared(&self) -> bool {
+        self.view.base.is_some() || self.impacts.because.is_some()
     }
 
     /// Why a connector is selected, or why not; `None` if neither side has it.
@@ -150,6 +167,8 @@ struct Against<'r> {
     change: ChangeSet,
     /// The tree that the change is counted from, if there is one.
     tree: Option<Snapshot<'r>>,
+    /// The base's, if that is another.
+    tip: Option<Snapshot<'r>>,
     /// The rules of the base's tip.
     rules: Option<Result<RepoRules, repository::Invalid>>,
 }
@@ -157,7 +176,7 @@ struct Against<'r> {
 impl Against<'_> {
     fn nothing() -> Self {
         let change = ChangeSet::Complete { files: Vec::new() };
-        Self { merge_base: None, change, tree: None, rules: None }
+        Self { merge_base: None, change, tree: None, tip: None, rules: None }
     }
 }
 
@@ -221,7 +240,7 @@ async fn against<'r>(
         Some(tip) if file.is_none() => Some(rules_of(tip, &at, None).await?),
         Some(_) | None => None,
     };
-    Ok(Against { merge_base, change, tree, rules })
+    Ok(Against { merge_base, change, tree, tip, rules })
 }
 
 /// Surveys the repository that one stands in: `head` (or the work tree, or in a bare repository
@@ -288,6 +307,14 @@ async fn survey(
         )),
         Some(Ok(_) | Err(_)) | None => {}
     }
+    // Versions are compared with what a merge would meet, which is the tip.
+    let tip = match &against.tip {
+        Some(tip) if view.rules.uses(Builtin::Qa) => {
+            known.documents = Documents::default();
+            Some(connectors(&view.rules, tip, &mut known).await?)
+        }
+        Some(_) | None => None,
+    };
     notes.extend_from_slice(view.head.dependencies().notes());
     let findings = &view.head.findings;
     notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.place(), f.told())));
@@ -297,7 +324,7 @@ async fn survey(
     head.keep_answers();
     let (merge_base, change) = (against.merge_base, against.change);
     let (paths, sources) = head.into_parts();
-    Ok(Survey { merge_base, change, impacts, notes, paths, sources, view, other })
+    Ok(Survey { merge_base, change, impacts, notes, paths, sources, view, other, tip })
 }
 
 async fn rules_of(
@@ -379,11 +406,20 @@ async fn catalog(
     tree: &Snapshot<'_>,
     known: &mut Known,
 ) -> Result<Catalog, PlanningError> {
-    let draft = discover(rules, &tree.paths);
-    let found = known.documents.of(rules, tree, &draft.wanted()).await?;
-    let catalog = draft.finish(|path| found.get(path));
+    let catalog = connectors(rules, tree, known).await?;
     let depends = dependencies(rules, &catalog, tree, known).await?;
     Ok(catalog.with_dependencies(depends))
+}
+
+/// The connectors of a tree, without what they are built from.
+async fn connectors(
+    rules: &RepoRules,
+    tree: &Snapshot<'_>,
+    known: &mut Known,
+) -> Result<Catalog, PlanningError> {
+    let draft = discover(rules, &tree.paths);
+    let found = known.documents.of(rules, tree, &draft.wanted()).await?;
+    Ok(draft.finish(|path| found.get(path)))
 }
 
 /// What the connectors of a tree are built from, as their files say.

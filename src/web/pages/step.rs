@@ -115,10 +115,16 @@ fn details(web: &Web, run: &Run, job: &Job, step: &StepRecord) -> Markup {
 
 fn declared(web: &Web, run: &Run, job: &Job, step: &StepRecord, spec: &StepSpec) -> Markup {
     html! {
-        dt { "Image" }
-        dd {
-            code { (spec.image) }
-            @if let Some(digest) = &step.facts.image_digest { " " span.mono.muted { (digest) } }
+        @if let Some(uses) = spec.uses {
+            dt { "Built in" }
+            dd { code { (uses.builtin.as_str()) } ", version " (uses.version) }
+        }
+        @if spec.uses.is_none() || step.facts.image_digest.is_some() {
+            dt { "Image" }
+            dd {
+                code { (spec.image) }
+                @if let Some(digest) = &step.facts.image_digest { " " span.mono.muted { (digest) } }
+            }
         }
         @if !spec.needs.is_empty() {
             dt { "Needs" }
@@ -133,10 +139,10 @@ fn declared(web: &Web, run: &Run, job: &Job, step: &StepRecord, spec: &StepSpec)
             @if spec.retries > 0 { ", up to " (spec.retries) " more tries" }
             @if spec.allow_failure { ", a failure does not count" }
         }
-        dt { "Commands" }
+        @if spec.uses.is_none() { dt { "Commands" }
         dd { details #commands { summary { (spec.run.len()) @if spec.run.len() == 1 { " line" } @else { " lines" } }
             pre.wrapped { @for line in &spec.run { (line) "\n" } }
-        } }
+        } } }
     }
 }
 

@@ -4,6 +4,10 @@ use super::selection::SELECTOR;
 use super::{Key, Shape, Takes};
 
 const TRIGGERS: &[&str] = &["pull_request", "merge_group"];
+/// What `uses` takes; see [`Builtin`](crate::domain::builtin::Builtin).
+const BUILTINS: &[&str] = &["qa", "build", "acceptance"];
+/// Built-in steps of the design that are not there yet.
+pub(in super::super) const BUILTINS_TO_COME: &[&str] = &["scan", "upload-secrets", "report"];
 const NETWORKS: &[&str] = &["none", "bridge"];
 pub(in super::super) const CACHES: &[&str] = &["success", "all", "never", "off", "false"];
 const PERMISSIONS: &[&str] = &["write"];
@@ -48,6 +52,8 @@ pub(in super::super) static STEP: Shape = Shape {
         Key::new("id", Takes::Name, "Names the check run `<connector> / <id>`.")
             .required()
             .examples(&["\"unit\""]),
+        Key::new("uses", Takes::Word(BUILTINS), "A built-in step, instead of `image` and `run`.")
+            .examples(&["\"qa\""]),
         Key::new(
             "image",
             Takes::Text,
@@ -59,7 +65,6 @@ pub(in super::super) static STEP: Shape = Shape {
             Takes::Texts,
             "A command for `sh -e -c`, or a list of them, run in order in the connector's root.",
         )
-        .required()
         .examples(&["\"python -m pytest\"", "[\"ruff check\", \"ruff format --check\"]"]),
         Key::new("needs", Takes::Texts, "Steps that must succeed first.").default("[]"),
         Key::new(
@@ -112,7 +117,6 @@ pub(in super::super) static STEP: Shape = Shape {
         .default("false"),
     ],
     not_yet: &[
-        ("uses", "built-in steps are not there yet: give the step an `image` and a `run`"),
         (
             "secrets",
             "secrets are not there yet: remove it, and what needs one can't run here for now",

@@ -1,0 +1,289 @@
+//! `read`: records that are what the catalog promises.
+
+use std::collections::BTreeMap;
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::config::Test;
+use super::discover::{Catalog, Stream};
+use super::expected::Expected;
+use super::message::{Heard, Message, Record};
+use super::state::{States, cursor_of, is_older};
+use super::{End, Named, problem, problems, schema};
+use crate::domain::builtin::{Case, Verdict, one_line};
+
+/// Breaches of one rule: the first few, and how many there are.
+#[derive(Debug, Default)]
+struct Breaches {
+    first: Vec<String>,
+    count: u64,
+}
+
+impl Breaches {
+    fn add(&mut self, told: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < 3 {
+            self.first.push(told());
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let mut told = self.first.clone();
+        let more = self.count.saturating_sub(told.len() as u64);
+        if more > 0 {
+            told.push(format!("… and {more} more"));
+        }
+        problems(told)
+    }
+}
+
+/// All records of a stream in 32 bytes and a count: equal for equal records in any order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    count: u64,
+    words: [u64; 4],
+}
+
+impl Sum {
+    fn add(&mut self, data: &Map<String, Value>) {
+        self.count += 1;
+        let digest = Sha256::digest(serde_json::to_vec(data).unwrap_or_default());
+        for (word, bytes) in self.words.iter_mut().zip(digest.chunks_exact(8)) {
+            let bytes = bytes.try_into().unwrap_or_default();
+            *word = word.wrapping_add(u64::from_le_bytes(bytes));
+        }
+    }
+}
+
+/// What is known of one stream's records.
+struct Of {
+    stream: Stream,
+    validator: Option<Validator>,
+    ignored: Vec<Vec<String>>,
+    sum: Sum,
+}
+
+/// Hears an answer to `read`.
+pub struct Read {
+    streams: Vec<Of>,
+    index: BTreeMap<(Option<String>, String), usize>,
+    malformed: Breaches,
+    strangers: Breaches,
+    untimed: Breaches,
+    unfit: Breaches,
+    older: Breaches,
+    /// With what this read began.
+    since: States,
+    states: States,
+}
+
+impl Read {
+    /// Of these streams.
+    pub fn new(catalog: &Catalog, test: &Test) -> Self {
+        let of = |stream: &Stream| Of {
+            validator: schema::compiled(&stream.schema).ok().filter(|_| !test.any_schema),
+            ignored: test
+                .ignored_fields
+                .get(&stream.name)
+                .into_iter()
+                .flatten()
+                .map(|f| path(f))
+                .collect(),
+            stream: stream.clone(),
+            sum: Sum::default(),
+        };
+        let streams: Vec<Of> = catalog.streams.iter().map(of).collect();
+        let key =
+            |(at, of): (usize, &Of)| ((of.stream.namespace.clone(), of.stream.name.clone()), at);
+        let index = streams.iter().enumerate().map(key).collect();
+        Self {
+            streams,
+            index,
+            malformed: Breaches::default(),
+            strangers: Breaches::default(),
+            untimed: Breaches::default(),
+            unfit: Breaches::default(),
+            older: Breaches::default(),
+            since: States::default(),
+            states: States::default(),
+        }
+    }
+
+    /// It begins with what an earlier read ended with.
+    #[must_use]
+    pub fn since(self, since: States) -> Self {
+        Self { since, ..self }
+    }
+
+    pub fn hear(&mut self, heard: Heard, expected: &mut Expected) {
+        match heard {
+            Heard::Message(Message::Record(record)) => self.record(record, expected),
+            Heard::Message(Message::State(state)) => self.states.hear(&state),
+            Heard::Malformed { kind, why } if kind == "RECORD" || kind == "STATE" => {
+                self.malformed.add(|| format!("a {kind} is malformed: {why}"));
+            }
+            Heard::Message(_) | Heard::Noise(_) | Heard::Malformed { .. } => {}
+        }
+    }
+
+    fn record(&mut self, record: Record, expected: &mut Expected) {
+        let key = (record.namespace, record.stream);
+        let Some(of) = self.index.get(&key).and_then(|at| self.streams.get_mut(*at)) else {
+            self.strangers
+                .add(|| format!("a record of `{}`, which was not asked for", one_line(&key.1)));
+            return;
+        };
+        let name = || of.stream.told();
+        if !record.emitted_at.as_ref().is_some_and(|at| at.is_i64() || at.is_u64()) {
+            let got =
+                record.emitted_at.map_or("nothing".to_owned(), |at| one_line(&at.to_string()));
+            self.untimed.add(|| format!("stream `{}`: `emitted_at` is {got}", name()));
+        }
+        let mut data = Value::Object(record.data);
+        if let Some(why) = of.validator.as_ref().and_then(|v| schema::breach(v, &data)) {
+            self.unfit.add(|| format!("stream `{}`: {why}", name()));
+        }
+        let state = self.since.cursor(&of.stream);
+        if let Some((state, here)) = state.zip(cursor_of(&data, &of.stream.cursor))
+            && is_older(here, &state)
+        {
+            let (here, state) = (one_line(&here.to_string()), one_line(&state.to_string()));
+            self.older
+                .add(|| format!("stream `{}`: {here} lies before the state's {state}", name()));
+        }
+        expected.meet(&of.stream, &data);
+        for field in &of.ignored {
+            remove(&mut data, field);
+        }
+        if let Value::Object(data) = &data {
+            of.sum.add(data);
+        }
+    }
+
+    /// The cases of a basic read.
+    pub fn cases(&self, named: Named<'_>, end: &End) -> Vec<Case> {
+        vec![
+            named.case("ends well", end.verdict()),
+            named.case("records are well formed", self.malformed.verdict()),
+            named.case("records belong to the catalog", self.strangers.verdict()),
+            named.case("records follow their schemas", self.unfit.verdict()),
+            named.case("emitted_at is a whole number", self.untimed.verdict()),
+            named.case("every stream has records", self.full()),
+        ]
+    }
+
+    fn full(&self) -> Verdict {
+        let empty = self.streams.iter().filter(|of| of.sum.count == 0);
+        let told = empty.map(|of| {
+            let name = of.stream.told();
+            format!("stream `{name}` has no records; name it in `empty_streams` if that must be")
+        });
+        problems(told)
+    }
+
+    /// Is a second read what the first one was?
+    pub fn same(&self, second: &Self) -> Verdict {
+        let both = self.streams.iter().zip(&second.streams);
+        problems(both.filter(|(one, two)| one.sum != two.sum).map(|(one, two)| {
+            let name = one.stream.told();
+            match (one.sum.count, two.sum.count) {
+                (one, two) if one == two => format!(
+                    "stream `{name}`: of {one} records some differ; name fields that may in \
+                     `ignored_fields`"
+                ),
+                (one, two) => format!("stream `{name}`: {one} records, then {two}"),
+            }
+        }))
+    }
+
+    /// What it ended with.
+    pub fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// Did each stream say how far it came?
+    pub fn has_states(&self) -> Verdict {
+        let without = self.streams.iter().filter(|of| !self.states.has(&of.stream));
+        problems(without.map(|of| format!("stream `{}` printed no STATE", of.stream.told())))
+    }
+
+    /// Does it leave out what the first read had, whose state it began with? No record lies before
+    /// the state's cursor, and there are no more than at first; fewer, where no cursor can tell.
+    pub fn honours(&self, first: &Self) -> Verdict {
+        if self.older.count > 0 {
+            return self.older.verdict();
+        }
+        let both = first.streams.iter().zip(&self.streams);
+        problems(both.filter_map(|(one, two)| {
+            let (before, now) = (one.sum.count, two.sum.count);
+            let blind = self.since.cursor(&two.stream).is_none();
+            let too_many = now > before || blind && before > 1 && now == before;
+            let name = two.stream.told();
+            too_many
+                .then(|| format!("stream `{name}`: {before} records, and {now} since its state"))
+        }))
+    }
+
+    /// Nothing may lie behind a state of the future.
+    pub fn is_empty(&self) -> Verdict {
+        let full = self.streams.iter().filter(|of| of.sum.count > 0);
+        problems(full.map(|of| {
+            format!("stream `{}`: {} records since the future", of.stream.told(), of.sum.count)
+        }))
+    }
+}
+
+/// The expected records that did not come.
+pub fn missing(named: Named<'_>, expected: &Expected) -> Case {
+    named.case(
+        "expected records are there",
+        match expected.missing() {
+            missing if missing.is_empty() => Verdict::Passed,
+            missing => problems(missing),
+        },
+    )
+}
+
+/// What was not done, and is none of the connector's faults.
+pub fn skipped(named: Named<'_>, why: &str) -> Case {
+    named.case("is made", Verdict::Skipped(why.to_owned()))
+}
+
+/// What could not be done, which is.
+pub fn impossible(named: Named<'_>, why: &str) -> Case {
+    named.case("can be made", problem(why.to_owned(), ""))
+}
+
+/// A field as `ignored_fields` names it: parts with `/` between, `*` for any.
+fn path(field: &str) -> Vec<String> {
+    field.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn remove(data: &mut Value, path: &[String]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    match data {
+        Value::Object(fields) if rest.is_empty() => {
+            if first == "*" {
+                fields.clear();
+            } else {
+                fields.remove(first);
+            }
+        }
+        Value::Object(fields) => {
+            let inner = fields.iter_mut().filter(|(name, _)| first == "*" || *name == first);
+            for (_, value) in inner {
+                remove(value, rest);
+            }
+        }
+        Value::Array(items) => {
+            // A list may be meant, or each of its items.
+            let rest = if first == "*" || first.parse::<usize>().is_ok() { rest } else { path };
+            for item in items {
+                remove(item, rest);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

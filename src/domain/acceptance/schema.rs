@@ -1,0 +1,46 @@
+//! JSON Schema, draft 7, of which nothing is fetched from anywhere.
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+use crate::domain::builtin::one_line;
+
+/// Why a value is no schema, in words.
+pub(super) fn flaw(schema: &Value) -> Option<String> {
+    if !schema.is_object() {
+        return Some("it is no object".to_owned());
+    }
+    compiled(schema).err()
+}
+
+/// A schema to judge by, or what is wrong with it.
+pub(super) fn compiled(schema: &Value) -> Result<Validator, String> {
+    if let Err(error) = jsonschema::draft7::meta::validate(schema) {
+        let place = error.instance_path().to_string();
+        let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
+        return Err(one_line(&format!("{at}{error}")));
+    }
+    // What the document calls its draft is of no matter: connectors' schemas are of the seventh.
+    let options = jsonschema::draft7::options().with_retriever(Nowhere);
+    options.build(schema).map_err(|error| one_line(&error.to_string()))
+}
+
+/// Where an instance breaks the schema: the first thing, in words.
+pub(super) fn breach(validator: &Validator, instance: &Value) -> Option<String> {
+    let error = validator.iter_errors(instance).next()?;
+    let place = error.instance_path().to_string();
+    let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
+    Some(one_line(&format!("{at}{error}")))
+}
+
+/// Nothing outside of the document is looked up.
+struct Nowhere;
+
+impl jsonschema::Retrieve for Nowhere {
+    fn retrieve(
+        &self,
+        uri: &jsonschema::Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("`{uri}` lies outside of the schema").into())
+    }
+}

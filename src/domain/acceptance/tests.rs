@@ -1,0 +1,165 @@
+use serde_json::{Value, json};
+
+use super::config::{Asked, Config, Suite};
+use super::state::is_older;
+use super::*;
+use crate::domain::yaml;
+
+fn state(value: &Value) -> States {
+    let mut states = States::default();
+    states.hear(value.as_object().unwrap());
+    states
+}
+
+fn catalog(cursor: &[&str]) -> Catalog {
+    let stream = json!({
+        "name": "users", "json_schema": {}, "supported_sync_modes": ["incremental"],
+        "default_cursor_field": cursor,
+    });
+    Catalog::configured(&json!({ "streams": [{ "stream": stream }] })).unwrap()
+}
+
+#[test]
+fn a_cursor_is_found_in_every_form_of_state() {
+    let own = json!({ "stream_descriptor": { "name": "users" }, "stream_state": { "at": "2024" } });
+    let stream = json!({ "type": "STREAM", "stream": own.clone() });
+    let global = json!({ "type": "GLOBAL", "global": { "stream_states": [own] } });
+    let legacy = json!({ "data": { "users": { "at": "2024" } } });
+    let catalog = catalog(&["at"]);
+    for message in [stream, global, legacy] {
+        let states = state(&message);
+        assert_eq!(states.cursor(&catalog.streams[0]), Some(json!("2024")), "{message}");
+        let mut again = States::default();
+        again.hear_all(&states.to_json());
+        assert_eq!(again, states, "what is handed in is what was heard");
+    }
+    let other = json!({ "type": "STREAM", "stream": {
+        "stream_descriptor": { "name": "users", "namespace": "n" }, "stream_state": { "at": 1 } } });
+    assert_eq!(state(&other).cursor(&catalog.streams[0]), None);
+}
+
+#[test]
+fn older_is_what_can_be_known_to_be() {
+    for (record, state) in [
+        (json!(1), json!(2)),
+        (json!(1.5), json!(2)),
+        (json!("9"), json!("10")),
+        (json!("2024-01-01"), json!("2024-01-02T00:00:00Z")),
+        (json!("2024-01-01 10:00:00"), json!("2024-01-01T11:00:00.000Z")),
+        (json!("a"), json!("b")),
+    ] {
+        assert!(is_older(&record, &state), "{record} {state}");
+        assert!(!is_older(&state, &record), "{state} {record}");
+    }
+    for (record, state) in [
+        (json!("2024-01-02"), json!("2024-01-02T12:00:00Z")),
+        (json!("2024-01-02T12:00:00+00:00"), json!("2024-01-02T12:00:00Z")),
+        (json!(1), json!("2")),
+        (json!(null), json!(2)),
+    ] {
+        assert!(!is_older(&record, &state), "{record} {state}");
+    }
+}
+
+/// Reads so many records since a state.
+fn read(since: &States, records: usize) -> Read {
+    let catalog = catalog(&["at"]);
+    let mut read = Read::new(&catalog, &config::Test::default()).since(since.clone());
+    for n in 0..records {
+        let record = json!({ "stream": "users", "data": { "at": n }, "emitted_at": 1 });
+        let line = json!({ "type": "RECORD", "record": record }).to_string();
+        read.hear(heard(line.as_bytes()), &mut Expected::default());
+    }
+    read
+}
+
+#[test]
+fn where_no_cursor_can_tell_a_second_read_has_fewer_records() {
+    let own = json!({ "stream_descriptor": { "name": "users" }, "stream_state": { "page": "x" } });
+    let blind = state(&json!({ "type": "STREAM", "stream": own }));
+    let first = read(&States::default(), 3);
+    assert_eq!(read(&blind, 2).honours(&first), Verdict::Passed);
+    assert!(matches!(read(&blind, 3).honours(&first), Verdict::Failed(_)));
+    let own = json!({ "stream_descriptor": { "name": "users" }, "stream_state": { "at": 0 } });
+    let seeing = state(&json!({ "type": "STREAM", "stream": own }));
+    assert_eq!(read(&seeing, 3).honours(&first), Verdict::Passed, "none lies before its cursor");
+    assert!(matches!(read(&seeing, 4).honours(&first), Verdict::Failed(_)), "there are more");
+}
+
+#[test]
+fn secrets_are_those_that_the_spec_marks() {
+    let spec = json!({ "properties": {
+        "start": { "type": "string" },
+        "auth": { "oneOf": [{ "properties": {
+            "key": { "type": "string", "airbyte_secret": true },
+            "kind": { "type": "string" },
+        } }] },
+    } });
+    let config =
+        json!({ "start": "2024-01-01", "auth": { "key": "a\"quoted-key", "kind": "token-kind" } });
+    let mut secrets = Secrets::of(Some(&spec), &config);
+    let named = Named("check");
+    secrets.hear(b"2024-01-01 token-kind");
+    assert_eq!(keeps_secrets(named, &secrets).verdict, Verdict::Passed);
+    let hidden = r#"x a"quoted-key y {"k":"a\"quoted-key"}"#.to_owned();
+    assert_eq!(secrets.redacted(hidden), r#"x *** y {"k":"***"}"#);
+    secrets.hear(br#"{"k":"a\"quoted-key"}"#);
+    assert!(matches!(keeps_secrets(named, &secrets).verdict, Verdict::Failed(_)));
+    let unmarked = Secrets::of(None, &config);
+    assert!(matches!(keeps_secrets(named, &unmarked).verdict, Verdict::Skipped(_)));
+}
+
+fn configured(text: &str) -> Result<Config, Vec<String>> {
+    let told = |flaw: crate::domain::catalog::Flaw| {
+        let place = flaw.place.unwrap();
+        format!("{}:{} {}; {}", place.line, place.column, flaw.text, flaw.mend)
+    };
+    config::read(&yaml::parse(text).unwrap()).map_err(|flaws| flaws.into_iter().map(told).collect())
+}
+
+#[test]
+fn the_file_is_read_with_what_it_asks_for_beyond() {
+    let text = "connector_image: x:dev\ntest_strictness_level: high\ncustom_environment_variables: { A: 1, B: true }\n\
+        acceptance_tests:\n  basic_read:\n    tests:\n      - deployment_mode: cloud\n        timeout_seconds: 1.5\n        \
+        empty_streams: [{ name: a, bypass_reason: b }, c]\n        fail_on_extra_columns: false\n        validate_schema: false\n  \
+        connector_attributes: { tests: [{}] }\n  incremental: { bypass_reason: none }\n";
+    let config = configured(text).unwrap();
+    assert!(config.strict);
+    assert_eq!((config.env["A"].as_str(), config.env["B"].as_str()), ("1", "true"));
+    let Asked::Tests(tests) = &config.suites[&Suite::BasicRead] else { panic!() };
+    assert_eq!(tests[0].deployment.as_deref(), Some("CLOUD"));
+    assert_eq!(tests[0].timeout, Some(Duration::from_millis(1500)));
+    assert!(tests[0].any_schema && tests[0].empty_streams.contains("a"));
+    assert_eq!(config.suites[&Suite::Incremental], Asked::Bypassed("none".to_owned()));
+    assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
+}
+
+#[test]
+fn every_error_of_the_file_has_its_place() {
+    for (text, told) in [
+        ("a: 1\n", "1:1 `the file` has no key `a`; remove it"),
+        (
+            "connector_image: x\n",
+            "1:1 it has no `acceptance_tests`; add `acceptance_tests:` with the suites",
+        ),
+        (
+            "acceptance_tests:\n  spec: {}\n",
+            "2:9 `spec` has no `tests`; add `tests:` with a list, or a `bypass_reason`",
+        ),
+        (
+            "acceptance_tests:\n  spec: { tests: [], bypass_reason: x }\n",
+            "2:22 `spec` has both `tests` and a `bypass_reason`; keep one of them",
+        ),
+        (
+            "acceptance_tests:\n  spec: { tests: [{ status: failed }] }\n",
+            "2:21 `a test of spec` has no key `status`; remove it",
+        ),
+        (
+            "acceptance_tests: []\ntest_strictness_level: middle\n",
+            "1:19 `acceptance_tests` can't be a list; write a mapping",
+        ),
+    ] {
+        let errors = configured(text).unwrap_err();
+        assert!(errors.iter().any(|error| error == told), "{errors:?}\n--- not ---\n{told}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Built-in steps: judged here, by pure rules of `domain`, over files and what images say.
+
+mod acceptance;
+mod build;
+mod listen;
+mod qa;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Images, JobRun};
+use crate::ambient;
+use crate::domain::builtin::{Builtin, JUNIT, Report};
+use crate::domain::names::StepId;
+use crate::domain::plan::Plan;
+use crate::domain::run::{Segment, StepRecord};
+use crate::domain::state::Outcome;
+use crate::exec::images::Halted;
+use crate::exec::{Ended, Executor, StepRun};
+
+/// A built-in step that is about to begin.
+pub(super) struct Task {
+    pub(super) builtin: Builtin,
+    pub(super) plan: Plan,
+    pub(super) step: StepRun,
+    pub(super) images: Images,
+    /// The image that a step before it built.
+    pub(super) image: Option<String>,
+}
+
+/// The image that a step works with: what the last step of those it needs built.
+pub(super) fn image_for(
+    plan: &Plan,
+    step: &StepId,
+    records: &BTreeMap<StepId, StepRecord>,
+) -> Option<String> {
+    let builds = plan.before(step, Builtin::Build);
+    builds.into_iter().rev().find_map(|build| records.get(build)?.facts.built.clone())
+}
+
+/// What the steps work with.
+struct Site<'a, E> {
+    executor: &'a E,
+    task: &'a Task,
+    log: &'a mpsc::Sender<Bytes>,
+    stop: &'a CancellationToken,
+    /// The image that was built, known at once: it must be removed whatever comes after.
+    built: OnceLock<String>,
+}
+
+impl<E> Site<'_, E> {
+    /// Nobody to read it is nobody to miss it.
+    async fn say(&self, text: String) {
+        if !text.is_empty() {
+            let _ = self.log.send(text.into()).await;
+        }
+    }
+}
+
+/// Carries it out; everything that is to be read goes to `log`. Answers the image that it built,
+/// too.
+pub(super) async fn run<E: Executor>(
+    executor: Arc<E>,
+    task: Task,
+    log: mpsc::Sender<Bytes>,
+    stop: CancellationToken,
+) -> (Ended, Option<String>) {
+    let started_at = ambient::now();
+    let built = OnceLock::new();
+    let site = Site { executor: &*executor, task: &task, log: &log, stop: &stop, built };
+    let judged = judge(&site).await;
+    let (outcome, reason, retry) = match judged {
+        Ok(report) => {
+            let (outcome, reason) = report.outcome();
+            (outcome, reason, false)
+        }
+        Err(Halted::Cancelled) => (Outcome::Cancelled, None, false),
+        Err(Halted::Errored { reason, retry }) => (Outcome::Errored, Some(reason), retry),
+    };
+    let finished_at = ambient::now();
+    let segments = vec![Segment { name: "run".to_owned(), started_at, finished_at }];
+    let built = site.built.into_inner();
+    let ended = Ended {
+        outcome,
+        exit_code: None,
+        reason,
+        retry,
+        started_at,
+        finished_at,
+        segments,
+        image_digest: None,
+    };
+    (ended, built)
+}
+
+async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
+    let report = match site.task.builtin {
+        Builtin::Qa => qa::judge(site).await?,
+        Builtin::Build => build::judge(site).await?,
+        Builtin::Acceptance => acceptance::judge(site).await?,
+    };
+    site.say(report.log()).await;
+    keep(site.task, &report).await?;
+    Ok(report)
+}
+
+/// Removes what a job built and nobody needs any more.
+pub(super) async fn clear_away<E: Executor>(
+    executor: &E,
+    job: &JobRun<'_>,
+    records: &[StepRecord],
+) {
+    if job.images == Images::Kept {
+        return;
+    }
+    for image in records.iter().filter_map(|record| record.facts.built.as_deref()) {
+        if let Err(error) = executor.forget(image).await {
+            tracing::warn!(image, error = error.to_string(), "a built image was not removed");
+        }
+    }
+}
+
+/// Leaves the cases where a step leaves its report.
+async fn keep(task: &Task, report: &Report) -> Result<(), Halted> {
+    let file = task.step.out.join(JUNIT);
+    let written = async {
+        tokio::fs::create_dir_all(&task.step.out).await?;
+        tokio::fs::write(&file, report.junit()).await
+    };
+    written.await.map_err(|e: io::Error| again(format!("{}: {e}", file.display())))
+}
+
+/// Ours, and another try may do better.
+fn again(reason: impl Into<String>) -> Halted {
+    Halted::Errored { reason: reason.into(), retry: true }
+}
+
+/// Work on the source that blocks, on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    stop: &CancellationToken,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Halted> {
+    let done = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(Halted::Cancelled),
+        done = tokio::task::spawn_blocking(work) => done,
+    };
+    let done = done.map_err(|e| again(e.to_string()))?;
+    done.map_err(|e| again(format!("the source could not be read: {e}")))
+}

@@ -1,0 +1,110 @@
+//! The files of the connector that its tests name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::super::{Site, blocking};
+use crate::domain::acceptance::config::{self, Asked, Config, Test};
+use crate::domain::builtin::{Case, Verdict};
+use crate::domain::catalog::{Finding, Flaw};
+use crate::domain::plan::below;
+use crate::domain::yaml;
+use crate::exec::images::Halted;
+
+const NAME: &str = "acceptance-test-config.yml";
+/// The configuration of a test that names none.
+pub(super) const CREDENTIALS: &str = "secrets/config.json";
+/// Bytes of one file that are read.
+const LARGEST: u64 = 16 << 20;
+
+/// Files by their path below the connector's root.
+#[derive(Debug, Default)]
+pub(super) struct Files(BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    /// Reads the tests, and the files that they name; or the case that says what is wrong.
+    pub(super) async fn gather<E>(
+        site: &Site<'_, E>,
+    ) -> Result<Result<(Config, Self), Case>, Halted> {
+        let mut found = read(site, BTreeSet::from([NAME.to_owned()])).await?;
+        let Some(text) = found.remove(NAME) else {
+            site.say(format!("note: there is no {NAME}: `spec` alone is judged\n")).await;
+            return Ok(Ok((Config::default(), Self::default())));
+        };
+        let path = format!("{}/{NAME}", site.task.plan.root());
+        let config = match parse(path.trim_start_matches('/'), &text) {
+            Ok(config) => config,
+            Err(findings) => {
+                let name = format!("{NAME} can be read");
+                return Ok(Err(Case::new(name, Verdict::Failed(findings))));
+            }
+        };
+        let mut named = BTreeSet::new();
+        for asked in config.suites.values() {
+            if let Asked::Tests(tests) = asked {
+                named.extend(tests.iter().flat_map(paths));
+            }
+        }
+        Ok(Ok((config, Self(read(site, named).await?))))
+    }
+
+    /// A configuration by the path that a test names. The tree's, for now: whatever else holds
+    /// credentials is asked here.
+    pub(super) fn config(&self, path: &str) -> Option<&[u8]> {
+        self.0.get(&plain(path)).map(Vec::as_slice)
+    }
+
+    pub(super) fn text(&self, path: &str) -> Option<String> {
+        let bytes = self.0.get(&plain(path))?;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// JSON, or YAML if it is called so; else what is wrong, as a sentence goes on behind its name.
+    pub(super) fn json(&self, path: &str) -> Result<Value, String> {
+        let text = self.text(path).ok_or("is not there")?;
+        let end = path.rsplit_once('.').map(|(_, end)| end);
+        if matches!(end, Some("yaml" | "yml")) {
+            let node =
+                yaml::parse(&text).map_err(|broken| format!("is no YAML: {}", broken.what))?;
+            return Ok(node.to_json());
+        }
+        serde_json::from_str(&text).map_err(|error| format!("is no JSON: {error}"))
+    }
+}
+
+fn parse(path: &str, bytes: &[u8]) -> Result<Config, Vec<Finding>> {
+    let text = String::from_utf8_lossy(bytes);
+    let broken = |b: yaml::Broken| vec![Finding::of(path, Flaw::unusable(b.place, b.what, b.mend))];
+    let document = yaml::parse(&text).map_err(broken)?;
+    let of = |flaws: Vec<Flaw>| flaws.into_iter().map(|flaw| Finding::of(path, flaw)).collect();
+    config::read(&document).map_err(of)
+}
+
+fn paths(test: &Test) -> Vec<String> {
+    let config = test.config_path.clone().unwrap_or_else(|| CREDENTIALS.to_owned());
+    let others = [&test.spec_path, &test.catalog_path, &test.expect_records, &test.future_state];
+    let others = others.into_iter().flatten().cloned();
+    others.chain([config]).map(|path| plain(&path)).collect()
+}
+
+fn plain(path: &str) -> String {
+    path.trim_start_matches("./").to_owned()
+}
+
+async fn read<E>(
+    site: &Site<'_, E>,
+    wanted: BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<u8>>, Halted> {
+    let (root, source) = (site.task.plan.root().to_owned(), site.task.step.source.clone());
+    blocking(site.stop, move || {
+        let mut found = BTreeMap::new();
+        source.each_file(LARGEST, |path, content| {
+            if let Some(path) = below(&root, path).filter(|path| wanted.contains(*path)) {
+                found.insert(path.to_owned(), content.to_vec());
+            }
+        })?;
+        Ok(found)
+    })
+    .await
+}

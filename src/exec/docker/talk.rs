@@ -1,0 +1,249 @@
+//! Calls an image's own entrypoint and hands on what it prints, stdout and stderr apart.
+//!
+//! The sandbox is that of steps. A configuration is a secret: it goes through the container's
+//! standard input into its memory, and never into a layer.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::models::{ContainerCreateBody, ImageInspect};
+use bollard::query_parameters::{
+    AttachContainerOptions, InspectContainerOptions, UploadToContainerOptions, WaitContainerOptions,
+};
+use futures_util::StreamExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::container::{AMBIGUOUS, Container, SOON, Start, is_missing};
+use super::{ApiError, Docker, Halt, halt, network, told, unless_stopped};
+use crate::domain::pipeline::Network;
+use crate::exec::images::{CONFIG, Said, Talk, TalkEnd};
+use crate::exec::source::relative;
+
+/// Takes the configuration from the standard input, of which the length is known, and becomes the
+/// image's entrypoint.
+const TAKE_CONFIG: &str = r#"umask 077; head -c "$1" > "$2"; shift 2; exec "$@" < /dev/null"#;
+/// How long a container may outlive its output.
+const APART: Duration = Duration::from_secs(5);
+/// What the engine's init prints when there is nothing to run.
+const NO_PROGRAM: &[u8] = b"[FATAL tini";
+
+type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
+impl Docker {
+    /// Carries out one call.
+    pub(super) async fn call(
+        &self,
+        talk: &Talk,
+        said: &mpsc::Sender<Said>,
+        stop: &CancellationToken,
+    ) -> TalkEnd {
+        let called = self.try_call(talk, said, stop).await;
+        called.unwrap_or_else(|halt| TalkEnd::Halted(halt.into()))
+    }
+
+    async fn try_call(
+        &self,
+        talk: &Talk,
+        said: &mpsc::Sender<Said>,
+        stop: &CancellationToken,
+    ) -> Result<TalkEnd, Halt> {
+        let name = &talk.step.image;
+        let image = match self.api.inspect_image(name).await {
+            Ok(image) => image,
+            Err(e) if is_missing(&e) => {
+                return Err(Halt::never(format!(
+                    "the image {name} is no longer on this engine: run the step that builds it again"
+                )));
+            }
+            Err(e) => return Err(halt(&format!("image `{name}` could not be looked up"), &e)),
+        };
+        let entrypoint = entrypoint(&image);
+        if entrypoint.is_empty() {
+            let why = "the image has no ENTRYPOINT: give it the connector's program";
+            return Ok(TalkEnd::Unfit(why.to_owned()));
+        }
+        let network = match talk.step.network {
+            Network::None => "none".to_owned(),
+            Network::Bridge => {
+                let (name, turn) = (&self.options.network, &*self.network_turn);
+                unless_stopped(stop, network::ensure(&self.api, name, turn)).await?
+            }
+        };
+        let id = image.id.as_deref().unwrap_or(name);
+        let body = self.body(&talk.step, (id, false), network)?;
+        let body = calling(body, entrypoint, talk);
+        let container = Container::create(&self.api, &self.removals, name, body).await?;
+        let called = self.use_for(&container, talk, said);
+        let called =
+            unless_stopped(stop, async { Ok(tokio::time::timeout(talk.limit, called).await) });
+        let called = called.await;
+        container.remove().await;
+        called?.unwrap_or(Ok(TalkEnd::TimedOut))
+    }
+
+    async fn use_for(
+        &self,
+        container: &Container,
+        talk: &Talk,
+        said: &mpsc::Sender<Said>,
+    ) -> Result<TalkEnd, Halt> {
+        self.give(container, talk).await?;
+        let permit = self.starts.acquire().await.map_err(|e| Halt::again(e.to_string()))?;
+        let mut tries = 0;
+        let attached = loop {
+            let attached = self.attach(container, talk.config.is_some()).await?;
+            tries += 1;
+            match container.start(&talk.step.image, tries < AMBIGUOUS).await? {
+                Start::Done => break attached,
+                Start::Again => tokio::time::sleep(SOON).await,
+            }
+        };
+        drop(permit);
+        let AttachContainerResults { output, input } = attached;
+        let (head, input) = tokio::join!(hand_on(output, said), hand_in(input, talk));
+        let head = head?;
+        drop(input);
+        let end = self.end_of(container).await?;
+        if matches!(end, TalkEnd::Exited { code: 126 | 127, .. }) && head.starts_with(NO_PROGRAM) {
+            let head = String::from_utf8_lossy(&head);
+            let line = head.lines().next().unwrap_or_default().to_owned();
+            let why = match (&talk.config, line.contains("exec sh ")) {
+                (Some(_), true) => format!(
+                    "the image has no `sh`, through which its configuration is handed to it in \
+                     memory ({line})"
+                ),
+                _ => format!("the image's ENTRYPOINT can't be run ({line})"),
+            };
+            return Ok(TalkEnd::Unfit(why));
+        }
+        Ok(end)
+    }
+
+    /// Sends the files that are no secrets into the container's layer.
+    async fn give(&self, container: &Container, talk: &Talk) -> Result<(), Halt> {
+        if talk.files.is_empty() {
+            return Ok(());
+        }
+        let tar = archive(&talk.files).map_err(|e| Halt::again(e.to_string()))?;
+        let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
+        let body = bollard::body_full(tar.into());
+        let sent = self.api.upload_to_container(container.name(), Some(options), body).await;
+        sent.map_err(|e| halt("the files could not be sent to the engine", &e))
+    }
+
+    async fn attach(
+        &self,
+        container: &Container,
+        stdin: bool,
+    ) -> Result<AttachContainerResults, Halt> {
+        let options = AttachContainerOptions {
+            stream: true,
+            stdin,
+            stdout: true,
+            stderr: true,
+            ..AttachContainerOptions::default()
+        };
+        let attached = self.api.attach_container(container.name(), Some(options)).await;
+        attached.map_err(|e| halt("the container could not be attached to", &e))
+    }
+
+    /// How the container ended, whose output has.
+    async fn end_of(&self, container: &Container) -> Result<TalkEnd, Halt> {
+        let options = WaitContainerOptions { condition: "not-running".to_owned() };
+        let mut wait = Box::pin(self.api.wait_container(container.name(), Some(options)));
+        // Whatever it answers, the state says more; a line that broke looks like an end.
+        let _ = tokio::time::timeout(APART, wait.next()).await;
+        let inspected =
+            self.api.inspect_container(container.name(), None::<InspectContainerOptions>).await;
+        let inspected =
+            inspected.map_err(|e| halt("the Docker Engine went away while the image ran", &e))?;
+        let state = inspected.state.unwrap_or_default();
+        match state.exit_code {
+            _ if state.running == Some(true) => {
+                Err(Halt::again("the line to the engine broke while the image ran"))
+            }
+            Some(code) => {
+                let out_of_memory = state.oom_killed == Some(true) && code != 0;
+                Ok(TalkEnd::Exited { code, out_of_memory })
+            }
+            None => Err(Halt::again("the engine does not know how the container ended")),
+        }
+    }
+}
+
+fn entrypoint(image: &ImageInspect) -> Vec<String> {
+    let config = image.config.as_ref();
+    config.and_then(|config| config.entrypoint.clone()).unwrap_or_default()
+}
+
+/// A step's container that runs the image's own program in the image's own folder.
+fn calling(body: ContainerCreateBody, entrypoint: Vec<String>, talk: &Talk) -> ContainerCreateBody {
+    let body = ContainerCreateBody { working_dir: None, ..body };
+    let Some(config) = &talk.config else {
+        let cmd = Some(talk.arguments.clone());
+        return ContainerCreateBody { entrypoint: Some(entrypoint), cmd, ..body };
+    };
+    let take = ["sh", "-c", TAKE_CONFIG, "sh"].map(String::from);
+    let length = [config.len().to_string(), CONFIG.to_owned()];
+    let cmd = length.into_iter().chain(entrypoint).chain(talk.arguments.iter().cloned());
+    ContainerCreateBody {
+        entrypoint: Some(take.to_vec()),
+        cmd: Some(cmd.collect()),
+        attach_stdin: Some(true),
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        ..body
+    }
+}
+
+/// Readable by any user that the image runs as.
+fn archive(files: &[(String, Vec<u8>)]) -> std::io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, relative(path), content.as_slice())?;
+    }
+    tar.into_inner()
+}
+
+/// Hands the output on until its end, and answers how it began. A slow reader slows the image down.
+async fn hand_on(
+    mut output: impl futures_util::Stream<Item = Result<LogOutput, ApiError>> + Unpin,
+    said: &mpsc::Sender<Said>,
+) -> Result<Vec<u8>, Halt> {
+    const HEAD: usize = 300;
+    let mut head = Vec::new();
+    while let Some(chunk) = output.next().await {
+        let chunk =
+            chunk.map_err(|e| Halt::again(format!("the output was cut off: {}", told(&e))))?;
+        let said_now = match chunk {
+            LogOutput::StdErr { message } => {
+                let room = HEAD - head.len();
+                head.extend_from_slice(&message[..message.len().min(room)]);
+                Said::Err(message)
+            }
+            LogOutput::StdOut { message }
+            | LogOutput::StdIn { message }
+            | LogOutput::Console { message } => Said::Out(message),
+        };
+        // Without a listener the image goes on, its output read and forgotten.
+        let _ = said.send(said_now).await;
+    }
+    Ok(head)
+}
+
+/// Hands the configuration in, and gives the line back, which must outlast the container.
+async fn hand_in(mut input: Input, talk: &Talk) -> Input {
+    if let Some(config) = &talk.config {
+        // An image that ended before it read is judged by how it ended.
+        if input.write_all(config).await.is_ok() {
+            let _ = input.flush().await;
+        }
+    }
+    input
+}

@@ -1,0 +1,96 @@
+//! What built-in steps ask of an executor that has images: to build one, and to call its own
+//! entrypoint.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::StepRun;
+
+/// Where a called image finds its configuration: in memory, so that no layer ever holds it.
+pub const CONFIG: &str = "/checkvalve/secrets/config.json";
+
+/// An image to be built.
+#[derive(Debug, Clone)]
+pub struct ImageBuild {
+    /// Whose it is, its network and limits; its variables are the build's arguments.
+    pub step: StepRun,
+    /// A tar archive with a `Dockerfile` at its top.
+    pub context: PathBuf,
+    /// The name that the image gets.
+    pub tag: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildEnd {
+    /// The image's id.
+    Built(String),
+    /// What the build said: the connector's fault.
+    Failed(String),
+    Halted(Halted),
+}
+
+/// One call of an image's own entrypoint.
+#[derive(Debug, Clone)]
+pub struct Talk {
+    /// Whose it is, its image (by id), variables, network and limits.
+    pub step: StepRun,
+    pub arguments: Vec<String>,
+    /// Files for the image to read, by absolute path. No secrets: they lie in its layer.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// What it finds at [`CONFIG`].
+    pub config: Option<Vec<u8>>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// Something that it printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    Out(Bytes),
+    Err(Bytes),
+}
+
+/// How a call ended. All that was printed has been handed on by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TalkEnd {
+    Exited {
+        code: i64,
+        out_of_memory: bool,
+    },
+    /// Ended at its limit.
+    TimedOut,
+    /// The image can't be called so: the connector's fault, in words.
+    Unfit(String),
+    Halted(Halted),
+}
+
+/// Why something was not carried out, and not by the connector's fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halted {
+    Cancelled,
+    Errored { reason: String, retry: bool },
+}
+
+impl Halted {
+    /// An executor without images.
+    pub(super) fn no_images() -> Self {
+        let reason = "this step needs the Docker executor, since it works with images: choose it \
+                      with `--executor docker` (`test`) or CHECKVALVE_EXECUTOR=docker (`serve` and \
+                      `worker`)";
+        Self::Errored { reason: reason.to_owned(), retry: false }
+    }
+}
+
+impl From<super::Halt> for Halted {
+    fn from(halt: super::Halt) -> Self {
+        match halt {
+            super::Halt::Cancelled => Self::Cancelled,
+            super::Halt::Errored { reason, retry } => Self::Errored { reason, retry },
+        }
+    }
+}
