@@ -8,6 +8,7 @@ pub mod list;
 pub mod plan;
 pub mod registry;
 pub mod schema;
+mod secrets;
 pub mod select;
 pub mod serve;
 pub mod signals;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::catalog::Connector;
 use super::names::{ConnectorName, StepId};
 use super::pipeline::StepSpec;
+use super::secret::SecretSpec;
 
 /// Why steps are not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +57,9 @@ pub struct Plan {
     about: About,
     inputs: Inputs,
     steps: Vec<StepSpec>,
+    /// Where its steps' secrets come from; never a value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<SecretSpec>,
 }
 
 /// What people want to know of a connector when they read of it; nothing depends on it.
@@ -127,7 +131,18 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let (version, about) = (None, About::default());
         let steps = steps.into_iter().map(after_its_parent).collect();
-        Ok(Self { connector, root, version, about, inputs, steps: in_order(steps)? })
+        let (steps, secrets) = (in_order(steps)?, Vec::new());
+        Ok(Self { connector, root, version, about, inputs, steps, secrets })
+    }
+
+    /// The same plan, with where its steps' secrets come from.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<SecretSpec>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    pub fn secrets(&self) -> &[SecretSpec] {
+        &self.secrets
     }
 
     /// The same plan, with the version that the connector's attributes give.
@@ -195,10 +210,13 @@ impl<'de> Deserialize<'de> for Plan {
             about: About,
             inputs: Inputs,
             steps: Vec<StepSpec>,
+            #[serde(default)]
+            secrets: Vec<SecretSpec>,
         }
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
+            .map(|plan| plan.with_secrets(stored.secrets))
             .map_err(de::Error::custom)
     }
 }

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 use super::archive::{Archivist, pretty};
 use super::journal::{FLUSH, JobJournal, JournalError};
-use super::source::Sources;
+use super::secrets::{Files, SecretAccess, Wanted, committed};
+use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
 use crate::domain::ids::WorkerId;
@@ -19,6 +20,7 @@ use crate::domain::links::Links;
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
+use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
 use crate::engine::{Engine, EngineError, JobLabels, JobRun, Stop};
 use crate::exec::{Executors, SourceArchive, remove_tree};
@@ -32,6 +34,7 @@ pub struct Worker {
     pub sources: Sources,
     pub archivist: Archivist,
     pub engine: Engine<Executors>,
+    pub secrets: SecretAccess,
     pub links: Links,
     pub worker: WorkerId,
     /// Marks our containers on an engine that others use too.
@@ -159,7 +162,15 @@ impl Worker {
                 return Ok(ended(job, Outcome::Errored, &why));
             }
         };
-        let ended = self.engine.run(self.job_run(held, source), journal, stop).await;
+        let secrets = match self.secrets(held, &source).await {
+            Ok(secrets) => secrets,
+            Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
+            Err(error) => {
+                let why = format!("the files of its secrets could not be read: {error}");
+                return Ok(ended(job, Outcome::Errored, &why));
+            }
+        };
+        let ended = self.engine.run(self.job_run(held, source, secrets), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
             Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
@@ -167,7 +178,37 @@ impl Worker {
         }
     }
 
-    fn job_run<'a>(&self, held: Held<'a>, source: SourceArchive) -> JobRun<'a> {
+    /// What the steps that are left want in confidence.
+    async fn secrets(
+        &self,
+        held: Held<'_>,
+        source: &SourceArchive,
+    ) -> Result<JobSecrets, SourceError> {
+        let Held { run, job, .. } = held;
+        // An archive that can't be read is met again, and told, where it is unpacked.
+        let root = job.plan.root();
+        let folder = source.folder_of(root).unwrap_or_else(|_| root.to_owned());
+        let runs = |step: &StepId| {
+            let record = job.steps.iter().find(|record| record.id == *step);
+            record.is_none_or(|record| !record.state.is_settled())
+        };
+        let wanted = Wanted::of(&job.plan, &folder, runs);
+        let paths = wanted.paths(&self.secrets.providers);
+        if paths.is_empty() {
+            return Ok(self.secrets.of_job(&run.repository.name, &wanted, &Files::new()).await);
+        }
+        let head = std::slice::from_ref(&run.head_sha);
+        let repo = self.sources.with_commits(&run.repository, head).await?;
+        let files = committed(repo.objects(), &run.head_sha, &paths).await?;
+        Ok(self.secrets.of_job(&run.repository.name, &wanted, &files).await)
+    }
+
+    fn job_run<'a>(
+        &self,
+        held: Held<'a>,
+        source: SourceArchive,
+        secrets: JobSecrets,
+    ) -> JobRun<'a> {
         let Held { lease, run, job, spool } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
@@ -181,6 +222,7 @@ impl Worker {
             records: job.steps.clone(),
             labels,
             env: step_environment(run),
+            secrets,
             source: Arc::new(source),
             spool: spool.to_owned(),
             fail_fast: false,

@@ -4,7 +4,9 @@
 mod pipelines;
 mod selection;
 
-pub(super) use self::pipelines::{CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, STEP, WHEN};
+pub(super) use self::pipelines::{
+    CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
+};
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,
 };
@@ -105,6 +107,8 @@ pub(super) enum Takes {
     One(&'static Shape),
     /// A list of mappings.
     Many(&'static Shape),
+    /// A mapping from names to mappings.
+    Named(&'static Shape),
     /// `all`, names, or a selector.
     Reaches,
     /// A word of [`CACHES`], `true` or `false`.

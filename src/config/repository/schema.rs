@@ -37,7 +37,9 @@ fn gather(
     shapes.push(shape);
     for key in shape.keys {
         match key.takes {
-            Takes::One(shape) | Takes::Many(shape) => gather(shape, shapes, seen),
+            Takes::One(shape) | Takes::Many(shape) | Takes::Named(shape) => {
+                gather(shape, shapes, seen)
+            }
             Takes::Reaches => gather(&super::keys::SELECTOR, shapes, seen),
             Takes::Version
             | Takes::Text
@@ -144,6 +146,11 @@ fn takes(takes: Takes) -> Value {
         Takes::Derivations => one_or_list(&reference("derivation")),
         Takes::One(shape) => reference(shape.id),
         Takes::Many(shape) => json!({ "type": "array", "items": reference(shape.id) }),
+        Takes::Named(shape) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9._-]*$", "maxLength": 100 },
+            "additionalProperties": reference(shape.id),
+        }),
         Takes::Reaches => json!({
             "anyOf": [
                 { "const": "all" },

@@ -16,6 +16,7 @@ use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
+use crate::domain::secret::SecretSpec;
 use crate::domain::unselected::Unselected;
 use crate::git::{Comparison, EntryKind, GitError, LocalRepo, Objects, TreeEntry};
 
@@ -47,6 +48,8 @@ pub struct Survey {
     pub(super) view: View,
     /// By the base's, if they select differently.
     pub(super) other: Option<View>,
+    /// The secrets that the base declares, if there is a base.
+    pub(super) base_secrets: Option<Vec<SecretSpec>>,
 }
 
 impl Survey {
@@ -263,6 +266,15 @@ async fn survey(
     let tree = against.tree.as_ref();
     let (view, found) = view(rules, &head, tree, &against.change, &mut known).await?;
     let mut impacts = found;
+    let base_secrets = match &against.rules {
+        Some(Ok(base)) => Some(base.secrets.clone()),
+        Some(Err(_)) => Some(Vec::new()),
+        None => None,
+    };
+    if base_secrets.as_ref().is_some_and(|base| *base != view.rules.secrets) {
+        notes
+            .push("The change also changes `secrets`; given is what the base declares.".to_owned());
+    }
     let mut other = None;
     match against.rules {
         Some(Ok(base)) if !base.selects_as(&view.rules) => {
@@ -293,7 +305,8 @@ async fn survey(
     }
     head.keep_answers();
     let (merge_base, change) = (against.merge_base, against.change);
-    Ok(Survey { merge_base, change, impacts, notes, paths: head.paths, view, other })
+    let paths = head.paths;
+    Ok(Survey { merge_base, change, impacts, notes, paths, view, other, base_secrets })
 }
 
 async fn rules_of(
