@@ -44,14 +44,13 @@ impl SecretSource {
 }
 
 /// How a step finds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "as", rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// The file `$CHECKVALVE_SECRETS/<name>`.
     File,
-    Env {
-        variable: String,
-    },
+    /// The variable of [`variable_of`].
+    Env,
 }
 
 /// One declared secret.
@@ -60,7 +59,7 @@ pub struct SecretSpec {
     pub name: SecretName,
     #[serde(flatten)]
     pub source: SecretSource,
-    #[serde(flatten)]
+    #[serde(rename = "as")]
     pub delivery: Delivery,
 }
 
@@ -143,11 +142,9 @@ impl JobSecrets {
     /// Those of one step; why not, if one of them could not be had.
     pub fn of_step(&self, step: &StepSpec) -> Result<Vec<Secret>, String> {
         let one = |name: &SecretName| match self.secrets.get(name) {
-            Some(Brought { secret, value: Ok(value), .. }) => Ok(Secret {
-                name: name.clone(),
-                delivery: secret.delivery.clone(),
-                value: value.clone(),
-            }),
+            Some(Brought { secret, value: Ok(value), .. }) => {
+                Ok(Secret { name: name.clone(), delivery: secret.delivery, value: value.clone() })
+            }
             Some(Brought { value: Err(why), .. }) => Err(format!("secret `{name}`: {why}")),
             None => Err(format!("secret `{name}` was not brought along")),
         };
@@ -177,7 +174,7 @@ mod tests {
     #[test]
     fn a_value_never_prints() {
         let name: SecretName = "api-token".parse().unwrap();
-        let delivery = Delivery::Env { variable: variable_of(&name) };
+        let delivery = Delivery::Env;
         let value = SecretValue::new(b"hunter2hunter2".to_vec());
         let source = SecretSource::Env { variable: "CHECKVALVE_SECRET_API_TOKEN".to_owned() };
         let secret = SecretSpec { name, source, delivery };
@@ -187,13 +184,20 @@ mod tests {
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(!shown.contains("104, 117, 110"), "{shown}");
         assert!(shown.contains("API_TOKEN"), "{shown}");
+        assert!(shown.contains("\"api-token\""), "{shown}");
     }
 
     #[test]
     fn a_definition_reads_as_it_is_written() {
-        let json = r#"{"name":"config","from":"gsm","file":"config","as":"file"}"#;
-        let spec: SecretSpec = serde_json::from_str(json).unwrap();
-        assert_eq!(spec.source, SecretSource::Gsm { file: "config".to_owned() });
-        assert_eq!(serde_json::to_string(&spec).unwrap(), json);
+        for json in [
+            r#"{"name":"config","from":"gsm","file":"config","as":"file"}"#,
+            r#"{"name":"tree","from":"sops","file":"a/b.yaml","as":"env"}"#,
+            r#"{"name":"here","from":"local","file":"config","as":"file"}"#,
+            r#"{"name":"token","from":"env","variable":"CHECKVALVE_SECRET_TOKEN","as":"env"}"#,
+        ] {
+            let secret: SecretSpec = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&secret).unwrap(), json);
+        }
+        assert_eq!(variable_of(&"api-token.v2".parse().unwrap()), "API_TOKEN_V2");
     }
 }

@@ -57,7 +57,10 @@ impl Problems<'_> {
         let source = self.source(&name, from, &fields);
         let delivery = match as_variable? {
             false => Delivery::File,
-            true => Delivery::Env { variable: self.step_variable(entry.place, &name)? },
+            true => {
+                self.free_variable(entry.place, &name);
+                Delivery::Env
+            }
         };
         Some(SecretSpec { name, source: source?, delivery })
     }
@@ -137,16 +140,15 @@ impl Problems<'_> {
         None
     }
 
-    /// The variable that a step sees.
-    fn step_variable(&mut self, place: Place, name: &SecretName) -> Option<String> {
+    /// The variable that a step sees must not be one that it has anyway.
+    fn free_variable(&mut self, place: Place, name: &SecretName) {
         let variable = variable_of(name);
         if !variable.starts_with("CHECKVALVE_") && !TAKEN.contains(&variable.as_str()) {
-            return Some(variable);
+            return;
         }
         let what =
             format!("the secret `{name}` can't be the variable `{variable}`, which is taken");
         self.add(place, what, "choose another name, or leave `as: env` out");
-        None
     }
 
     /// The names of a step's `secrets`, each once.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::container::SECRETS;
 use super::{Halt, halt};
-use crate::domain::secret::{Delivery, Secret};
+use crate::domain::secret::{Delivery, Secret, variable_of};
 
 /// Obeys lines of its input until one sets the variable, and becomes the step's script, which is
 /// its `$0`, without any input.
@@ -43,9 +43,10 @@ fn lines(secrets: &[Secret], folder: &str) -> Result<SecretString, String> {
                 secret.name
             ),
             // A shell takes line ends off the end of what a command prints.
-            Delivery::Env { variable } => writeln!(
+            Delivery::Env => writeln!(
                 lines,
-                "{variable}=$(printf '{}.'); export {variable}=\"${{{variable}%.}}\"",
+                "{0}=$(printf '{1}.'); export {0}=\"${{{0}%.}}\"",
+                variable_of(&secret.name),
                 escaped(secret.as_variable()?)
             ),
         };
@@ -115,9 +116,7 @@ mod tests {
     use super::*;
     use crate::domain::secret::SecretValue;
 
-    fn secret(name: &str, variable: Option<&str>, value: &[u8]) -> Secret {
-        let delivery = variable
-            .map_or(Delivery::File, |variable| Delivery::Env { variable: variable.to_owned() });
+    fn secret(name: &str, delivery: Delivery, value: &[u8]) -> Secret {
         let value = SecretValue::new(value.to_vec());
         Secret { name: name.parse().unwrap(), delivery, value }
     }
@@ -127,7 +126,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let all: Vec<u8> = (0..=255).collect();
         let text = b"-n %s 'a' \"b\" $HOME `id`\n\n\\n 12\n\n".as_slice();
-        let secrets = [secret("all.bin", None, &all), secret("token", Some("TOKEN"), text)];
+        let secrets =
+            [secret("all.bin", Delivery::File, &all), secret("token", Delivery::Env, text)];
         let script = "cat; printf %s \"$TOKEN\" > out; set | grep -c _checkvalve || true; umask";
         let command = command(script.to_owned(), &secrets);
         let mut child = Command::new("sh")
@@ -152,11 +152,11 @@ mod tests {
 
     #[test]
     fn a_script_never_begins_without_its_secrets() {
-        let command = command("echo begun".to_owned(), &[secret("a", None, b"b")]);
+        let command = command("echo begun".to_owned(), &[secret("a", Delivery::File, b"b")]);
         let output =
             Command::new("sh").args(["-e", "-c"]).args(&command).stdin(Stdio::null()).output();
         let output = output.unwrap();
         assert_eq!((output.status.code(), output.stdout), (Some(125), Vec::new()));
-        assert!(lines(&[secret("a", Some("A"), b"\0")], "").unwrap_err().contains("NUL"));
+        assert!(lines(&[secret("a", Delivery::Env, b"\0")], "").unwrap_err().contains("NUL"));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statfs;
 use tempfile::TempDir;
 
-use crate::domain::secret::{Delivery, Secret};
+use crate::domain::secret::{Delivery, Secret, variable_of};
 
 /// Where Linux has memory as a file system.
 const MEMORY: &str = "/dev/shm";
@@ -47,9 +47,9 @@ impl Secrets {
                     write(&folder.path().join(secret.name.as_str()), secret.value.expose())
                         .map_err(failed)?;
                 }
-                Delivery::Env { variable } => {
+                Delivery::Env => {
                     let value = OsString::from_vec(secret.as_variable()?.to_vec());
-                    variables.push((variable.clone(), value));
+                    variables.push((variable_of(&secret.name), value));
                 }
             }
         }
