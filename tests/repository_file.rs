@@ -317,6 +317,26 @@ fn bad_files_are_refused_with_a_mend() {
             with_steps("      - { id: a, image: x, run: y, secrets: [b] }\n"),
             "declare it at the top: `secrets: { b: { from: gsm } }`",
         ),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: [bee] }\n")
+                + "\nsecrets: { be: { from: gsm } }\n",
+            "did you mean `be`?",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: b, untrusted: true }\n"),
+            "a step with `secrets` can't be `untrusted`",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: b, env: { B: c } }\n")
+                + "\nsecrets: { b: { from: env, as: env } }\n",
+            "the secret `b` and `env` both give `B`",
+        ),
+        (
+            with_steps(
+                "      - { id: a, image: x, run: y, secrets: b }\n      - { id: c, from: a, run: z }\n",
+            ),
+            "step `c` is `from` step `a`, which has secrets and may have left some behind",
+        ),
         (with_steps("      - { id: a, image: x, run: y, matrix: [b] }\n"), "not possible yet"),
         (
             with_steps("      - { id: a, image: x, run: y, cache: sometimes }\n"),

@@ -94,7 +94,7 @@ impl Planner {
         let repo = self.sources.with_commits(&run.repository, &commits).await?;
         let granted = (&run.repository.name, &self.grants);
         let (base, head) = (&run.base_sha, &run.head_sha);
-        let planned = planning::plan(&repo, (base, head), &run.scope, granted).await?;
+        let planned = planning::plan(&repo, base, head, &run.scope, granted).await?;
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
         Ok(to_store(planned))
     }

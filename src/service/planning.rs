@@ -109,7 +109,8 @@ fn unknown_names(names: &[UnknownName]) -> String {
 /// request says of them counts once it is merged.
 pub async fn plan(
     repo: &BareRepo,
-    (base, head): (&Sha, &Sha),
+    base: &Sha,
+    head: &Sha,
     scope: &Scope,
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {

@@ -140,7 +140,7 @@ impl Problems<'_> {
         let ids = ids_of(items);
         whole &= self.needs(&mut read, &ids);
         whole &= self.parents(&mut read, &ids);
-        whole &= self.inherits_no_secrets(read.iter().map(|(place, step, _)| (*place, step)));
+        whole &= self.inherits_no_secrets(read.iter().map(|step| (step.place, &step.spec)));
         if !whole {
             return None;
         }
@@ -221,7 +221,7 @@ impl Problems<'_> {
         });
         let resources = fields.get("resources").map(|node| self.resources(node));
         let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
-        let secrets = self.step_secrets(&fields, &mut rest.used);
+        let secrets = self.step_secrets(&fields, &env, &mut rest.used);
         let artifacts = fields.get("artifacts").map(|node| self.patterns(node, "`artifacts`"));
         let junit = fields.get("reports").and_then(|node| self.reports(node));
         if let Some(node) = fields.get("inputs") {

@@ -12,8 +12,8 @@ use crate::domain::rules::{RepoRules, closest};
 use crate::domain::secret::{Delivery, SecretSource, SecretSpec, VARIABLE_PREFIX, variable_of};
 use crate::domain::yaml::{Entry, Node, Value};
 
-/// Names that steps use, each with its place.
-pub(super) type Used = Vec<(Place, SecretName)>;
+/// Names that steps use, each with its place, and whether the step's `env` has its variable.
+pub(super) type Used = Vec<(Place, SecretName, bool)>;
 
 /// Variables without which a step's shell is another one.
 const TAKEN: [&str; 5] = ["CI", "ENV", "HOME", "IFS", "PATH"];
@@ -152,12 +152,17 @@ impl Problems<'_> {
     }
 
     /// The names of a step's `secrets`, each once.
-    pub(super) fn step_secrets(&mut self, fields: &Fields<'_>, used: &mut Used) -> Vec<SecretName> {
+    pub(super) fn step_secrets(
+        &mut self,
+        fields: &Fields<'_>,
+        env: &BTreeMap<String, String>,
+        used: &mut Used,
+    ) -> Vec<SecretName> {
         let Some(node) = fields.get("secrets") else { return Vec::new() };
         let mut names: Vec<SecretName> = Vec::new();
         for (place, text) in self.texts(node, "`secrets`") {
             let Some(name) = self.secret_name(place, &text) else { continue };
-            used.push((place, name.clone()));
+            used.push((place, name.clone(), env.contains_key(&variable_of(&name))));
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -195,15 +200,27 @@ impl Problems<'_> {
         none
     }
 
-    /// Every name that a step uses is declared.
+    /// Every name that a step uses is declared, and its variable is free.
     pub(super) fn known_secrets(&mut self, used: &Used, rules: &RepoRules) {
-        let known: Vec<&str> = rules.secrets.iter().map(|secret| secret.name.as_str()).collect();
-        for (place, name) in used.iter().filter(|(_, name)| !known.contains(&name.as_str())) {
-            let mend = closest(name.as_str(), known.iter().copied()).map_or_else(
-                || format!("declare it at the top: `secrets: {{ {name}: {{ from: gsm }} }}`"),
-                |known| format!("did you mean `{known}`?"),
-            );
-            self.add(*place, format!("there is no secret `{name}`"), mend);
+        for (place, name, in_env) in used {
+            match rules.secrets.iter().find(|secret| secret.name == *name) {
+                Some(secret) if *in_env && secret.delivery == Delivery::Env => {
+                    let variable = variable_of(name);
+                    let what = format!("the secret `{name}` and `env` both give `{variable}`");
+                    self.add(*place, what, "remove one of the two");
+                }
+                Some(_) => {}
+                None => self.unknown_secret(*place, name, rules),
+            }
         }
+    }
+
+    fn unknown_secret(&mut self, place: Place, name: &SecretName, rules: &RepoRules) {
+        let known = rules.secrets.iter().map(|secret| secret.name.as_str());
+        let mend = closest(name.as_str(), known).map_or_else(
+            || format!("declare it at the top: `secrets: {{ {name}: {{ from: gsm }} }}`"),
+            |known| format!("did you mean `{known}`?"),
+        );
+        self.add(place, format!("there is no secret `{name}`"), mend);
     }
 }
