@@ -88,7 +88,7 @@ async fn secrets_are_in_memory_and_gone_when_the_step_ends_or_is_dropped() {
 
     let (log, mut chunks) = mpsc::channel(8);
     let running = host();
-    let step = running.run(with("echo begun; sleep 20"), log, CancellationToken::new());
+    let step = running.run(with("echo begun; sleep 20"), None, log, CancellationToken::new());
     tokio::select! {
         _ = step => panic!("it ended"),
         _ = chunks.recv() => assert_eq!(folders_of_secrets(), 1),

@@ -55,8 +55,8 @@ pub struct RunArgs {
     /// Write reports, logs and artifacts to this folder
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
-    /// Take secrets from Google Secret Manager instead of `secrets/` folders [default: if
-    /// GCP_GSM_CREDENTIALS is set]
+    /// Take secrets from Google Secret Manager instead of `secrets/` folders [default: if there
+    /// are credentials for it]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = parse_bool)]
     pub use_remote_secrets: Option<bool>,

@@ -41,7 +41,7 @@ impl Grants {
             .clone()
             .try_into()
             .map_err(|error: toml::de::Error| error.message().to_owned())?;
-        written.into_iter().map(Grant::new).collect::<Result<_, _>>().map(Self)
+        written.iter().map(Grant::new).collect::<Result<_, _>>().map(Self)
     }
 
     /// Why a repository may not have a connector's secret, in words for its maintainers.
@@ -80,7 +80,7 @@ impl Grants {
 }
 
 impl Grant {
-    fn new(written: Written) -> Result<Self, String> {
+    fn new(written: &Written) -> Result<Self, String> {
         let repositories = Served::parse(&written.repositories.join(","))
             .map_err(|why| format!("`grants.repositories`: {why}"))?;
         for variable in &written.env {

@@ -48,7 +48,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    fn silent(why: impl ToString) -> Self {
+    fn silent(why: &impl ToString) -> Self {
         Self { status: None, why: why.to_string() }
     }
 
@@ -96,7 +96,7 @@ impl Http {
     async fn once(&self, ask: &Ask<'_>) -> Result<Value, Refused> {
         let exchange = self.exchange(ask);
         let answer = tokio::time::timeout(ONE_EXCHANGE, exchange).await;
-        let (status, body) = answer.map_err(|_| Refused::silent("no answer in time"))??;
+        let (status, body) = answer.map_err(|_| Refused::silent(&"no answer in time"))??;
         let json: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() && json.is_object() {
             return Ok(json);
@@ -111,7 +111,7 @@ impl Http {
             .header(USER_AGENT, HeaderValue::from_static(OURS));
         if let Some(bearer) = ask.bearer {
             let value = format!("Bearer {}", bearer.expose_secret());
-            let mut value = HeaderValue::try_from(value).map_err(Refused::silent)?;
+            let mut value = HeaderValue::try_from(value).map_err(|e| Refused::silent(&e))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
@@ -120,14 +120,14 @@ impl Http {
         }
         let body = ask.body.as_ref().map(|(_, body)| Bytes::from(body.clone()));
         let request = request.body(Full::new(body.unwrap_or_default()));
-        let request = request.map_err(Refused::silent)?;
+        let request = request.map_err(|e| Refused::silent(&e))?;
         let answer = self.client.request(request).await.map_err(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string);
-            Refused::silent(source.unwrap_or_else(|| error.to_string()))
+            Refused::silent(&source.unwrap_or_else(|| error.to_string()))
         })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
-        Ok((status, body.map_err(Refused::silent)?.to_bytes()))
+        Ok((status, body.map_err(|e| Refused::silent(&e))?.to_bytes()))
     }
 }
 

@@ -197,8 +197,8 @@ impl Worker {
         if paths.is_empty() {
             return Ok(self.secrets.of_job(&run.repository.name, &wanted, &Files::new()).await);
         }
-        let head = std::slice::from_ref(&run.head_sha);
-        let repo = self.sources.with_commits(&run.repository, head).await?;
+        let commits = std::slice::from_ref(&run.head_sha);
+        let repo = self.sources.with_commits(&run.repository, commits).await?;
         let files = committed(repo.objects(), &run.head_sha, &paths).await?;
         Ok(self.secrets.of_job(&run.repository.name, &wanted, &files).await)
     }

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::google::{Google, assertion, rsa_key};
 use super::{access, fetch, text};
 
+/// As a form has it.
+const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
+
 fn file(name: &str) -> SecretSource {
     SecretSource::Gsm { file: name.to_owned() }
 }
@@ -114,7 +117,6 @@ async fn what_stands_in_for_google_refuses_wrong_clients() {
         let status = answer.status().as_u16();
         (status, answer.json::<Value>().await.unwrap())
     };
-    const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
     let signed = |claims: Value| assertion(google.key(), &google.url, &claims);
     let now = super::google::now();
     let day = 24 * 3600;

@@ -169,14 +169,14 @@ impl Google {
         self.kept().asked.clone()
     }
 
-    /// Is the bearer one that may go on? Else Google's refusal.
-    fn admit(&self, headers: &HeaderMap, what: &str) -> Result<(), Response> {
+    /// Google's refusal, if the bearer may not go on.
+    fn refusal(&self, headers: &HeaderMap, what: &str) -> Option<Response> {
         let mut kept = self.kept();
         kept.asked.push(what.to_owned());
         let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
         if !kept.tokens.iter().any(|token| Some(token.as_str()) == bearer) {
-            return Err(refused(
+            return Some(refused(
                 401,
                 "UNAUTHENTICATED",
                 "Request had invalid authentication credentials. Expected OAuth 2 access token.",
@@ -185,13 +185,13 @@ impl Google {
         if kept.busy > 0 {
             kept.busy -= 1;
             let what = "Quota exceeded for quota metric 'Access requests'.";
-            return Err(refused(429, "RESOURCE_EXHAUSTED", what));
+            return Some(refused(429, "RESOURCE_EXHAUSTED", what));
         }
         if kept.denied {
             let what = "Permission 'secretmanager.secrets.list' denied for resource.";
-            return Err(refused(403, "PERMISSION_DENIED", what));
+            return Some(refused(403, "PERMISSION_DENIED", what));
         }
-        Ok(())
+        None
     }
 }
 
@@ -270,7 +270,7 @@ async fn secrets(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = google.admit(&headers, "list secrets") {
+    if let Some(refusal) = google.refusal(&headers, "list secrets") {
         return refusal;
     }
     if project != PROJECT {
@@ -310,7 +310,7 @@ async fn read(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = google.admit(&headers, &format!("GET {rest}")) {
+    if let Some(refusal) = google.refusal(&headers, &format!("GET {rest}")) {
         return refusal;
     }
     let kept = google.kept();
@@ -353,7 +353,7 @@ async fn change(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if let Err(refusal) = google.admit(&headers, &format!("POST {rest}")) {
+    if let Some(refusal) = google.refusal(&headers, &format!("POST {rest}")) {
         return refusal;
     }
     let mut kept = google.kept();

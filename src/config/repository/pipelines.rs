@@ -140,7 +140,7 @@ impl Problems<'_> {
         let ids = ids_of(items);
         whole &= self.needs(&mut read, &ids);
         whole &= self.parents(&mut read, &ids);
-        whole &= self.inherits_no_secrets(read.iter().map(|step| (step.place, &step.spec)));
+        whole &= self.inherits_no_secrets(&read);
         if !whole {
             return None;
         }

@@ -38,7 +38,7 @@ fn gather(
     for key in shape.keys {
         match key.takes {
             Takes::One(shape) | Takes::Many(shape) | Takes::Named(shape) => {
-                gather(shape, shapes, seen)
+                gather(shape, shapes, seen);
             }
             Takes::Reaches => gather(&super::keys::SELECTOR, shapes, seen),
             Takes::Version
@@ -121,14 +121,7 @@ fn takes(takes: Takes) -> Value {
             "pattern": "^0*[1-9][0-9]*(Ki|Mi|Gi|k|K|M|G)?B*$",
             "minimum": 1,
         }),
-        Takes::Environment => json!({
-            "type": "object",
-            "propertyNames": {
-                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
-                "not": { "pattern": "^CHECKVALVE_" },
-            },
-            "additionalProperties": { "type": ["string", "number", "boolean"] },
-        }),
+        Takes::Environment => environment(),
         Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
@@ -161,6 +154,17 @@ fn takes(takes: Takes) -> Value {
         }),
         Takes::Cache => json!({ "anyOf": [{ "enum": CACHES }, { "type": "boolean" }] }),
     }
+}
+
+fn environment() -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": {
+            "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+            "not": { "pattern": "^CHECKVALVE_" },
+        },
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
 }
 
 fn conditions() -> Value {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use super::keys::SECRET;
+use super::pipelines::Step;
 use super::problems::{Place, Problems};
 use super::reader::Fields;
 use crate::domain::names::SecretName;
-use crate::domain::pipeline::StepSpec;
 use crate::domain::rules::{RepoRules, closest};
 use crate::domain::secret::{Delivery, SecretSource, SecretSpec, VARIABLE_PREFIX, variable_of};
 use crate::domain::yaml::{Entry, Node, Value};
@@ -55,12 +55,11 @@ impl Problems<'_> {
         };
         let (name, from) = (name?, from?);
         let source = self.source(&name, from, &fields);
-        let delivery = match as_variable? {
-            false => Delivery::File,
-            true => {
-                self.free_variable(entry.place, &name);
-                Delivery::Env
-            }
+        let delivery = if as_variable? {
+            self.free_variable(entry.place, &name);
+            Delivery::Env
+        } else {
+            Delivery::File
         };
         Some(SecretSpec { name, source: source?, delivery })
     }
@@ -179,22 +178,20 @@ impl Problems<'_> {
     }
 
     /// A step's file system may hold what it was given: nothing inherits it.
-    pub(super) fn inherits_no_secrets<'s>(
-        &mut self,
-        steps: impl Iterator<Item = (Place, &'s StepSpec)> + Clone,
-    ) -> bool {
+    pub(super) fn inherits_no_secrets(&mut self, steps: &[Step]) -> bool {
         let mut none = true;
-        for (place, step) in steps.clone() {
-            let from = step.from.as_ref();
-            let parent = steps.clone().find(|(_, parent)| Some(&parent.id) == from);
-            let Some((_, parent)) = parent.filter(|(_, parent)| !parent.secrets.is_empty()) else {
+        for Step { place, spec, .. } in steps {
+            let from = spec.from.as_ref();
+            let mut parents = steps.iter().map(|step| &step.spec);
+            let parent = parents.find(|parent| Some(&parent.id) == from);
+            let Some(parent) = parent.filter(|parent| !parent.secrets.is_empty()) else {
                 continue;
             };
             let what = format!(
                 "step `{}` is `from` step `{}`, which has secrets and may have left some behind",
-                step.id, parent.id
+                spec.id, parent.id
             );
-            self.add(place, what, "use `needs` for order, or take the secrets out of that step");
+            self.add(*place, what, "use `needs` for order, or take the secrets out of that step");
             none = false;
         }
         none

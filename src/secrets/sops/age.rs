@@ -36,7 +36,7 @@ fn identity(line: &str) -> Option<SecretSlice<u8>> {
     if prefix != "age-secret-key-" {
         return None;
     }
-    let digit = |c: u8| BECH32.iter().position(|known| *known == c).map(|at| at as u32);
+    let digit = |c: u8| (0..).zip(BECH32).find(|(_, known)| **known == c).map(|(at, _)| at);
     let digits: Vec<u32> = data.bytes().map(digit).collect::<Option<_>>()?;
     let expanded = prefix.bytes().map(|c| u32::from(c >> 5));
     let expanded = expanded.chain([0]).chain(prefix.bytes().map(|c| u32::from(c & 31)));
