@@ -88,11 +88,13 @@ async fn secrets_are_in_memory_and_gone_when_the_step_ends_or_is_dropped() {
 
     let (log, mut chunks) = mpsc::channel(8);
     let running = host();
-    let step = running.run(with("echo begun; sleep 20"), None, log, CancellationToken::new());
+    let step = with("echo begun; sleep 20");
+    let mut step = Box::pin(running.run(step, None, log, CancellationToken::new()));
     tokio::select! {
-        _ = step => panic!("it ended"),
+        _ = &mut step => panic!("it ended"),
         _ = chunks.recv() => assert_eq!(folders_of_secrets(), 1),
     }
+    drop(step);
     assert_eq!(folders_of_secrets(), 0);
 }
 

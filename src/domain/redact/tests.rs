@@ -163,17 +163,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn a_hundred_megabytes() {
-    let redactor = Arc::new(redactor(&[SECRET, "sesame-open-42-and-more-of-it"]));
-    let chunk = Bytes::from("an ordinary line of a test that passed\n".repeat(1600));
-    let began = std::time::Instant::now();
-    let mut stream = RedactedStream::new(redactor);
-    let mut out = 0;
-    for _ in 0..(100_000_000 / chunk.len()) {
-        out += stream.push(chunk.clone()).len();
-    }
-    eprintln!("{out} bytes in {:?}", began.elapsed());
-}

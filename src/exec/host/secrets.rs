@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
@@ -39,7 +39,11 @@ impl Secrets {
         sweep(memory);
         let failed = |error: io::Error| format!("the secrets could not be laid out: {error}");
         let prefix = format!("{PREFIX}{}-", std::process::id());
-        let folder = TempDir::with_prefix_in(prefix, memory).map_err(failed)?;
+        let folder = tempfile::Builder::new()
+            .prefix(&prefix)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(memory)
+            .map_err(failed)?;
         let mut variables = Vec::new();
         for secret in secrets {
             match &secret.delivery {
