@@ -48,6 +48,9 @@ pipelines:
         secrets: [token, config, tree, tiny]
         artifacts: ["**"]
         reports: { junit: junit.xml }
+      - { id: base, image: "checkvalve-test/busybox:1", network: none, run: "echo left > left.txt" }
+      - { id: heir, from: base, run: "test -s left.txt; test -n \"$TOKEN\"; cat $CHECKVALVE_SECRETS/config; echo $TOKEN", secrets: [token, config] }
+      - { id: other-heir, from: base, run: "test -s left.txt; test -z \"$TOKEN\"; test ! -e $CHECKVALVE_SECRETS/config" }
       - { id: without, image: "checkvalve-test/busybox:1", network: none, run: "test -z \"$TOKEN\"; test -z \"$(ls $CHECKVALVE_SECRETS)\"; echo nothing is here" }
 "#;
 
@@ -190,7 +193,8 @@ async fn nothing_is_found_afterwards(steps: Steps) {
     world.settle().await;
     assert_eq!(
         world.table(&head),
-        "checkvalve: failure\nsource-a / leak: failure\nsource-a / without: success\n"
+        "checkvalve: failure\nsource-a / base: success\nsource-a / heir: success\n\
+         source-a / leak: failure\nsource-a / other-heir: success\nsource-a / without: success\n"
     );
     let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
     let log = format!("/api/v1/runs/{run}/connectors/source-a/steps/leak/log");
