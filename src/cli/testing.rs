@@ -127,7 +127,7 @@ async fn secrets(
             files.entry(path).or_insert(bytes);
         }
     }
-    Ok(wanted.bring(providers, &files, |_| None).await)
+    Ok(wanted.bring(providers, &files, |_| None).await.secrets)
 }
 
 async fn executor(name: Option<ExecutorName>, settings: &Settings) -> anyhow::Result<Executors> {

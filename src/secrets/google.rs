@@ -151,7 +151,8 @@ impl Google {
             Some(StatusCode::TOO_MANY_REQUESTS) => "; the project's quota is used up".to_owned(),
             None | Some(_) => String::new(),
         };
-        Unavailable::new(format!("Google could not {doing}: {}{mend}", refused.why))
+        let why = format!("Google could not {doing}: {}{mend}", refused.why);
+        Unavailable { why, passes: refused.passes() }
     }
 
     /// A token that is good for a while.
@@ -171,11 +172,12 @@ impl Google {
             body: Some(("application/x-www-form-urlencoded", body)),
         };
         let answer = self.http.ask(&ask).await.map_err(|refused| {
-            Unavailable::new(format!(
+            let why = format!(
                 "Google gave no token to {}: {}; is the key of GCP_GSM_CREDENTIALS still valid, and \
                  this machine's clock right?",
                 self.account.email, refused.why
-            ))
+            );
+            Unavailable { why, passes: refused.passes() }
         })?;
         let bearer = answer["access_token"].as_str().map(SecretString::from);
         let bearer = bearer.ok_or_else(|| Unavailable::new("Google's token has no text"))?;

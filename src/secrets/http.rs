@@ -53,7 +53,7 @@ impl Refused {
     }
 
     /// May the same question be answered soon?
-    fn passes(&self) -> bool {
+    pub(super) fn passes(&self) -> bool {
         self.status.is_none_or(|status| {
             status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
         })

@@ -21,12 +21,20 @@ use crate::domain::secret::{LARGEST, SecretSource, SecretSpec, SecretValue};
 
 /// Why a value can't be had: what, and the mend. Never holds a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(String);
+#[error("{why}")]
+pub struct Unavailable {
+    why: String,
+    /// May it be there soon?
+    pub passes: bool,
+}
 
 impl Unavailable {
     fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+        Self { why: why.into(), passes: false }
+    }
+
+    fn because(self, why: impl Into<String>) -> Self {
+        Self { why: why.into(), ..self }
     }
 }
 

@@ -32,11 +32,18 @@ impl SecretAccess {
         repository: &RepoName,
         wanted: &Wanted<'_>,
         files: &Files,
-    ) -> JobSecrets {
+    ) -> Gathered {
         let refusal =
             |secret: &SecretSpec| self.grants.refusal(repository, wanted.plan.connector(), secret);
         wanted.bring(&self.providers, files, refusal).await
     }
+}
+
+/// What came of asking for all of them.
+pub struct Gathered {
+    pub secrets: JobSecrets,
+    /// Why asking again soon may bring more.
+    pub again: Option<String>,
 }
 
 /// The secrets that the steps of a plan want.
@@ -72,15 +79,18 @@ impl<'a> Wanted<'a> {
         providers: &Providers,
         files: &Files,
         refusal: impl Fn(&SecretSpec) -> Option<String>,
-    ) -> JobSecrets {
-        let mut brought = Vec::new();
+    ) -> Gathered {
+        let (mut brought, mut again) = (Vec::new(), None);
         for secret in &self.secrets {
             let fetched = match refusal(secret) {
                 Some(why) => Err(why),
-                None => providers
-                    .fetch(secret, self.whose(), files)
-                    .await
-                    .map_err(|error| error.to_string()),
+                None => providers.fetch(secret, self.whose(), files).await.map_err(|error| {
+                    let why = error.to_string();
+                    if error.passes {
+                        again = Some(format!("secret `{}`: {why}", secret.name));
+                    }
+                    why
+                }),
             };
             let (value, note) = match fetched {
                 Ok(fetched) => (Ok(fetched.value), fetched.note),
@@ -88,7 +98,7 @@ impl<'a> Wanted<'a> {
             };
             brought.push(Brought { secret: secret.clone(), value, note });
         }
-        JobSecrets::new(self.plan.connector(), brought)
+        Gathered { secrets: JobSecrets::new(self.plan.connector(), brought), again }
     }
 }
 

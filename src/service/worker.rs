@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::archive::{Archivist, pretty};
 use super::journal::{FLUSH, JobJournal, JournalError};
-use super::secrets::{Files, SecretAccess, Wanted, committed};
+use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
@@ -163,7 +163,10 @@ impl Worker {
             }
         };
         let secrets = match self.secrets(held, &source).await {
-            Ok(secrets) => secrets,
+            Ok(Gathered { again: Some(why), .. }) if job.attempt < 3 => {
+                return Err(anyhow::anyhow!(why).into());
+            }
+            Ok(gathered) => gathered.secrets,
             Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
             Err(error) => {
                 let why = format!("the files of its secrets could not be read: {error}");
@@ -183,7 +186,7 @@ impl Worker {
         &self,
         held: Held<'_>,
         source: &SourceArchive,
-    ) -> Result<JobSecrets, SourceError> {
+    ) -> Result<Gathered, SourceError> {
         let Held { run, job, .. } = held;
         // An archive that can't be read is met again, and told, where it is unpacked.
         let root = job.plan.root();

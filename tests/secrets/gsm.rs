@@ -77,9 +77,16 @@ async fn a_busy_google_is_asked_again_and_a_withdrawn_token_renewed() {
     let providers = Providers::new(access(&google), false).unwrap();
     google.busy(2);
     assert_eq!(text(fetch(&providers, file("config"), &[]).await), "new");
+    google.busy(50);
+    let connector = "source-x".parse().unwrap();
+    let gsm = providers.gsm().unwrap();
+    let error = gsm.newest(&connector, "config").await.unwrap_err();
+    assert!(error.passes && error.to_string().contains("429"), "{error}");
+    google.busy(0);
     google.forget_tokens();
     assert_eq!(text(fetch(&providers, file("config"), &[]).await), "new");
     google.deny();
+    assert!(!gsm.newest(&connector, "config").await.unwrap_err().passes);
     let why = fetch(&providers, file("config"), &[]).await.unwrap_err();
     assert!(why.contains("403") && why.contains("give checkvalve@"), "{why}");
 }

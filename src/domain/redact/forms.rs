@@ -139,9 +139,7 @@ impl Forms {
             // A log of JSON lines that holds JSON.
             patterns.insert(escaped(&serde_json::Value::from(json.as_str()).to_string()).into());
             patterns.insert(json.into_bytes());
-            for quote in ["&#39;", "&apos;"] {
-                patterns.insert(xml(text, quote).into_bytes());
-            }
+            patterns.extend(xml(text).map(String::into_bytes));
         }
         patterns.retain(|pattern| pattern.len() >= SHORTEST);
     }
@@ -275,7 +273,19 @@ fn ascii(json: &str) -> String {
     text
 }
 
-fn xml(text: &str, quote: &str) -> String {
+/// As texts and attributes of XML and HTML have it; programs differ in quotes and line ends.
+fn xml(text: &str) -> impl Iterator<Item = String> {
+    const QUOTES: [(&str, &str); 6] = [
+        ("\"", "'"),
+        ("&quot;", "'"),
+        ("&quot;", "&#39;"),
+        ("&quot;", "&apos;"),
+        ("&quot;", "&#x27;"),
+        ("&#34;", "&#39;"),
+    ];
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    text.replace('"', "&quot;").replace('\'', quote).replace('\n', "&#10;")
+    QUOTES.into_iter().flat_map(move |(double, single)| {
+        let text = text.replace('"', double).replace('\'', single);
+        ["\n", "&#10;", "&#xA;"].map(|end| text.replace('\n', end))
+    })
 }

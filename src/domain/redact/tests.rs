@@ -61,6 +61,8 @@ fn every_form_of_a_value_is_masked() {
         "p%40ss%2Fw%C3%B6rd+%22x%22+%26+%3Cy%3E",
         "p%40ss/w%C3%B6rd%20%22x%22%20%26%20%3Cy%3E",
         "p@ss/w\u{f6}rd &quot;x&quot; &amp; &lt;y&gt;",
+        "p@ss/w\u{f6}rd \"x\" &amp; &lt;y&gt;",
+        "p@ss/w\u{f6}rd &#34;x&#34; &amp; &lt;y&gt;",
     ] {
         assert_eq!(redactor.text(form), MASK, "{form}");
     }

@@ -31,29 +31,38 @@ impl Keys {
     pub async fn decrypt(&self, path: &str, bytes: &[u8]) -> Result<Vec<u8>, Unavailable> {
         let placed = |why: String| Unavailable::new(format!("`{path}`: {why}"));
         let document = Document::read(bytes).map_err(placed)?;
-        let key = self.data_key(&document).await.map_err(placed)?;
+        let key = self.data_key(&document).await.map_err(|error| {
+            let why = format!("`{path}`: {error}");
+            error.because(why)
+        })?;
         document.decrypt(key.expose_secret()).map_err(placed)
     }
 
     /// The key of the file, by the first of its master keys that we have.
-    async fn data_key(&self, document: &Document) -> Result<SecretSlice<u8>, String> {
-        let mut tried = Vec::new();
+    async fn data_key(&self, document: &Document) -> Result<SecretSlice<u8>, Unavailable> {
+        let (mut tried, mut passes) = (Vec::new(), false);
         for master in document.masters() {
             let opened = match &master {
-                Master::Age { enc, .. } => self.by_age(enc).await,
+                Master::Age { enc, .. } => self.by_age(enc).await.map_err(Unavailable::new),
                 Master::Kms { resource, enc } => self.by_kms(resource, enc).await,
-                Master::Other(kind) => Err(format!("keys of {kind} are not read")),
+                Master::Other(kind) => {
+                    Err(Unavailable::new(format!("keys of {kind} are not read")))
+                }
             };
             match opened {
                 Ok(key) if key.expose_secret().len() == 32 => return Ok(key),
                 Ok(_) => tried.push(format!("{master}: the key has the wrong length")),
-                Err(why) => tried.push(format!("{master}: {why}")),
+                Err(error) => {
+                    passes |= error.passes;
+                    tried.push(format!("{master}: {error}"));
+                }
             }
         }
         if tried.is_empty() {
-            return Err("it names no key that could open it".to_owned());
+            return Err(Unavailable::new("it names no key that could open it"));
         }
-        Err(format!("none of its keys can be used here: {}", tried.join("; ")))
+        let why = format!("none of its keys can be used here: {}", tried.join("; "));
+        Err(Unavailable { why, passes })
     }
 
     async fn by_age(&self, enc: &str) -> Result<SecretSlice<u8>, String> {
@@ -66,16 +75,16 @@ impl Keys {
         age::decrypt(enc, &age::identities(&text)?)
     }
 
-    async fn by_kms(&self, resource: &str, enc: &str) -> Result<SecretSlice<u8>, String> {
+    async fn by_kms(&self, resource: &str, enc: &str) -> Result<SecretSlice<u8>, Unavailable> {
         let Some((google, url)) = &self.kms else {
-            return Err("GCP_GSM_CREDENTIALS is not set where this runs".to_owned());
+            return Err(Unavailable::new("GCP_GSM_CREDENTIALS is not set where this runs"));
         };
         let url = url.as_deref().unwrap_or(GOOGLE);
         let url = format!("{url}/v1/{resource}:decrypt");
         let body = json!({ "ciphertext": enc });
-        let answer = google.call((Method::POST, &url), Some(&body), "decrypt with Cloud KMS").await;
-        let answer = answer.map_err(|why| why.to_string())?;
+        let doing = "decrypt with Cloud KMS";
+        let answer = google.call((Method::POST, &url), Some(&body), doing).await?;
         let plain = BASE64.decode(answer["plaintext"].as_str().unwrap_or_default());
-        plain.map(SecretSlice::from).map_err(|_| "Cloud KMS answered no base64".to_owned())
+        plain.map(SecretSlice::from).map_err(|_| Unavailable::new("Cloud KMS answered no base64"))
     }
 }
