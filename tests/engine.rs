@@ -48,6 +48,7 @@ fn job<'a>(plan: &'a Plan, place: &Place) -> JobRun<'a> {
         env: BTreeMap::from([("CHECKVALVE_SHA".to_owned(), "abc".to_owned())]),
         secrets: JobSecrets::default(),
         source: place.source.clone(),
+        cache: None,
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
     }

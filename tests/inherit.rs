@@ -86,6 +86,7 @@ async fn run_noting(
         env: BTreeMap::new(),
         secrets: JobSecrets::default(),
         source: place.source.clone(),
+        cache: None,
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
     };

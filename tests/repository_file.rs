@@ -354,17 +354,33 @@ fn bad_files_are_refused_with_a_mend() {
 }
 
 #[test]
-fn harmless_keys_of_later_versions_are_accepted_and_said() {
-    let text = with_steps("      - { id: a, image: x, run: y, cache: all, isolate: true }\n");
-    let rules = read(&text).unwrap();
-    assert_eq!(
-        rules.notes,
-        [
-            "`.github/checkvalve.yml` line 4: `cache` is accepted; nothing is reused yet, every step runs",
-        ]
-    );
-    let off = with_steps("      - { id: a, image: x, run: y, cache: off, isolate: false }\n");
-    assert!(read(&off).unwrap().notes.is_empty());
+fn a_step_says_which_of_its_results_are_used_again() {
+    use checkvalve::domain::pipeline::CachePolicy::{All, Never, Success};
+    for (text, expected) in [
+        ("", Success),
+        (", cache: success", Success),
+        (", cache: true", Success),
+        (", cache: all", All),
+        (", cache: never", Never),
+        (", cache: false", Never),
+        (", cache: off", Never),
+    ] {
+        let text = with_steps(&format!("      - {{ id: a, image: x, run: y{text} }}\n"));
+        let rules = read(&text).unwrap();
+        assert_eq!(rules.pipelines[0].steps[0].cache, expected, "{text}");
+        assert!(rules.notes.is_empty());
+    }
+}
+
+#[test]
+fn heirs_have_the_image_of_their_chain() {
+    let text = "      - { id: c, from: b, run: y }\n      - { id: b, from: a, run: y }\n\
+                \x20     - { id: a, image: x, run: y, isolate: true }\n";
+    let rules = read(&with_steps(text)).unwrap();
+    let steps = &rules.pipelines[0].steps;
+    assert!(steps.iter().all(|step| step.image == "x"));
+    assert_eq!(steps[0].from.as_ref().unwrap().as_str(), "b");
+    assert!(steps[2].isolate && !steps[0].isolate);
 }
 
 #[test]

@@ -78,6 +78,48 @@ async fn an_opened_pull_request_gets_a_check_run_for_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_push_does_not_change_is_reused_with_its_log_and_artifacts() {
+    if images::engine().await.is_none() {
+        return;
+    }
+    let world = World::new(Steps::Docker, FILES).await;
+    world.push("change", &[("source-a/code.txt", "new")]).await;
+    let number = world.open("change").await;
+    world.settle().await;
+    // Another commit with the same connector in it: a page is none of its inputs.
+    let head = world.push("change", &[("docs/readme.md", "# Better docs\n")]).await;
+    world.settle().await;
+    let first = world.runs().await.pop().unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        world.table(&head),
+        "checkvalve: success\nsource-a / build: success\nsource-a / install: success\n\
+         source-a / unit: success\n"
+    );
+    let unit = world.check(&head, "source-a / unit");
+    assert_eq!(unit.output.title.as_deref(), Some("Passed · reused, nothing has changed"));
+    assert!(unit.output.summary.unwrap().contains(&first), "it says from which run");
+    let run = world.runs().await.remove(0);
+    let id = run["id"].as_str().unwrap();
+    let whole = world.json(&format!("/api/v1/runs/{id}")).await;
+    let cache = &whole["connectors"][0]["steps"][1]["cache"];
+    assert_eq!(cache["state"], "hit", "{cache}");
+    let steps = format!("{}/api/v1/runs/{id}/connectors/source-a/steps", world.url);
+    let log = world.http.get(format!("{steps}/unit/log")).send().await.unwrap();
+    assert_eq!(log.text().await.unwrap(), "a is fine\n");
+    let report = world.json(&format!("/runs/{id}/source-a/report.json")).await;
+    let artifact = report["steps"][2]["artifacts"][0]["key"].as_str().unwrap();
+    assert!(artifact.contains(id) && artifact.ends_with("product.txt"), "{artifact}");
+
+    world.sim.comment(REPO, number, "ada", "/test source-a --no-cache").await.unwrap();
+    world.settle().await;
+    let run = world.runs().await.remove(0);
+    let whole = world.json(&format!("/api/v1/runs/{}", run["id"].as_str().unwrap())).await;
+    let cache = &whole["connectors"][0]["steps"][1]["cache"];
+    assert_eq!(cache["because"], "the run was asked to reuse nothing", "{cache}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_supersedes_what_runs_for_the_old_head() {
     if images::engine().await.is_none() {
         return;

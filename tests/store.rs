@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/cache.rs"]
+mod cache;
 #[path = "store/chaos.rs"]
 mod chaos;
 #[path = "store/checks.rs"]
@@ -48,6 +50,9 @@ macro_rules! stories {
 }
 
 stories! {
+    cache:
+        a_result_is_found_by_its_key_alone,
+        a_late_holder_keeps_no_result;
     deliveries:
         one_of_many_equal_deliveries_is_fresh,
         bodies_come_back_as_they_were,

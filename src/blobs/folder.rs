@@ -72,15 +72,15 @@ impl Folder {
     }
 
     /// Objects are never changed in place, so two names may share one file.
-    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
+    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<bool, BlobError> {
         let (source, fresh) = (self.path(from), self.fresh());
         match fs::metadata(&source).await {
-            Ok(meta) if !meta.is_file() => return Ok(()),
-            Err(error) if is_missing(&error) => return Ok(()),
+            Ok(meta) if !meta.is_file() => return Ok(false),
+            Err(error) if is_missing(&error) => return Ok(false),
             meta => named(meta.map(drop), from)?,
         }
         let linked = match fs::hard_link(&source, &fresh).await {
-            Err(error) if is_missing(&error) => return Ok(()),
+            Err(error) if is_missing(&error) => return Ok(false),
             // Some file systems have no links.
             Err(_) => fs::copy(&source, &fresh).await.map(drop),
             Ok(()) => Ok(()),
@@ -88,7 +88,7 @@ impl Folder {
         let finished = self.finish(&fresh, to, linked).await;
         // Of two names of one file, renaming leaves both.
         let _ = fs::remove_file(&fresh).await;
-        named(finished, to)
+        named(finished, to).map(|()| true)
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {

@@ -147,12 +147,13 @@ impl Blobs {
         on!(self, |driver| driver.get(key, range).await)
     }
 
-    /// Copies one object over another, within the store; nothing happens if `from` is missing.
-    pub async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
+    /// Copies one object over another, within the store; false, and nothing happens, if `from` is
+    /// missing.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<bool, BlobError> {
         key::check(from)?;
         key::check(to)?;
         if from == to {
-            return Ok(());
+            return Ok(true);
         }
         on!(self, |driver| driver.copy(from, to).await)
     }

@@ -275,13 +275,13 @@ impl Bucket {
         }
     }
 
-    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
+    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<bool, BlobError> {
         let source = format!("{}/{}", self.name, self.full(from));
         let source = utf8_percent_encode(&source, SOURCE).to_string();
         let copy = self.client.copy_object().bucket(&self.name).key(self.full(to));
         match copy.copy_source(source).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(false),
             Err(error) => Err(refused(to, &error)),
         }
     }

@@ -323,6 +323,7 @@ impl Local<'_> {
             env: job.env,
             secrets: job.secrets,
             source: job.source,
+            cache: None,
             spool: spool.path().to_owned(),
             fail_fast: self.options.fail_fast,
         };

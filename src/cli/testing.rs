@@ -19,6 +19,7 @@ use super::test::{
 use crate::ambient;
 use crate::blobs::{Blobs, BlobsUrl};
 use crate::config::server::{ExecutorKind, Settings};
+use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
 use crate::domain::links::Links;
 use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
@@ -319,6 +320,7 @@ fn as_run(here: &Here, planned: &Planned, result: &LocalResult) -> Run {
         cause: "test".to_owned(),
         actor: String::new(),
         scope: Scope::Affected,
+        reuse: Reuse::default(),
         state: RunState::Concluded,
         conclusion: Some(conclusion),
         problem: None,

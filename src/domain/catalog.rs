@@ -81,19 +81,34 @@ impl Paths {
     }
 
     pub fn has_file(&self, path: &str) -> bool {
-        self.sorted.binary_search_by(|probe| probe.as_str().cmp(path)).is_ok()
+        self.position(path).is_some()
     }
 
     /// Everything in a folder; the empty folder is the whole tree.
     pub fn within(&self, folder: &str) -> &[String] {
+        &self.sorted[self.range(folder)]
+    }
+
+    /// Where those stand among all.
+    pub fn range(&self, folder: &str) -> std::ops::Range<usize> {
         if folder.is_empty() {
-            return &self.sorted;
+            return 0..self.sorted.len();
         }
         // `a-b` sorts between `a` and `a/b`: the folder's range begins at `a/`, ends before `a0`.
         let (from, to) = (format!("{folder}/"), format!("{folder}0"));
         let start = self.sorted.partition_point(|path| *path < from);
         let end = self.sorted.partition_point(|path| *path < to);
-        &self.sorted[start..end.max(start)]
+        start..end.max(start)
+    }
+
+    /// Where a file stands among all.
+    pub fn position(&self, path: &str) -> Option<usize> {
+        self.sorted.binary_search_by(|probe| probe.as_str().cmp(path)).ok()
+    }
+
+    /// The path that stands there; empty if there is none.
+    pub fn at(&self, position: usize) -> &str {
+        self.sorted.get(position).map_or("", String::as_str)
     }
 
     pub fn has_folder(&self, folder: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Every decision — what is affected, what runs next, what the verdict is — is a function here.
 
+pub mod cache;
 pub mod catalog;
 pub mod change;
 pub mod check;

@@ -56,6 +56,9 @@ pub struct Plan {
     #[serde(skip_serializing_if = "About::is_empty")]
     about: About,
     inputs: Inputs,
+    /// What the inputs hold, by parts of the tree: a digest of each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sources: BTreeMap<String, String>,
     steps: Vec<StepSpec>,
     /// Where its steps' secrets come from; never a value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -131,8 +134,8 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let (version, about) = (None, About::default());
         let steps = steps.into_iter().map(after_its_parent).collect();
-        let (steps, secrets) = (in_order(steps)?, Vec::new());
-        Ok(Self { connector, root, version, about, inputs, steps, secrets })
+        let (steps, secrets, sources) = (in_order(steps)?, Vec::new(), BTreeMap::new());
+        Ok(Self { connector, root, version, about, inputs, sources, steps, secrets })
     }
 
     /// The same plan, with where its steps' secrets come from.
@@ -155,6 +158,17 @@ impl Plan {
     #[must_use]
     pub fn with_about(self, about: About) -> Self {
         Self { about, ..self }
+    }
+
+    /// The same plan, with the digests of what its inputs hold.
+    #[must_use]
+    pub fn with_sources(self, sources: BTreeMap<String, String>) -> Self {
+        Self { sources, ..self }
+    }
+
+    /// Digests of what the inputs hold, by parts of the tree; none if that is not known.
+    pub fn sources(&self) -> &BTreeMap<String, String> {
+        &self.sources
     }
 
     pub fn about(&self) -> &About {
@@ -209,6 +223,8 @@ impl<'de> Deserialize<'de> for Plan {
             #[serde(default)]
             about: About,
             inputs: Inputs,
+            #[serde(default)]
+            sources: BTreeMap<String, String>,
             steps: Vec<StepSpec>,
             #[serde(default)]
             secrets: Vec<SecretSpec>,
@@ -216,7 +232,7 @@ impl<'de> Deserialize<'de> for Plan {
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
-            .map(|plan| plan.with_secrets(stored.secrets))
+            .map(|plan| plan.with_sources(stored.sources).with_secrets(stored.secrets))
             .map_err(de::Error::custom)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cache::{CacheFacts, Reuse};
 use super::ids::{JobId, RunId};
 use super::impact::{ChangeKind, Explanation, Reason};
 use super::names::{ConnectorName, RepoName, Sha, StepId};
@@ -160,6 +161,9 @@ pub struct StepFacts {
     pub artifacts: Vec<Artifact>,
     #[serde(default)]
     pub segments: Vec<Segment>,
+    /// Whether it was used again, and why or why not; absent until that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFacts>,
     /// The telling end of the log, kept beside the state so that a check's text needs no object.
     #[serde(default)]
     pub excerpt: String,
@@ -224,6 +228,9 @@ pub struct Run {
     /// Who caused it.
     pub actor: String,
     pub scope: Scope,
+    /// Which earlier results it may use.
+    #[serde(default)]
+    pub reuse: Reuse,
     pub state: RunState,
     pub conclusion: Option<Conclusion>,
     pub problem: Option<Problem>,

@@ -1,16 +1,19 @@
 //! One try at one step: run, spool, judge, keep.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::lineage::{Ancestor, Heirs, Lineage};
+use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
 use crate::ambient;
@@ -24,7 +27,7 @@ use crate::domain::run::{StepFacts, Tests};
 use crate::domain::secret::Secret;
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
-use crate::exec::{Divided, Division, Ended, Executor, Labels, StepRun};
+use crate::exec::{Divided, Division, Ended, Executor, Labels, SourceArchive, StepRun};
 
 /// The largest test report that is read.
 const REPORT_LIMIT: u64 = 64 << 20;
@@ -40,6 +43,8 @@ pub(super) struct Tried<L> {
     pub(super) finished_at: Timestamp,
     /// What the step's heirs begin with.
     pub(super) shares: Vec<(StepId, L)>,
+    /// What is to be kept for later runs once this is written down, by name.
+    pub(super) kept: Vec<(String, L)>,
 }
 
 /// A try that is about to begin.
@@ -52,15 +57,17 @@ pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) halt: CancellationToken,
     pub(super) spec: &'a StepSpec,
     pub(super) number: u32,
-    pub(super) workdir: String,
+    /// The source, and the working folder in it.
+    pub(super) ground: (Arc<SourceArchive>, String),
+    /// Under which names what steps leave is kept for later runs.
+    pub(super) names: Arc<BTreeMap<StepId, String>>,
     /// Who waits for what it leaves.
     pub(super) heirs: Heirs,
 }
 
 /// What the executor and the spool answered.
 struct Done<L> {
-    ended: Ended,
-    left: Option<L>,
+    came: Came<L>,
     timed_out: bool,
     spooled: io::Result<Spooled>,
 }
@@ -74,17 +81,17 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         slot: OwnedSemaphorePermit,
     ) -> Result<Tried<E::Left>, J::Error> {
         let folder = self.folder();
-        let secrets = match self.job.secrets.of_step(self.spec) {
-            Ok(secrets) => secrets,
+        let done = match self.job.secrets.of_step(self.spec) {
+            Ok(secrets) => self.carry_out(on, &folder, secrets).await,
             Err(why) => return Ok(Tried::without_secrets(why)),
         };
-        let done = self.carry_out(on, &folder, secrets).await;
         // A run that stops at the first failure begins nothing before this one is judged.
         let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
-        let Done { mut ended, left, timed_out, spooled } = match done {
+        let Done { came, timed_out, spooled } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
+        let Came { mut ended, left, mut kept } = came;
         self.judge(&mut ended, timed_out);
         let spooled = spooled.unwrap_or_else(|e| {
             ended.outcome = Outcome::Errored;
@@ -108,26 +115,30 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             if fenced { Ok(None) } else { self.journal.keep(&left_behind).await.map(Some) }
         };
         let left = left.filter(|_| self.may_be_inherited(ended.outcome));
-        let (kept, divided) = tokio::join!(keep, self.divide(left));
-        let kept = kept?.unwrap_or_default();
+        let took = ended.segments.iter().find(|segment| segment.name == "run");
+        let took = took.map(|run| run.finished_at.since(run.started_at)).unwrap_or_default();
+        let (stored, divided) = tokio::join!(keep, self.divide(left, took));
+        let stored = stored?.unwrap_or_default();
+        kept.extend(self.heirs.name.clone().zip(divided.kept));
         drop(held);
         let mut segments = ended.segments;
         segments.extend(divided.segment.clone());
         let finished_at = divided.segment.map_or(ended.finished_at, |last| last.finished_at);
-        let mut facts = StepFacts {
+        let facts = self.redacted(StepFacts {
             reason: ended.reason.or(found.trouble),
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
             tests: found.tests,
             segments,
             excerpt: spooled.excerpt,
-            log: kept.log,
-            artifacts: kept.artifacts,
-        };
-        self.redact(&mut facts);
+            log: stored.log,
+            artifacts: stored.artifacts,
+            cache: None,
+        });
         let heirs = self.heirs.steps.into_iter();
         let shares = heirs.zip(divided.shares).collect();
-        Ok(Tried { outcome: ended.outcome, retry: ended.retry, facts, finished_at, shares })
+        let (outcome, retry) = (ended.outcome, ended.retry);
+        Ok(Tried { outcome, retry, facts, finished_at, shares, kept })
     }
 
     /// Whether heirs begin with what the step left.
@@ -139,13 +150,13 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
-    async fn divide(&self, left: Option<E::Left>) -> Divided<E::Left> {
+    async fn divide(&self, left: Option<E::Left>, took: Duration) -> Divided<E::Left> {
         let Some(left) = left else { return Divided::nothing() };
         let into = Division {
             labels: self.labels(),
             heirs: self.heirs.steps.len(),
             go_on: self.heirs.go_on,
-            keep: false,
+            keep: self.heirs.name.is_some() && took >= lineage::WORTH,
         };
         let divided = tokio::select! {
             divided = self.engine.executor.divide(left, into) => divided,
@@ -197,8 +208,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let whose = (self.journal, &self.spec.id, self.number);
         let ((ended, timed_out), spooled) =
             tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
-        let (ended, left) = ended.map_err(io::Error::other)?;
-        Ok(Done { ended, left, timed_out, spooled })
+        let came = ended.map_err(io::Error::other)?;
+        Ok(Done { came, timed_out, spooled })
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.
@@ -214,7 +225,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
                 out: folder.join("again"),
                 ..self.run_of(spec)
             };
-            ancestors.push(Ancestor { run, limit: spec.timeout() });
+            let name = self.names.get(&spec.id).cloned();
+            ancestors.push(Ancestor { run, limit: spec.timeout(), name });
             child = spec;
         }
         ancestors
@@ -260,8 +272,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             run: spec.run.clone(),
             env,
             secrets: Vec::new(),
-            workdir: self.workdir.clone(),
-            source: self.job.source.clone(),
+            workdir: self.ground.1.clone(),
+            source: self.ground.0.clone(),
             network: spec.network,
             resources: spec.resources,
             out: PathBuf::new(),
@@ -301,7 +313,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
     }
 
     /// Of all that is told of a try: an engine's word may quote what a step did.
-    fn redact(&self, facts: &mut StepFacts) {
+    fn redacted(&self, mut facts: StepFacts) -> StepFacts {
         let redactor = self.job.secrets.redactor();
         let redact = |text: &mut String| {
             if let Cow::Owned(redacted) = redactor.text(text) {
@@ -314,6 +326,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             redact(&mut failure.message);
             failure.file.iter_mut().for_each(redact);
         }
+        facts
     }
 }
 
@@ -321,14 +334,14 @@ impl<L> Tried<L> {
     /// Ours, and not to be mended by trying the step again.
     fn without_secrets(why: String) -> Self {
         let facts = StepFacts { reason: Some(why), ..StepFacts::default() };
-        let (finished_at, shares) = (ambient::now(), Vec::new());
-        Self { outcome: Outcome::Errored, retry: false, facts, finished_at, shares }
+        let (finished_at, shares, kept) = (ambient::now(), Vec::new(), Vec::new());
+        Self { outcome: Outcome::Errored, retry: false, facts, finished_at, shares, kept }
     }
 
     fn not_begun(error: &io::Error) -> Self {
         let facts = StepFacts { reason: Some(unwritable(error)), ..StepFacts::default() };
-        let (finished_at, shares) = (ambient::now(), Vec::new());
-        Self { outcome: Outcome::Errored, retry: true, facts, finished_at, shares }
+        let (finished_at, shares, kept) = (ambient::now(), Vec::new(), Vec::new());
+        Self { outcome: Outcome::Errored, retry: true, facts, finished_at, shares, kept }
     }
 }
 

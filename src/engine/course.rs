@@ -12,15 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Tried};
 use super::lineage::Heirs;
+use super::reuse::{self, Prospect};
 use super::{Engine, EngineError, JobRun, Journal, Stop};
 use crate::ambient;
+use crate::domain::cache::{CacheFacts, CacheState, Cached};
 use crate::domain::decide::{self, Decision, States};
 use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, StepState};
-use crate::exec::Executor;
+use crate::exec::{Executor, SourceArchive};
 
 /// What a job waits for.
 enum Event<Left, Error> {
@@ -29,6 +31,18 @@ enum Event<Left, Error> {
     Rested(StepId),
     Slot(Option<OwnedSemaphorePermit>),
     Stop,
+}
+
+/// Why a job can't be carried on.
+enum Failure<Error> {
+    Refused(Error),
+    Source(String),
+}
+
+impl<Error> From<Error> for Failure<Error> {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// How often a step was tried in vain, by whose fault.
@@ -56,7 +70,10 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     /// others back by more than one slot's turn.
     asking: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
     under_way: FuturesUnordered<BoxFuture<'a, Event<E::Left, J::Error>>>,
-    workdir: String,
+    /// The source, and the working folder in it, once a step needs it.
+    ground: Option<(Arc<SourceArchive>, String)>,
+    /// What is known of each step before it runs.
+    prospects: BTreeMap<StepId, Prospect>,
     /// What waiting steps begin with: what their parents left for them.
     shares: BTreeMap<StepId, E::Left>,
 }
@@ -96,43 +113,44 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             slot: None,
             asking: None,
             under_way: FuturesUnordered::new(),
-            workdir: String::new(),
+            ground: None,
+            prospects: BTreeMap::new(),
             shares: BTreeMap::new(),
         }
     }
 
     /// Until all steps are settled.
     pub(super) async fn run(mut self) -> Result<Vec<StepRecord>, EngineError<J::Error>> {
-        self.find_workdir().await;
         match self.go_on().await {
-            Ok(()) => {
-                let steps = self.job.plan.steps().iter();
-                Ok(steps.filter_map(|spec| self.records.remove(&spec.id)).collect())
-            }
-            Err(refused) => {
+            Ok(()) => Ok(self.into_records()),
+            Err(failure) => {
                 // Somebody else may be at it by now: nothing of ours may go on beside them.
                 self.halt.cancel();
                 while let Some(event) = self.under_way.next().await {
                     drop(event);
                 }
-                Err(EngineError::Journal(refused))
+                Err(match failure {
+                    Failure::Refused(error) => EngineError::Journal(error),
+                    Failure::Source(why) => {
+                        EngineError::Source { why, records: self.into_records() }
+                    }
+                })
             }
         }
     }
 
-    async fn find_workdir(&mut self) {
-        let (source, root) = (self.job.source.clone(), self.job.plan.root().to_owned());
-        let found = tokio::task::spawn_blocking(move || source.folder_of(&root)).await;
-        // An archive that can't be read is met again, and told, where it is used.
-        self.workdir = match found {
-            Ok(Ok(folder)) => folder,
-            Ok(Err(_)) | Err(_) => self.job.plan.root().to_owned(),
-        };
+    fn into_records(mut self) -> Vec<StepRecord> {
+        let steps = self.job.plan.steps().iter();
+        steps.filter_map(|spec| self.records.remove(&spec.id)).collect()
     }
 
-    async fn go_on(&mut self) -> Result<(), J::Error> {
+    async fn go_on(&mut self) -> Result<(), Failure<J::Error>> {
+        let executor = &*self.engine.executor;
+        self.prospects = reuse::prospects(executor, self.job, self.journal).await?;
+        self.replay().await?;
         self.ready = self.startable();
         loop {
+            self.ensure_ground().await?;
             self.act().await?;
             if self.records.values().all(|record| record.state.is_settled()) {
                 return Ok(());
@@ -146,7 +164,82 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 Some(Event::Stop) => {}
                 None => return Ok(()),
             }
+            self.replay().await?;
             self.queue();
+        }
+    }
+
+    /// Has the source ready before the first step takes a slot: a fetch may take half an hour.
+    async fn ensure_ground(&mut self) -> Result<(), Failure<J::Error>> {
+        if self.ground.is_some() || self.stop.is_stopped() || self.startable().is_empty() {
+            return Ok(());
+        }
+        let job = self.job;
+        let fetched = tokio::select! {
+            biased;
+            () = self.stop.stopped() => return Ok(()),
+            fetched = job.source.fetch() => fetched.map_err(Failure::Source)?,
+        };
+        let (source, root) = (fetched.clone(), job.plan.root().to_owned());
+        let found = tokio::task::spawn_blocking(move || source.folder_of(&root)).await;
+        // An archive that can't be read is met again, and told, where it is used.
+        let workdir = match found {
+            Ok(Ok(folder)) => folder,
+            Ok(Err(_)) | Err(_) => job.plan.root().to_owned(),
+        };
+        self.ground = Some((fetched, workdir));
+        Ok(())
+    }
+
+    /// Settles what could start and has an earlier result, and what could start after that.
+    async fn replay(&mut self) -> Result<(), J::Error> {
+        while !self.stop.is_stopped() {
+            let now = ambient::now();
+            let mut changed = Vec::new();
+            for step in self.startable() {
+                let Some(hit) = self.usable(&step) else { continue };
+                let Some(kept) = self.journal.replay(&step, &hit).await? else {
+                    self.give_up(&step, "what its last result left is not kept any more");
+                    continue;
+                };
+                let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
+                let Some(record) = self.records.get_mut(&step) else { continue };
+                let outcome = hit.outcome;
+                record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
+                record.facts = StepFacts {
+                    log: kept.log,
+                    artifacts: kept.artifacts,
+                    segments: Vec::new(),
+                    cache: Some(CacheFacts::hit(key, hit.origin)),
+                    ..hit.facts
+                };
+                changed.push(record.clone());
+            }
+            if changed.is_empty() {
+                return Ok(());
+            }
+            self.journal.record(&changed).await?;
+        }
+        Ok(())
+    }
+
+    /// A step's earlier result, if it may be used now.
+    fn usable(&self, step: &StepId) -> Option<Cached> {
+        let (spec, record) = (self.job.plan.step(step)?, self.records.get(step)?);
+        let as_supposed = self.is_as_supposed(spec);
+        let hit = self.prospects.get(step)?.hit.as_ref();
+        hit.filter(|_| as_supposed && record.attempt == 1).cloned()
+    }
+
+    fn is_as_supposed(&self, spec: &StepSpec) -> bool {
+        reuse::as_supposed(spec, |need| self.records.get(need).map(|record| &record.state))
+    }
+
+    fn give_up(&mut self, step: &StepId, because: &str) {
+        if let Some(prospect) = self.prospects.get_mut(step) {
+            prospect.hit = None;
+            let (key, because) = (prospect.name(), because.to_owned());
+            prospect.facts = Some(CacheFacts { state: CacheState::Miss, key, because });
         }
     }
 
@@ -180,6 +273,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         for decision in decisions {
             let (step, state, reason) = match decision {
                 Decision::Start(step) => {
+                    if self.prospects.get(&step).is_some_and(|prospect| prospect.hit.is_some()) {
+                        self.give_up(&step, "a step that it needs ended in another way");
+                    }
                     starts.push(step.clone());
                     (step, StepState::Running { started_at: now }, None)
                 }
@@ -191,7 +287,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             };
             let Some(record) = self.records.get_mut(&step) else { continue };
             record.state = state;
-            record.facts = StepFacts { reason, ..StepFacts::default() };
+            let cache = self.prospects.get(&step).and_then(|prospect| prospect.facts.clone());
+            record.facts = StepFacts { reason, cache, ..StepFacts::default() };
             changed.push(record.clone());
         }
         self.journal.record(&changed).await?;
@@ -206,8 +303,11 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let (Some(spec), Some(record)) = (self.job.plan.step(step), self.records.get(step)) else {
             return;
         };
+        let Some(ground) = self.ground.clone() else { return };
         self.ready.remove(step);
         let heirs = self.heirs(spec);
+        let name_of = |(id, prospect): (&StepId, &Prospect)| Some((id.clone(), prospect.name()?));
+        let names = self.prospects.iter().filter_map(name_of).collect();
         let attempt = Attempt {
             engine: self.engine,
             job: self.job,
@@ -216,7 +316,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             halt: self.halt.clone(),
             spec,
             number: record.attempt,
-            workdir: self.workdir.clone(),
+            ground,
+            names: Arc::new(names),
             heirs,
         };
         let on = self.shares.remove(step);
@@ -228,8 +329,11 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
 
     /// Who waits for what a step leaves, the one that goes on in its container first.
     fn heirs(&self, spec: &StepSpec) -> Heirs {
+        // One with an earlier result is not going to run.
         let waiting = |heir: &&StepSpec| {
-            self.records.get(&heir.id).is_some_and(|record| record.state == StepState::Waiting)
+            let known = self.prospects.get(&heir.id).is_some_and(|p| p.hit.is_some());
+            let record = self.records.get(&heir.id);
+            !known && record.is_some_and(|record| record.state == StepState::Waiting)
         };
         let mut heirs: Vec<&StepSpec> =
             inherit::heirs(self.job.plan, &spec.id).filter(waiting).collect();
@@ -237,7 +341,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let successor = successor.map(|successor| successor.id.clone());
         heirs.sort_by_key(|heir| Some(&heir.id) != successor.as_ref());
         let steps = heirs.into_iter().map(|heir| heir.id.clone()).collect();
-        Heirs { steps, go_on: successor.is_some() }
+        let name = self.prospects.get(&spec.id).and_then(Prospect::name);
+        let name = name.filter(|_| self.is_as_supposed(spec));
+        Heirs { steps, go_on: successor.is_some(), name }
     }
 
     /// A try has ended: with it the step, unless it is tried again.
@@ -277,10 +383,38 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             let outcome = tried.outcome;
             record.state = StepState::Finished { started_at, finished_at, outcome };
             record.facts = tried.facts;
+            let prospect = self.prospects.get(step);
+            record.facts.cache = prospect.and_then(|prospect| prospect.facts.clone());
             self.shares.extend(tried.shares);
         }
         let record = record.clone();
-        self.journal.record(&[record]).await
+        self.journal.record(std::slice::from_ref(&record)).await?;
+        if record.state.is_settled() {
+            self.remember(spec, &record, tried.kept).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a result for later runs, now that it is written down as this one's.
+    async fn remember(
+        &mut self,
+        spec: &StepSpec,
+        record: &StepRecord,
+        kept: Vec<(String, E::Left)>,
+    ) -> Result<(), J::Error> {
+        let Some(outcome) = record.state.outcome().filter(|_| self.is_as_supposed(spec)) else {
+            return Ok(());
+        };
+        let prospect = self.prospects.get(&spec.id);
+        if let Some(ingredients) = prospect.and_then(|prospect| prospect.keeps(spec, outcome)) {
+            self.journal.remember(record, ingredients).await?;
+        }
+        if outcome == Outcome::Succeeded {
+            for (name, left) in kept {
+                self.engine.executor.keep(left, &name).await;
+            }
+        }
+        Ok(())
     }
 
     async fn cancel_waiting(&mut self) -> Result<(), J::Error> {

@@ -20,13 +20,28 @@ pub(super) struct Heirs {
     pub(super) steps: Vec<StepId>,
     /// The first of them goes on where the step ran.
     pub(super) go_on: bool,
+    /// By which later runs' heirs find it, if they may.
+    pub(super) name: Option<String>,
 }
 
 /// A step that may have to be run again for its heir's sake.
 pub(super) struct Ancestor {
     pub(super) run: StepRun,
     pub(super) limit: Duration,
+    /// Under which what it left may have been kept.
+    pub(super) name: Option<String>,
 }
+
+/// What a step and those before it came to.
+pub(super) struct Came<L> {
+    pub(super) ended: Ended,
+    pub(super) left: Option<L>,
+    /// What is worth being kept of those before it, by name.
+    pub(super) kept: Vec<(String, L)>,
+}
+
+/// What took less time is done again when it is wanted again: keeping it costs as much.
+pub(super) const WORTH: Duration = Duration::from_secs(3);
 
 /// A step with all that it inherits from.
 pub(super) struct Lineage<L> {
@@ -45,31 +60,52 @@ impl<L: Send + 'static> Lineage<L> {
         log: mpsc::Sender<Bytes>,
         stop: CancellationToken,
         begun: oneshot::Sender<()>,
-    ) -> (Ended, Option<L>) {
+    ) -> Came<L> {
         let Self { mut on, ancestors, run } = self;
-        let mut way = Way { log: &log, stop: &stop, segments: Vec::new() };
+        let mut way = Way { log: &log, stop: &stop, segments: Vec::new(), kept: Vec::new() };
         if on.is_none() {
-            for ancestor in ancestors.into_iter().rev() {
+            let missing;
+            (on, missing) = recall(&*executor, ancestors).await;
+            for ancestor in missing.into_iter().rev() {
                 match again(&*executor, ancestor, on.take(), &mut way).await {
                     Ok(left) => on = Some(left),
-                    Err(ended) => return (*ended, None),
+                    Err(ended) => return Came { ended: *ended, left: None, kept: way.kept },
                 }
             }
         }
-        let mut segments = way.segments;
+        let Way { mut segments, kept, .. } = way;
         // Nobody waits for it any more where the job has gone.
         let _ = begun.send(());
         let (mut ended, left) = executor.run(run, on, log, stop).await;
         segments.append(&mut ended.segments);
-        (Ended { segments, ..ended }, left)
+        Came { ended: Ended { segments, ..ended }, left, kept }
     }
 }
 
+/// What the nearest ancestor left of which that was kept, and those after it, from the parent
+/// upwards.
+async fn recall<E: Executor>(
+    executor: &E,
+    ancestors: Vec<Ancestor>,
+) -> (Option<E::Left>, Vec<Ancestor>) {
+    let mut missing = Vec::new();
+    for ancestor in ancestors {
+        if let Some(name) = &ancestor.name
+            && let Some(left) = executor.recall(name).await
+        {
+            return (Some(left), missing);
+        }
+        missing.push(ancestor);
+    }
+    (None, missing)
+}
+
 /// What runs before a step is part of its log, its end and its time.
-struct Way<'a> {
+struct Way<'a, L> {
     log: &'a mpsc::Sender<Bytes>,
     stop: &'a CancellationToken,
     segments: Vec<Segment>,
+    kept: Vec<(String, L)>,
 }
 
 /// Runs a step for what it leaves.
@@ -77,10 +113,10 @@ async fn again<E: Executor>(
     executor: &E,
     ancestor: Ancestor,
     on: Option<E::Left>,
-    way: &mut Way<'_>,
+    way: &mut Way<'_, E::Left>,
 ) -> Result<E::Left, Box<Ended>> {
-    let Way { log, stop, segments } = way;
-    let Ancestor { run, limit } = ancestor;
+    let Way { log, stop, segments, kept } = way;
+    let Ancestor { run, limit, name: kept_as } = ancestor;
     let (name, labels, go_on) = (run.labels.step.clone(), run.labels.clone(), run.shared);
     let note = format!("checkvalve: `{name}` is run again, since what it left is not there\n");
     let _ = log.send(note.into()).await;
@@ -100,9 +136,11 @@ async fn again<E: Executor>(
     segments.push(Segment { name: format!("again {name}"), started_at, finished_at });
     let why = match (ended.outcome, left) {
         (Outcome::Succeeded, Some(left)) => {
-            let into = Division { labels, heirs: 1, go_on, keep: false };
+            let kept_as = kept_as.filter(|_| finished_at.since(started_at) >= WORTH);
+            let into = Division { labels, heirs: 1, go_on, keep: kept_as.is_some() };
             let divided = executor.divide(left, into).await;
             segments.extend(divided.segment);
+            kept.extend(kept_as.zip(divided.kept));
             match divided.shares.into_iter().next() {
                 Some(share) => return Ok(share),
                 None => divided.trouble.unwrap_or_else(|| "it left nothing".to_owned()),

@@ -7,18 +7,22 @@
 mod attempt;
 mod course;
 mod lineage;
+mod reuse;
 mod spool;
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::cache::{Cached, Ingredients, Known, Reuse};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::plan::Plan;
@@ -45,6 +49,55 @@ pub trait Journal: Send + Sync {
 
     /// Stores what a try left behind.
     fn keep(&self, left: &Left) -> impl Future<Output = Result<Kept, Self::Error>> + Send;
+
+    /// What is known of a step made of this.
+    fn recall(
+        &self,
+        _step: &StepId,
+        _ingredients: &Ingredients,
+    ) -> impl Future<Output = Result<Known, Self::Error>> + Send {
+        ready(Ok(Known::default()))
+    }
+
+    /// Stores what an earlier try left behind as this one's; `None` if it is not there any more.
+    fn replay(
+        &self,
+        _step: &StepId,
+        _earlier: &Cached,
+    ) -> impl Future<Output = Result<Option<Kept>, Self::Error>> + Send {
+        ready(Ok(None))
+    }
+
+    /// Keeps a settled step's result for later runs.
+    fn remember(
+        &self,
+        _step: &StepRecord,
+        _ingredients: &Ingredients,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        ready(Ok(()))
+    }
+}
+
+/// Where a job's source comes from: asked for when a step is about to run, and not before.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// The archive; an error in words.
+    fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>>;
+}
+
+/// One that is there already.
+impl Source for SourceArchive {
+    fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
+        let archive = Arc::new(Self { tar: self.tar.clone() });
+        Box::pin(ready(Ok(archive)))
+    }
+}
+
+/// Earlier results that a job may use, and those that it leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobCache {
+    /// GitHub's id.
+    pub repository: u64,
+    pub reuse: Reuse,
 }
 
 /// What a try left in the spool.
@@ -92,7 +145,9 @@ pub struct JobRun<'a> {
     /// Added to each step's own: `CHECKVALVE_SHA` and the like.
     pub env: BTreeMap<String, String>,
     pub secrets: JobSecrets,
-    pub source: Arc<SourceArchive>,
+    pub source: Arc<dyn Source>,
+    /// Absent where results are neither used again nor kept.
+    pub cache: Option<JobCache>,
     /// A folder of this job alone, for logs and what steps leave.
     pub spool: PathBuf,
     /// Begin nothing more after a failure that counts.
@@ -155,6 +210,9 @@ pub enum EngineError<J: std::error::Error> {
     /// The journal refused; everything that ran was ended.
     #[error(transparent)]
     Journal(J),
+    /// Nothing can run without the source. The records are as they are.
+    #[error("the source could not be had: {why}")]
+    Source { why: String, records: Vec<StepRecord> },
 }
 
 /// Carries out jobs, any number at once, with so many steps at once altogether.

@@ -134,6 +134,12 @@ pub trait Executor: Send + Sync + 'static {
         into: Division,
     ) -> impl Future<Output = Divided<Self::Left>> + Send;
 
+    /// What steps run on, as far as it can change what they do; `None` if that can't be told.
+    fn identity(&self) -> Option<String>;
+
+    /// The digest of an image, if it is there.
+    fn identify(&self, image: &str) -> impl Future<Output = Option<String>> + Send;
+
     /// Keeps a share for later runs under a name, 64 hexadecimal digits.
     fn keep(&self, share: Self::Left, name: &str) -> impl Future<Output = ()> + Send;
 
@@ -214,6 +220,20 @@ impl Executor for Executors {
             (Self::Docker(_), Lefts::Host(_)) | (Self::Host(_), Lefts::Docker(_)) => {
                 Divided::nothing()
             }
+        }
+    }
+
+    fn identity(&self) -> Option<String> {
+        match self {
+            Self::Docker(docker) => docker.identity(),
+            Self::Host(host) => host.identity(),
+        }
+    }
+
+    async fn identify(&self, image: &str) -> Option<String> {
+        match self {
+            Self::Docker(docker) => docker.identify(image).await,
+            Self::Host(host) => host.identify(image).await,
         }
     }
 

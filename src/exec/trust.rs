@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::ExecError;
 use crate::ambient::authorities;
 
@@ -41,6 +43,11 @@ impl Trust {
 
     pub fn pem(&self) -> &[u8] {
         self.pem.as_bytes()
+    }
+
+    /// A digest of them, for what depends on them.
+    pub(super) fn digest(&self) -> String {
+        hex::encode(Sha256::digest(self.pem()))
     }
 
     /// The variables that are to name the file.

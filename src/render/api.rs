@@ -98,7 +98,7 @@ pub struct StepJson {
     pub check_run_id: Option<u64>,
 }
 
-/// Whether a step's outcome was reused.
+/// Whether a step's outcome was reused; `off` with no reason while that is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CacheJson {
     pub state: &'static str,
@@ -107,9 +107,15 @@ pub struct CacheJson {
 }
 
 impl CacheJson {
-    /// This version reuses nothing, and says so.
-    pub fn off() -> Self {
-        Self { state: "off", key: None, because: Some("caching is not there yet".to_owned()) }
+    pub fn of(step: &StepRecord) -> Self {
+        match &step.facts.cache {
+            Some(facts) => Self {
+                state: facts.state.as_str(),
+                key: facts.key.clone(),
+                because: Some(facts.because.clone()),
+            },
+            None => Self { state: "off", key: None, because: None },
+        }
     }
 }
 
@@ -219,7 +225,7 @@ pub fn step(
         queued_at: step.queued_at,
         started_at: look::started_at(step),
         finished_at: look::settled_at(step),
-        cache: CacheJson::off(),
+        cache: CacheJson::of(step),
         log_url: links.log(run.id, &job.connector, &step.id),
         url: links.step(run.id, &job.connector, &step.id),
         check_run_id: checks.get(&super::checks::step_check_name(job, step)).copied(),

@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::trust::{self, Trust};
 use crate::ambient;
+use crate::domain::cache::Reuse;
 use crate::domain::command::{self, Asked, Command, Tested};
 use crate::domain::event::{Actor, Button, CheckFacts, PullFacts};
 use crate::domain::ids::RunId;
@@ -30,6 +31,8 @@ pub(super) struct Commands<'a> {
 #[derive(Debug, Default)]
 struct Effects {
     scope: Option<Scope>,
+    /// No earlier result is to be used.
+    afresh: bool,
     /// Runs to end, each with the connectors of it (none named: all).
     cancels: Vec<(RunId, Option<Vec<ConnectorName>>)>,
     /// A sentence each: what will happen.
@@ -165,7 +168,8 @@ impl Commands<'_> {
     }
 
     async fn effects(&self, pull: &PullFacts, asked: &Asked) -> Result<Effects, Failure> {
-        let mut effects = Effects { not: asked.problems.clone(), ..Effects::default() };
+        let (not, afresh) = (asked.problems.clone(), asked.no_cache);
+        let mut effects = Effects { afresh, not, ..Effects::default() };
         if asked.from.is_some() {
             effects.not.push(
                 "`--from` needs step snapshots, which this version does not have yet.".into(),
@@ -209,6 +213,7 @@ impl Commands<'_> {
                 cause,
                 actor: actor.login.clone(),
                 scope: scope.clone(),
+                reuse: if effects.afresh { Reuse::Never } else { Reuse::Success },
                 ..new_run(self.repository, pull)
             };
             done.push(match self.store.create_run(run).await? {
@@ -237,6 +242,8 @@ impl Commands<'_> {
         let mut effects = Effects::default();
         match (button, check.name.split_once(" / ")) {
             (Button::Rerun, Some((connector, step))) => {
+                // Whoever presses it on a step wants to see that step run.
+                effects.afresh = true;
                 rerun_step(&mut effects, &runs, connector, step);
             }
             (Button::Rerun, None) => rerun_all(&mut effects, &runs),
@@ -459,6 +466,7 @@ pub(super) fn new_run(repository: &Repository, pull: &PullFacts) -> NewRun {
         cause: String::new(),
         actor: String::new(),
         scope: Scope::Affected,
+        reuse: Reuse::Success,
         problem: None,
     }
 }

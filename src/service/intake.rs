@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::commands::{Commands, Failure, new_run};
 use super::trust;
 use crate::config::server::Served;
+use crate::domain::cache::Reuse;
 use crate::domain::event::{Actor, Event, PullAction, PullFacts};
 use crate::domain::ids::RunId;
 use crate::domain::run::Repository;
@@ -200,6 +201,7 @@ impl Intake {
             cause: trust::cause(seen.generation, known),
             actor: sender.login.clone(),
             scope: Scope::Affected,
+            reuse: Reuse::All,
             problem: trust.problem(pull).map(|problem| (Conclusion::ActionRequired, problem)),
             ..new_run(repository, pull)
         };

@@ -10,11 +10,12 @@ use bytes::{Bytes, BytesMut};
 use tracing::debug;
 
 use crate::blobs::{BlobError, Blobs};
-use crate::domain::names::StepId;
+use crate::domain::cache::{Cached, Ingredients, Known};
+use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::objects;
 use crate::domain::run::{Artifact, LogRef, Run, StepRecord};
 use crate::engine::{Journal, Kept, Left};
-use crate::store::{Lease, LogTail, Store, StoreError};
+use crate::store::{Lease, LogTail, NewResult, Store, StoreError};
 
 /// How much of a running step's log the database holds.
 const TAIL_BYTES: usize = 64 * 1024;
@@ -57,6 +58,7 @@ pub(super) struct JobJournal<'a> {
     pub(super) prefix: String,
     /// Their final names, as reports show them.
     pub(super) final_prefix: String,
+    connector: ConnectorName,
     tails: Mutex<BTreeMap<StepId, Tail>>,
 }
 
@@ -66,7 +68,7 @@ impl<'a> JobJournal<'a> {
         blobs: &'a Blobs,
         lease: &'a Lease,
         run: &'a Run,
-        connector: &crate::domain::names::ConnectorName,
+        connector: &ConnectorName,
     ) -> Self {
         Self {
             store,
@@ -75,6 +77,7 @@ impl<'a> JobJournal<'a> {
             run,
             prefix: objects::epoch_prefix(run, connector, lease.epoch),
             final_prefix: objects::job_prefix(run, connector),
+            connector: connector.clone(),
             tails: Mutex::new(BTreeMap::new()),
         }
     }
@@ -168,5 +171,76 @@ impl Journal for JobJournal<'_> {
             artifacts.push(Artifact { path: path.clone(), key, bytes });
         }
         Ok(Kept { log: Some(log), artifacts })
+    }
+
+    async fn recall(
+        &self,
+        step: &StepId,
+        ingredients: &Ingredients,
+    ) -> Result<Known, JournalError> {
+        let repository = self.run.repository.id;
+        Ok(self.store.recall(repository, &self.connector, step, ingredients).await?)
+    }
+
+    async fn replay(&self, step: &StepId, earlier: &Cached) -> Result<Option<Kept>, JournalError> {
+        let mut kept = Kept::default();
+        if let Some(log) = &earlier.facts.log {
+            let name = objects::step_log(step, 1);
+            if !self.take_over(&log.key, &name).await? {
+                return Ok(None);
+            }
+            let key = format!("{}/{name}", self.final_prefix);
+            kept.log = Some(LogRef { key, ..log.clone() });
+        }
+        for artifact in &earlier.facts.artifacts {
+            let name = objects::step_artifact(step, 1, &artifact.path);
+            if !self.take_over(&artifact.key, &name).await? {
+                return Ok(None);
+            }
+            let key = format!("{}/{name}", self.final_prefix);
+            kept.artifacts.push(Artifact { key, ..artifact.clone() });
+        }
+        Ok(Some(kept))
+    }
+
+    async fn remember(
+        &self,
+        step: &StepRecord,
+        ingredients: &Ingredients,
+    ) -> Result<(), JournalError> {
+        let Some(outcome) = step.state.outcome() else { return Ok(()) };
+        let mut facts = step.facts.clone();
+        if let Some(log) = &mut facts.log {
+            log.key = self.as_written(&log.key);
+        }
+        for artifact in &mut facts.artifacts {
+            artifact.key = self.as_written(&artifact.key);
+        }
+        let result = NewResult {
+            repository: self.run.repository.id,
+            connector: &self.connector,
+            step: &step.id,
+            origin: self.run.id,
+            outcome,
+            facts: &facts,
+            ingredients,
+        };
+        Ok(self.store.keep_result(self.lease, result).await?)
+    }
+}
+
+impl JobJournal<'_> {
+    /// Copies an earlier run's object to this one's; false if it is not there.
+    async fn take_over(&self, from: &str, name: &str) -> Result<bool, BlobError> {
+        let to = format!("{}/{name}", self.prefix);
+        (|| self.blobs.copy(from, &to)).retry(patience()).await
+    }
+
+    /// The name under which an object is there already, before the job is archived.
+    fn as_written(&self, key: &str) -> String {
+        match key.strip_prefix(&self.final_prefix) {
+            Some(name) => format!("{}{name}", self.prefix),
+            None => key.to_owned(),
+        }
     }
 }

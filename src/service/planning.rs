@@ -8,6 +8,7 @@ mod jobs;
 mod mentions;
 mod registry;
 mod snapshot;
+mod sources;
 mod survey;
 
 use crate::config::grants::Grants;

@@ -40,6 +40,7 @@ impl SecretAccess {
 }
 
 /// What came of asking for all of them.
+#[derive(Debug, Default)]
 pub struct Gathered {
     pub secrets: JobSecrets,
     /// Why asking again soon may bring more.

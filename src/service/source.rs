@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
 use crate::domain::run::Repository;
+use crate::engine::Source;
 use crate::exec::SourceArchive;
 use crate::git::{BareRepo, GitCache, GitError};
 use crate::github::{Github, GithubError};
@@ -20,7 +23,7 @@ pub enum SourceError {
 }
 
 /// Where commits come from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Sources {
     pub github: Arc<Github>,
     pub cache: GitCache,
@@ -66,5 +69,26 @@ impl Sources {
         let tar: PathBuf = folder.join("source.tar");
         repo.export(commit, inputs, &tar).await?;
         Ok(SourceArchive { tar })
+    }
+}
+
+/// A job's part of a commit's tree, fetched when a step needs it.
+#[derive(Debug)]
+pub struct CommitSource {
+    pub sources: Sources,
+    pub repository: Repository,
+    pub commit: Sha,
+    pub inputs: Inputs,
+    /// Where the archive is written.
+    pub folder: PathBuf,
+}
+
+impl Source for CommitSource {
+    fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
+        Box::pin(async {
+            let Self { sources, repository, commit, inputs, folder } = self;
+            let archive = sources.archive(repository, commit, inputs, folder).await;
+            archive.map(Arc::new).map_err(|error| error.to_string())
+        })
     }
 }

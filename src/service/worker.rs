@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::archive::{Archivist, pretty};
 use super::journal::{FLUSH, JobJournal, JournalError};
 use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
-use super::source::{SourceError, Sources};
+use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
 use crate::domain::ids::WorkerId;
@@ -22,8 +22,8 @@ use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
-use crate::engine::{Engine, EngineError, JobLabels, JobRun, Stop};
-use crate::exec::{Executors, SourceArchive, remove_tree};
+use crate::engine::{Engine, EngineError, JobCache, JobLabels, JobRun, Source, Stop};
+use crate::exec::{Executors, remove_tree};
 use crate::render::{graph, report, timeline};
 use crate::store::{Lease, Store, StoreError};
 
@@ -132,7 +132,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Exports the source and runs the plan.
+    /// Runs the plan.
     async fn steps(
         &self,
         held: Held<'_>,
@@ -144,74 +144,67 @@ impl Worker {
             stop.stop(why);
         }
         tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
-        let (commit, inputs) = (&run.head_sha, job.plan.inputs());
-        let archive = self.sources.archive(&run.repository, commit, inputs, spool);
-        let archived = tokio::select! {
-            archived = archive => archived,
-            // A fetch may take half an hour; nobody waits for it any more.
-            () = stop.stopped() => {
-                let why = stop.reason().unwrap_or("cancelled");
-                return Ok(ended(job, Outcome::Cancelled, why));
-            }
+        let source = CommitSource {
+            sources: self.sources.clone(),
+            repository: run.repository.clone(),
+            commit: run.head_sha.clone(),
+            inputs: job.plan.inputs().clone(),
+            folder: spool.to_owned(),
         };
-        let source = match archived {
-            Ok(source) => source,
-            Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
-            Err(error) => {
-                let why = format!("the source could not be had: {error}");
-                return Ok(ended(job, Outcome::Errored, &why));
-            }
+        let gathered = tokio::select! {
+            gathered = self.secrets(held, &source) => gathered,
+            // Nothing of it runs any more.
+            () = stop.stopped() => Ok(Gathered::default()),
         };
-        let secrets = match self.secrets(held, &source).await {
-            Ok(Gathered { again: Some(why), .. }) if job.attempt < 3 => {
+        let secrets = match gathered {
+            Ok(Gathered { again: Some(why), .. }) | Err(why) if job.attempt < 3 => {
                 return Err(anyhow::anyhow!(why).into());
             }
             Ok(gathered) => gathered.secrets,
-            Err(error) if job.attempt < 3 => return Err(anyhow::Error::from(error).into()),
-            Err(error) => {
-                let why = format!("the files of its secrets could not be read: {error}");
-                return Ok(ended(job, Outcome::Errored, &why));
+            Err(why) => {
+                let why = format!("the files of its secrets could not be read: {why}");
+                return Ok(ended(job.steps.clone(), Outcome::Errored, &why));
             }
         };
         let ended = self.engine.run(self.job_run(held, source, secrets), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
+            Err(EngineError::Source { why, records }) if job.attempt >= 3 => {
+                let why = format!("the source could not be had: {why}");
+                Ok(self::ended(records, Outcome::Errored, &why))
+            }
             Err(EngineError::Journal(error)) if error.is_lease_lost() => Err(JobFailure::Lost),
             Err(error) => Err(anyhow::Error::from(error).into()),
         }
     }
 
-    /// What the steps that are left want in confidence.
-    async fn secrets(
-        &self,
-        held: Held<'_>,
-        source: &SourceArchive,
-    ) -> Result<Gathered, SourceError> {
+    /// What the steps that are left want in confidence; why not, in words.
+    async fn secrets(&self, held: Held<'_>, source: &CommitSource) -> Result<Gathered, String> {
         let Held { run, job, .. } = held;
-        // An archive that can't be read is met again, and told, where it is unpacked.
-        let root = job.plan.root();
-        let folder = source.folder_of(root).unwrap_or_else(|_| root.to_owned());
+        let name = &run.repository.name;
         let runs = |step: &StepId| {
             let record = job.steps.iter().find(|record| record.id == *step);
             record.is_none_or(|record| !record.state.is_settled())
         };
+        let root = job.plan.root();
+        let wanted = Wanted::of(&job.plan, root, runs);
+        if wanted.paths(&self.secrets.providers).is_empty() {
+            return Ok(self.secrets.of_job(name, &wanted, &Files::new()).await);
+        }
+        // They lie below its folder; the root of some is a file.
+        let archive = source.fetch().await?;
+        let folder = archive.folder_of(root).unwrap_or_else(|_| root.to_owned());
         let wanted = Wanted::of(&job.plan, &folder, runs);
         let paths = wanted.paths(&self.secrets.providers);
-        if paths.is_empty() {
-            return Ok(self.secrets.of_job(&run.repository.name, &wanted, &Files::new()).await);
-        }
         let commits = std::slice::from_ref(&run.head_sha);
-        let repo = self.sources.with_commits(&run.repository, commits).await?;
-        let files = committed(repo.objects(), &run.head_sha, &paths).await?;
-        Ok(self.secrets.of_job(&run.repository.name, &wanted, &files).await)
+        let repo = self.sources.with_commits(&run.repository, commits).await;
+        let repo = repo.map_err(|error| error.to_string())?;
+        let files = committed(repo.objects(), &run.head_sha, &paths).await;
+        let files = files.map_err(|error| error.to_string())?;
+        Ok(self.secrets.of_job(name, &wanted, &files).await)
     }
 
-    fn job_run<'a>(
-        &self,
-        held: Held<'a>,
-        source: SourceArchive,
-        secrets: JobSecrets,
-    ) -> JobRun<'a> {
+    fn job_run<'a>(&self, held: Held<'a>, source: CommitSource, secrets: JobSecrets) -> JobRun<'a> {
         let Held { lease, run, job, spool } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
@@ -227,6 +220,7 @@ impl Worker {
             env: step_environment(run),
             secrets,
             source: Arc::new(source),
+            cache: Some(JobCache { repository: run.repository.id, reuse: run.reuse }),
             spool: spool.to_owned(),
             fail_fast: false,
         }
@@ -390,9 +384,8 @@ async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
 }
 
 /// Every unsettled step as ended by us: the outcome, with the reason.
-fn ended(job: &Job, outcome: Outcome, why: &str) -> Vec<StepRecord> {
+fn ended(mut records: Vec<StepRecord>, outcome: Outcome, why: &str) -> Vec<StepRecord> {
     let now = ambient::now();
-    let mut records = job.steps.clone();
     for record in records.iter_mut().filter(|record| !record.state.is_settled()) {
         record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
         record.facts.reason = Some(why.to_owned());

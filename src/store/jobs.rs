@@ -298,6 +298,11 @@ async fn take(
 }
 
 /// The run of a job that is still this holder's.
+/// Keeps a job from being taken over until the transaction ends; answers its run.
+pub(super) async fn still_held(tx: &mut Tx<'_>, lease: &Lease) -> Result<String, StoreError> {
+    fenced(tx, FENCE, lease).await
+}
+
 async fn fenced(tx: &mut Tx<'_>, statement: Sql, lease: &Lease) -> Result<String, StoreError> {
     let run: Option<(String,)> = tx.one(statement, args![lease.job, lease.epoch]).await?;
     run.map(|(run,)| run).ok_or(StoreError::LeaseLost)

@@ -16,6 +16,7 @@ mod pool;
 #[macro_use]
 mod rows;
 
+mod cache;
 mod checks;
 mod comments;
 mod deliveries;
@@ -37,6 +38,7 @@ mod takeover;
 
 use std::sync::Arc;
 
+pub use self::cache::NewResult;
 pub use self::checks::{CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
@@ -79,6 +81,7 @@ impl Drop for Inner {
 
 /// Every statement of every topic by its name, for [`Store::prepare_statements`].
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
+    cache::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,
     deliveries::STATEMENTS,

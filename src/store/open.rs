@@ -19,8 +19,10 @@ use super::{Inner, Store, StoreError, intake, logs};
 
 /// Version, description and text of each file in `migrations/`. A list, as the driver's macro for
 /// it would build both databases' drivers a second time, for the compiler's own use.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "start", include_str!("../../migrations/0001_start.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "start", include_str!("../../migrations/0001_start.sql")),
+    (2, "cache", include_str!("../../migrations/0002_cache.sql")),
+];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
 const SQLITE_CLOCK: &str = "create view if not exists clock as

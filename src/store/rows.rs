@@ -59,7 +59,7 @@ pub(super) fn to_word<T: Serialize>(value: &T) -> Result<String, StoreError> {
     }
 }
 
-fn from_word<T: DeserializeOwned>(column: &str, word: &str) -> Result<T, StoreError> {
+pub(super) fn from_word<T: DeserializeOwned>(column: &str, word: &str) -> Result<T, StoreError> {
     serde_json::from_value(serde_json::Value::String(word.to_owned()))
         .map_err(|error| StoreError::Inconsistent(format!("{column}: {error}")))
 }
@@ -103,7 +103,7 @@ macro_rules! run_columns {
     () => {
         "r.id, r.repository_id, p.name as repository, p.installation, p.private, r.pull, r.title,
          r.head_ref, r.base_ref, r.head_sha, r.base_sha, r.merge_base, r.triggered_by, r.cause,
-         r.actor, r.scope, r.state, r.conclusion, r.problem, r.selection, r.created_at,
+         r.actor, r.scope, r.reuse, r.state, r.conclusion, r.problem, r.selection, r.created_at,
          r.started_at, r.concluded_at, r.superseded_by, r.cancel, r.revision
          from runs r join repositories p on p.id = r.repository_id"
     };
@@ -127,6 +127,7 @@ pub(super) struct RunRow {
     cause: String,
     actor: String,
     scope: String,
+    reuse: String,
     state: String,
     conclusion: Option<String>,
     problem: Option<String>,
@@ -162,6 +163,7 @@ impl RunRow {
             cause: self.cause,
             actor: self.actor,
             scope: from_json("runs.scope", &self.scope)?,
+            reuse: from_word("runs.reuse", &self.reuse)?,
             state: from_word("runs.state", &self.state)?,
             conclusion: optional_word("runs.conclusion", self.conclusion.as_deref())?,
             problem: optional_json("runs.problem", self.problem.as_deref())?,

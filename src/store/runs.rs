@@ -9,6 +9,7 @@ use super::pool::Tx;
 use super::pulls::{head_seen, see_repository};
 use super::rows::{parse, to_json};
 use super::settle::{Extent, Head, changed, raise_head};
+use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::run::{Problem, Repository};
@@ -30,6 +31,8 @@ pub struct NewRun {
     pub cause: String,
     pub actor: String,
     pub scope: Scope,
+    /// Which earlier results it may use.
+    pub reuse: Reuse,
     /// Present: the run is made concluded, with this as its reason.
     pub problem: Option<(Conclusion, Problem)>,
 }
@@ -45,10 +48,10 @@ pub enum Created {
 statements! {
     CREATE = sql!(
         "insert into runs (id, repository_id, pull, title, head_ref, base_ref, head_sha, base_sha,
-            triggered_by, cause, actor, scope, priority, state, conclusion, problem, created_at,
+            triggered_by, cause, actor, scope, priority, state, conclusion, problem, reuse, created_at,
             concluded_at)
          select $1, $2, cast($3 as bigint), $4, $5, $6, $7, $8, $9, $10, $11, $12,
-            cast($13 as bigint), $14, $15, $16, now,
+            cast($13 as bigint), $14, $15, $16, $17, now,
             case when $14 = 'concluded' then now end from clock where true
          on conflict do nothing"
     );
@@ -201,6 +204,7 @@ async fn insert(tx: &mut Tx<'_>, run: &NewRun) -> Result<bool, StoreError> {
         state.as_str(),
         conclusion,
         problem,
+        run.reuse.as_str(),
     ];
     Ok(tx.execute(CREATE, values).await? > 0)
 }

@@ -15,6 +15,7 @@ use super::access::Operator;
 use super::error::{Answer, WebError};
 use super::names::Named;
 use crate::ambient;
+use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::run::{ProblemKind, Run};
@@ -218,6 +219,7 @@ fn new_run(of: &Run, scope: Scope) -> NewRun {
         cause: id.to_string(),
         actor: ACTOR.to_owned(),
         scope,
+        reuse: Reuse::Success,
         problem: None,
     }
 }

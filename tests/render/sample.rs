@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use checkvalve::domain::cache::Reuse;
 use checkvalve::domain::ids::{JobId, RunId, Ulid};
 use checkvalve::domain::impact::{ChangeKind, Explanation, Look, Reason, Rule};
 use checkvalve::domain::links::Links;
@@ -155,6 +156,7 @@ pub(crate) fn unplanned(number: u128, trigger: Trigger) -> Run {
         cause: "generation-1".into(),
         actor: "octocat".into(),
         scope: Scope::Affected,
+        reuse: Reuse::All,
         state: RunState::Queued,
         conclusion: None,
         problem: None,
@@ -330,6 +332,7 @@ fn failing_unit() -> StepFacts {
             key: "runs/x/artifacts/htmlcov/index.html".into(),
             bytes: 4_096,
         }],
+        cache: None,
         segments: vec![
             segment("create", 96, 100),
             segment("run", 100, 213),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkvalve::ambient;
+use checkvalve::domain::cache::Reuse;
 use checkvalve::domain::event::{Actor, PullFacts};
 use checkvalve::domain::ids::{JobId, RunId, WorkerId};
 use checkvalve::domain::impact::{ChangeKind, Reason, Rule};
@@ -107,6 +108,7 @@ pub(crate) fn new_run(head: char, cause: &str) -> NewRun {
         cause: cause.to_owned(),
         actor: "ada".to_owned(),
         scope: Scope::Affected,
+        reuse: Reuse::All,
         problem: None,
     }
 }

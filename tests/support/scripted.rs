@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkvalve::ambient;
+use checkvalve::domain::cache::{Cached, Ingredients, Known};
+use checkvalve::domain::ids::{RunId, Ulid};
 use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
 use checkvalve::domain::state::Outcome;
@@ -24,6 +26,8 @@ pub(crate) struct Notes {
     pub(crate) kept: Mutex<Vec<Left>>,
     /// Refuse from this many records on.
     pub(crate) lose_after: Option<usize>,
+    /// What later runs may use, by key.
+    pub(crate) results: Mutex<BTreeMap<String, (StepRecord, Ingredients)>>,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,31 @@ impl Journal for Notes {
         });
         let log = LogRef { key: "log".into(), bytes: left.bytes, lines: left.lines, cut: left.cut };
         Ok(Kept { log: Some(log), artifacts: artifacts.collect() })
+    }
+
+    async fn recall(&self, step: &StepId, ingredients: &Ingredients) -> Result<Known, Lost> {
+        let results = self.results.lock().unwrap();
+        let run = RunId::new(Ulid::nil());
+        let result = results.get(&ingredients.key()).map(|(record, _)| Cached {
+            outcome: record.state.outcome().unwrap(),
+            facts: record.facts.clone(),
+            origin: run,
+            kept_by: run,
+        });
+        let last = results.values().find(|(record, _)| record.id == *step);
+        Ok(Known { result, last: last.map(|(_, ingredients)| ingredients.clone()) })
+    }
+
+    async fn replay(&self, step: &StepId, earlier: &Cached) -> Result<Option<Kept>, Lost> {
+        let gone = step.as_str() == "forgotten";
+        let (log, artifacts) = (earlier.facts.log.clone(), earlier.facts.artifacts.clone());
+        Ok((!gone).then_some(Kept { log, artifacts }))
+    }
+
+    async fn remember(&self, step: &StepRecord, ingredients: &Ingredients) -> Result<(), Lost> {
+        let kept = (step.clone(), ingredients.clone());
+        self.results.lock().unwrap().insert(ingredients.key(), kept);
+        Ok(())
     }
 }
 
@@ -144,6 +173,14 @@ impl Executor for Scripted {
             trouble: None,
             segment: None,
         }
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some("scripted".to_owned())
+    }
+
+    async fn identify(&self, image: &str) -> Option<String> {
+        (image != "absent").then(|| format!("digest of {image}"))
     }
 
     async fn keep(&self, share: Vec<String>, name: &str) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use checkvalve::ambient;
 use checkvalve::blobs::{Blobs, BlobsUrl};
+use checkvalve::domain::cache::Reuse;
 use checkvalve::domain::event::{Actor, PullFacts};
 use checkvalve::domain::ids::{JobId, RunId, WorkerId};
 use checkvalve::domain::impact::{ChangeKind, Explanation, Look, Reason, Rule};
@@ -165,6 +166,7 @@ impl House {
             cause: id.to_string(),
             actor: "octo<cat>".to_owned(),
             scope: Scope::Affected,
+            reuse: Reuse::All,
             problem: tale.problem.clone(),
         };
         match self.store.create_run(run).await.unwrap() {

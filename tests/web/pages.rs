@@ -1,5 +1,6 @@
 //! Pages, for runs of every state, with names that would like to be markup.
 
+use checkvalve::domain::cache::{CacheFacts, CacheState};
 use checkvalve::domain::objects;
 use checkvalve::domain::run::{
     Artifact, LogRef, Problem, ProblemKind, Segment, StepFacts, StepRecord, TestFailure, Tests,
@@ -123,6 +124,11 @@ fn ended_steps(
             key: format!("{prefix}/unit/1/artifacts/out/a%20%3Cb%3E.txt"),
             bytes: 12,
         }],
+        cache: Some(CacheFacts {
+            state: CacheState::Miss,
+            key: Some("k<b>".to_owned()),
+            because: "variable `<script>alert(9)</script>` is new".to_owned(),
+        }),
         segments: vec![Segment {
             name: "pull <b>".to_owned(),
             started_at: ago(30),

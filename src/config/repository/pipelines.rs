@@ -328,9 +328,6 @@ impl Problems<'_> {
                 self.word(node, "`cache`", &words)
             }
         };
-        if asked.is_some_and(|asked| asked != Never) {
-            self.note(node.place, "`cache` is accepted; nothing is reused yet, every step runs");
-        }
         asked.unwrap_or_default()
     }
 

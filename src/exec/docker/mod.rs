@@ -14,8 +14,9 @@ mod reaper;
 mod secrets;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
 use bollard::errors::Error as ApiError;
@@ -46,6 +47,9 @@ pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// How long an upload or a stop may keep its answer back; the client's own limit of two minutes is
 /// short of a large source on a slow line.
 const SLOW: Duration = Duration::from_mins(15);
+
+/// For how long an image's digest is taken to be what it was.
+const SEEN: Duration = Duration::from_secs(5);
 
 /// How an executor of containers behaves.
 #[derive(Debug, Clone)]
@@ -89,6 +93,10 @@ pub struct Docker {
     limits: Resources,
     cores: f64,
     starts: Arc<Semaphore>,
+    /// As `linux/x86_64`.
+    platform: String,
+    /// Images that were looked up a moment ago, with their digests.
+    seen: Arc<Mutex<HashMap<String, (String, Instant)>>>,
     /// Whose turn it is to make the network.
     network_turn: Arc<Mutex<()>>,
     /// Removals of containers whose runs were dropped.
@@ -134,7 +142,11 @@ impl Docker {
         let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
         let limits = options.limits.unwrap_or(whole);
         let starts = Arc::new(Semaphore::new(options.starts.max(1)));
+        let part = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
+        let platform = format!("{}/{}", part(info.os_type), part(info.architecture));
         Ok(Self {
+            platform,
+            seen: Arc::default(),
             api,
             host,
             options: Arc::new(options),
@@ -457,6 +469,25 @@ impl Executor for Docker {
 
     async fn divide(&self, left: Left, into: Division) -> Divided<Left> {
         self.divide_left(left, into).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        let trust = self.options.trust.as_ref().map(Trust::digest).unwrap_or_default();
+        Some(format!("docker {} {trust}", self.platform).trim_end().to_owned())
+    }
+
+    async fn identify(&self, image: &str) -> Option<String> {
+        if let Some((digest, at)) = self.seen.lock().await.get(image)
+            && at.elapsed() < SEEN
+        {
+            return Some(digest.clone());
+        }
+        let found = image::Image::from(self.api.inspect_image(image).await.ok()?);
+        let digest = found.digest?;
+        let mut seen = self.seen.lock().await;
+        seen.retain(|_, (_, at)| at.elapsed() < SEEN);
+        seen.insert(image.to_owned(), (digest.clone(), Instant::now()));
+        Some(digest)
     }
 
     async fn keep(&self, share: Left, name: &str) {

@@ -181,6 +181,14 @@ impl Executor for Host {
         divided
     }
 
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    async fn identify(&self, _image: &str) -> Option<String> {
+        None
+    }
+
     /// Nothing is kept here: the next run installs anew.
     async fn keep(&self, _share: Left, _name: &str) {}
 

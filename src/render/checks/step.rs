@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::domain::cache::CacheState;
 use crate::domain::check::SUMMARY_MAX_BYTES;
 use crate::domain::links::Links;
 use crate::domain::pipeline::StepSpec;
@@ -134,6 +135,14 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
                 writeln!(remarks, "Reason: {}\n", cut(&text(&one_line(reason, 1_000)), REASON_MAX));
         }
         (None, None) => {}
+    }
+    if let Some(cache) = &step.facts.cache {
+        let because = cut(&text(&one_line(&cache.because, 1_000)), REASON_MAX).to_owned();
+        let _ = match cache.state {
+            CacheState::Hit => writeln!(remarks, "Cache: {because}\n"),
+            CacheState::Miss => writeln!(remarks, "Not reused: {because}\n"),
+            CacheState::Off => Ok(()),
+        };
     }
     if step.facts.log.as_ref().is_some_and(|stored| stored.cut > 0) {
         let cut = step.facts.log.as_ref().map_or(0, |stored| stored.cut);

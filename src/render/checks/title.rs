@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::cache::CacheState;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Problem, ProblemKind, Run, StepRecord};
@@ -250,6 +251,14 @@ fn waiting(standing: &Standing<'_>) -> String {
 }
 
 fn passed(step: &StepRecord, took: Duration) -> String {
+    let reused = step.facts.cache.as_ref().is_some_and(|cache| cache.state == CacheState::Hit);
+    if reused {
+        let tests = step.facts.tests.as_ref().map_or(0, |tests| tests.passed);
+        let tests =
+            (tests > 0).then(|| plural(usize::try_from(tests).unwrap_or(usize::MAX), "test"));
+        let tests = tests.map(|tests| format!(" · {tests}")).unwrap_or_default();
+        return format!("Passed · reused, nothing has changed{tests}");
+    }
     let attempt = match step.attempt {
         0 | 1 => String::new(),
         attempt => format!(", at attempt {attempt}"),

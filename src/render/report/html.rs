@@ -209,6 +209,9 @@ fn step_facts(run: &Run, job: &Job, step: &StepRecord, links: &Links) -> Markup 
                 dt { "Command" } dd { @for line in &spec.run { div { code { (line) } } } }
                 dt { "Limit" } dd { (human(spec.timeout())) }
             }
+            @if let Some(cache) = &step.facts.cache {
+                dt { "Cache" } dd { (cache.state.as_str()) ": " (cache.because) }
+            }
             @if !step.facts.segments.is_empty() {
                 dt { "Parts" }
                 dd { @for (index, segment) in step.facts.segments.iter().enumerate() {

@@ -103,7 +103,7 @@ fn step_json(job: &Job, step: &StepRecord) -> Value {
         "started_at": look::started_at(step),
         "finished_at": look::settled_at(step),
         "duration": look::took(step).map(|took| took.as_secs_f64()),
-        "cache": CacheJson::off(),
+        "cache": CacheJson::of(step),
         "image": {
             "name": spec.map(|spec| spec.image.as_str()).filter(|image| !image.is_empty()),
             "digest": facts.image_digest,

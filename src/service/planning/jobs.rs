@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sources::Digests;
 use super::survey::{Survey, View};
 use super::{PlannedJob, PlanningError, UnknownName, unknown};
 use crate::config::grants::Grants;
@@ -88,6 +89,7 @@ pub(super) fn planned(
 ) -> Result<(Vec<PlannedJob>, Vec<String>), PlanningError> {
     let mut jobs = Vec::new();
     let mut without_pipeline = Vec::new();
+    let digests = Digests::new(&survey.sources, &survey.paths);
     for (name, steps) in wanted {
         let Some((connector, view)) = survey.known(name) else { continue };
         let Some(pipeline) = view.rules.pipeline(connector) else {
@@ -96,8 +98,9 @@ pub(super) fn planned(
         };
         let impact = survey.impacts.connectors.get(name);
         let plan = plan_of(connector, view, pipeline, &survey.paths)?;
+        let sources = digests.of(plan.inputs());
         let secrets = declared.of(&plan)?;
-        let plan = plan.with_secrets(secrets);
+        let plan = plan.with_sources(sources).with_secrets(secrets);
         let only = plan.steps().iter().map(|step| step.id.clone());
         jobs.push(PlannedJob {
             connector: name.clone(),

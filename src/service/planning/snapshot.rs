@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::answers::Answers;
+use super::sources::Sources;
 use crate::domain::catalog::Paths;
 use crate::domain::names::Sha;
 use crate::git::{EntryKind, GitError, Objects, TreeEntry};
@@ -34,7 +35,7 @@ pub(super) struct Snapshot<'r> {
     from: Contents<'r>,
     pub(super) paths: Paths,
     /// In the order of the paths.
-    sources: Vec<Source>,
+    files: Vec<(EntryKind, Source)>,
     /// Symbolic links and submodules.
     special: BTreeMap<String, EntryKind>,
 }
@@ -51,13 +52,14 @@ impl<'r> Snapshot<'r> {
             Some(_) if entry.is_unstaged() => Source::Disk(entry.as_path().to_owned()),
             Some(_) | None => Source::Blob(entry.oid.clone()),
         };
-        let mut files: Vec<(String, Source)> =
-            files.map(|entry| (source(&entry), entry.path)).map(|(s, path)| (path, s)).collect();
+        let file = |entry: TreeEntry| ((entry.kind, source(&entry)), entry.path);
+        let mut files: Vec<(String, (EntryKind, Source))> =
+            files.map(file).map(|(file, path)| (path, file)).collect();
         // Names that are not UTF-8 sort otherwise as texts, and several may read the same.
         files.sort_by(|a, b| a.0.cmp(&b.0));
         files.dedup_by(|later, earlier| later.0 == earlier.0);
-        let (paths, sources) = files.into_iter().unzip();
-        Self { from, paths: Paths::new(paths), sources, special }
+        let (paths, files) = files.into_iter().unzip();
+        Self { from, paths: Paths::new(paths), files, special }
     }
 
     /// Writes down what was read out of files, for the next survey.
@@ -66,8 +68,13 @@ impl<'r> Snapshot<'r> {
     }
 
     pub(super) fn source(&self, path: &str) -> Option<&Source> {
-        let at = self.paths.within("").binary_search_by(|probe| probe.as_str().cmp(path)).ok()?;
-        self.sources.get(at)
+        self.files.get(self.paths.position(path)?).map(|(_, source)| source)
+    }
+
+    /// Its paths and what they hold.
+    pub(super) fn into_parts(self) -> (Paths, Sources) {
+        let work_tree = self.from.work_tree.map(Path::to_owned);
+        (self.paths, Sources { files: self.files, work_tree })
     }
 
     /// Is the path a symbolic link or a submodule?

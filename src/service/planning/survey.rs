@@ -8,6 +8,7 @@ use super::answers::Answers;
 use super::documents::Documents;
 use super::mentions::Mentions;
 use super::snapshot::{Contents, Snapshot};
+use super::sources::Sources;
 use crate::config::repository::{self, FILE};
 use crate::domain::catalog::{Catalog, Connector, Paths, discover};
 use crate::domain::change::ChangeSet;
@@ -44,6 +45,8 @@ pub struct Survey {
     pub notes: Vec<String>,
     /// Of the head's tree.
     pub(super) paths: Paths,
+    /// What they hold.
+    pub(super) sources: Sources,
     /// By the head's own rules.
     pub(super) view: View,
     /// By the base's, if they select differently.
@@ -305,8 +308,8 @@ async fn survey(
     }
     head.keep_answers();
     let (merge_base, change) = (against.merge_base, against.change);
-    let paths = head.paths;
-    Ok(Survey { merge_base, change, impacts, notes, paths, view, other, base_secrets })
+    let (paths, sources) = head.into_parts();
+    Ok(Survey { merge_base, change, impacts, notes, paths, sources, view, other, base_secrets })
 }
 
 async fn rules_of(

@@ -103,6 +103,11 @@ fn details(web: &Web, run: &Run, job: &Job, step: &StepRecord) -> Markup {
             @if !step.facts.segments.is_empty() {
                 dt { "Time went to" } dd { (segments(&step.facts.segments)) }
             }
+            @if let Some(cache) = &step.facts.cache {
+                dt { "Cache" }
+                dd { (cache.state.as_str()) ": " (cache.because) }
+                @if let Some(key) = &cache.key { dt { "Key" } dd.mono.muted { (key) } }
+            }
             @if let Some(spec) = spec { (declared(web, run, job, step, spec)) }
         } } }
     }

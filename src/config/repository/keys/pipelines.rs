@@ -105,7 +105,12 @@ pub(in super::super) static STEP: Shape = Shape {
             .default("false"),
         Key::new("untrusted", Takes::Flag, "May run before a foreign change is approved.")
             .default("false"),
-        Key::new("cache", Takes::Cache, "Accepted; nothing is reused yet, every step runs."),
+        Key::new(
+            "cache",
+            Takes::Cache,
+            "Which results later runs use again: successes, failures too (`all`), or none (`never`).",
+        )
+        .default("\"success\""),
         Key::new(
             "isolate",
             Takes::Flag,

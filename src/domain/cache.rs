@@ -1,0 +1,371 @@
+//! When a step's result may be used again: a key of everything that can change it, and in words what
+//! differs from the last time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::ids::RunId;
+use super::inherit;
+use super::names::StepId;
+use super::pipeline::{CachePolicy, StepSpec};
+use super::plan::Plan;
+use super::run::StepFacts;
+use super::state::Outcome;
+
+/// Raised when a key means something else than before.
+const VERSION: &str = "1";
+/// How many differences are told.
+const TOLD: usize = 3;
+/// Longer values are told by their digest.
+const SHORT: usize = 60;
+
+/// Which earlier results a run may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reuse {
+    /// None: asked to run without.
+    Never,
+    /// Successes: asked to run again what failed.
+    Success,
+    /// Failures too, of steps that say `cache: all`.
+    #[default]
+    All,
+}
+
+impl Reuse {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Success => "success",
+            Self::All => "all",
+        }
+    }
+
+    fn takes(self, policy: CachePolicy, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Succeeded => self != Self::Never,
+            Outcome::Failed => self == Self::All && policy == CachePolicy::All,
+            Outcome::TimedOut | Outcome::Errored | Outcome::Cancelled => false,
+        }
+    }
+}
+
+/// What is outside of a plan and can change what its steps do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings<'a> {
+    /// GitHub's id: nothing is shared between repositories.
+    pub repository: u64,
+    /// What runs the steps: its kind, platform, and what it adds to them.
+    pub executor: &'a str,
+}
+
+/// Everything that can change a step's result, by names that people understand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ingredients(BTreeMap<String, String>);
+
+impl Ingredients {
+    /// Those of a step, if everything is known: `image` answers an image's digest, `need` the key
+    /// of a step that it needs.
+    pub fn of(
+        plan: &Plan,
+        spec: &StepSpec,
+        around: &Surroundings<'_>,
+        image: impl Fn(&str) -> Option<String>,
+        need: impl Fn(&StepId) -> Option<String>,
+    ) -> Option<Self> {
+        let mut all = BTreeMap::new();
+        let mut add = |name: String, value: String| drop(all.insert(name, value));
+        add("Checkvalve's key".to_owned(), VERSION.to_owned());
+        add("repository".to_owned(), around.repository.to_string());
+        add("executor".to_owned(), around.executor.to_owned());
+        add("image".to_owned(), image(&spec.image)?);
+        add("root".to_owned(), plan.root().to_owned());
+        add("connector".to_owned(), plan.connector().to_string());
+        add("`run`".to_owned(), spec.run.join("\n"));
+        let network = serde_json::to_string(&spec.network).unwrap_or_default();
+        add("`network`".to_owned(), network.trim_matches('"').to_owned());
+        add("`artifacts`".to_owned(), spec.artifacts.join(", "));
+        add("`reports`".to_owned(), spec.junit.clone().unwrap_or_default());
+        for (name, value) in &spec.env {
+            add(format!("variable `{name}`"), value.clone());
+        }
+        for (path, digest) in plan.sources() {
+            add(format!("`{path}`"), digest.clone());
+        }
+        let origin = inherit::origin(plan, spec).map(|origin| &origin.id);
+        for step in spec.needs.iter().filter(|id| Some(*id) != origin) {
+            let left_out = plan.step(step).is_some_and(|spec| spec.left_out.is_some());
+            let key = if left_out { Some("left out".to_owned()) } else { need(step) };
+            add(format!("step `{step}`"), key?);
+        }
+        if let Some(origin) = origin {
+            add(format!("inherited from `{origin}`"), need(origin)?);
+        }
+        Some(Self(all))
+    }
+
+    /// 64 hexadecimal digits: equal ingredients, equal keys, on every machine.
+    pub fn key(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        hex::encode(Sha256::digest(json))
+    }
+
+    /// What is different from earlier ones, in words; names of steps stand for what is different in
+    /// them.
+    pub fn differences(&self, earlier: &Self) -> String {
+        let names: std::collections::BTreeSet<&String> =
+            self.0.keys().chain(earlier.0.keys()).collect();
+        let different = |name: &&String| self.0.get(*name) != earlier.0.get(*name);
+        let mut told: Vec<String> = Vec::new();
+        let mut count = 0;
+        for name in names.into_iter().filter(different) {
+            count += 1;
+            if told.len() < TOLD {
+                told.push(match (earlier.0.get(name), self.0.get(name)) {
+                    (Some(old), Some(new)) => {
+                        format!("{name} changed ({} → {})", short(old), short(new))
+                    }
+                    (None, _) => format!("{name} is new"),
+                    (Some(_), None) => format!("{name} is gone"),
+                });
+            }
+        }
+        match count - told.len() {
+            0 => told.join("; "),
+            more => format!("{}; and {more} more", told.join("; ")),
+        }
+    }
+}
+
+/// As people can compare it.
+fn short(value: &str) -> String {
+    let is_digest = value.len() >= 40 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest {
+        return value[..12].to_owned();
+    }
+    if let Some((name, digest)) = value.split_once("sha256:") {
+        return format!("{name}sha256:{}", digest.chars().take(12).collect::<String>());
+    }
+    if value.len() > SHORT || value.contains('\n') {
+        return hex::encode(Sha256::digest(value))[..12].to_owned();
+    }
+    format!("`{value}`")
+}
+
+/// An earlier result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cached {
+    pub outcome: Outcome,
+    pub facts: StepFacts,
+    /// The run in which it was worked out.
+    pub origin: RunId,
+    /// The run whose objects hold its log and artifacts.
+    pub kept_by: RunId,
+}
+
+/// What is known of a step before it runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    /// The result under its key.
+    pub result: Option<Cached>,
+    /// The ingredients of the last result of a step of that name.
+    pub last: Option<Ingredients>,
+}
+
+/// Whether a step's result was used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheState {
+    Hit,
+    Miss,
+    Off,
+}
+
+impl CacheState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// What a step's record says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheFacts {
+    pub state: CacheState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    pub because: String,
+}
+
+impl CacheFacts {
+    pub fn off(because: impl Into<String>) -> Self {
+        Self { state: CacheState::Off, key: None, because: because.into() }
+    }
+
+    fn miss(key: String, because: String) -> Self {
+        Self { state: CacheState::Miss, key: Some(key), because }
+    }
+
+    pub fn hit(key: String, origin: RunId) -> Self {
+        let because = format!("reused from run {origin}: nothing that it depends on has changed");
+        Self { state: CacheState::Hit, key: Some(key), because }
+    }
+}
+
+/// Why a step's result is neither used again nor kept, whatever it is made of.
+pub fn never(plan: &Plan, spec: &StepSpec) -> Option<String> {
+    if spec.cache == CachePolicy::Never {
+        return Some("the step says `cache: never`".to_owned());
+    }
+    // Their values are no part of what a key is made of.
+    if !spec.secrets.is_empty() {
+        return Some("it has secrets".to_owned());
+    }
+    let parent = inherit::origin(plan, spec)?;
+    never(plan, parent)?;
+    Some(format!("it inherits from `{}`, whose results are never reused", parent.id))
+}
+
+/// The result that a run uses for a step, or why none.
+pub fn judge(
+    spec: &StepSpec,
+    ingredients: &Ingredients,
+    known: Known,
+    reuse: Reuse,
+) -> Result<Cached, CacheFacts> {
+    let key = ingredients.key();
+    if reuse == Reuse::Never {
+        let because = "the run was asked to reuse nothing".to_owned();
+        return Err(CacheFacts::miss(key, because));
+    }
+    match (known.result, known.last) {
+        (Some(result), _) if reuse.takes(spec.cache, result.outcome) => Ok(result),
+        (Some(_), _) => {
+            let because = "it failed with all of this the last time, and failures are not reused";
+            Err(CacheFacts::miss(key, because.to_owned()))
+        }
+        (None, Some(last)) => {
+            let differences = ingredients.differences(&last);
+            let because = if differences.is_empty() {
+                "its last result is not kept any more".to_owned()
+            } else {
+                differences
+            };
+            Err(CacheFacts::miss(key, because))
+        }
+        (None, None) => {
+            Err(CacheFacts::miss(key, "no earlier result of this step is known".to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Inputs;
+    use super::*;
+
+    fn plan(change: impl Fn(&mut Vec<StepSpec>)) -> Plan {
+        let step = |id: &str, from: Option<&str>| StepSpec {
+            from: from.map(|from| from.parse().unwrap()),
+            image: "python:3".to_owned(),
+            run: vec![format!("make {id}")],
+            ..StepSpec::new(id.parse().unwrap())
+        };
+        let mut steps = vec![step("install", None), step("unit", Some("install"))];
+        change(&mut steps);
+        Plan::new("source-x".parse().unwrap(), "source-x".into(), Inputs::default(), steps).unwrap()
+    }
+
+    fn ingredients(plan: &Plan, id: &str) -> Option<Ingredients> {
+        let around = Surroundings { repository: 1, executor: "docker linux/amd64" };
+        let spec = plan.step(&id.parse().unwrap()).unwrap();
+        let image = |name: &str| Some(format!("{name}@sha256:{}", "a".repeat(64)));
+        let need = |step: &StepId| ingredients(plan, step.as_str()).map(|need| need.key());
+        Ingredients::of(plan, spec, &around, image, need)
+    }
+
+    fn key(plan: &Plan, id: &str) -> String {
+        ingredients(plan, id).unwrap().key()
+    }
+
+    #[test]
+    fn whatever_can_change_a_result_changes_its_key_and_those_behind_it() {
+        let before = plan(|_| {});
+        assert_eq!(key(&before, "unit"), key(&plan(|_| {}), "unit"));
+        let changes: [fn(&mut Vec<StepSpec>); 6] = [
+            |steps| steps[0].run.push("more".into()),
+            |steps| steps[0].image = "python:4".into(),
+            |steps| drop(steps[0].env.insert("A".into(), "b".into())),
+            |steps| steps[0].network = super::super::pipeline::Network::None,
+            |steps| steps[0].artifacts.push("*.log".into()),
+            |steps| steps[0].junit = Some("junit.xml".into()),
+        ];
+        for change in changes {
+            let after = plan(change);
+            assert_ne!(key(&before, "install"), key(&after, "install"));
+            assert_ne!(key(&before, "unit"), key(&after, "unit"), "it inherits");
+        }
+        let after = plan(|steps| steps[1].run.push("more".into()));
+        assert_eq!(key(&before, "install"), key(&after, "install"));
+        let sources = |digest: &str| {
+            let sources = BTreeMap::from([("source-x/main.py".to_owned(), digest.to_owned())]);
+            plan(|_| {}).with_sources(sources)
+        };
+        assert_ne!(key(&sources("1"), "unit"), key(&sources("2"), "unit"));
+    }
+
+    #[test]
+    fn what_differs_is_told_with_old_and_new() {
+        let of = |run: &str, digest: &str| {
+            let plan = plan(|steps| steps[0].run = vec![run.to_owned()]);
+            let sources = BTreeMap::from([("source-x/src".to_owned(), digest.repeat(64))]);
+            ingredients(&plan.with_sources(sources), "install").unwrap()
+        };
+        let told = of("make", "b").differences(&of("make all", "a"));
+        assert_eq!(
+            told,
+            "`run` changed (`make all` → `make`); `source-x/src` changed (aaaaaaaaaaaa → bbbbbbbbbbbb)"
+        );
+        assert_eq!(of("make", "a").differences(&of("make", "a")), "");
+    }
+
+    #[test]
+    fn failures_are_reused_only_where_both_say_so() {
+        let plan = plan(|steps| steps[0].cache = CachePolicy::All);
+        let spec = &plan.steps()[0];
+        let ingredients = ingredients(&plan, "install").unwrap();
+        let run = RunId::new(super::super::ids::Ulid::nil());
+        let known = |outcome| {
+            let facts = StepFacts::default();
+            let result = Cached { outcome, facts, origin: run, kept_by: run };
+            Known { result: Some(result), last: None }
+        };
+        let used = |spec: &StepSpec, outcome, reuse| {
+            judge(spec, &ingredients, known(outcome), reuse).is_ok()
+        };
+        let careful = StepSpec { cache: CachePolicy::Success, ..spec.clone() };
+        for (spec, outcome, reuse, expected) in [
+            (spec, Outcome::Succeeded, Reuse::All, true),
+            (spec, Outcome::Succeeded, Reuse::Success, true),
+            (spec, Outcome::Succeeded, Reuse::Never, false),
+            (spec, Outcome::Failed, Reuse::All, true),
+            (spec, Outcome::Failed, Reuse::Success, false),
+            (&careful, Outcome::Failed, Reuse::All, false),
+        ] {
+            assert_eq!(used(spec, outcome, reuse), expected, "{outcome:?} {reuse:?}");
+        }
+    }
+
+    #[test]
+    fn who_inherits_from_what_is_never_reused_is_not_either() {
+        let plan = plan(|steps| steps[0].cache = CachePolicy::Never);
+        assert!(never(&plan, &plan.steps()[0]).unwrap().contains("cache: never"));
+        assert!(never(&plan, &plan.steps()[1]).unwrap().contains("inherits from `install`"));
+    }
+}

@@ -1,0 +1,103 @@
+//! Results of steps that later runs may use. Written under the lease of the job that worked them
+//! out, so that a worker that lost it leaves nothing behind.
+
+use super::Store;
+use super::error::StoreError;
+use super::jobs::{Lease, still_held};
+use super::rows::{from_json, from_word, parse, to_json};
+use crate::domain::cache::{Cached, Ingredients, Known};
+use crate::domain::ids::RunId;
+use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::run::StepFacts;
+use crate::domain::state::Outcome;
+
+/// A result to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct NewResult<'a> {
+    pub repository: u64,
+    pub connector: &'a ConnectorName,
+    pub step: &'a StepId,
+    pub origin: RunId,
+    pub outcome: Outcome,
+    pub facts: &'a StepFacts,
+    pub ingredients: &'a Ingredients,
+}
+
+statements! {
+    FIND = sql!(
+        "select outcome, facts, origin, run_id from cache where key = $1 and repository_id = $2"
+    );
+    LAST = sql!(
+        "select ingredients from cache where repository_id = $1 and connector = $2 and step = $3
+         order by made_at desc limit 1"
+    );
+    KEEP = sql!(
+        "insert into cache (key, repository_id, connector, step, origin, run_id, outcome, facts,
+            ingredients, made_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, ", now!(), ")
+         on conflict (key) do update set connector = excluded.connector, step = excluded.step,
+            origin = excluded.origin, run_id = excluded.run_id, outcome = excluded.outcome,
+            facts = excluded.facts, made_at = excluded.made_at"
+    );
+}
+
+impl Store {
+    /// What is known of a step with these ingredients.
+    pub async fn recall(
+        &self,
+        repository: u64,
+        connector: &ConnectorName,
+        step: &StepId,
+        ingredients: &Ingredients,
+    ) -> Result<Known, StoreError> {
+        let key = ingredients.key();
+        let row: Option<(String, String, String, String)> =
+            self.inner.main.one(FIND, args![key.as_str(), repository]).await?;
+        let result = row.map(|(outcome, facts, origin, run)| {
+            Ok::<_, StoreError>(Cached {
+                outcome: from_word("cache.outcome", &outcome)?,
+                facts: from_json("cache.facts", &facts)?,
+                origin: parse("cache.origin", &origin)?,
+                kept_by: parse("cache.run_id", &run)?,
+            })
+        });
+        if let Some(result) = result {
+            return Ok(Known { result: Some(result?), last: None });
+        }
+        let last: Option<(String,)> =
+            self.inner.main.one(LAST, args![repository, connector, step]).await?;
+        let last = last.map(|(last,)| from_json("cache.ingredients", &last)).transpose()?;
+        Ok(Known { result: None, last })
+    }
+
+    /// Keeps a result for later runs; the one under its key before is replaced.
+    pub async fn keep_result(
+        &self,
+        lease: &Lease,
+        result: NewResult<'_>,
+    ) -> Result<(), StoreError> {
+        retried!(self.keep_result_once(lease, result))
+    }
+
+    async fn keep_result_once(
+        &self,
+        lease: &Lease,
+        result: NewResult<'_>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let run = still_held(&mut tx, lease).await?;
+        let values = args![
+            result.ingredients.key(),
+            result.repository,
+            result.connector,
+            result.step,
+            result.origin,
+            run.as_str(),
+            result.outcome.as_str(),
+            to_json(result.facts)?,
+            to_json(result.ingredients)?,
+        ];
+        tx.execute(KEEP, values).await?;
+        tx.commit().await
+    }
+}

@@ -1,0 +1,229 @@
+//! Earlier results: used where nothing that they depend on has changed, and nowhere else.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/scripted.rs"]
+mod scripted;
+#[expect(dead_code, reason = "shared with the executors' tests")]
+#[path = "support/steps.rs"]
+mod steps;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use checkvalve::ambient;
+use checkvalve::domain::cache::{CacheState, Reuse};
+use checkvalve::domain::ids::{JobId, RunId};
+use checkvalve::domain::pipeline::{CachePolicy, StepSpec};
+use checkvalve::domain::run::StepRecord;
+use checkvalve::domain::secret::JobSecrets;
+use checkvalve::engine::{Engine, EngineOptions, JobCache, JobLabels, JobRun, Stop};
+use checkvalve::exec::Executor;
+use checkvalve::exec::docker::{Docker, DockerOptions};
+use images::BUSYBOX;
+use scripted::{Notes, Scripted};
+use steps::{Place, plan, spec};
+
+/// One host and what it keeps from run to run.
+struct House<E> {
+    executor: E,
+    instance: String,
+    notes: Notes,
+    source: String,
+    reuse: Reuse,
+}
+
+impl<E: Executor + Clone> House<E> {
+    fn new(executor: E) -> Self {
+        let (source, reuse) = ("1".to_owned(), Reuse::All);
+        let instance = format!("reuse-{}", ambient::ulid());
+        Self { executor, instance, notes: Notes::default(), source, reuse }
+    }
+
+    async fn run(&self, steps: Vec<StepSpec>) -> Vec<StepRecord> {
+        let place = Place::new();
+        self.notes.printed.lock().unwrap().clear();
+        let sources = BTreeMap::from([("source-x/src".to_owned(), self.source.repeat(64))]);
+        let plan = plan(steps).with_sources(sources);
+        let options =
+            EngineOptions { backoff: Duration::from_millis(10), ..EngineOptions::default() };
+        let engine = Engine::with_options(self.executor.clone(), 4, options);
+        let ulid = ambient::ulid();
+        let job = JobRun {
+            plan: &plan,
+            records: vec![],
+            labels: JobLabels {
+                instance: self.instance.clone(),
+                run: RunId::new(ulid),
+                job: JobId::new(ulid),
+                epoch: 1,
+                connector: "source-x".parse().unwrap(),
+            },
+            env: BTreeMap::from([("CHECKVALVE_SHA".to_owned(), ulid.to_string())]),
+            secrets: JobSecrets::default(),
+            source: place.source.clone(),
+            cache: Some(JobCache { repository: 1, reuse: self.reuse }),
+            spool: place.path().join(ulid.to_string()),
+            fail_fast: false,
+        };
+        engine.run(job, &self.notes, &Stop::new()).await.unwrap()
+    }
+}
+
+/// `id=outcome:hit` for each.
+fn told(records: &[StepRecord]) -> String {
+    let word = |record: &StepRecord| {
+        let outcome = record.state.outcome().map_or("-", |outcome| outcome.as_str());
+        let cache = record.facts.cache.as_ref().map_or("none", |cache| cache.state.as_str());
+        format!("{}={outcome}:{cache}", record.id)
+    };
+    records.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn because<'r>(records: &'r [StepRecord], step: &str) -> &'r str {
+    let record = records.iter().find(|record| record.id.as_str() == step).unwrap();
+    &record.facts.cache.as_ref().unwrap().because
+}
+
+fn step(id: &str, needs: &[&str], script: &str) -> StepSpec {
+    spec("python", id, needs, script)
+}
+
+fn from(parent: &str, id: &str, script: &str) -> StepSpec {
+    StepSpec { from: Some(parent.parse().unwrap()), ..step(id, &[], script) }
+}
+
+fn steps() -> Vec<StepSpec> {
+    vec![step("install", &[], "ok"), from("install", "unit", "ok"), step("lint", &["unit"], "ok")]
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_not_run_again() {
+    let mut house = House::new(Scripted::default());
+    let first = house.run(steps()).await;
+    assert_eq!(told(&first), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
+    assert_eq!(because(&first, "unit"), "no earlier result of this step is known");
+    let second = house.run(steps()).await;
+    assert_eq!(told(&second), "install=succeeded:hit unit=succeeded:hit lint=succeeded:hit");
+    assert!(because(&second, "unit").starts_with("reused from run "));
+    assert_eq!(second[1].facts.log, first[1].facts.log);
+    assert_eq!(house.executor.begun.lock().unwrap().len(), 3, "nothing ran a second time");
+
+    house.source = "2".to_owned();
+    let third = house.run(steps()).await;
+    assert_eq!(told(&third), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
+    assert_eq!(because(&third, "install"), "`source-x/src` changed (111111111111 → 222222222222)");
+    house.reuse = Reuse::Never;
+    let afresh = house.run(steps()).await;
+    assert_eq!(told(&afresh), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
+    assert_eq!(because(&afresh, "install"), "the run was asked to reuse nothing");
+}
+
+#[tokio::test]
+async fn a_step_that_must_run_again_begins_with_what_its_parent_left() {
+    let house = House::new(Scripted::default());
+    house.run(steps()).await;
+    let mut changed = steps();
+    changed[1].run = vec!["ok 6".to_owned()];
+    let records = house.run(changed).await;
+    assert_eq!(told(&records), "install=succeeded:hit unit=succeeded:miss lint=succeeded:miss");
+    assert_eq!(because(&records, "unit"), "`run` changed (`ok` → `ok 6`)");
+    assert!(because(&records, "lint").starts_with("step `unit` changed"));
+    let histories = house.executor.histories.lock().unwrap().clone();
+    // It took no time, so that nothing was kept of it: it is run again for its heir alone.
+    assert_eq!(histories[3..], ["install", "install unit", "lint"]);
+}
+
+#[tokio::test]
+async fn what_took_long_is_kept_for_later_heirs() {
+    let house = House::new(Scripted::default());
+    let mut slow = steps();
+    slow[0].run = vec!["ok 3100".to_owned()];
+    house.run(slow.clone()).await;
+    assert_eq!(house.executor.snapshots.lock().unwrap().len(), 1);
+    slow[1].run = vec!["ok 6".to_owned()];
+    house.run(slow).await;
+    let histories = house.executor.histories.lock().unwrap().clone();
+    assert_eq!(histories[3..], ["install unit", "lint"], "without `install`");
+}
+
+#[tokio::test]
+async fn failures_and_what_says_never_are_run_again() {
+    let fail = |cache| StepSpec { cache, ..step("unit", &[], "fail") };
+    for (cache, reuse, second) in [
+        (CachePolicy::Success, Reuse::All, "unit=failed:miss"),
+        (CachePolicy::All, Reuse::All, "unit=failed:hit"),
+        (CachePolicy::All, Reuse::Success, "unit=failed:miss"),
+        (CachePolicy::Never, Reuse::All, "unit=failed:off"),
+    ] {
+        let mut house = House::new(Scripted::default());
+        house.run(vec![fail(cache)]).await;
+        house.reuse = reuse;
+        assert_eq!(told(&house.run(vec![fail(cache)]).await), second, "{cache:?} {reuse:?}");
+    }
+    let house = House::new(Scripted::default());
+    let mut never = steps();
+    never[0].cache = CachePolicy::Never;
+    house.run(never.clone()).await;
+    let records = house.run(never).await;
+    assert_eq!(told(&records), "install=succeeded:off unit=succeeded:off lint=succeeded:hit");
+}
+
+#[tokio::test]
+async fn a_need_that_failed_is_another_beginning() {
+    let steps = |lint: &str| {
+        let lint = StepSpec { allow_failure: true, ..step("lint", &[], lint) };
+        vec![lint, step("unit", &["lint"], "ok")]
+    };
+    let house = House::new(Scripted::default());
+    house.run(steps("fail")).await;
+    // The failure is not kept, and neither is what came after it.
+    assert_eq!(told(&house.run(steps("fail")).await), "lint=failed:miss unit=succeeded:miss");
+}
+
+#[tokio::test]
+async fn what_is_not_there_any_more_is_run_again() {
+    let house = House::new(Scripted::default());
+    let steps = || vec![step("forgotten", &[], "ok"), step("unit", &["forgotten"], "ok")];
+    house.run(steps()).await;
+    let records = house.run(steps()).await;
+    assert_eq!(told(&records), "forgotten=succeeded:miss unit=succeeded:hit");
+    assert!(because(&records, "forgotten").contains("not kept any more"));
+    let absent = || vec![spec("absent", "unit", &[], "ok")];
+    house.run(absent()).await;
+    let records = house.run(absent()).await;
+    assert!(because(&records, "unit").contains("is not on this host yet"));
+    assert_eq!(records[0].facts.cache.as_ref().unwrap().state, CacheState::Miss);
+}
+
+#[tokio::test]
+async fn snapshots_of_containers_outlive_their_run() {
+    let Some(_) = images::engine().await else { return };
+    let instance = format!("reuse-{}", ambient::ulid());
+    let docker = DockerOptions::new(instance.clone());
+    let docker = Docker::connect(ambient::env("DOCKER_HOST").as_deref(), docker).await.unwrap();
+    let house = House { instance, ..House::new(docker.clone()) };
+    let steps = |unit: &str| {
+        let install = spec(BUSYBOX, "install", &[], "date > made; sleep 3.2; cat made");
+        vec![install, StepSpec { image: BUSYBOX.to_owned(), ..from("install", "unit", unit) }]
+    };
+    let first = house.run(steps("cat made")).await;
+    assert_eq!(told(&first), "install=succeeded:miss unit=succeeded:miss");
+    let made = first[1].facts.excerpt.clone();
+    let second = house.run(steps("cat made; true")).await;
+    assert_eq!(told(&second), "install=succeeded:hit unit=succeeded:miss");
+    assert_eq!(second[1].facts.excerpt, made, "the same file");
+    let names: Vec<_> = second[1].facts.segments.iter().map(|s| s.name.as_str()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("again")), "{names:?}");
+    docker.settled().await;
+    let reaper = docker.reaper();
+    assert_eq!(reaper.trim_snapshots(Duration::from_hours(1), 1 << 30).await.unwrap(), 0);
+    assert_eq!(reaper.trim_snapshots(Duration::from_hours(1), 0).await.unwrap(), 1);
+    assert_eq!(reaper.trim_snapshots(Duration::ZERO, 0).await.unwrap(), 0);
+    let third = house.run(steps("cat made; true; true")).await;
+    assert!(third[1].facts.segments.iter().any(|segment| segment.name == "again install"));
+    docker.settled().await;
+    assert_eq!(reaper.trim_snapshots(Duration::from_hours(1), 0).await.unwrap(), 1, "kept anew");
+}

@@ -1,0 +1,81 @@
+//! Results that later runs may use: kept under a lease, found by their key, gone with their run.
+
+use std::collections::BTreeMap;
+
+use checkvalve::domain::cache::Ingredients;
+use checkvalve::domain::run::StepFacts;
+use checkvalve::domain::state::Outcome;
+use checkvalve::store::{NewResult, StoreError};
+
+use crate::fixture::{
+    LONG, Place, SHORT, claim, connector, create_planned, repository, settle, step, wait_out,
+    worker,
+};
+
+fn ingredients(value: &str) -> Ingredients {
+    let all = BTreeMap::from([("`run`".to_owned(), value.to_owned())]);
+    serde_json::from_value(serde_json::to_value(all).unwrap()).unwrap()
+}
+
+pub(crate) async fn a_result_is_found_by_its_key_alone(place: &Place) {
+    let store = place.open().await;
+    let run = create_planned(&store, 'a', &["source-a"]).await;
+    let (lease, job) = claim(&store).await;
+    let (a, b) = (ingredients("a"), ingredients("b"));
+    let (id, name, unit) = (repository().id, connector("source-a"), step("unit"));
+    let known = store.recall(id, &name, &unit, &a).await.unwrap();
+    assert!(known.result.is_none() && known.last.is_none());
+    let facts = StepFacts { excerpt: "fine".to_owned(), ..StepFacts::default() };
+    let result = NewResult {
+        repository: id,
+        connector: &name,
+        step: &unit,
+        origin: run,
+        outcome: Outcome::Succeeded,
+        facts: &facts,
+        ingredients: &a,
+    };
+    store.keep_result(&lease, result).await.unwrap();
+    let found = store.recall(id, &name, &unit, &a).await.unwrap().result.unwrap();
+    assert_eq!((found.outcome, &found.facts), (Outcome::Succeeded, &facts));
+    assert_eq!((found.origin, found.kept_by), (run, run));
+    // Another key: not it, but what it differs from is known.
+    let known = store.recall(id, &name, &unit, &b).await.unwrap();
+    assert!(known.result.is_none());
+    assert_eq!(known.last, Some(a.clone()));
+    // Another repository sees nothing of it.
+    let known = store.recall(id + 1, &name, &unit, &a).await.unwrap();
+    assert!(known.result.is_none() && known.last.is_none());
+    // A later one under the same key takes its place.
+    let facts = StepFacts { excerpt: "later".to_owned(), ..StepFacts::default() };
+    store.keep_result(&lease, NewResult { facts: &facts, ..result }).await.unwrap();
+    let found = store.recall(id, &name, &unit, &a).await.unwrap().result.unwrap();
+    assert_eq!(found.facts.excerpt, "later");
+
+    settle(&store, lease, &job, Outcome::Succeeded).await;
+    store.forget_run(run).await.unwrap();
+    let known = store.recall(id, &name, &unit, &a).await.unwrap();
+    assert!(known.result.is_none(), "its log and artifacts are gone");
+}
+
+pub(crate) async fn a_late_holder_keeps_no_result(place: &Place) {
+    let store = place.open().await;
+    let run = create_planned(&store, 'a', &["source-a"]).await;
+    let (lease, _, _) = store.claim_job(worker(), SHORT).await.unwrap().unwrap();
+    wait_out().await;
+    let _other = store.claim_job(worker(), LONG).await.unwrap().unwrap();
+    let (name, unit, made_of) = (connector("source-a"), step("unit"), ingredients("a"));
+    let result = NewResult {
+        repository: repository().id,
+        connector: &name,
+        step: &unit,
+        origin: run,
+        outcome: Outcome::Succeeded,
+        facts: &StepFacts::default(),
+        ingredients: &made_of,
+    };
+    let refused = store.keep_result(&lease, result).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    let known = store.recall(repository().id, &name, &unit, &made_of).await.unwrap();
+    assert!(known.result.is_none());
+}
