@@ -13,6 +13,7 @@ pub mod exec;
 pub mod git;
 pub mod github;
 pub mod render;
+pub mod secrets;
 pub mod service;
 pub mod store;
 pub mod web;

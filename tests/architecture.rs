@@ -17,20 +17,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("github", &["domain", "ambient"]),
     ("git", &["domain", "ambient"]),
     ("exec", &["domain", "ambient"]),
+    ("secrets", &["domain", "ambient"]),
     ("engine", &["domain", "ambient", "exec"]),
     (
         "service",
         &[
-            "domain", "render", "config", "store", "blobs", "github", "git", "exec", "engine",
-            "ambient",
+            "domain", "render", "config", "store", "blobs", "github", "git", "exec", "secrets",
+            "engine", "ambient",
         ],
     ),
     ("web", &["domain", "render", "store", "blobs", "github", "ambient"]),
     (
         "cli",
         &[
-            "domain", "render", "config", "store", "blobs", "github", "git", "exec", "engine",
-            "service", "web", "ambient",
+            "domain", "render", "config", "store", "blobs", "github", "git", "exec", "secrets",
+            "engine", "service", "web", "ambient",
         ],
     ),
 ];

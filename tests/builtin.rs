@@ -24,6 +24,7 @@ use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::{Inputs, Plan};
 use checkvalve::domain::run::{StepFacts, StepRecord};
+use checkvalve::domain::secret::JobSecrets;
 use checkvalve::domain::state::{Outcome, StepState};
 use checkvalve::engine::{Engine, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::{Executor, SourceArchive};
@@ -118,6 +119,7 @@ async fn resume<E: Executor>(
             connector: "source-x".parse().unwrap(),
         },
         env: BTreeMap::new(),
+        secrets: JobSecrets::default(),
         source: source(&folder, files),
         spool: folder.path().join("spool"),
         fail_fast: false,

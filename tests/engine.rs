@@ -20,6 +20,7 @@ use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::Plan;
 use checkvalve::domain::run::StepRecord;
+use checkvalve::domain::secret::JobSecrets;
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::engine::{Engine, EngineError, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -45,6 +46,7 @@ fn job<'a>(plan: &'a Plan, place: &Place) -> JobRun<'a> {
             connector: "source-x".parse().unwrap(),
         },
         env: BTreeMap::from([("CHECKVALVE_SHA".to_owned(), "abc".to_owned())]),
+        secrets: JobSecrets::default(),
         source: place.source.clone(),
         cache: None,
         spool: place.path().join(ulid.to_string()),

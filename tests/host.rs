@@ -10,9 +10,10 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
+use checkvalve::domain::secret::{Delivery, Secret, SecretValue};
 use checkvalve::domain::state::Outcome;
 use checkvalve::exec::host::Host;
-use checkvalve::exec::{Executor, Trust};
+use checkvalve::exec::{Executor, StepRun, Trust};
 use steps::{Place, files, resident_mib, run, run_counting, run_until, stop_after};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,46 @@ async fn only_the_steps_own_environment_is_seen() {
     assert_eq!(ended.outcome, Outcome::Succeeded, "{output}");
     assert!(output.starts_with("a b\n$c\n"), "{output}");
     assert!(output.trim_end().ends_with("/tree/source-x"), "{output}");
+}
+
+/// This process's folders of secrets.
+fn folders_of_secrets() -> usize {
+    let prefix = format!("checkvalve-secrets-{}-", std::process::id());
+    let entries = std::fs::read_dir("/dev/shm").unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count()
+}
+
+#[tokio::test]
+async fn secrets_are_in_memory_and_gone_when_the_step_ends_or_is_dropped() {
+    let place = Place::new();
+    let secret = |name: &str, delivery| Secret {
+        name: name.parse().unwrap(),
+        delivery,
+        value: SecretValue::new(b"a value\nof two lines".to_vec()),
+    };
+    let secrets = vec![secret("config", Delivery::File), secret("api-token", Delivery::Env)];
+    let with = |script: &str| StepRun { secrets: secrets.clone(), ..place.step("", script) };
+    let left = "/dev/shm/checkvalve-secrets-0-left";
+    std::fs::create_dir_all(left).unwrap();
+    let script = "test \"$(cat $CHECKVALVE_SECRETS/config)\" = \"$API_TOKEN\"
+        stat -c %a $CHECKVALVE_SECRETS $CHECKVALVE_SECRETS/config
+        stat -f -c %T $CHECKVALVE_SECRETS; ls $CHECKVALVE_SECRETS";
+    let (ended, output) = run(&host(), with(script)).await;
+    assert_eq!(ended.outcome, Outcome::Succeeded, "{output}");
+    assert_eq!(output, "700\n600\ntmpfs\nconfig\n");
+    assert!(!std::path::Path::new(left).exists(), "what a dead process left is there yet");
+    assert_eq!(folders_of_secrets(), 0);
+
+    let (log, mut chunks) = mpsc::channel(8);
+    let running = host();
+    let step = with("echo begun; sleep 20");
+    let mut step = Box::pin(running.run(step, None, log, CancellationToken::new()));
+    tokio::select! {
+        _ = &mut step => panic!("it ended"),
+        _ = chunks.recv() => assert_eq!(folders_of_secrets(), 1),
+    }
+    drop(step);
+    assert_eq!(folders_of_secrets(), 0);
 }
 
 #[tokio::test]

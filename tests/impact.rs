@@ -11,8 +11,8 @@ use checkvalve::domain::impact::{ChangeKind, Reason, Rule};
 use checkvalve::domain::names::{Sha, StepId};
 use checkvalve::domain::trigger::{Scope, Target};
 use checkvalve::git::{BareRepo, GitCache, LocalRepo};
-use checkvalve::service::planning::{Planned, PlanningError, plan, plans, survey_here};
-use git_fixture::{Repo, prose};
+use checkvalve::service::planning::{Planned, PlanningError, plans, survey_here};
+use git_fixture::{Repo, plan, prose};
 
 const FILE: &str = r#"
 version: 1

@@ -21,6 +21,7 @@ use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::{Network, Resources, StepSpec};
 use checkvalve::domain::run::StepRecord;
+use checkvalve::domain::secret::JobSecrets;
 use checkvalve::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -83,6 +84,7 @@ async fn run_noting(
             connector: "source-x".parse().unwrap(),
         },
         env: BTreeMap::new(),
+        secrets: JobSecrets::default(),
         source: place.source.clone(),
         cache: None,
         spool: place.path().join(ulid.to_string()),

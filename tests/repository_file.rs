@@ -160,9 +160,21 @@ fn bad_files_are_refused_with_a_mend() {
         ("preset: none".to_owned(), "the file says nothing of connectors"),
         ("preset: airbite".to_owned(), "did you mean `airbyte`?"),
         ("preset: snowflake".to_owned(), "airbyte, estuary, tinybird, airflow, none"),
+        ("secrets: [a]".to_owned(), "a mapping from names to where they come from"),
+        ("secrets: { a/b: { from: gsm } }".to_owned(), "it becomes a file's name"),
+        ("secrets: { a: { as: env } }".to_owned(), "the secret `a` has no `from`"),
+        ("secrets: { a: { from: gms } }".to_owned(), "did you mean `gsm`?"),
+        ("secrets: { a: { from: gsm, as: fil } }".to_owned(), "did you mean `file`?"),
+        ("secrets: { a: { from: gsm, variable: B } }".to_owned(), "only `from: env` reads one"),
+        ("secrets: { a: { from: env, file: b } }".to_owned(), "it is read from a variable"),
+        ("secrets: { a: { from: env, variable: PATH } }".to_owned(), "begin `CHECKVALVE_SECRET_`"),
+        ("secrets: { a: { from: sops } }".to_owned(), "the secret `a` names no `file`"),
+        ("secrets: { a: { from: sops, file: ../b } }".to_owned(), "below the connector's root"),
+        ("secrets: { a: { from: local, file: b/c } }".to_owned(), "a file's name without folders"),
+        ("secrets: { path: { from: gsm, as: env } }".to_owned(), "`PATH`, which is taken"),
         (
-            "secrets: { config: { from: gsm } }".to_owned(),
-            "`secrets` of the file is not possible yet",
+            "secrets: { a-b: { from: gsm }, a_b: { from: gsm } }".to_owned(),
+            "`a_b` stands twice in `secrets`",
         ),
         ("schedules: []".to_owned(), "not possible yet"),
         ("policy: { approve: admin }".to_owned(), "can only be `write` yet"),
@@ -345,7 +357,27 @@ fn bad_files_are_refused_with_a_mend() {
         ),
         (
             with_steps("      - { id: a, image: x, run: y, secrets: [b] }\n"),
-            "secrets are not there yet",
+            "declare it at the top: `secrets: { b: { from: gsm } }`",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: [bee] }\n")
+                + "\nsecrets: { be: { from: gsm } }\n",
+            "did you mean `be`?",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: b, untrusted: true }\n"),
+            "a step with `secrets` can't be `untrusted`",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, secrets: b, env: { B: c } }\n")
+                + "\nsecrets: { b: { from: env, as: env } }\n",
+            "the secret `b` and `env` both give `B`",
+        ),
+        (
+            with_steps(
+                "      - { id: a, image: x, run: y, secrets: b }\n      - { id: c, from: a, run: z }\n",
+            ),
+            "step `c` is `from` step `a`, which has secrets and may have left some behind",
         ),
         (with_steps("      - { id: a, image: x, run: y, matrix: [b] }\n"), "not possible yet"),
         (

@@ -18,6 +18,7 @@ use checkvalve::domain::cache::{CacheState, Reuse};
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::{CachePolicy, StepSpec};
 use checkvalve::domain::run::StepRecord;
+use checkvalve::domain::secret::JobSecrets;
 use checkvalve::engine::{Engine, EngineOptions, Images, JobCache, JobLabels, JobRun, Stop};
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -61,6 +62,7 @@ impl<E: Executor + Clone> House<E> {
                 connector: "source-x".parse().unwrap(),
             },
             env: BTreeMap::from([("CHECKVALVE_SHA".to_owned(), ulid.to_string())]),
+            secrets: JobSecrets::default(),
             source: place.source.clone(),
             images: Images::OfJob { repository: 1 },
             cache: Some(JobCache { repository: 1, reuse: self.reuse }),

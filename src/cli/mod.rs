@@ -8,6 +8,7 @@ pub mod list;
 pub mod plan;
 pub mod registry;
 pub mod schema;
+mod secrets;
 pub mod select;
 pub mod serve;
 pub mod signals;
@@ -149,7 +150,7 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
             serve::run(&settings, serve::Parts { server: false, workers }).await?;
             Ok(Exit::Passed)
         }
-        Command::Test(args) => testing::run(&args, &global, &settings).await,
+        Command::Test(args) => Box::pin(testing::run(&args, &global, &settings)).await,
         Command::List(args) => passed(list::run(&args, &global, &mut io::stdout()).await),
         Command::Affected(args) => passed(affected::run(&args, &global, &mut io::stdout()).await),
         Command::Plan(args) => {

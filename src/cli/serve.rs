@@ -32,6 +32,7 @@ use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
 use crate::service::planner::Planner;
 use crate::service::publisher::Publisher;
+use crate::service::secrets::SecretAccess;
 use crate::service::source::Sources;
 use crate::service::ticking::{Rhythm, drive};
 use crate::service::worker::Worker;
@@ -262,8 +263,12 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
     let served = Arc::new(settings.repositories()?);
     let (store, github) = (&common.store, &common.github);
     let intake = Intake { store: store.clone(), github: github.clone(), served };
-    let planner =
-        Planner { store: store.clone(), sources: common.sources.clone(), worker: common.worker };
+    let planner = Planner {
+        store: store.clone(),
+        sources: common.sources.clone(),
+        grants: settings.grants().clone(),
+        worker: common.worker,
+    };
     let publisher = Publisher {
         store: store.clone(),
         github: github.clone(),
@@ -322,6 +327,10 @@ fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
         sources: common.sources.clone(),
         archivist: common.archivist.clone(),
         engine: Engine::new(executor, settings.slots()?),
+        secrets: SecretAccess {
+            providers: Arc::new(super::secrets::providers(settings, false)?),
+            grants: settings.grants().clone(),
+        },
         links: common.links.clone(),
         worker: common.worker,
         instance: state.instance.clone(),

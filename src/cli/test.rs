@@ -20,6 +20,7 @@ use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::plan::Plan;
 use crate::domain::run::{Artifact, LogRef, StepFacts, StepRecord, job_conclusion};
+use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 use crate::domain::time::Timestamp;
 use crate::engine::{Engine, Images, JobLabels, JobRun, Journal, Kept, Left, Stop};
@@ -54,7 +55,8 @@ pub struct RunArgs {
     /// Write reports, logs and artifacts to this folder
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
-    /// Take secrets from Google Secret Manager instead of `secrets/` folders
+    /// Take secrets from Google Secret Manager instead of `secrets/` folders [default: if there
+    /// are credentials for it]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = parse_bool)]
     pub use_remote_secrets: Option<bool>,
@@ -92,6 +94,7 @@ pub struct LocalJob {
     pub source: Arc<SourceArchive>,
     /// Added to each step's own environment: `CHECKVALVE_SHA` and the like.
     pub env: BTreeMap<String, String>,
+    pub secrets: JobSecrets,
 }
 
 /// How to run them.
@@ -318,6 +321,7 @@ impl Local<'_> {
                 connector,
             },
             env: job.env,
+            secrets: job.secrets,
             source: job.source,
             cache: None,
             spool: spool.path().to_owned(),

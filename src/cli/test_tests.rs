@@ -62,7 +62,8 @@ impl Place {
 
     fn job(&self, name: &str, steps: Vec<StepSpec>) -> LocalJob {
         let env = BTreeMap::from([("CHECKVALVE_SHA".to_owned(), "abc".to_owned())]);
-        LocalJob { plan: plan(name, steps), source: self.source.clone(), env }
+        let secrets = JobSecrets::default();
+        LocalJob { plan: plan(name, steps), source: self.source.clone(), env, secrets }
     }
 }
 

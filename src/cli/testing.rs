@@ -25,6 +25,7 @@ use crate::domain::links::Links;
 use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::objects;
 use crate::domain::run::{Job, Repository, Run, Selection};
+use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::exec::docker::{Docker, DockerOptions};
@@ -32,7 +33,9 @@ use crate::exec::host::Host;
 use crate::exec::{Executors, SourceArchive, Trust};
 use crate::git::LocalRepo;
 use crate::render::{graph, report, timeline};
+use crate::secrets::Providers;
 use crate::service::planning::{Planned, PlannedJob, plans};
+use crate::service::secrets::{Files, Wanted, committed, on_disk};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -45,7 +48,6 @@ pub struct TestArgs {
 }
 
 pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyhow::Result<Exit> {
-    refuse_what_is_not_there(&args.run)?;
     let selected = args.select.select(global).await?;
     let planned = plans(&selected.survey, &selected.names).map_err(CliError::from)?;
     let terminal = Terminal::stdout(args.run.format);
@@ -68,9 +70,13 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
     };
     let spool = tempfile::Builder::new().prefix("checkvalve-test-").tempdir()?;
     let here = Here::of(&selected.repo, args.run.is_ci).await?;
+    let remote = remote_secrets(&args.run, settings)?;
+    let providers = super::secrets::providers(settings, !remote)?;
     let mut jobs = Vec::new();
     for job in &planned.jobs {
-        jobs.push(local_job(&here, &selected.repo, job, spool.path()).await?);
+        let mut local = local_job(&here, &selected.repo, job, spool.path()).await?;
+        local.secrets = secrets(&here, &selected.repo, &local, (&providers, &args.run)).await?;
+        jobs.push(local);
     }
     let mut options = LocalOptions::new("checkvalve-test", &args.run);
     // What is uploaded holds the logs, whether or not they are to stay here.
@@ -87,16 +93,42 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
     })
 }
 
-/// Flags of things that this version does not have are refused, not ignored.
-fn refuse_what_is_not_there(run: &RunArgs) -> Result<(), UsageError> {
-    if run.use_remote_secrets == Some(true) {
+/// Is Secret Manager asked, or do `secrets/` folders stand in for it?
+fn remote_secrets(run: &RunArgs, settings: &Settings) -> Result<bool, UsageError> {
+    let credentials = settings.text("GCP_GSM_CREDENTIALS").is_some();
+    let remote = run.use_remote_secrets.unwrap_or(credentials);
+    if remote && !credentials {
         return Err(UsageError(
-            "--use-remote-secrets: steps get no secrets in this version; leave it out, or say \
-             --use-remote-secrets=false"
+            "--use-remote-secrets: GCP_GSM_CREDENTIALS is not set; set it to a service account's \
+             key as JSON, or say --use-remote-secrets=false to use `secrets/` folders"
                 .to_owned(),
         ));
     }
-    Ok(())
+    Ok(remote)
+}
+
+/// What the job's steps are given in confidence. It is one's own machine: nothing needs a grant.
+async fn secrets(
+    here: &Here,
+    repo: &LocalRepo,
+    job: &LocalJob,
+    (providers, run): (&Providers, &RunArgs),
+) -> anyhow::Result<JobSecrets> {
+    let folder = job.source.folder_of(job.plan.root())?;
+    let runs = |step: &StepId| !run.skip.contains(step);
+    let wanted = Wanted::of(&job.plan, &folder, runs);
+    let paths = wanted.paths(providers);
+    let mut files = Files::new();
+    if !here.local {
+        files = committed(repo.objects(), &here.head, &paths).await?;
+    }
+    // `secrets/` folders are in no commit.
+    if let Some(top) = repo.work_tree() {
+        for (path, bytes) in on_disk(top, &paths)? {
+            files.entry(path).or_insert(bytes);
+        }
+    }
+    Ok(wanted.bring(providers, &files, |_| None).await.secrets)
 }
 
 async fn executor(name: Option<ExecutorName>, settings: &Settings) -> anyhow::Result<Executors> {
@@ -158,7 +190,8 @@ async fn local_job(
         repo.objects().export(&here.head, job.plan.inputs(), &tar).await?;
     }
     let env = BTreeMap::from([("CHECKVALVE_SHA".to_owned(), here.head.to_string())]);
-    Ok(LocalJob { plan: job.plan.clone(), source: Arc::new(SourceArchive { tar }), env })
+    let (plan, source) = (job.plan.clone(), Arc::new(SourceArchive { tar }));
+    Ok(LocalJob { plan, source, env, secrets: JobSecrets::default() })
 }
 
 /// Writes the reports into `--report-dir`, and with `--is-ci` uploads them.

@@ -1,6 +1,7 @@
 //! Configuration: the server's settings, and the repository file with its presets.
 
 pub mod duration;
+pub mod grants;
 pub mod repository;
 pub mod served;
 pub mod server;

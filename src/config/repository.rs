@@ -13,6 +13,7 @@ mod problems;
 mod reader;
 mod resolved;
 mod schema;
+mod secrets;
 mod sections;
 mod text;
 
@@ -24,6 +25,7 @@ pub use self::problems::{Invalid, Place, Wrong};
 use self::reader::Fields;
 pub use self::resolved::{Resolved, resolved};
 pub use self::schema::schema;
+use self::secrets::Used;
 use self::sections::Kinds;
 pub use self::text::decode;
 use crate::domain::catalog::Paths;
@@ -57,6 +59,8 @@ struct Read<'t> {
     says_connectors: bool,
     /// Kinds that it uses, which a rule of the file or of its preset must make.
     kinds: Kinds,
+    /// Secrets that its steps use, which the file or its preset must declare.
+    used: Used,
     problems: Problems<'t>,
 }
 
@@ -78,6 +82,7 @@ fn read<'t>(name: &str, text: &'t str) -> Result<Read<'t>, Invalid> {
         names_preset: false,
         says_connectors: false,
         kinds: Kinds::new(),
+        used: Used::new(),
         problems,
     };
     read.sections();
@@ -104,7 +109,10 @@ impl Read<'_> {
             rules.impact.extend(problems.impact_rule(item, kinds));
         }
         for item in problems.items(&fields, "pipelines") {
-            rules.pipelines.extend(problems.pipeline(item, kinds));
+            rules.pipelines.extend(problems.pipeline(item, kinds, &mut self.used));
+        }
+        if let Some(node) = fields.get("secrets") {
+            rules.secrets = problems.secrets(node);
         }
         if let Some(node) = fields.get("policy") {
             problems.policy(node);

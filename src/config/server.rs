@@ -13,6 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
 use super::duration;
+use super::grants::Grants;
 pub use super::served::Served;
 
 /// A setting that is missing or wrong: which one, where it was read, and the mend.
@@ -78,6 +79,7 @@ const KEYS: &[Key] = &[
     plain("DOCKER_HOST"),
     secret("GCP_GSM_CREDENTIALS"),
     plain("CHECKVALVE_GSM_URL"),
+    plain("CHECKVALVE_KMS_URL"),
     plain("SOPS_AGE_KEY_FILE"),
     plain("CHECKVALVE_LOG"),
     plain("CHECKVALVE_LOG_FORMAT"),
@@ -107,6 +109,7 @@ struct Found {
 #[derive(Debug, Default)]
 pub struct Settings {
     found: BTreeMap<&'static str, Found>,
+    grants: Grants,
 }
 
 impl Settings {
@@ -115,16 +118,16 @@ impl Settings {
         env: impl Fn(&str) -> Option<String>,
         file: Option<&Path>,
     ) -> Result<Self, SettingsError> {
-        let mut found = match file {
+        let (mut found, grants) = match file {
             Some(path) => from_file(path)?,
-            None => BTreeMap::new(),
+            None => (BTreeMap::new(), Grants::default()),
         };
         for key in KEYS {
             if let Some(value) = from_environment(key, &env)? {
                 found.insert(key.name, value);
             }
         }
-        Ok(Self { found })
+        Ok(Self { found, grants })
     }
 
     /// Sets a value from a command-line flag, which wins over everything.
@@ -303,6 +306,21 @@ impl Settings {
         Ok(self.parsed("CHECKVALVE_RETENTION", parse)?.unwrap_or(Duration::from_hours(45 * 24)))
     }
 
+    /// What repositories may be given; only a file can say it.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// `CHECKVALVE_GSM_URL`
+    pub fn gsm_url(&self) -> Result<Option<String>, SettingsError> {
+        self.url("CHECKVALVE_GSM_URL")
+    }
+
+    /// `CHECKVALVE_KMS_URL`
+    pub fn kms_url(&self) -> Result<Option<String>, SettingsError> {
+        self.url("CHECKVALVE_KMS_URL")
+    }
+
     pub fn ca_file(&self) -> Option<PathBuf> {
         self.text("CHECKVALVE_CA_FILE").map(PathBuf::from)
     }
@@ -356,7 +374,9 @@ fn from_environment(
     Ok(Some(Found { value: value.trim_end().to_owned(), origin: path }))
 }
 
-fn from_file(path: &Path) -> Result<BTreeMap<&'static str, Found>, SettingsError> {
+type FromFile = (BTreeMap<&'static str, Found>, Grants);
+
+fn from_file(path: &Path) -> Result<FromFile, SettingsError> {
     let shown = path.display().to_string();
     let failed = |message: String| SettingsError::File { path: shown.clone(), message };
     let text = std::fs::read_to_string(path)
@@ -365,20 +385,20 @@ fn from_file(path: &Path) -> Result<BTreeMap<&'static str, Found>, SettingsError
         .parse()
         .map_err(|error: toml::de::Error| failed(error.to_string().trim_end().to_owned()))?;
     let mut found = BTreeMap::new();
+    let mut grants = Grants::default();
     for (key, value) in &table {
+        if key == "grants" {
+            grants = Grants::parse(value).map_err(&failed)?;
+            continue;
+        }
         let (name, value) = entry(key, value).map_err(&failed)?;
         found.insert(name, Found { value, origin: shown.clone() });
     }
-    Ok(found)
+    Ok((found, grants))
 }
 
 /// One key of the file: the full name, or without the prefix and in lower case.
 fn entry(key: &str, value: &toml::Value) -> Result<(&'static str, String), String> {
-    if key == "grants" {
-        return Err("`grants` belong to secrets, which this version does not have yet; \
-                    take them out"
-            .to_owned());
-    }
     let upper = key.to_uppercase();
     let prefixed = format!("CHECKVALVE_{upper}");
     if let Some(known) = KEYS.iter().find(|k| k.name == upper || k.name == prefixed) {

@@ -250,6 +250,10 @@ pub fn never(plan: &Plan, spec: &StepSpec) -> Option<String> {
             return Some("what is built, and what it answers, is worked out anew".to_owned());
         }
     }
+    // Their values are no part of what a key is made of.
+    if !spec.secrets.is_empty() {
+        return Some("it has secrets".to_owned());
+    }
     let parent = inherit::origin(plan, spec)?;
     never(plan, parent)?;
     Some(format!("it inherits from `{}`, whose results are never reused", parent.id))

@@ -29,9 +29,10 @@ pub fn heirs<'p>(plan: &'p Plan, parent: &StepId) -> impl Iterator<Item = &'p St
 }
 
 /// May the heir's commands run in the container in which its parent's ran? Only where it would
-/// have got the same one.
+/// have got the same one, and where neither was given anything in confidence.
 pub fn may_go_on(parent: &StepSpec, heir: &StepSpec) -> bool {
-    let apart = parent.isolate || heir.isolate;
+    let secrets = !parent.secrets.is_empty() || !heir.secrets.is_empty();
+    let apart = parent.isolate || heir.isolate || secrets;
     !apart
         && parent.image == heir.image
         && parent.network == heir.network

@@ -1,4 +1,4 @@
-//! Names that come from outside, parsed once: repositories, commits, connectors, steps.
+//! Names that come from outside, parsed once: repositories, commits, connectors, steps, secrets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,6 +68,9 @@ names! {
     ConnectorName: "a connector name", check_component;
     /// A step's id within its pipeline.
     StepId: "a step id", check_component;
+    /// What the repository file calls a secret; also the name of its file, and in upper case of
+    /// its variable.
+    SecretName: "a secret's name", check_secret;
 }
 
 impl RepoName {
@@ -121,6 +124,17 @@ fn check_component(text: &str) -> Result<(), &'static str> {
     }
 }
 
+fn check_secret(text: &str) -> Result<(), &'static str> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.len() > 100 {
+        Err("it is longer than 100 bytes")
+    } else if text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(known) {
+        Ok(())
+    } else {
+        Err("it must be letters, digits, `-`, `_` and `.`, beginning with a letter")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +149,10 @@ mod tests {
         assert!("a".repeat(40).parse::<Sha>().is_ok());
         for bad in ["", "..", "a/b", "a\nb"] {
             assert!(bad.parse::<ConnectorName>().is_err(), "{bad:?}");
+        }
+        assert!("config.json".parse::<SecretName>().is_ok());
+        for bad in ["", "..", ".netrc", "a/b", "a b", "1st", "$x"] {
+            assert!(bad.parse::<SecretName>().is_err(), "{bad:?}");
         }
     }
 }

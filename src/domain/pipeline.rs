@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::builtin::{Builtin, Uses};
-use super::names::StepId;
+use super::names::{SecretName, StepId};
 
 /// A step's access to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,9 @@ pub struct StepSpec {
     pub always: bool,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// What it is given in confidence; the plan says where each comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
     /// Milliseconds.
     pub timeout_ms: u64,
     /// How often a *failed* step is tried again; errors of ours are retried apart from this.
@@ -112,6 +115,7 @@ impl StepSpec {
             cache: CachePolicy::default(),
             always: false,
             env: BTreeMap::new(),
+            secrets: Vec::new(),
             timeout_ms: u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
             retries: 0,
             network: Network::Bridge,

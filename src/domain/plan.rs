@@ -11,6 +11,7 @@ use super::catalog::Connector;
 use super::names::{ConnectorName, StepId};
 use super::pipeline::StepSpec;
 use super::qa::Basis;
+use super::secret::SecretSpec;
 
 /// Why steps are not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,9 @@ pub struct Plan {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sources: BTreeMap<String, String>,
     steps: Vec<StepSpec>,
+    /// Where its steps' secrets come from; never a value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<SecretSpec>,
 }
 
 /// What people want to know of a connector when they read of it; nothing depends on it.
@@ -135,8 +139,18 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let steps = in_order(steps.into_iter().map(after_its_parent).collect())?;
         let (version, about, basis) = (None, About::default(), None);
-        let sources = BTreeMap::new();
-        Ok(Self { connector, root, version, about, basis, inputs, sources, steps })
+        let (sources, secrets) = (BTreeMap::new(), Vec::new());
+        Ok(Self { connector, root, version, about, basis, inputs, sources, steps, secrets })
+    }
+
+    /// The same plan, with where its steps' secrets come from.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<SecretSpec>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    pub fn secrets(&self) -> &[SecretSpec] {
+        &self.secrets
     }
 
     /// The same plan, with the version that the connector's attributes give.
@@ -242,11 +256,13 @@ impl<'de> Deserialize<'de> for Plan {
             #[serde(default)]
             sources: BTreeMap<String, String>,
             steps: Vec<StepSpec>,
+            #[serde(default)]
+            secrets: Vec<SecretSpec>,
         }
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
-            .map(|plan| plan.with_sources(stored.sources))
+            .map(|plan| plan.with_sources(stored.sources).with_secrets(stored.secrets))
             .map(|plan| plan.with_basis(stored.basis))
             .map_err(de::Error::custom)
     }

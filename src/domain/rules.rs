@@ -14,6 +14,7 @@ use super::builtin::Builtin;
 use super::catalog::Connector;
 use super::names::StepId;
 use super::pipeline::StepSpec;
+use super::secret::SecretSpec;
 
 /// A known layout that needs no repository file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -331,6 +332,8 @@ pub struct RepoRules {
     pub impact: Vec<ImpactRule>,
     pub unclaimed: Unclaimed,
     pub pipelines: Vec<Pipeline>,
+    /// What steps may be given in confidence, in the file's order.
+    pub secrets: Vec<SecretSpec>,
     /// Remarks for the check: keys that are accepted and do nothing yet.
     pub notes: Vec<String>,
 }
@@ -346,6 +349,7 @@ impl RepoRules {
             impact: Vec::new(),
             unclaimed: Unclaimed::default(),
             pipelines: Vec::new(),
+            secrets: Vec::new(),
             notes: Vec::new(),
         }
     }

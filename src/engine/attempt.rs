@@ -1,5 +1,6 @@
 //! One try at one step: run, spool, judge, keep.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -23,7 +24,9 @@ use crate::domain::junit;
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::pipeline::StepSpec;
+use crate::domain::redact::Redactor;
 use crate::domain::run::{StepFacts, Tests};
+use crate::domain::secret::Secret;
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
 use crate::exec::{Divided, Division, Ended, Executor, Labels, SourceArchive, StepRun};
@@ -84,7 +87,10 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         slot: OwnedSemaphorePermit,
     ) -> Result<Tried<E::Left>, J::Error> {
         let folder = self.folder();
-        let done = self.carry_out(on, &folder).await;
+        let done = match self.job.secrets.of_step(self.spec) {
+            Ok(secrets) => self.carry_out(on, &folder, secrets).await,
+            Err(why) => return Ok(Tried::without_secrets(why)),
+        };
         // A run that stops at the first failure begins nothing before this one is judged.
         let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
         let Done { came, built, timed_out, spooled } = match done {
@@ -101,16 +107,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         });
         let found = self.look_through(folder.join("out")).await;
         let fenced = self.halt.is_cancelled() && !self.stop.is_stopped();
-        let left_behind = Left {
-            step: self.spec.id.clone(),
-            attempt: self.number,
-            log: folder.join("log.txt"),
-            bytes: spooled.bytes,
-            lines: spooled.lines,
-            cut: spooled.cut,
-            out: folder.join("out"),
-            artifacts: found.artifacts,
-        };
+        let left_behind = self.left_behind(&folder, &spooled, found.artifacts);
         let keep = async {
             if fenced { Ok(None) } else { self.journal.keep(&left_behind).await.map(Some) }
         };
@@ -124,7 +121,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let mut segments = ended.segments;
         segments.extend(divided.segment.clone());
         let finished_at = divided.segment.map_or(ended.finished_at, |last| last.finished_at);
-        let facts = StepFacts {
+        let facts = self.redacted(StepFacts {
             reason: ended.reason.or(found.trouble),
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
@@ -135,11 +132,24 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             log: stored.log,
             artifacts: stored.artifacts,
             cache: None,
-        };
+        });
         let heirs = self.heirs.steps.into_iter();
         let shares = heirs.zip(divided.shares).collect();
         let (outcome, retry) = (ended.outcome, ended.retry);
         Ok(Tried { outcome, retry, facts, finished_at, shares, kept })
+    }
+
+    fn left_behind(&self, folder: &Path, spooled: &Spooled, artifacts: Vec<String>) -> Left {
+        Left {
+            step: self.spec.id.clone(),
+            attempt: self.number,
+            log: folder.join("log.txt"),
+            bytes: spooled.bytes,
+            lines: spooled.lines,
+            cut: spooled.cut,
+            out: folder.join("out"),
+            artifacts,
+        }
     }
 
     /// Whether heirs begin with what the step left.
@@ -175,14 +185,23 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         self.job.spool.join(step).join(self.number.to_string())
     }
 
-    async fn carry_out(&self, on: Option<E::Left>, folder: &Path) -> io::Result<Done<E::Left>> {
+    async fn carry_out(
+        &self,
+        on: Option<E::Left>,
+        folder: &Path,
+        secrets: Vec<Secret>,
+    ) -> io::Result<Done<E::Left>> {
         tokio::fs::create_dir_all(folder.join("out")).await?;
-        let spool = Spool::create(&folder.join("log.txt"), self.engine.options.log_cap).await?;
+        let (path, redactor) = (folder.join("log.txt"), self.job.secrets.redactor().clone());
+        let spool = Spool::create(&path, self.engine.options.log_cap, redactor).await?;
         let (log, chunks) = mpsc::channel(CHUNKS);
+        for note in self.job.secrets.notes(self.spec) {
+            let _ = log.send(format!("checkvalve: {note}\n").into()).await;
+        }
         let halt = self.halt.child_token();
         let executor = self.engine.executor.clone();
         let (begun, begins) = oneshot::channel();
-        let (run, stop) = (self.step_run(folder), halt.clone());
+        let (run, stop) = (self.step_run(folder, secrets), halt.clone());
         // A task of its own: a slow journal must not hold up the step.
         let task = if let Some(Uses { builtin, .. }) = self.spec.uses {
             drop(begun);
@@ -252,9 +271,10 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
-    fn step_run(&self, folder: &Path) -> StepRun {
+    fn step_run(&self, folder: &Path, secrets: Vec<Secret>) -> StepRun {
         let spec = self.spec;
         StepRun {
+            secrets,
             leave: !self.heirs.steps.is_empty(),
             shared: self.heirs.go_on,
             out: folder.join("out"),
@@ -263,7 +283,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
-    /// The step itself, whoever inherits from it.
+    /// The step itself, whoever inherits from it; without its secrets.
     fn run_of(&self, spec: &StepSpec) -> StepRun {
         let labels = &self.job.labels;
         let mut env = spec.env.clone();
@@ -277,6 +297,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             image: spec.image.clone(),
             run: spec.run.clone(),
             env,
+            secrets: Vec::new(),
             workdir: self.ground.1.clone(),
             source: self.ground.0.clone(),
             network: spec.network,
@@ -311,12 +332,38 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
 
     async fn look_through(&self, out: PathBuf) -> Found {
         let (globs, report) = (self.spec.artifacts.clone(), self.spec.junit.clone());
-        let found = tokio::task::spawn_blocking(move || Found::below(&out, &globs, report));
+        let redactor = self.job.secrets.redactor().clone();
+        let found =
+            tokio::task::spawn_blocking(move || Found::below(&out, &globs, report, &redactor));
         found.await.unwrap_or_default()
+    }
+
+    /// Of all that is told of a try: an engine's word may quote what a step did.
+    fn redacted(&self, mut facts: StepFacts) -> StepFacts {
+        let redactor = self.job.secrets.redactor();
+        let redact = |text: &mut String| {
+            if let Cow::Owned(redacted) = redactor.text(text) {
+                *text = redacted;
+            }
+        };
+        facts.reason.iter_mut().for_each(redact);
+        for failure in facts.tests.iter_mut().flat_map(|tests| &mut tests.failures) {
+            redact(&mut failure.name);
+            redact(&mut failure.message);
+            failure.file.iter_mut().for_each(redact);
+        }
+        facts
     }
 }
 
 impl<L> Tried<L> {
+    /// Ours, and not to be mended by trying the step again.
+    fn without_secrets(why: String) -> Self {
+        let facts = StepFacts { reason: Some(why), ..StepFacts::default() };
+        let (finished_at, shares, kept) = (ambient::now(), Vec::new(), Vec::new());
+        Self { outcome: Outcome::Errored, retry: false, facts, finished_at, shares, kept }
+    }
+
     fn not_begun(error: &io::Error) -> Self {
         let facts = StepFacts { reason: Some(unwritable(error)), ..StepFacts::default() };
         let (finished_at, shares, kept) = (ambient::now(), Vec::new(), Vec::new());
@@ -344,17 +391,27 @@ struct Found {
 }
 
 impl Found {
-    fn below(out: &Path, globs: &[String], report: Option<String>) -> Self {
-        let (tests, trouble) = match report.map(|path| (read_tests(out, &path), path)) {
+    fn below(out: &Path, globs: &[String], report: Option<String>, redactor: &Redactor) -> Self {
+        let report = report.map(|path| (read_tests(out, &path, redactor), path));
+        let (tests, mut trouble) = match report {
             None => (None, None),
             Some((Ok(tests), _)) => (Some(tests), None),
             Some((Err(why), path)) => (None, Some(format!("test report `{path}`: {why}"))),
         };
-        Self { artifacts: matching(out, globs), tests, trouble }
+        let mut artifacts = matching(out, globs);
+        let found = artifacts.len();
+        artifacts.retain(|path| matches!(redactor.text(path), Cow::Borrowed(_)));
+        let telling = found - artifacts.len();
+        if telling > 0 {
+            let what = format!("{telling} artifacts have a secret in their names and are not kept");
+            trouble = Some(trouble.map_or(what.clone(), |before| format!("{before}; {what}")));
+        }
+        Self { artifacts, tests, trouble }
     }
 }
 
-fn read_tests(out: &Path, path: &str) -> Result<Tests, String> {
+/// Reads the report, and leaves it without secrets where it lies, as it may be an artifact too.
+fn read_tests(out: &Path, path: &str, redactor: &Redactor) -> Result<Tests, String> {
     // The executor left nothing but plain files there; the path is the pipeline's.
     let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
     let file = out.join(path);
@@ -366,7 +423,14 @@ fn read_tests(out: &Path, path: &str) -> Result<Tests, String> {
         Some(size) if size > REPORT_LIMIT => {
             Err(format!("{} MiB are too much to read", size >> 20))
         }
-        Some(_) => fs::read(&file).map_err(|e| e.to_string()).and_then(|xml| junit::parse(&xml)),
+        Some(_) => {
+            let xml = fs::read(&file).map_err(|e| e.to_string())?;
+            let redacted = redactor.bytes(&xml);
+            if let Cow::Owned(redacted) = &redacted {
+                fs::write(&file, redacted).map_err(|e| e.to_string())?;
+            }
+            junit::parse(&redacted)
+        }
     }
 }
 
@@ -428,9 +492,29 @@ mod tests {
     #[test]
     fn a_report_outside_of_the_folder_or_missing_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let found = Found::below(folder.path(), &[], Some("../x.xml".into()));
+        let none = Redactor::default();
+        let found = Found::below(folder.path(), &[], Some("../x.xml".into()), &none);
         assert!(found.trouble.unwrap().contains("within $CHECKVALVE_OUT"));
-        let found = Found::below(folder.path(), &[], Some("x.xml".into()));
+        let found = Found::below(folder.path(), &[], Some("x.xml".into()), &none);
         assert!(found.trouble.unwrap().contains("did not write it"));
+    }
+
+    #[test]
+    fn secrets_leave_reports_and_names_of_artifacts() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "token".parse().unwrap();
+        let redactor = Redactor::new([(&name, b"sesame<open>42".as_slice())], "source-x");
+        let report = "<testsuite><testcase name=\"a sesame&lt;open&gt;42\"><failure message=\"m\">\
+                      <![CDATA[got sesame<open>42]]></failure></testcase></testsuite>";
+        fs::write(folder.path().join("junit.xml"), report).unwrap();
+        fs::write(folder.path().join("of sesame<open>42"), "").unwrap();
+        let report = Some("junit.xml".to_owned());
+        let found = Found::below(folder.path(), &["**".to_owned()], report, &redactor);
+        assert_eq!(found.artifacts, ["junit.xml"]);
+        assert!(found.trouble.unwrap().starts_with("1 artifacts have a secret in their names"));
+        let failure = &found.tests.unwrap().failures[0];
+        assert_eq!(failure.name, "a ***");
+        let kept = fs::read_to_string(folder.path().join("junit.xml")).unwrap();
+        assert!(!kept.contains("sesame"), "{kept}");
     }
 }

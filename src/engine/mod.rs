@@ -28,6 +28,7 @@ use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::plan::Plan;
 use crate::domain::run::{Artifact, LogRef, StepRecord};
+use crate::domain::secret::JobSecrets;
 use crate::exec::{Executor, SourceArchive};
 
 /// Where an engine writes down what happens. Whoever implements it decides what is durable.
@@ -152,6 +153,7 @@ pub struct JobRun<'a> {
     pub labels: JobLabels,
     /// Added to each step's own: `CHECKVALVE_SHA` and the like.
     pub env: BTreeMap<String, String>,
+    pub secrets: JobSecrets,
     pub source: Arc<dyn Source>,
     /// Absent where results are neither used again nor kept.
     pub cache: Option<JobCache>,

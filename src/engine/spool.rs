@@ -1,7 +1,8 @@
-//! A try's log on its way to a file: counted, capped, its end remembered.
+//! A try's log on its way to a file: redacted, counted, capped, its end remembered.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::fs::File;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Journal;
 use crate::domain::names::StepId;
+use crate::domain::redact::{RedactedStream, Redactor};
 
 /// How much of the end is remembered.
 const TAIL: usize = 8 * 1024;
@@ -34,13 +36,14 @@ pub(super) struct Spool {
     lines: u64,
     cut: u64,
     tail: Vec<u8>,
+    redactor: Arc<Redactor>,
 }
 
 impl Spool {
-    pub(super) async fn create(path: &Path, cap: u64) -> io::Result<Self> {
+    pub(super) async fn create(path: &Path, cap: u64, redactor: Arc<Redactor>) -> io::Result<Self> {
         let file = File::create(path).await.map_err(|e| place(path, &e))?;
         let path = path.to_owned();
-        Ok(Self { path, file, cap, bytes: 0, lines: 0, cut: 0, tail: Vec::new() })
+        Ok(Self { path, file, cap, bytes: 0, lines: 0, cut: 0, tail: Vec::new(), redactor })
     }
 
     /// Writes all that comes, until nobody sends any more. After an error the rest is only read,
@@ -52,8 +55,11 @@ impl Spool {
         on_error: impl FnOnce(),
     ) -> io::Result<Spooled> {
         let mut batch = Vec::with_capacity(BATCH);
-        while chunks.recv_many(&mut batch, BATCH).await > 0 {
-            let chunk = joined(&mut batch);
+        let mut redacted = RedactedStream::new(self.redactor.clone());
+        loop {
+            let ended = chunks.recv_many(&mut batch, BATCH).await == 0;
+            // Before the first byte is written anywhere.
+            let chunk = if ended { redacted.finish() } else { redacted.push(joined(&mut batch)) };
             let offset = self.bytes;
             match self.write(chunk).await {
                 Ok(Some(written)) => journal.printed(step, attempt, offset, &written).await,
@@ -64,6 +70,9 @@ impl Spool {
                     return Err(place(&self.path, &e));
                 }
             }
+            if ended {
+                break;
+            }
         }
         self.file.flush().await.map_err(|e| place(&self.path, &e))?;
         let partial = u64::from(self.tail.last().is_some_and(|byte| *byte != b'\n'));
@@ -71,12 +80,16 @@ impl Spool {
             bytes: self.bytes,
             lines: self.lines + partial,
             cut: self.cut,
-            excerpt: readable(&self.tail),
+            // Without terminal sequences, a value may have come together again.
+            excerpt: self.redactor.text(&readable(&self.tail)).into_owned(),
         })
     }
 
     /// Writes what the cap leaves room for, and answers it.
     async fn write(&mut self, mut chunk: Bytes) -> io::Result<Option<Bytes>> {
+        if chunk.is_empty() {
+            return Ok(None);
+        }
         if self.cut > 0 {
             self.cut += chunk.len() as u64;
             return Ok(None);
@@ -177,13 +190,18 @@ mod tests {
     }
 
     async fn spooled(path: &Path, cap: u64, chunks: &[&[u8]]) -> io::Result<Spooled> {
+        let name = "token".parse().unwrap();
+        let redactor = Redactor::new([(&name, b"sesame-open-42".as_slice())], "source-x");
         let (sender, receiver) = mpsc::channel(100);
         for chunk in chunks {
             sender.send(Bytes::copy_from_slice(chunk)).await.unwrap();
         }
         drop(sender);
         let step = "unit".parse().unwrap();
-        Spool::create(path, cap).await?.fill(receiver, (&Deaf, &step, 1), || {}).await
+        Spool::create(path, cap, Arc::new(redactor))
+            .await?
+            .fill(receiver, (&Deaf, &step, 1), || {})
+            .await
     }
 
     #[tokio::test]
@@ -208,6 +226,18 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("12345\ncheckvalve: the log is cut off here"), "{text}");
         assert_eq!(text.len() as u64, log.bytes);
+    }
+
+    #[tokio::test]
+    async fn a_secret_reaches_neither_the_log_nor_its_remembered_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.txt");
+        let chunks: [&[u8]; 4] = [b"a sesame-", b"open-42\n", b"sesame-\x1b[1mopen-42\n", b"ses"];
+        let log = spooled(&path, 1 << 20, &chunks).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "a ***\nsesame-\x1b[1mopen-42\nses");
+        assert_eq!(log.bytes, text.len() as u64);
+        assert_eq!(log.excerpt, "a ***\n***\nses");
     }
 
     #[tokio::test]

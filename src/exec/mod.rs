@@ -25,6 +25,7 @@ use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{Network, Resources};
 use crate::domain::run::Segment;
+use crate::domain::secret::Secret;
 use crate::domain::state::Outcome;
 use crate::domain::time::Timestamp;
 
@@ -54,6 +55,8 @@ pub struct StepRun {
     pub image: String,
     pub run: Vec<String>,
     pub env: BTreeMap<String, String>,
+    /// Delivered in memory only: never in an image, an archive, arguments or a snapshot.
+    pub secrets: Vec<Secret>,
     /// The working folder within the source tree.
     pub workdir: String,
     pub source: Arc<SourceArchive>,

@@ -10,6 +10,7 @@ use super::commands::Commands;
 use super::planning::{self, Planned, PlanningError};
 use super::source::{SourceError, Sources};
 use crate::ambient;
+use crate::config::grants::Grants;
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
@@ -26,6 +27,7 @@ const MAX_ATTEMPTS: u32 = 4;
 pub struct Planner {
     pub store: Store,
     pub sources: Sources,
+    pub grants: Grants,
     pub worker: WorkerId,
 }
 
@@ -90,7 +92,9 @@ impl Planner {
     async fn plan(&self, run: &Run) -> Result<PlannedRun, PlanFailure> {
         let commits = [run.base_sha.clone(), run.head_sha.clone()];
         let repo = self.sources.with_commits(&run.repository, &commits).await?;
-        let planned = planning::plan(&repo, &run.base_sha, &run.head_sha, &run.scope).await?;
+        let granted = (&run.repository.name, &self.grants);
+        let (base, head) = (&run.base_sha, &run.head_sha);
+        let planned = planning::plan(&repo, base, head, &run.scope, granted).await?;
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
         Ok(to_store(planned))
     }

@@ -11,15 +11,17 @@ mod snapshot;
 mod sources;
 mod survey;
 
+use crate::config::grants::Grants;
 use crate::config::repository::Invalid;
 use crate::domain::impact::{ChangeKind, Reason};
-use crate::domain::names::{ConnectorName, Sha, StepId};
+use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::plan::Plan;
 use crate::domain::rules::closest;
 use crate::domain::run::{Problem, ProblemKind, Selection};
 use crate::domain::trigger::Scope;
 use crate::git::{BareRepo, GitError};
 
+use self::jobs::Declared;
 pub use self::jobs::plans;
 pub use self::registry::registries_here;
 pub use self::survey::{RepositoryFile, Survey, survey_here};
@@ -104,12 +106,14 @@ fn unknown_names(names: &[UnknownName]) -> String {
 
 /// Plans a head against its base, both of which were fetched. Configuration, too, is read from
 /// both: what is selected is what either of them selects, so that a pull request can't ignore its
-/// way to green.
+/// way to green. Secrets are those that the base declares and the server grants: what a pull
+/// request says of them counts once it is merged.
 pub async fn plan(
     repo: &BareRepo,
     base: &Sha,
     head: &Sha,
     scope: &Scope,
+    granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
     let survey = survey::of_commits(repo.objects(), base, head).await?;
     if *scope == Scope::Affected && !survey.impacts.refused.is_empty() {
@@ -119,7 +123,9 @@ pub async fn plan(
     if !unknown.is_empty() {
         return Err(PlanningError::Unknown(unknown));
     }
-    let (jobs, without_pipeline) = jobs::planned(&survey, &wanted)?;
+    let secrets = survey.base_secrets.as_deref().unwrap_or_default();
+    let declared = Declared { secrets, granted: Some(granted) };
+    let (jobs, without_pipeline) = jobs::planned(&survey, &wanted, declared)?;
     let mut selection = survey.selection(without_pipeline);
     let with_job = jobs.iter().map(|job| &job.connector).collect();
     selection.unselected = Some(survey.unselected(&with_job));

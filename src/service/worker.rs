@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::archive::{Archivist, pretty};
 use super::journal::{FLUSH, JobJournal, JournalError};
+use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
@@ -20,8 +21,9 @@ use crate::domain::links::Links;
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
+use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
-use crate::engine::{Engine, EngineError, Images, JobCache, JobLabels, JobRun, Stop};
+use crate::engine::{Engine, EngineError, Images, JobCache, JobLabels, JobRun, Source, Stop};
 use crate::exec::{Executors, remove_tree};
 use crate::render::{graph, report, timeline};
 use crate::store::{Lease, Store, StoreError};
@@ -33,6 +35,7 @@ pub struct Worker {
     pub sources: Sources,
     pub archivist: Archivist,
     pub engine: Engine<Executors>,
+    pub secrets: SecretAccess,
     pub links: Links,
     pub worker: WorkerId,
     /// Marks our containers on an engine that others use too.
@@ -149,7 +152,22 @@ impl Worker {
             inputs: job.plan.inputs().clone(),
             folder: spool.to_owned(),
         };
-        let ended = self.engine.run(self.job_run(held, source), journal, stop).await;
+        let gathered = tokio::select! {
+            gathered = self.secrets(held, &source) => gathered,
+            // Nothing of it runs any more.
+            () = stop.stopped() => Ok(Gathered::default()),
+        };
+        let secrets = match gathered {
+            Ok(Gathered { again: Some(why), .. }) | Err(why) if job.attempt < 3 => {
+                return Err(anyhow::anyhow!(why).into());
+            }
+            Ok(gathered) => gathered.secrets,
+            Err(why) => {
+                let why = format!("the files of its secrets could not be read: {why}");
+                return Ok(ended(job.steps.clone(), Outcome::Errored, &why));
+            }
+        };
+        let ended = self.engine.run(self.job_run(held, source, secrets), journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
             Err(EngineError::Source { why, records }) if job.attempt >= 3 => {
@@ -161,7 +179,33 @@ impl Worker {
         }
     }
 
-    fn job_run<'a>(&self, held: Held<'a>, source: CommitSource) -> JobRun<'a> {
+    /// What the steps that are left want in confidence; why not, in words.
+    async fn secrets(&self, held: Held<'_>, source: &CommitSource) -> Result<Gathered, String> {
+        let Held { run, job, .. } = held;
+        let name = &run.repository.name;
+        let runs = |step: &StepId| {
+            let record = job.steps.iter().find(|record| record.id == *step);
+            record.is_none_or(|record| !record.state.is_settled())
+        };
+        let root = job.plan.root();
+        let wanted = Wanted::of(&job.plan, root, runs);
+        if wanted.paths(&self.secrets.providers).is_empty() {
+            return Ok(self.secrets.of_job(name, &wanted, &Files::new()).await);
+        }
+        // They lie below its folder; the root of some is a file.
+        let archive = source.fetch().await?;
+        let folder = archive.folder_of(root).unwrap_or_else(|_| root.to_owned());
+        let wanted = Wanted::of(&job.plan, &folder, runs);
+        let paths = wanted.paths(&self.secrets.providers);
+        let commits = std::slice::from_ref(&run.head_sha);
+        let repo = self.sources.with_commits(&run.repository, commits).await;
+        let repo = repo.map_err(|error| error.to_string())?;
+        let files = committed(repo.objects(), &run.head_sha, &paths).await;
+        let files = files.map_err(|error| error.to_string())?;
+        Ok(self.secrets.of_job(name, &wanted, &files).await)
+    }
+
+    fn job_run<'a>(&self, held: Held<'a>, source: CommitSource, secrets: JobSecrets) -> JobRun<'a> {
         let Held { lease, run, job, spool } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
@@ -175,6 +219,7 @@ impl Worker {
             records: job.steps.clone(),
             labels,
             env: step_environment(run),
+            secrets,
             source: Arc::new(source),
             cache: Some(JobCache { repository: run.repository.id, reuse: run.reuse }),
             spool: spool.to_owned(),

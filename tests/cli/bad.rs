@@ -84,7 +84,8 @@ fn a_wrong_settings_file_is_named() {
         ("lisen = \"127.0.0.1:1\"\n", "unknown key `lisen`; did you mean `listen`?"),
         ("listen = \n", "line 1"),
         ("listen = true\n", "`listen` must be"),
-        ("[[grants]]\n", "take them out"),
+        ("[[grants]]\n", "missing field `repositories`"),
+        ("grants = 3\n", "invalid type"),
     ] {
         std::fs::write(&file, text).unwrap();
         bench.run(&["--config", &path, "migrate"]).exits(2).complains(&[&path, complaint]);

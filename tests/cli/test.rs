@@ -151,6 +151,33 @@ fn reports_are_left_in_the_folder() {
 }
 
 #[test]
+fn secrets_come_from_the_folder_beside_the_connector_and_show_nowhere() {
+    let bench = Bench::new();
+    let leaf = "hidden-from-everyone-42";
+    bench.write(&format!("{WEATHER}/secrets/config.json"), &format!("{{\"key\": \"{leaf}\"}}"));
+    let file = bench.place("pipelines.yml");
+    let steps = "    steps:\n      - { id: sees, image: \"x:1\", secrets: [config, token], run: \
+                 \"cat $CHECKVALVE_SECRETS/config; echo $TOKEN; test ${#TOKEN} = 13\" }\n\
+                 secrets:\n  config: { from: gsm }\n  token: { from: env, as: env }\n";
+    let rules = PIPELINES.split("    steps:").next().unwrap().replace("source-s*", "source-*");
+    std::fs::write(&file, rules + steps).unwrap();
+    let (file, dir) = (file.display().to_string(), bench.place("reports"));
+    let shown = dir.display().to_string();
+    let flags = ["--pipelines", &file, "test", "--name", "source-weather", "--executor", "host"];
+    let flags = [&flags[..], &["--report-dir", &shown]].concat();
+    let env = [("CHECKVALVE_SECRET_TOKEN", "token-in-full")];
+    let passed = bench.run_with(&flags, &env).exits(0);
+    let log = std::fs::read_to_string(dir.join("source-weather/sees/1/log.txt")).unwrap();
+    assert_eq!(log, "***\n", "the document, and the token behind it");
+    assert!(!passed.out.contains("hidden-from"), "{}", passed.out);
+    // A value that is missing is ours to say, and no failure of the connector.
+    let missing = bench.run(&flags).exits(3);
+    missing.says(&["secret `token`: CHECKVALVE_SECRET_TOKEN is not set where this runs"]);
+    let remote = [&flags[..], &["--use-remote-secrets"]].concat();
+    bench.run_with(&remote, &env).exits(2).complains(&["GCP_GSM_CREDENTIALS is not set"]);
+}
+
+#[test]
 fn scripts_that_know_the_old_name_go_on_working() {
     let bench = Bench::new();
     let old = [

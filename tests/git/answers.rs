@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use checkvalve::ambient;
 use checkvalve::git::{GitCache, LocalRepo};
-use checkvalve::service::planning::{plan, survey_here};
+use checkvalve::service::planning::survey_here;
 
-use super::git_fixture::Repo;
+use super::git_fixture::{Repo, plan};
 
 const CONNECTORS: usize = 40;
 

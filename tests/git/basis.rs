@@ -5,9 +5,9 @@ use checkvalve::domain::names::Sha;
 use checkvalve::domain::qa::{Basis, Change};
 use checkvalve::domain::trigger::Scope;
 use checkvalve::git::{GitCache, LocalRepo};
-use checkvalve::service::planning::{plan, plans, survey_here};
+use checkvalve::service::planning::{plans, survey_here};
 
-use super::git_fixture::Repo;
+use super::git_fixture::{Repo, plan};
 
 const ROOT: &str = "airbyte-integrations/connectors/source-a";
 

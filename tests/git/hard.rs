@@ -7,9 +7,9 @@ use checkvalve::domain::change::{ChangeSet, FileStatus};
 use checkvalve::domain::names::Sha;
 use checkvalve::domain::trigger::Scope;
 use checkvalve::git::{GitCache, GitError, LocalRepo};
-use checkvalve::service::planning::{plan, survey_here};
+use checkvalve::service::planning::survey_here;
 
-use super::git_fixture::{Repo, prose};
+use super::git_fixture::{Repo, plan, prose};
 use super::{fetched, statuses};
 
 const FILE: &str = "version: 1\nconnectors:\n  - { kind: any, match: \"connectors/{name}/marker\" }\n\

@@ -5,7 +5,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use checkvalve::config::grants::Grants;
 use checkvalve::domain::names::Sha;
+use checkvalve::domain::trigger::Scope;
+use checkvalve::git::BareRepo;
+use checkvalve::service::planning::{self, Planned, PlanningError};
+
+/// As a server that grants nothing plans.
+pub(crate) async fn plan(
+    repo: &BareRepo,
+    base: &Sha,
+    head: &Sha,
+    scope: &Scope,
+) -> Result<Planned, PlanningError> {
+    let name = "acme/connectors".parse().unwrap();
+    planning::plan(repo, base, head, scope, (&name, &Grants::default())).await
+}
 
 /// A repository with a work tree, gone at the end of the test.
 pub(crate) struct Repo {

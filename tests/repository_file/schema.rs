@@ -58,6 +58,13 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "when" => file["pipelines"] = in_step("when", put(json!({ "files": "x" }))),
         "reports" => file["pipelines"] = in_step("reports", put(json!({}))),
         "policy" => file["policy"] = put(json!({})),
+        "secret" => {
+            let mut secret = put(json!({ "from": "gsm" }));
+            if secret["from"] == "sops" {
+                secret["file"] = json!("config.yaml");
+            }
+            file["secrets"] = json!({ "a": secret });
+        }
         other => panic!("there is no way to try `{other}`"),
     }
     file
@@ -76,7 +83,7 @@ fn shapes() -> Vec<(String, Map<String, Value>)> {
 fn it_is_a_schema_of_the_draft_that_it_names() {
     jsonschema::meta::validate(&schema()).unwrap();
     assert_eq!(schema()["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    assert_eq!(shapes().len(), 11);
+    assert_eq!(shapes().len(), 12);
     for (shape, properties) in shapes() {
         for (key, property) in properties {
             for words in ["title", "description"] {
@@ -155,7 +162,7 @@ fn wrong_files_fail() {
         "version: 2".to_owned(),
         "conectors: []".to_owned(),
         "preset: airbite".to_owned(),
-        "secrets: { config: { from: gsm } }".to_owned(),
+        "secrets: { config: { from: vault } }".to_owned(),
         "schedules: []".to_owned(),
         "unclaimed: maybe".to_owned(),
         "ignore: [3]".to_owned(),

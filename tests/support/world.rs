@@ -25,6 +25,14 @@ pub enum Steps {
     Host,
 }
 
+/// Settings beside the usual ones.
+#[derive(Default)]
+pub struct Extra {
+    pub env: Vec<(&'static str, String)>,
+    /// The text of a settings file.
+    pub file: Option<String>,
+}
+
 pub struct World {
     pub sim: Simulator,
     pub state: tempfile::TempDir,
@@ -32,6 +40,7 @@ pub struct World {
     port: u16,
     steps: Steps,
     database: Option<String>,
+    extra: Extra,
     server: Option<Child>,
     others: Vec<Child>,
     pub http: reqwest::Client,
@@ -48,6 +57,15 @@ impl World {
     }
 
     pub async fn with(steps: Steps, database: Option<String>, files: &[(&str, &str)]) -> Self {
+        Self::set_up(steps, database, Extra::default(), files).await
+    }
+
+    pub async fn set_up(
+        steps: Steps,
+        database: Option<String>,
+        extra: Extra,
+        files: &[(&str, &str)],
+    ) -> Self {
         // No more than a real installation would give us.
         let (permissions, events) = manifest::granted();
         let config = Config { contract: contract(), permissions, events, ..Config::default() };
@@ -62,6 +80,7 @@ impl World {
             port,
             steps,
             database,
+            extra,
             server: None,
             others: Vec::new(),
             // A server that is stopped in the middle accepts, and never answers.
@@ -104,7 +123,13 @@ impl World {
             .open(self.state.path().join("server.log"))
             .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_checkvalve"));
+        if let Some(text) = &self.extra.file {
+            let file = self.state.path().join("settings.toml");
+            std::fs::write(&file, text).unwrap();
+            command.arg("--config").arg(file);
+        }
         command
+            .envs(self.extra.env.iter().map(|(name, value)| (name, value)))
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--workers", "4"])
             .env("CHECKVALVE_STATE_DIR", self.state.path().join(folder))
             .env("CHECKVALVE_REPOSITORIES", "acme/*")

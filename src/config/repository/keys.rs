@@ -5,7 +5,7 @@ mod pipelines;
 mod selection;
 
 pub(super) use self::pipelines::{
-    BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, STEP, WHEN,
+    BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
 };
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,
@@ -107,6 +107,8 @@ pub(super) enum Takes {
     One(&'static Shape),
     /// A list of mappings.
     Many(&'static Shape),
+    /// A mapping from names to mappings.
+    Named(&'static Shape),
     /// `all`, names, or a selector.
     Reaches,
     /// A word of [`CACHES`], `true` or `false`.

@@ -6,6 +6,7 @@ use super::builtin::Does;
 use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP, WHEN};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
+use super::secrets::Used;
 use super::sections::Kinds;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{CachePolicy, DEFAULT_TIMEOUT, Network, Resources, StepSpec};
@@ -33,10 +34,16 @@ struct Rest {
     inputs: Vec<Pattern>,
     when: BTreeMap<StepId, Condition>,
     kinds: Kinds,
+    used: Used,
 }
 
 impl Problems<'_> {
-    pub(super) fn pipeline(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Pipeline> {
+    pub(super) fn pipeline(
+        &mut self,
+        node: &Node,
+        kinds: &mut Kinds,
+        used: &mut Used,
+    ) -> Option<Pipeline> {
         let fields = self.fields(node, &PIPELINE)?;
         let selector = match fields.get("for") {
             Some(node) => self.selector(node, kinds).unwrap_or_default(),
@@ -66,6 +73,7 @@ impl Problems<'_> {
         let mut rest = Rest::default();
         let steps = self.steps(steps, &mut rest);
         kinds.append(&mut rest.kinds);
+        used.append(&mut rest.used);
         let steps = steps?;
         Some(Pipeline { selector, on, steps, when: rest.when, inputs: rest.inputs })
     }
@@ -133,6 +141,7 @@ impl Problems<'_> {
         let ids = ids_of(items);
         whole &= self.needs(&mut read, &ids);
         whole &= self.parents(&mut read, &ids);
+        whole &= self.inherits_no_secrets(&read);
         if !whole {
             return None;
         }
@@ -212,6 +221,7 @@ impl Problems<'_> {
         });
         let resources = fields.get("resources").map(|node| self.resources(node));
         let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
+        let secrets = self.step_secrets(&fields, &env, &mut rest.used);
         let (artifacts, junit) = self.kept(&fields);
         if let Some(node) = fields.get("inputs") {
             let inputs = self.patterns(node, "`inputs`");
@@ -236,6 +246,7 @@ impl Problems<'_> {
             uses,
             always,
             env,
+            secrets,
             timeout_ms: u64::try_from(timeout?.as_millis()).unwrap_or(u64::MAX),
             retries: retries?,
             network: network?,

@@ -65,7 +65,8 @@ pub fn resolved(
         Some((Origin::File(name.to_owned()), &own.document)),
         source.map(|(read, chosen)| (Origin::Preset(chosen.preset), &read.document)),
     );
-    let (kinds, mut problems) = (std::mem::take(&mut own.kinds), own.problems);
+    let (kinds, used) = (std::mem::take(&mut own.kinds), std::mem::take(&mut own.used));
+    let mut problems = own.problems;
     let mut rules = merged((own.rules, own.unclaimed), preset);
     rules.origin = match &chosen {
         None | Some(Chosen { preset: Preset::None, .. }) => format!("{name} {at}"),
@@ -74,6 +75,7 @@ pub fn resolved(
         }
         Some(Chosen { preset, recognised: false }) => format!("{name} {at} (preset {preset})"),
     };
+    problems.known_secrets(&used, &rules);
     let mut open = None;
     match chosen {
         Some(chosen) => {
@@ -168,6 +170,7 @@ fn merged(
             .extend(others.filter(|component| !names.contains(&component.name.to_lowercase())));
         rules.impact.extend(theirs.impact);
         rules.pipelines.extend(theirs.pipelines);
+        rules.secrets.extend(theirs.secrets);
     }
     rules.unclaimed = unclaimed.unwrap_or_default();
     rules

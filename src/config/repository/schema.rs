@@ -37,7 +37,9 @@ fn gather(
     shapes.push(shape);
     for key in shape.keys {
         match key.takes {
-            Takes::One(shape) | Takes::Many(shape) => gather(shape, shapes, seen),
+            Takes::One(shape) | Takes::Many(shape) | Takes::Named(shape) => {
+                gather(shape, shapes, seen);
+            }
             Takes::Reaches => gather(&super::keys::SELECTOR, shapes, seen),
             Takes::Version
             | Takes::Text
@@ -132,14 +134,7 @@ fn takes(takes: Takes) -> Value {
             "pattern": "^0*[1-9][0-9]*(Ki|Mi|Gi|k|K|M|G)?B*$",
             "minimum": 1,
         }),
-        Takes::Environment => json!({
-            "type": "object",
-            "propertyNames": {
-                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
-                "not": { "pattern": "^CHECKVALVE_" },
-            },
-            "additionalProperties": { "type": ["string", "number", "boolean"] },
-        }),
+        Takes::Environment => environment(),
         Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
@@ -157,6 +152,11 @@ fn takes(takes: Takes) -> Value {
         Takes::Derivations => one_or_list(&reference("derivation")),
         Takes::One(shape) => reference(shape.id),
         Takes::Many(shape) => json!({ "type": "array", "items": reference(shape.id) }),
+        Takes::Named(shape) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9._-]*$", "maxLength": 100 },
+            "additionalProperties": reference(shape.id),
+        }),
         Takes::Reaches => json!({
             "anyOf": [
                 { "const": "all" },
@@ -167,6 +167,17 @@ fn takes(takes: Takes) -> Value {
         }),
         Takes::Cache => json!({ "anyOf": [{ "enum": CACHES }, { "type": "boolean" }] }),
     }
+}
+
+fn environment() -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": {
+            "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+            "not": { "pattern": "^CHECKVALVE_" },
+        },
+        "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
 }
 
 fn conditions() -> Value {

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 
 use tokio_util::task::TaskTracker;
 
-use super::{Docker, Halt, agent, halt, told};
+use super::{Docker, Halt, agent, halt, secrets, told};
 use crate::ambient;
 use crate::domain::names::StepId;
 use crate::domain::pipeline::Resources;
@@ -22,7 +22,7 @@ use crate::exec::{Labels, StepRun, Trust, script};
 /// Below it each step has a folder of its own, its `$CHECKVALVE_OUT`.
 const OUT: &str = "/checkvalve/out";
 /// `$CHECKVALVE_SECRETS` in a container: in memory, so that no layer ever holds one.
-const SECRETS: &str = "/checkvalve/secrets";
+pub(super) const SECRETS: &str = "/checkvalve/secrets";
 /// What steps trust, if anything was said about it.
 const TRUST: &str = "/checkvalve/ca.pem";
 /// Where the source tree lies, in the container's own layer.
@@ -61,7 +61,7 @@ impl Docker {
         };
         Ok(ContainerCreateBody {
             entrypoint: Some(["sh", "-e", "-c"].map(String::from).to_vec()),
-            cmd: Some(vec![command]),
+            cmd: Some(secrets::command(command, &step.secrets)),
             env: Some(env),
             ..self.common(step, image, network)
         })
@@ -87,10 +87,15 @@ impl Docker {
     fn common(&self, step: &StepRun, image: &str, network: String) -> ContainerCreateBody {
         let workdir = relative(&step.workdir).display().to_string();
         let workdir = format!("{WORKSPACE}/{workdir}");
+        let has_secrets = !step.secrets.is_empty();
         ContainerCreateBody {
             image: Some(image.to_owned()),
             working_dir: Some(workdir.trim_end_matches('/').to_owned()),
             labels: Some(labels(&step.labels)),
+            attach_stdin: Some(has_secrets),
+            open_stdin: Some(has_secrets),
+            // Nobody attaches later to read what was written.
+            stdin_once: Some(has_secrets),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             // An image's own would run beside the step, with its output nowhere.

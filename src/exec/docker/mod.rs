@@ -12,6 +12,7 @@ mod left;
 mod network;
 mod output;
 mod reaper;
+mod secrets;
 mod talk;
 mod watch;
 
@@ -41,6 +42,7 @@ use crate::domain::pipeline::{Network, Resources};
 use agent::{Agent, Said};
 use container::{Container, Start};
 use left::Form;
+use secrets::Handover;
 
 /// The engine's socket when nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -367,6 +369,7 @@ impl Docker {
         let mut tries = 0;
         loop {
             // A start that fails ends what was attached before it.
+            let handover = Handover::attach(&self.api, container.name(), &step.secrets).await?;
             let attached = if step.shared {
                 Attached::Agent(Agent::attach(container, &step.image).await?)
             } else {
@@ -375,7 +378,12 @@ impl Docker {
             };
             tries += 1;
             match container.start(&step.image, tries < container::AMBIGUOUS).await? {
-                Start::Done => return Ok(attached),
+                Start::Done => {
+                    if let Some(handover) = handover {
+                        unless_stopped(cancel, handover.give()).await?;
+                    }
+                    return Ok(attached);
+                }
                 Start::Again => tokio::time::sleep(container::SOON).await,
             }
         }

@@ -1,6 +1,7 @@
 //! Steps as plain processes in a private copy of the source: for one's own machine, since nothing
 //! here keeps a step from reading what its user may read. What it started ends with it.
 
+mod secrets;
 mod tree;
 
 use std::io;
@@ -26,6 +27,7 @@ use super::{
     unless_stopped,
 };
 use crate::ambient;
+use secrets::Secrets;
 use tree::Tree;
 
 /// How long the output may stay open after everything that we know of has ended.
@@ -88,9 +90,13 @@ impl Host {
             Some(Left(place)) => place,
             None => unless_stopped(cancel, prepare(step, self.trust.clone())).await?,
         };
+        let secrets = match step.secrets.as_slice() {
+            [] => None,
+            secrets => Some(Secrets::deliver(secrets).map_err(Halt::never)?),
+        };
         course.enter("run");
         let mark = ambient::ulid().to_string();
-        let (mut child, output) = spawn(step, &place, &mark)?;
+        let (mut child, output) = spawn(step, (&place, secrets.as_ref()), &mark)?;
         let tree = Tree::of(&child, &mark, place.folder.path().to_owned());
         let _lifeline = lifeline(&child)?;
         let exited = CancellationToken::new();
@@ -267,10 +273,15 @@ async fn prepare(step: &StepRun, trust: Option<Trust>) -> Result<Place, Halt> {
     })
 }
 
-fn spawn(step: &StepRun, place: &Place, mark: &str) -> Result<(Child, pipe::Receiver), Halt> {
+fn spawn(
+    step: &StepRun,
+    (place, secrets): (&Place, Option<&Secrets>),
+    mark: &str,
+) -> Result<(Child, pipe::Receiver), Halt> {
     let start = || -> io::Result<(Child, pipe::Receiver)> {
         let (reader, writer) = io::pipe()?;
         let root = place.folder.path().canonicalize()?;
+        let folder = secrets.map_or_else(|| root.join("secrets"), |s| s.folder().to_owned());
         let path = ambient::env("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         let child = Command::new("sh")
             .args(["-e", "-c", &script::script(&step.run)])
@@ -283,7 +294,8 @@ fn spawn(step: &StepRun, place: &Place, mark: &str) -> Result<(Child, pipe::Rece
             .envs(place.trusted.iter().flatten().map(|(name, file)| (name, file)))
             .envs(&step.env)
             .env("CHECKVALVE_OUT", root.join("out"))
-            .env("CHECKVALVE_SECRETS", root.join("secrets"))
+            .env("CHECKVALVE_SECRETS", folder)
+            .envs(secrets.into_iter().flat_map(Secrets::variables))
             .env(tree::MARK, mark)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)

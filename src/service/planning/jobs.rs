@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources::Digests;
 use super::survey::{Survey, View};
 use super::{PlannedJob, PlanningError, UnknownName, unknown};
+use crate::config::grants::Grants;
 use crate::domain::builtin::Builtin;
 use crate::domain::catalog::Connector;
 use crate::domain::change::ChangeSet;
 use crate::domain::depends::Extent;
 use crate::domain::impact::ChangeKind;
-use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::names::{ConnectorName, RepoName, SecretName, StepId};
 use crate::domain::plan::{About, Inputs, Plan};
 use crate::domain::qa::{Basis, Change, code_changes};
 use crate::domain::rules::{Pattern, Pipeline};
 use crate::domain::run::{Problem, ProblemKind};
+use crate::domain::secret::SecretSpec;
 use crate::domain::trigger::{Scope, Target};
 
 /// Connectors to plan, each with the steps asked for; none means all.
@@ -74,10 +76,19 @@ fn pipeline<'s>(survey: &'s Survey, name: &ConnectorName) -> Option<(&'s Connect
     Some((connector, view.rules.pipeline(connector)?))
 }
 
+/// The secrets that steps may have.
+#[derive(Clone, Copy)]
+pub(super) struct Declared<'a> {
+    pub(super) secrets: &'a [SecretSpec],
+    /// What the server gives to which repository; on one's own machine all is one's own.
+    pub(super) granted: Option<(&'a RepoName, &'a Grants)>,
+}
+
 /// The plans of connectors, and those that have no pipeline.
 pub(super) fn planned(
     survey: &Survey,
     wanted: &Wanted,
+    declared: Declared<'_>,
 ) -> Result<(Vec<PlannedJob>, Vec<String>), PlanningError> {
     let mut jobs = Vec::new();
     let mut without_pipeline = Vec::new();
@@ -91,7 +102,8 @@ pub(super) fn planned(
         let impact = survey.impacts.connectors.get(name);
         let plan = plan_of(survey, (connector, view), pipeline)?;
         let sources = digests.of(plan.inputs());
-        let plan = plan.with_sources(sources);
+        let secrets = declared.of(&plan)?;
+        let plan = plan.with_sources(sources).with_secrets(secrets);
         let only = plan.steps().iter().map(|step| step.id.clone());
         jobs.push(PlannedJob {
             connector: name.clone(),
@@ -111,9 +123,59 @@ pub fn plans(
     names: &BTreeSet<ConnectorName>,
 ) -> Result<super::Planned, PlanningError> {
     let wanted = names.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
-    let (jobs, without_pipeline) = planned(survey, &wanted)?;
+    let declared = Declared { secrets: &survey.rules().secrets, granted: None };
+    let (jobs, without_pipeline) = planned(survey, &wanted, declared)?;
     let selection = survey.selection(without_pipeline);
     Ok(super::Planned { merge_base: survey.merge_base.clone(), selection, jobs })
+}
+
+impl Declared<'_> {
+    /// Where the secrets of a plan's steps come from.
+    fn of(&self, plan: &Plan) -> Result<Vec<SecretSpec>, PlanningError> {
+        let mut secrets: Vec<SecretSpec> = Vec::new();
+        for step in plan.steps().iter().filter(|step| step.left_out.is_none()) {
+            for name in &step.secrets {
+                if secrets.iter().any(|secret| secret.name == *name) {
+                    continue;
+                }
+                let whose = format!("step `{}` of `{}`", step.id, plan.connector());
+                secrets.push(self.one(name, plan.connector(), &whose)?);
+            }
+        }
+        Ok(secrets)
+    }
+
+    fn one(
+        &self,
+        name: &SecretName,
+        connector: &ConnectorName,
+        whose: &str,
+    ) -> Result<SecretSpec, PlanningError> {
+        let refused = |title: String, text: String| {
+            let kind = ProblemKind::Configuration;
+            PlanningError::Configuration(Box::new(Problem { kind, title, text, place: None }))
+        };
+        let Some(secret) = self.secrets.iter().find(|secret| secret.name == *name) else {
+            return Err(refused(
+                format!("the base branch declares no secret `{name}`"),
+                format!(
+                    "The {whose} wants the secret `{name}`. A change is given only what its base \
+                     branch declares, so that nobody declares a secret and takes it with one \
+                     change: merge its declaration, under `secrets:`, first."
+                ),
+            ));
+        };
+        let refusal = self
+            .granted
+            .and_then(|(repository, grants)| grants.refusal(repository, connector, secret));
+        match refusal {
+            Some(why) => Err(refused(
+                format!("the secret `{name}` is not granted"),
+                format!("The {whose} wants the secret `{name}`: {why}."),
+            )),
+            None => Ok(secret.clone()),
+        }
+    }
 }
 
 fn plan_of(

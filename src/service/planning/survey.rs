@@ -18,6 +18,7 @@ use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
+use crate::domain::secret::SecretSpec;
 use crate::domain::unselected::Unselected;
 use crate::git::{Comparison, EntryKind, GitError, LocalRepo, Objects, TreeEntry};
 
@@ -53,6 +54,8 @@ pub struct Survey {
     pub(super) other: Option<View>,
     /// What the base's tip has, where that is not the merge base and a step asks for it.
     pub(super) tip: Option<Catalog>,
+    /// The secrets that the base declares, if there is a base.
+    pub(super) base_secrets: Option<Vec<SecretSpec>>,
 }
 
 impl Survey {
@@ -178,6 +181,14 @@ impl Against<'_> {
         let change = ChangeSet::Complete { files: Vec::new() };
         Self { merge_base: None, change, tree: None, tip: None, rules: None }
     }
+
+    /// The secrets that the base declares, if there is a base.
+    fn secrets(&self) -> Option<Vec<SecretSpec>> {
+        match self.rules.as_ref()? {
+            Ok(base) => Some(base.secrets.clone()),
+            Err(_) => Some(Vec::new()),
+        }
+    }
 }
 
 /// Surveys what a head commit changes since its merge base with `base`.
@@ -285,6 +296,11 @@ async fn survey(
     let tree = against.tree.as_ref();
     let (view, found) = view(rules, &head, tree, &against.change, &mut known).await?;
     let mut impacts = found;
+    let base_secrets = against.secrets();
+    if base_secrets.as_ref().is_some_and(|base| *base != view.rules.secrets) {
+        notes
+            .push("The change also changes `secrets`; given is what the base declares.".to_owned());
+    }
     let mut other = None;
     match against.rules {
         Some(Ok(base)) if !base.selects_as(&view.rules) => {
@@ -316,15 +332,32 @@ async fn survey(
         Some(_) | None => None,
     };
     notes.extend_from_slice(view.head.dependencies().notes());
-    let findings = &view.head.findings;
-    notes.extend(findings.iter().take(10).map(|f| format!("`{}`: {}", f.place(), f.told())));
-    if findings.len() > 10 {
-        notes.push(format!("… and {} more findings in connectors' files", findings.len() - 10));
-    }
+    notes.extend(told(&view.head.findings));
     head.keep_answers();
     let (merge_base, change) = (against.merge_base, against.change);
     let (paths, sources) = head.into_parts();
-    Ok(Survey { merge_base, change, impacts, notes, paths, sources, view, other, tip })
+    let survey = Survey {
+        merge_base,
+        change,
+        impacts,
+        notes,
+        paths,
+        sources,
+        view,
+        other,
+        tip,
+        base_secrets,
+    };
+    Ok(survey)
+}
+
+/// The first of what is wrong with connectors' files.
+fn told(findings: &[crate::domain::catalog::Finding]) -> Vec<String> {
+    const MOST: usize = 10;
+    let first = findings.iter().take(MOST).map(|f| format!("`{}`: {}", f.place(), f.told()));
+    let more = findings.len().saturating_sub(MOST);
+    let more = (more > 0).then(|| format!("… and {more} more findings in connectors' files"));
+    first.chain(more).collect()
 }
 
 async fn rules_of(

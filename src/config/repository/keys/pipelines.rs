@@ -86,6 +86,13 @@ pub(in super::super) static STEP: Shape = Shape {
         )
         .default("{}")
         .examples(&["{\"LOG_LEVEL\": \"debug\"}"]),
+        Key::new(
+            "secrets",
+            Takes::Texts,
+            "Names of the file's `secrets`; the step finds each as a file of \
+             `$CHECKVALVE_SECRETS`, or as a variable.",
+        )
+        .default("[]"),
         Key::new("timeout", Takes::Duration, "How long it may take, at most 7 days.")
             .default("\"30m\"")
             .examples(&["\"90s\"", "\"10m\"", "\"2h\""]),
@@ -117,10 +124,6 @@ pub(in super::super) static STEP: Shape = Shape {
         .default("false"),
     ],
     not_yet: &[
-        (
-            "secrets",
-            "secrets are not there yet: remove it, and what needs one can't run here for now",
-        ),
         ("services", "services are not there yet: start what the step needs within `run`"),
         ("matrix", "matrices are not there yet: write one step for each value"),
     ],
@@ -167,6 +170,44 @@ pub(in super::super) static REPORTS: Shape = Shape {
     keys: &[Key::new("junit", Takes::Pattern, "JUnit XML, under `$CHECKVALVE_OUT`.")
         .examples(&["\"junit.xml\""])],
     not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
+};
+
+const SOURCES: &[&str] = &["gsm", "sops", "env", "local"];
+const DELIVERIES: &[&str] = &["file", "env"];
+
+pub(in super::super) static SECRET: Shape = Shape {
+    what: "a secret",
+    id: "secret",
+    about: "Where a value comes from that a step is given in confidence. Its name is the key.",
+    keys: &[
+        Key::new(
+            "from",
+            Takes::Word(SOURCES),
+            "`gsm`: Google Secret Manager. `sops`: an encrypted file of the tree. `env`: a \
+             variable of the server. `local`: the connector's `secrets/` folder, for `test` only.",
+        )
+        .required(),
+        Key::new(
+            "as",
+            Takes::Word(DELIVERIES),
+            "The file `$CHECKVALVE_SECRETS/<name>`, or the variable `<NAME>`.",
+        )
+        .default("\"file\""),
+        Key::new(
+            "file",
+            Takes::Text,
+            "`gsm`: the file name that the secret is labelled with; `local`: the file's name, \
+             `.json` may be left out; default for both: the secret's name. `sops`: the path from \
+             the connector's root.",
+        ),
+        Key::new(
+            "variable",
+            Takes::Text,
+            "`env`: the server's variable, which begins `CHECKVALVE_SECRET_`; default: with the \
+             secret's name in upper case.",
+        ),
+    ],
+    not_yet: &[],
 };
 
 pub(in super::super) static POLICY: Shape = Shape {

@@ -1,6 +1,6 @@
 //! The keys that say what a connector is, and what reaches it.
 
-use super::pipelines::{PIPELINE, POLICY};
+use super::pipelines::{PIPELINE, POLICY, SECRET};
 use super::{Key, Shape, Takes};
 
 pub(in super::super) const PRESETS: &[&str] =
@@ -63,10 +63,19 @@ pub(in super::super) static FILE: Shape = Shape {
             Takes::Many(&PIPELINE),
             "What runs. The first pipeline whose `for` matches is a connector's.",
         ),
+        Key::new(
+            "secrets",
+            Takes::Named(&SECRET),
+            "What steps may be given in confidence. A pull request is given what its base branch \
+             declares.",
+        )
+        .examples(&[
+            "{\"config\": {\"from\": \"gsm\"}}",
+            "{\"token\": {\"from\": \"env\", \"as\": \"env\"}}",
+        ]),
         Key::new("policy", Takes::One(&POLICY), "Who may run, and how much GitHub shows."),
     ],
     not_yet: &[
-        ("secrets", "secrets are not there yet: remove it, and the steps that need one"),
         ("schedules", "schedules are not there yet: remove it; pipelines run for pull requests"),
         ("depends", "`depends` belongs to a connector rule: write it there, beside `match`"),
     ],

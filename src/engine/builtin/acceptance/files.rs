@@ -9,6 +9,7 @@ use crate::domain::acceptance::config::{self, Asked, Config, Test};
 use crate::domain::builtin::{Case, Verdict};
 use crate::domain::catalog::{Finding, Flaw};
 use crate::domain::plan::below;
+use crate::domain::secret::Secret;
 use crate::domain::yaml;
 use crate::exec::images::Halted;
 
@@ -46,11 +47,14 @@ impl Files {
                 named.extend(tests.iter().flat_map(paths));
             }
         }
-        Ok(Ok((config, Self(read(site, named).await?))))
+        let given = given(&site.task.step.secrets, &named);
+        let mut files = read(site, named).await?;
+        // What the step is given in confidence goes before what lies in the tree.
+        files.extend(given);
+        Ok(Ok((config, Self(files))))
     }
 
-    /// A configuration by the path that a test names. The tree's, for now: whatever else holds
-    /// credentials is asked here.
+    /// A configuration by the path that a test names.
     pub(super) fn config(&self, path: &str) -> Option<&[u8]> {
         self.0.get(&plain(path)).map(Vec::as_slice)
     }
@@ -71,6 +75,19 @@ impl Files {
         }
         serde_json::from_str(&text).map_err(|error| format!("is no JSON: {error}"))
     }
+}
+
+/// A secret `config` is `secrets/config.json`, or however else a test calls a file of that name
+/// there.
+fn given(secrets: &[Secret], named: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
+    let whose = |path: &String| {
+        let file = path.strip_prefix("secrets/")?;
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        let called = |secret: &&Secret| [file, stem].contains(&secret.name.as_str());
+        let secret = secrets.iter().find(called)?;
+        Some((path.clone(), secret.value.expose().to_vec()))
+    };
+    named.iter().filter_map(whose).collect()
 }
 
 fn parse(path: &str, bytes: &[u8]) -> Result<Config, Vec<Finding>> {
@@ -107,4 +124,26 @@ async fn read<E>(
         Ok(found)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::secret::{Delivery, SecretValue};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_file_that_a_test_calls_like_it() {
+        let secret = |name: &str| Secret {
+            name: name.parse().unwrap(),
+            delivery: Delivery::File,
+            value: SecretValue::new(name.as_bytes().to_vec()),
+        };
+        let named = ["secrets/config.json", "secrets/oauth", "config.json", "secrets/other.json"];
+        let named = named.map(str::to_owned).into();
+        let found = given(&[secret("config"), secret("oauth")], &named);
+        let found: Vec<_> = found.iter().map(|(path, value)| (path.as_str(), &value[..])).collect();
+        let expected = [("secrets/config.json", &b"config"[..]), ("secrets/oauth", b"oauth")];
+        assert_eq!(found, expected);
+    }
 }

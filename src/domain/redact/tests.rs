@@ -1,0 +1,167 @@
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{MASK, RedactedStream, Redactor};
+use crate::domain::names::SecretName;
+
+fn redactor(values: &[&str]) -> Redactor {
+    let names: Vec<SecretName> =
+        (0..values.len()).map(|n| format!("s{n}").parse().unwrap()).collect();
+    let values = names.iter().zip(values.iter().map(|value| value.as_bytes()));
+    Redactor::new(values, "source-postgres-strict")
+}
+
+fn in_pieces(redactor: &Arc<Redactor>, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut stream = RedactedStream::new(redactor.clone());
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend_from_slice(&stream.push(Bytes::copy_from_slice(piece)));
+    }
+    out.extend_from_slice(&stream.finish());
+    out
+}
+
+const SECRET: &str = "p@ss/w\u{f6}rd \"x\" & <y>";
+
+fn forms(secret: &str) -> Vec<String> {
+    let url = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC);
+    let json = serde_json::to_string(secret).unwrap();
+    let mut forms = vec![
+        secret.to_owned(),
+        json[1..json.len() - 1].to_owned(),
+        hex::encode(secret),
+        hex::encode_upper(secret),
+        url.to_string().replace("%2E", ".").replace("%2D", "-").replace("%5F", "_"),
+    ];
+    // At each alignment, what no neighbour changes.
+    for before in ["", "a", "ab", "abc"] {
+        let text = format!("{before}{secret}");
+        let first = [0, 2, 3][before.len() % 3] + before.len() / 3 * 4;
+        let whole = text.len() * 8 / 6;
+        forms.push(STANDARD.encode(&text)[first..whole].to_owned());
+        forms.push(URL_SAFE_NO_PAD.encode(&text)[first..whole].to_owned());
+    }
+    forms
+}
+
+#[test]
+fn every_form_of_a_value_is_masked() {
+    let redactor = redactor(&[SECRET]);
+    for form in forms(SECRET) {
+        let text = format!("before {form} after");
+        assert_eq!(redactor.text(&text), "before *** after", "{form}");
+    }
+    for form in [
+        r#"p@ss\/w\u00f6rd \"x\" & <y>"#,
+        "p%40ss%2fw%c3%b6rd%20%22x%22%20%26%20%3cy%3e",
+        "p%40ss%2Fw%C3%B6rd+%22x%22+%26+%3Cy%3E",
+        "p%40ss/w%C3%B6rd%20%22x%22%20%26%20%3Cy%3E",
+        "p@ss/w\u{f6}rd &quot;x&quot; &amp; &lt;y&gt;",
+        "p@ss/w\u{f6}rd \"x\" &amp; &lt;y&gt;",
+        "p@ss/w\u{f6}rd &#34;x&#34; &amp; &lt;y&gt;",
+    ] {
+        assert_eq!(redactor.text(form), MASK, "{form}");
+    }
+}
+
+#[test]
+fn what_programs_print_of_a_file_is_masked() {
+    let key = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n{}\n-----END PRIVATE KEY-----\n",
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDGzX",
+        "Zq8Jd0pY3c1sT5uV7wX9yA2bC4dE6fG8hI0jK2lM4nO6pQ8rS0tU2v"
+    );
+    let account = serde_json::json!({
+        "type": "service_account",
+        "start_date": "2021-01-01T00:00:00Z",
+        "private_key": key,
+        "nested": [{ "token": "tok-123456789" }],
+        "embedded": "{\"inner\": \"inner-secret-1\"}",
+    });
+    let account = serde_json::to_string_pretty(&account).unwrap();
+    let redactor = redactor(&[&account]);
+    let whole = STANDARD.encode(&account);
+    let lines: Vec<&[u8]> = whole.as_bytes().chunks(76).collect();
+    let wrapped = lines.join(&b'\n');
+    let wrapped = redactor.bytes(&wrapped);
+    assert!(wrapped.iter().filter(|b| b.is_ascii_alphanumeric()).count() < 8, "{wrapped:?}");
+    for leak in [
+        "tok-123456789",
+        "inner-secret-1",
+        "Zq8Jd0pY3c1sT5uV7wX9yA2bC4dE6fG8hI0jK2lM4nO6pQ8rS0tU2v",
+    ] {
+        assert_eq!(redactor.text(&format!("<{leak}>")), "<***>");
+    }
+    for kept in ["service_account", "2021-01-01T00:00:00Z", "-----BEGIN PRIVATE KEY-----"] {
+        assert_eq!(redactor.text(&format!("<{kept}>")), format!("<{kept}>"));
+    }
+    let yaml = self::redactor(&["host: db.example.org\npassword: 'it''s a secret'\nport: 5432\n"]);
+    assert_eq!(yaml.text("it's a secret at db.example.org:5432"), "*** at ***:5432");
+}
+
+#[test]
+fn short_and_common_values_are_left_and_named() {
+    let left = ["short", "true", "localhost", "20261121", "2026-11-21", "postgres", "aaaaaaaaaaaa"];
+    let redactor = redactor(&left);
+    assert_eq!(redactor.left().len(), left.len());
+    let text = left.join(" ");
+    assert_eq!(redactor.text(&text), text);
+    assert_eq!(self::redactor(&["1234567890", "hunter2-hunter2"]).left(), []);
+    // A document of short leaves is still looked for as a whole.
+    assert_eq!(self::redactor(&["{\"a\": \"b\", \"c\": 1}"]).left(), []);
+}
+
+#[test]
+fn values_that_overlap_are_all_gone() {
+    let redactor = redactor(&["abcdefgh12345678", "12345678zzzzyyyy", "gh123456"]);
+    assert_eq!(redactor.text("<abcdefgh12345678zzzzyyyy>"), "<***>");
+    assert_eq!(redactor.text("<gh123456><12345678zzzzyyy>"), "<***><12345678zzzzyyy>");
+}
+
+#[test]
+fn only_what_could_be_a_begin_is_held_back() {
+    let redactor = Arc::new(redactor(&["sesame-open-42"]));
+    let mut stream = RedactedStream::new(redactor.clone());
+    assert_eq!(stream.push(Bytes::from_static(b"hello\n")), "hello\n");
+    assert_eq!(stream.push(Bytes::from_static(b"say sesame-")), "say ");
+    assert_eq!(stream.push(Bytes::from_static(b"street\nsesame-open-")), "sesame-street\n");
+    assert_eq!(stream.push(Bytes::from_static(b"42!")), "***!");
+    assert_eq!(in_pieces(&redactor, &[b"sesame", b"-open"]), b"sesame-open");
+}
+
+proptest! {
+    #[test]
+    fn any_chunking_redacts_as_the_whole(
+        values in prop::collection::vec("[abc%+/ \"]{8,12}", 1..4),
+        parts in prop::collection::vec((0usize..9, "[abc%+/ \"]{0,6}"), 0..12),
+        cuts in prop::collection::vec(0usize..400, 0..12),
+    ) {
+        let texts: Vec<&str> = values.iter().map(String::as_str).collect();
+        let redactor = Arc::new(redactor(&texts));
+        let mut text = String::new();
+        for (form, between) in &parts {
+            let value = &values[form % values.len()];
+            text.push_str(&forms(value)[*form]);
+            text.push_str(between);
+        }
+        let bytes = text.as_bytes();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| *cut.min(&bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|two| &bytes[two[0]..two[1]]).collect();
+        let whole = redactor.bytes(bytes);
+        prop_assert_eq!(in_pieces(&redactor, &pieces), whole.as_ref());
+        let shown = String::from_utf8_lossy(&whole).into_owned();
+        // A blank at an end is no part of a value that is looked for.
+        let left = redactor.left().len();
+        for value in values.iter().filter(|_| left == 0) {
+            for form in forms(value.trim()).iter().filter(|_| value.trim().len() >= 8) {
+                prop_assert!(!shown.contains(form.as_str()), "{form} in {shown}");
+            }
+        }
+    }
+}

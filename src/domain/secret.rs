@@ -1,0 +1,203 @@
+//! What a step is given in confidence: declared by name, delivered as a file or a variable, and
+//! never printed. Definitions are stored with plans; values live in memory only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretSlice};
+use serde::{Deserialize, Serialize};
+
+use super::names::{ConnectorName, SecretName};
+use super::pipeline::StepSpec;
+use super::redact::Redactor;
+
+/// Server variables that a repository may ask for begin so.
+pub const VARIABLE_PREFIX: &str = "CHECKVALVE_SECRET_";
+
+/// The largest value: what Google Secret Manager holds at most.
+pub const LARGEST: usize = 64 * 1024;
+
+/// Where a secret's value comes from. Holds names only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum SecretSource {
+    /// Google Secret Manager: the connector's secret with this file name.
+    Gsm { file: String },
+    /// An encrypted file of the tree, named from the connector's root.
+    Sops { file: String },
+    /// A variable of the server.
+    Env { variable: String },
+    /// A file of the connector's `secrets/` folder in the work tree.
+    Local { file: String },
+}
+
+impl SecretSource {
+    /// The word of the repository file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Gsm { .. } => "gsm",
+            Self::Sops { .. } => "sops",
+            Self::Env { .. } => "env",
+            Self::Local { .. } => "local",
+        }
+    }
+}
+
+/// How a step finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// The file `$CHECKVALVE_SECRETS/<name>`.
+    File,
+    /// The variable of [`variable_of`].
+    Env,
+}
+
+/// One declared secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSpec {
+    pub name: SecretName,
+    #[serde(flatten)]
+    pub source: SecretSource,
+    #[serde(rename = "as")]
+    pub delivery: Delivery,
+}
+
+/// A secret's name as a variable: upper case, with `_` for what a variable can't hold.
+pub fn variable_of(name: &SecretName) -> String {
+    let upper = name.as_str().to_ascii_uppercase();
+    upper.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// A value that does not print and is wiped when the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct SecretValue(Arc<SecretSlice<u8>>);
+
+impl SecretValue {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(SecretSlice::from(bytes)))
+    }
+
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
+}
+
+/// One secret as a step gets it.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    pub name: SecretName,
+    pub delivery: Delivery,
+    pub value: SecretValue,
+}
+
+impl Secret {
+    /// The value, if a variable can hold it; else why not, in words.
+    pub fn as_variable(&self) -> Result<&[u8], String> {
+        let value = self.value.expose();
+        if value.contains(&0) {
+            return Err(format!(
+                "secret `{}` holds a NUL byte, which no variable can; leave `as: env` out",
+                self.name
+            ));
+        }
+        Ok(value)
+    }
+}
+
+/// What came of asking for a secret.
+#[derive(Debug, Clone)]
+pub struct Brought {
+    pub secret: SecretSpec,
+    /// The value, or in words why there is none.
+    pub value: Result<SecretValue, String>,
+    /// What its reader should know, in words.
+    pub note: Option<String>,
+}
+
+/// The values of one job's secrets, and what keeps them out of everything that is written down.
+#[derive(Debug, Clone, Default)]
+pub struct JobSecrets {
+    secrets: BTreeMap<SecretName, Brought>,
+    redactor: Arc<Redactor>,
+}
+
+impl JobSecrets {
+    /// The connector's own name is no secret, whatever a value says.
+    pub fn new(connector: &ConnectorName, brought: impl IntoIterator<Item = Brought>) -> Self {
+        let brought = brought.into_iter();
+        let secrets: BTreeMap<_, _> =
+            brought.map(|brought| (brought.secret.name.clone(), brought)).collect();
+        let known = secrets.iter().filter_map(|(name, brought)| {
+            brought.value.as_ref().ok().map(|value| (name, value.expose()))
+        });
+        let redactor = Arc::new(Redactor::new(known, connector.as_str()));
+        Self { secrets, redactor }
+    }
+
+    pub fn redactor(&self) -> &Arc<Redactor> {
+        &self.redactor
+    }
+
+    /// Those of one step; why not, if one of them could not be had.
+    pub fn of_step(&self, step: &StepSpec) -> Result<Vec<Secret>, String> {
+        let one = |name: &SecretName| match self.secrets.get(name) {
+            Some(Brought { secret, value: Ok(value), .. }) => {
+                Ok(Secret { name: name.clone(), delivery: secret.delivery, value: value.clone() })
+            }
+            Some(Brought { value: Err(why), .. }) => Err(format!("secret `{name}`: {why}")),
+            None => Err(format!("secret `{name}` was not brought along")),
+        };
+        step.secrets.iter().map(one).collect()
+    }
+
+    /// What a step's log says of them first.
+    pub fn notes(&self, step: &StepSpec) -> Vec<String> {
+        let mut notes = Vec::new();
+        for name in &step.secrets {
+            if self.redactor.left().contains(name) {
+                notes.push(format!(
+                    "secret `{name}` is too short or too common to be taken out of logs and reports"
+                ));
+            }
+            let note = self.secrets.get(name).and_then(|brought| brought.note.as_ref());
+            notes.extend(note.map(|note| format!("secret `{name}`: {note}")));
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_never_prints() {
+        let name: SecretName = "api-token".parse().unwrap();
+        let delivery = Delivery::Env;
+        let value = SecretValue::new(b"hunter2hunter2".to_vec());
+        let source = SecretSource::Env { variable: "CHECKVALVE_SECRET_API_TOKEN".to_owned() };
+        let secret = SecretSpec { name, source, delivery };
+        let brought = Brought { secret, value: Ok(value), note: None };
+        let secrets = JobSecrets::new(&"source-x".parse().unwrap(), [brought]);
+        let shown = format!("{secrets:?} {:?}", secrets.redactor());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(!shown.contains("104, 117, 110"), "{shown}");
+        assert!(shown.contains("API_TOKEN"), "{shown}");
+        assert!(shown.contains("\"api-token\""), "{shown}");
+    }
+
+    #[test]
+    fn a_definition_reads_as_it_is_written() {
+        for json in [
+            r#"{"name":"config","from":"gsm","file":"config","as":"file"}"#,
+            r#"{"name":"tree","from":"sops","file":"a/b.yaml","as":"env"}"#,
+            r#"{"name":"here","from":"local","file":"config","as":"file"}"#,
+            r#"{"name":"token","from":"env","variable":"CHECKVALVE_SECRET_TOKEN","as":"env"}"#,
+        ] {
+            let secret: SecretSpec = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&secret).unwrap(), json);
+        }
+        assert_eq!(variable_of(&"api-token.v2".parse().unwrap()), "API_TOKEN_V2");
+    }
+}

@@ -1,0 +1,135 @@
+//! A job's secrets: which of them its steps want, whether they are granted, and their values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::grants::Grants;
+use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
+use crate::domain::plan::Plan;
+use crate::domain::secret::{Brought, JobSecrets, LARGEST, SecretSpec};
+use crate::git::{EntryKind, GitError, Objects};
+use crate::secrets::{Of, Providers};
+
+/// An encrypted file is larger than what it holds.
+const LARGEST_FILE: usize = 16 * LARGEST;
+
+/// Files by their path in the tree.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Where a server takes secrets from, and what it gives to whom.
+#[derive(Clone)]
+pub struct SecretAccess {
+    pub providers: Arc<Providers>,
+    pub grants: Grants,
+}
+
+impl SecretAccess {
+    /// Those of a job of a served repository. Grants are asked here again: the plan may be from a
+    /// server with others.
+    pub async fn of_job(
+        &self,
+        repository: &RepoName,
+        wanted: &Wanted<'_>,
+        files: &Files,
+    ) -> Gathered {
+        let refusal =
+            |secret: &SecretSpec| self.grants.refusal(repository, wanted.plan.connector(), secret);
+        wanted.bring(&self.providers, files, refusal).await
+    }
+}
+
+/// What came of asking for all of them.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub secrets: JobSecrets,
+    /// Why asking again soon may bring more.
+    pub again: Option<String>,
+}
+
+/// The secrets that the steps of a plan want.
+pub struct Wanted<'a> {
+    plan: &'a Plan,
+    secrets: Vec<SecretSpec>,
+    /// The connector's folder.
+    folder: &'a str,
+}
+
+impl<'a> Wanted<'a> {
+    /// Those of the steps that are to run.
+    pub fn of(plan: &'a Plan, folder: &'a str, runs: impl Fn(&StepId) -> bool) -> Self {
+        let steps = plan.steps().iter().filter(|step| step.left_out.is_none() && runs(&step.id));
+        let names: BTreeSet<_> = steps.flat_map(|step| &step.secrets).collect();
+        let secrets = plan.secrets().iter().filter(|secret| names.contains(&secret.name));
+        Self { plan, secrets: secrets.cloned().collect(), folder }
+    }
+
+    fn whose(&self) -> Of<'_> {
+        let connector: &ConnectorName = self.plan.connector();
+        Of { connector, root: self.folder }
+    }
+
+    /// The files of the tree that they are read from.
+    pub fn paths(&self, providers: &Providers) -> BTreeSet<String> {
+        providers.all_paths(&self.secrets, self.whose())
+    }
+
+    /// Their values, or why not.
+    pub async fn bring(
+        &self,
+        providers: &Providers,
+        files: &Files,
+        refusal: impl Fn(&SecretSpec) -> Option<String>,
+    ) -> Gathered {
+        let (mut brought, mut again) = (Vec::new(), None);
+        for secret in &self.secrets {
+            let fetched = match refusal(secret) {
+                Some(why) => Err(why),
+                None => providers.fetch(secret, self.whose(), files).await.map_err(|error| {
+                    let why = error.to_string();
+                    if error.passes {
+                        again = Some(format!("secret `{}`: {why}", secret.name));
+                    }
+                    why
+                }),
+            };
+            let (value, note) = match fetched {
+                Ok(fetched) => (Ok(fetched.value), fetched.note),
+                Err(why) => (Err(why), None),
+            };
+            brought.push(Brought { secret: secret.clone(), value, note });
+        }
+        Gathered { secrets: JobSecrets::new(self.plan.connector(), brought), again }
+    }
+}
+
+/// Files of a commit; those that are not there, or are links, are left out.
+pub async fn committed(
+    objects: &Objects,
+    commit: &Sha,
+    paths: &BTreeSet<String>,
+) -> Result<Files, GitError> {
+    let mut files = Files::new();
+    if paths.is_empty() {
+        return Ok(files);
+    }
+    let tree = objects.tree(commit).await?;
+    let plain = |kind| matches!(kind, EntryKind::File | EntryKind::Executable);
+    for entry in tree.iter().filter(|entry| plain(entry.kind) && paths.contains(&entry.path)) {
+        let content = objects.read(&entry.oid, LARGEST_FILE).await?;
+        files.extend(content.map(|content| (entry.path.clone(), content)));
+    }
+    Ok(files)
+}
+
+/// Files of a work tree; those that are not there are left out.
+pub fn on_disk(top: &Path, paths: &BTreeSet<String>) -> std::io::Result<Files> {
+    let mut files = Files::new();
+    for path in paths {
+        let file = top.join(path);
+        if file.is_file() {
+            files.insert(path.clone(), std::fs::read(file)?);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,270 @@
+//! Secrets are planted and steps give them away as they can; afterwards nothing that was stored,
+//! shown or sent holds one, in any form that is promised.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
+
+#[path = "support/google.rs"]
+mod google;
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/world.rs"]
+mod world;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use google::Google;
+use serde_json::json;
+use sqlx::{Column, Connection, Row, ValueRef};
+use world::{Extra, REPO, Steps, World};
+
+const TOKEN: &str = r#"pl@nted/s3cret "quoted" & more=1"#;
+const LEAF: &str = "leaf-of-the-config-91";
+const KEY: &str = "first line of a key 7\nsecond line of a key 8";
+/// Of `fixtures/sops/by-age.json`.
+const IN_TREE: &str = "hunter2-hunter2";
+
+const CONFIG: &str = r#"
+version: 1
+preset: none
+connectors:
+  - { kind: sh, match: "{name}/connector.txt", where: { name: ["source-*"] } }
+secrets:
+  token: { from: env, as: env }
+  config: { from: gsm }
+  tree: { from: sops, file: config.json }
+  tiny: { from: env, variable: CHECKVALVE_SECRET_TINY }
+pipelines:
+  - for: { kind: sh }
+    steps:
+      - id: leak
+        image: "checkvalve-test/busybox:1"
+        network: none
+        run: "sh ./leak.sh"
+        secrets: [token, config, tree, tiny]
+        artifacts: ["**"]
+        reports: { junit: junit.xml }
+      - { id: base, image: "checkvalve-test/busybox:1", network: none, run: "echo left > left.txt" }
+      - { id: heir, from: base, run: "test -s left.txt; test -n \"$TOKEN\"; cat $CHECKVALVE_SECRETS/config; echo $TOKEN", secrets: [token, config] }
+      - { id: other-heir, from: base, run: "test -s left.txt; test -z \"$TOKEN\"; test ! -e $CHECKVALVE_SECRETS/config" }
+      - { id: without, image: "checkvalve-test/busybox:1", network: none, run: "test -z \"$TOKEN\"; test -z \"$(ls $CHECKVALVE_SECRETS)\"; echo nothing is here" }
+"#;
+
+const LEAK: &str = r#"
+sleep 2
+test "$(cat "$CHECKVALVE_SECRETS/tiny")" = "tiny"
+test "$(stat -c %a "$CHECKVALVE_SECRETS/config")" = 600
+echo "delivered $(wc -c < "$CHECKVALVE_SECRETS/config")"
+echo "raw: $TOKEN"
+printf %s "$TOKEN" | base64; printf "x%s" "$TOKEN" | base64; printf "xy%s" "$TOKEN" | base64
+printf %s "$TOKEN" | od -An -tx1 -v | tr -d ' \n'; echo
+printf %s "$TOKEN" | sed 's/%/%25/g; s/ /%20/g; s/"/%22/g; s/&/%26/g; s/=/%3D/g; s#/#%2F#g; s/@/%40/g'; echo
+printf %s "$TOKEN" | sed 's/"/\\"/g'; echo
+printf "%.9s" "$TOKEN"; sleep 0.3; printf %s "$TOKEN" | cut -c 10-
+cat "$CHECKVALVE_SECRETS/config"; base64 "$CHECKVALVE_SECRETS/config"
+cat "$CHECKVALVE_SECRETS/tree"
+leaf=$(sed -n 's/.*"leaf": *"\([^"]*\)".*/\1/p' "$CHECKVALVE_SECRETS/config")
+echo "$leaf" > "$CHECKVALVE_OUT/kept.txt.$leaf"
+echo fine > "$CHECKVALVE_OUT/fine.txt"
+escaped=$(printf %s "$TOKEN" | sed 's/&/\&amp;/g; s/"/\&quot;/g')
+cat > "$CHECKVALVE_OUT/junit.xml" <<X
+<testsuite name="s"><testcase name="of $leaf" classname="c"><failure message="$escaped"><![CDATA[$TOKEN
+$leaf]]></failure></testcase></testsuite>
+X
+echo "the end: $TOKEN"
+exit 1
+"#;
+
+/// Every promised form, made apart from the product's code.
+fn forms() -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    for value in [TOKEN, LEAF, IN_TREE, "first line of a key 7", "second line of a key 8"] {
+        forms.push(value.to_owned());
+        forms.push(hex::encode(value));
+        forms.push(hex::encode_upper(value));
+        let json = serde_json::to_string(value).unwrap();
+        forms.push(json[1..json.len() - 1].to_owned());
+        forms.push(value.replace('&', "&amp;").replace('"', "&quot;"));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let url = |byte: u8| {
+            if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        };
+        forms.push(value.bytes().map(url).collect());
+        for before in 0..3 {
+            let text = format!("{}{value}", &"xy"[..before]);
+            let first = [0, 2, 3][before];
+            let last = text.len() * 8 / 6;
+            forms.push(STANDARD_NO_PAD.encode(&text)[first..last].to_owned());
+            forms.push(URL_SAFE_NO_PAD.encode(&text)[first..last].to_owned());
+        }
+    }
+    forms.into_iter().map(String::into_bytes).collect()
+}
+
+fn assert_clean(what: &str, bytes: &[u8]) {
+    static FORMS: LazyLock<AhoCorasick> = LazyLock::new(|| AhoCorasick::new(forms()).unwrap());
+    if let Some(found) = FORMS.find(bytes) {
+        panic!("{what} holds `{}`", String::from_utf8_lossy(&bytes[found.range()]));
+    }
+}
+
+fn assert_folder_clean(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_clean("a path", path.as_os_str().as_encoded_bytes());
+        if path.is_dir() {
+            assert_folder_clean(&path);
+        } else if path.is_file() {
+            assert_clean(&path.display().to_string(), &std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// Every value of every table.
+async fn assert_rows_clean(database: &Path) {
+    let url = format!("sqlite:{}", database.display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let tables = "select name from sqlite_master where type = 'table'";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+    let mut values = 0;
+    for table in tables {
+        let select = sqlx::AssertSqlSafe(format!("select * from \"{table}\""));
+        for row in sqlx::query(select).fetch_all(&mut connection).await.unwrap() {
+            for column in row.columns() {
+                if row.try_get_raw(column.ordinal()).unwrap().is_null() {
+                    continue;
+                }
+                let value: Vec<u8> = row.get_unchecked(column.ordinal());
+                assert_clean(&format!("{table}.{}", column.name()), &value);
+                values += 1;
+            }
+        }
+    }
+    assert!(values > 100, "{values}");
+}
+
+async fn world(steps: Steps, google: &Google) -> World {
+    let config = json!({ "leaf": LEAF, "key": KEY, "number": 1, "start_date": "2026-01-01" });
+    let config = serde_json::to_string_pretty(&config).unwrap();
+    google.put("SECRET_SOURCE-A__CREDS", &json!({ "connector": "source-a" }), &[(true, &config)]);
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sops/keys.txt");
+    let extra = Extra {
+        env: vec![
+            ("CHECKVALVE_SECRET_TOKEN", TOKEN.to_owned()),
+            ("CHECKVALVE_SECRET_TINY", "tiny".to_owned()),
+            ("GCP_GSM_CREDENTIALS", google.account()),
+            ("CHECKVALVE_GSM_URL", google.url.clone()),
+            ("SOPS_AGE_KEY_FILE", keys.to_owned()),
+        ],
+        file: Some(format!(
+            "[[grants]]\nrepositories = [\"{REPO}\"]\nenv = [\"CHECKVALVE_SECRET_*\"]\n\
+             gsm = [\"connector=*\"]\nsops = true\n"
+        )),
+    };
+    let files = [
+        (".github/checkvalve.yml", CONFIG),
+        ("source-a/connector.txt", "a"),
+        ("source-a/leak.sh", LEAK),
+        ("source-a/config.json", include_str!("fixtures/sops/by-age.json")),
+    ];
+    World::set_up(steps, None, extra, &files).await
+}
+
+async fn nothing_is_found_afterwards(steps: Steps) {
+    let google = Google::start().await;
+    let world = world(steps, &google).await;
+    let head = world.push("change", &[("source-a/code.txt", "new")]).await;
+    world.open("change").await;
+    if steps == Steps::Docker {
+        world
+            .until("the step's container is there", async |world: &World| {
+                !world.containers().is_empty()
+            })
+            .await;
+        for container in world.containers() {
+            let inspected = Command::new("docker").args(["inspect", &container]).output().unwrap();
+            assert_clean("docker inspect", &inspected.stdout);
+        }
+    }
+    world.settle().await;
+    assert_eq!(
+        world.table(&head),
+        "checkvalve: failure\nsource-a / base: success\nsource-a / heir: success\n\
+         source-a / leak: failure\nsource-a / other-heir: success\nsource-a / without: success\n"
+    );
+    let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
+    let log = format!("/api/v1/runs/{run}/connectors/source-a/steps/leak/log");
+    let log = world.http.get(format!("{}{log}", world.url)).send().await.unwrap();
+    let log = log.text().await.unwrap();
+    assert!(log.starts_with("checkvalve: secret `tiny` is too short or too common"), "{log}");
+    assert!(log.contains("delivered ") && log.contains("raw: ***\n"), "{log}");
+    assert!(log.contains("the end: ***"), "{log}");
+    let whole = world.json(&format!("/api/v1/runs/{run}")).await.to_string();
+    for page in [
+        format!("/runs/{run}"),
+        format!("/runs/{run}/source-a"),
+        format!("/runs/{run}/source-a/leak"),
+        format!("/runs/{run}/source-a/report.json"),
+        format!("/runs/{run}/source-a/report.html"),
+        format!("/runs/{run}/source-a/junit.xml"),
+        format!("/runs/{run}/source-a/log.txt"),
+        format!("/api/v1/runs/{run}"),
+    ] {
+        let answer = world.http.get(format!("{}{page}", world.url)).send().await.unwrap();
+        assert!(answer.status().is_success(), "{page}: {}", answer.status());
+        assert_clean(&page, &answer.bytes().await.unwrap());
+    }
+    assert!(whole.contains("secret in their names"), "{whole}");
+    for check in world.sim.check_runs(REPO, &head) {
+        assert_clean(&check.name, format!("{check:?}").as_bytes());
+    }
+    assert_clean("the server's log", world.server_log().as_bytes());
+    let state = world.state.path().join("state");
+    assert_rows_clean(&state.join("checkvalve.db")).await;
+    assert_folder_clean(&state);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_found_after_steps_on_the_host() {
+    nothing_is_found_afterwards(Steps::Host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_found_after_steps_in_containers() {
+    if images::engine().await.is_none() {
+        return;
+    }
+    nothing_is_found_afterwards(Steps::Docker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_given_only_what_its_base_declares_and_the_server_grants() {
+    let google = Google::start().await;
+    let world = world(Steps::Host, &google).await;
+    let asks = |name: &str, line: &str| {
+        let declared = CONFIG.replace("secrets:\n  token", &format!("secrets:\n  {line}\n  token"));
+        declared.replace("secrets: [token, ", &format!("secrets: [{name}, token, "))
+    };
+    let new = asks("fresh", "fresh: { from: env, variable: CHECKVALVE_SECRET_TOKEN }");
+    let head = world.push("declares", &[(".github/checkvalve.yml", &new)]).await;
+    world.open("declares").await;
+    world.settle().await;
+    let check = format!("{:?}", world.check(&head, "checkvalve"));
+    assert!(check.contains("the base branch declares no secret `fresh`"), "{check}");
+
+    // Declared by the base, and for a machine of one's own only.
+    let local = asks("mine", "mine: { from: local }");
+    world.push("main", &[(".github/checkvalve.yml", &local)]).await;
+    let head = world.push("uses", &[("source-a/code.txt", "new")]).await;
+    world.open("uses").await;
+    world.settle().await;
+    let check = format!("{:?}", world.check(&head, "checkvalve"));
+    assert!(check.contains("the secret `mine` is not granted"), "{check}");
+    assert_eq!(world.table(&head), "checkvalve: failure\n");
+    world.finish().await;
+}
