@@ -363,8 +363,9 @@ impl Problems<'_> {
             self.add(node.place, format!("`{image}` is not an image's name"), "write `name:tag`");
             return None;
         }
-        // An engine takes the begin of any image's id for a name, whoever's that is.
-        let is_id = image.starts_with("sha256:") || image.bytes().all(|b| b.is_ascii_hexdigit());
+        // An engine takes an image's id for a name, and the begin of it, whoever's that is.
+        let is_hex = image.len() >= 12 && image.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_id = image.starts_with("sha256:") || is_hex;
         let is_ours =
             image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
         if is_id || is_ours {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use aws_lc_rs::digest;
 use sha2::{Digest, Sha256};
 
 use super::snapshot::Source;
@@ -126,6 +127,10 @@ impl<'s> Digests<'s> {
             Ok(target) => target.as_os_str().as_bytes().to_vec(),
             Err(_) => std::fs::read(&path).unwrap_or_default(),
         };
-        hex::encode(Sha256::digest(content))
+        // As git calls it, so that a work tree's plan is the one that its commit will have.
+        let mut digest = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+        digest.update(format!("blob {}\0", content.len()).as_bytes());
+        digest.update(&content);
+        hex::encode(digest.finish())
     }
 }
