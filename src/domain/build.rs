@@ -5,7 +5,7 @@ mod ignore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::dockerfile::own_images;
+pub use self::dockerfile::{Sources, sources};
 pub use self::ignore::Ignore;
 use super::metadata;
 use super::yaml::{self, Node};

@@ -22,6 +22,10 @@ pub struct ImageBuild {
     /// The name that the image gets.
     pub tag: String,
     pub labels: BTreeMap<String, String>,
+    /// What it builds on.
+    pub images: Vec<String>,
+    /// Does it go with its job?
+    pub passing: bool,
 }
 
 /// How a build ended.

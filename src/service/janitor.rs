@@ -13,6 +13,8 @@ use crate::store::Store;
 /// How long the janitor's lease holds; also its period, and a bit.
 const TERM: Duration = Duration::from_secs(90);
 
+/// After how long an image that a job built is looked at, should nobody have removed it.
+const FORGOTTEN: Duration = Duration::from_hours(1);
 /// Bytes of the snapshots that an engine keeps.
 const SNAPSHOTS: u64 = 20 << 30;
 
@@ -58,6 +60,13 @@ impl Janitor {
     /// Removes snapshots that were not used for long, or are too many, from this host's engine.
     pub async fn trim(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
+        let built = reaper.built(FORGOTTEN).await?;
+        let jobs: Vec<_> = built.iter().map(|(_, job)| *job).collect();
+        let held = self.store.held_jobs(&jobs).await?;
+        for (image, job) in built.iter().filter(|(_, job)| !held.contains(job)) {
+            info!(%job, image, "removing what a dead worker built");
+            reaper.forget(image).await;
+        }
         let gone = reaper.trim_snapshots(self.retention, SNAPSHOTS).await?;
         if gone > 0 {
             info!(snapshots = gone, "file systems that nobody used were removed");

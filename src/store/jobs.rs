@@ -241,6 +241,14 @@ impl Store {
         Ok(pairs.iter().filter(|pair| running.contains(pair)).copied().collect())
     }
 
+    /// Which of these jobs somebody works on.
+    pub async fn held_jobs(&self, jobs: &[JobId]) -> Result<BTreeSet<JobId>, StoreError> {
+        let rows: Vec<(String, i64)> = self.inner.main.all(RUNNING, args![]).await?;
+        let held = rows.iter().map(|(job, _)| parse("jobs.id", job));
+        let held: BTreeSet<JobId> = held.collect::<Result<_, StoreError>>()?;
+        Ok(jobs.iter().filter(|job| held.contains(job)).copied().collect())
+    }
+
     /// The time at which this lease still held.
     pub(super) async fn held_at(&self, lease: &Lease) -> Result<i64, StoreError> {
         let now: Option<(i64,)> =

@@ -49,9 +49,9 @@ fn without_one_it_is_made() {
 }
 
 #[test]
-fn our_own_images_are_seen() {
+fn what_may_be_anothers_is_refused() {
     let set = BTreeMap::from([("BASE".to_owned(), "checkvalve/2:job".to_owned())]);
-    for (text, arguments, found) in [
+    for (text, arguments, refused) in [
         ("FROM python:3\n", false, vec![]),
         ("# FROM checkvalve/1:x\nfrom checkvalve/1:x as a\n", false, vec![2]),
         ("FROM docker.io/Checkvalve/1:x\n", false, vec![1]),
@@ -60,14 +60,31 @@ fn our_own_images_are_seen() {
         ("FROM ${B:-checkvalve/1}:x\n", false, vec![1]),
         ("ARG BASE=python\nFROM $BASE\n", true, vec![2]),
         ("ARG BASE=python\nFROM $BASE\n", false, vec![]),
-        ("FROM a\nCOPY --from=checkvalve/1:x /a /b\n", false, vec![2]),
-        ("FROM a\nRUN --mount=type=bind,from=checkvalve/1:x,target=/a cat /a\n", false, vec![2]),
+        ("FROM a:1\nCOPY --from=checkvalve/1:x /a /b\n", false, vec![2]),
+        ("FROM a:1\nRUN --mount=type=bind,from=checkvalve/1:x,target=/a cat /a\n", false, vec![2]),
         ("FROM checkvalves/1:x\n", false, vec![]),
+        ("FROM checkvalve-snapshot/i:k\nFROM checkvalve-share:1\n", false, vec![1, 2]),
+        ("\u{feff}FROM checkvalve/1:x\n", false, vec![1]),
+        ("FROM \"checkvalve/1:x\"\n", false, vec![1]),
+        ("FROM 3f\nFROM sha256:3f\n", false, vec![1, 2]),
+        ("FROM ${X:+checkvalve/1:x}\n", false, vec![1]),
+        ("FROM a:1\nRUN echo `\nFROM checkvalve/1:x\n", false, vec![3]),
+        ("# escape=`\nFROM a:1\nRUN echo `\nFROM checkvalve/1:x\n", false, vec![]),
+        ("FROM chec\\\nkvalve/1:x\n", false, vec![1]),
+        (
+            "FROM a:1 AS beef\nFROM beef\nCOPY --from=beef /a /a\nCOPY --from=0 /a /a\n",
+            false,
+            vec![],
+        ),
+        ("FROM scratch\nADD http://169.254.169.254/x /x\n", false, vec![2]),
+        ("FROM a:1\nADD $URL /x\nADD ${U:+http://x} /y\nADD a.tar /z\n", false, vec![3]),
     ] {
         let arguments = if arguments { set.clone() } else { BTreeMap::new() };
-        let lines: Vec<usize> = own_images(text, &arguments).into_iter().map(|own| own.0).collect();
-        assert_eq!(lines, found, "{text}");
+        let lines: Vec<usize> = sources(text, &arguments).refused.iter().map(|r| r.0).collect();
+        assert_eq!(lines, refused, "{text}");
     }
+    let found = sources("ARG V=3\nFROM python:${V} AS a\nFROM a\nFROM x:1\n", &BTreeMap::new());
+    assert_eq!(found.images, ["python:3", "x:1"]);
 }
 
 #[test]

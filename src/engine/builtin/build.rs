@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::listen::listen;
 use super::{Images, Site, blocking};
 use crate::domain::acceptance::{Named, Spec};
-use crate::domain::build::{Folder, Recipe, dev_name, own_images};
+use crate::domain::build::{Folder, Recipe, Sources, dev_name, sources};
 use crate::domain::builtin::{Case, Report, Verdict};
 use crate::domain::catalog::Finding;
 use crate::domain::plan::below;
@@ -37,7 +37,11 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
 }
 
 /// How the image is made, if it can be.
-fn recipe<E>(site: &Site<'_, E>, folder: &Folder, cases: &mut Vec<Case>) -> Option<Recipe> {
+fn recipe<E>(
+    site: &Site<'_, E>,
+    folder: &Folder,
+    cases: &mut Vec<Case>,
+) -> Option<(Recipe, Vec<String>)> {
     let root = site.task.plan.root();
     let recipe = match folder.recipe() {
         Ok(recipe) => recipe,
@@ -48,24 +52,28 @@ fn recipe<E>(site: &Site<'_, E>, folder: &Folder, cases: &mut Vec<Case>) -> Opti
         }
     };
     cases.push(Case::new("there is a Dockerfile, or one can be made", Verdict::Passed));
-    let finding = |(line, image): (usize, String)| Finding {
-        path: format!("{root}/Dockerfile").trim_start_matches('/').to_owned(),
+    let path = format!("{root}/Dockerfile").trim_start_matches('/').to_owned();
+    let finding = |(line, text, mend): (usize, String, &str)| Finding {
+        path: path.clone(),
         line: u32::try_from(line).ok(),
         column: Some(1),
-        text: format!("it builds on `{image}`, an image that another job made"),
-        mend: "build on an image of a registry".to_owned(),
+        text,
+        mend: mend.to_owned(),
     };
-    let own = own_images(&recipe.dockerfile, &site.task.step.env);
-    let verdict = Verdict::of(own.into_iter().map(finding).collect());
+    let Sources { images, mut refused } = sources(&recipe.dockerfile, &site.task.step.env);
+    if u64::try_from(recipe.dockerfile.len()).is_ok_and(|length| length >= LARGEST) {
+        refused.push((1, "it is larger than 1 MiB".to_owned(), "make it smaller"));
+    }
+    let verdict = Verdict::of(refused.into_iter().map(finding).collect());
     let good = verdict == Verdict::Passed;
-    cases.push(Case::new("it builds on no other job's image", verdict));
-    good.then_some(recipe)
+    cases.push(Case::new("it builds on images of registries alone", verdict));
+    good.then_some((recipe, images))
 }
 
 async fn make<E: Executor>(
     site: &Site<'_, E>,
     folder: &Folder,
-    recipe: Recipe,
+    (recipe, images): (Recipe, Vec<String>),
     cases: &mut Vec<Case>,
 ) -> Result<(), Halted> {
     let step = &site.task.step;
@@ -86,8 +94,10 @@ async fn make<E: Executor>(
         Images::Kept => dev_name(&recipe, step.labels.connector.as_str()),
     };
     let labels = recipe.labels.clone();
+    let (step, passing) = (step.clone(), matches!(site.task.images, Images::OfJob { .. }));
+    let context_file = context.clone();
     let build =
-        ImageBuild { step: step.clone(), context: context.clone(), tag: tag.clone(), labels };
+        ImageBuild { step, context: context_file, tag: tag.clone(), labels, images, passing };
     let end = site.executor.build(build, site.log.clone(), site.stop.clone()).await;
     // A context may be large, and is of no more use.
     let _ = tokio::fs::remove_file(&context).await;

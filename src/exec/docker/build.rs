@@ -1,6 +1,7 @@
 //! Builds an image through the engine's own builder, which keeps to limits and takes a network.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::query_parameters::{BuildImageOptions, RemoveImageOptions};
 use bytes::Bytes;
@@ -10,13 +11,30 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::container::{is_missing, labels};
-use super::{ApiError, Docker, Halt, SLOW, halt, network, told, unless_stopped};
+use super::{ApiError, Course, Docker, Halt, SLOW, halt, image, network, told, unless_stopped};
+use crate::ambient;
 use crate::domain::pipeline::{Network, Resources};
+use crate::domain::time::Timestamp;
 use crate::exec::ExecError;
 use crate::exec::images::{BuildEnd, ImageBuild};
 
 /// The length of a period that a builder's share of processors is counted in, in microseconds.
 const PERIOD: i32 = 100_000;
+
+/// More layers than an image can have.
+const LAYERS: usize = 128;
+/// How long clearing up after a build may take.
+const TIDYING: Duration = Duration::from_secs(30);
+/// What a build says of its host's or a registry's bad moment.
+const OURS: [&str; 7] = [
+    "toomanyrequests",
+    "no space left on device",
+    "No such image",
+    "TLS handshake timeout",
+    "i/o timeout",
+    "connection reset by peer",
+    "unexpected EOF",
+];
 
 impl Docker {
     pub(super) async fn build_image(
@@ -42,6 +60,10 @@ impl Docker {
                 unless_stopped(stop, network::ensure(&self.api, name, turn)).await?
             }
         };
+        if let Some(why) = unless_stopped(stop, self.refusal(&build.images)).await? {
+            return Ok(BuildEnd::Failed(why));
+        }
+        let began = ambient::now();
         let options = self.build_options(build, network);
         let file = tokio::fs::File::open(&build.context).await;
         let file = file.map_err(|e| Halt::again(format!("the build's context: {e}")))?;
@@ -64,11 +86,31 @@ impl Docker {
             (Ok(()), None, Some(id)) => Ok(BuildEnd::Built(id)),
             (Ok(()), None, None) => Err(Halt::again("the engine ended the build without a word")),
             (halted, error, _) => {
-                self.forget_layers(&seen.layers).await;
+                let cleared = self.forget_layers(&seen.layers, began);
+                let _ = tokio::time::timeout(TIDYING, cleared).await;
                 halted?;
-                Ok(BuildEnd::Failed(error.unwrap_or_default()))
+                let why = error.unwrap_or_default();
+                if is_ours(&why) { Err(Halt::again(why)) } else { Ok(BuildEnd::Failed(why)) }
             }
         }
+    }
+
+    /// Has all that a build begins with here, and looks whether it may: what an image has its heirs
+    /// do is done by the engine, past the build's network.
+    async fn refusal(&self, images: &[String]) -> Result<Option<String>, Halt> {
+        for name in images {
+            image::find(&self.api, name, &mut Course::begin()).await?;
+            let found = self.api.inspect_image(name).await;
+            let found = found.map_err(|e| halt(&format!("image `{name}` is gone"), &e))?;
+            let triggers = found.config.and_then(|config| config.on_build).unwrap_or_default();
+            if let Some(trigger) = triggers.first() {
+                return Ok(Some(format!(
+                    "image `{name}` has what builds on it do something (`ONBUILD {trigger}`), \
+                     which is not done here: build on another one"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     fn build_options(&self, build: &ImageBuild, network: String) -> BuildImageOptions {
@@ -77,7 +119,7 @@ impl Docker {
         let memory = i32::try_from(memory).unwrap_or(i32::MAX);
         #[expect(clippy::cast_possible_truncation, reason = "a few cores in microseconds fit well")]
         let quota = (cpus * f64::from(PERIOD)) as i32;
-        let mut own = labels(&build.step.labels);
+        let mut own = if build.passing { labels(&build.step.labels) } else { HashMap::new() };
         own.extend(build.labels.clone());
         BuildImageOptions {
             t: Some(build.tag.clone()),
@@ -94,11 +136,15 @@ impl Docker {
         }
     }
 
-    /// Removes what a build that failed left of layers. The first is the image that it began with,
-    /// which is not its own; what has a name, or is another build's too, the engine keeps.
-    async fn forget_layers(&self, layers: &[String]) {
-        for layer in layers.iter().skip(1).rev() {
+    /// Removes what a build that failed left of layers: what was made since it began and has no name.
+    /// What is another build's too, the engine keeps.
+    async fn forget_layers(&self, layers: &[String], began: Timestamp) {
+        for layer in layers.iter().rev() {
             let Ok(image) = self.api.inspect_image(layer).await else { continue };
+            let made = image.created.as_deref().and_then(Timestamp::parse);
+            if made.is_none_or(|made| made < began) {
+                continue;
+            }
             let named = image.repo_tags.is_some_and(|tags| !tags.is_empty())
                 || image.repo_digests.is_some_and(|digests| !digests.is_empty());
             if !named {
@@ -152,7 +198,10 @@ impl Seen {
             return Ok(format!("{status}\n"));
         }
         let text = answer.stream.unwrap_or_default();
-        if let Some(layer) = text.trim_end().strip_prefix(" ---> ").filter(|id| is_id(id)) {
+        if let Some(layer) = text.trim_end().strip_prefix(" ---> ").filter(|id| is_id(id))
+            && self.layers.len() < LAYERS
+            && !self.layers.iter().any(|known| known == layer)
+        {
             self.layers.push(layer.to_owned());
         }
         Ok(text)
@@ -163,6 +212,11 @@ impl Seen {
         self.error.get_or_insert(error);
         line
     }
+}
+
+fn is_ours(error: &str) -> bool {
+    // What a command printed is not what the builder says of it.
+    !error.contains("returned a non-zero code") && OURS.iter().any(|sign| error.contains(sign))
 }
 
 fn is_id(text: &str) -> bool {

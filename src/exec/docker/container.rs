@@ -24,7 +24,7 @@ const OUT: &str = "/checkvalve/out";
 /// `$CHECKVALVE_SECRETS` in a container: in memory, so that no layer ever holds one.
 pub(super) const SECRETS: &str = "/checkvalve/secrets";
 /// What steps trust, if anything was said about it.
-const TRUST: &str = "/checkvalve/ca.pem";
+pub(super) const TRUST: &str = "/checkvalve/ca.pem";
 /// Where the source tree lies, in the container's own layer.
 const WORKSPACE: &str = "/workspace";
 

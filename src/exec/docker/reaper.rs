@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use bollard::Docker as Api;
+use bollard::models::ImageSummary;
 use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveContainerOptions};
 
 use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_going, is_missing};
@@ -68,6 +69,21 @@ impl Reaper {
         Ok(owned.collect())
     }
 
+    /// The images that jobs of this installation built, each with its job: those that were made
+    /// longer ago than `age`, since a job that lost its worker goes on with them.
+    pub async fn built(&self, age: Duration) -> Result<Vec<(String, JobId)>, ExecError> {
+        let now = ambient::now();
+        let ours = |name: &String| name.starts_with(SHARES) || name.starts_with(SNAPSHOTS);
+        let images = self.labelled().await?.into_iter();
+        let old = images.filter(|image| !image.repo_tags.iter().any(ours)).filter(|image| {
+            let made = Timestamp::from_millis(image.created.saturating_mul(1000));
+            now.since(made) > age
+        });
+        Ok(old
+            .filter_map(|image| Some((image.id, image.labels.get(LABEL_JOB)?.parse().ok()?)))
+            .collect())
+    }
+
     /// Removes a share's name; what a snapshot or another image is made of stays.
     pub async fn forget(&self, share: &str) {
         remove_image(&self.api, share).await;
@@ -111,18 +127,23 @@ impl Reaper {
         &self,
         prefix: &str,
     ) -> Result<Vec<(String, HashMap<String, String>)>, ExecError> {
-        let label = format!("{LABEL_INSTANCE}={}", self.instance);
-        let options = ListImagesOptions {
-            filters: Some(HashMap::from([("label".to_owned(), vec![label])])),
-            ..ListImagesOptions::default()
-        };
-        let listed = self.api.list_images(Some(options)).await;
-        let listed = listed.map_err(|e| ExecError::Engine(told(&e)))?;
+        let listed = self.labelled().await?;
         let named = listed.into_iter().flat_map(|image| {
             let labels = image.labels;
             let ours = image.repo_tags.into_iter().filter(|name| name.starts_with(prefix));
             ours.map(|name| (name, labels.clone())).collect::<Vec<_>>()
         });
         Ok(named.collect())
+    }
+
+    /// This installation's images.
+    async fn labelled(&self) -> Result<Vec<ImageSummary>, ExecError> {
+        let label = format!("{LABEL_INSTANCE}={}", self.instance);
+        let options = ListImagesOptions {
+            filters: Some(HashMap::from([("label".to_owned(), vec![label])])),
+            ..ListImagesOptions::default()
+        };
+        let listed = self.api.list_images(Some(options)).await;
+        listed.map_err(|e| ExecError::Engine(told(&e)))
     }
 }

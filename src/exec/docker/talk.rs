@@ -16,7 +16,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::container::{AMBIGUOUS, Container, SOON, Start, is_missing};
+use super::container::{AMBIGUOUS, Container, SOON, Start, TRUST, is_missing};
 use super::{ApiError, Docker, Halt, halt, network, told, unless_stopped};
 use crate::domain::pipeline::Network;
 use crate::exec::images::{CONFIG, Said, Talk, TalkEnd};
@@ -76,12 +76,9 @@ impl Docker {
         let body = self.body(&talk.step, (id, false), network)?;
         let body = calling(body, entrypoint, talk);
         let container = Container::create(&self.api, &self.removals, name, body).await?;
-        let called = self.use_for(&container, talk, said);
-        let called =
-            unless_stopped(stop, async { Ok(tokio::time::timeout(talk.limit, called).await) });
-        let called = called.await;
+        let called = unless_stopped(stop, self.use_for(&container, talk, said)).await;
         container.remove().await;
-        called?.unwrap_or(Ok(TalkEnd::TimedOut))
+        called
     }
 
     async fn use_for(
@@ -102,6 +99,18 @@ impl Docker {
             }
         };
         drop(permit);
+        // Its time begins here: what came before is the host's.
+        let answered = self.listen_to(container, attached, talk, said);
+        tokio::time::timeout(talk.limit, answered).await.unwrap_or(Ok(TalkEnd::TimedOut))
+    }
+
+    async fn listen_to(
+        &self,
+        container: &Container,
+        attached: AttachContainerResults,
+        talk: &Talk,
+        said: &mpsc::Sender<Said>,
+    ) -> Result<TalkEnd, Halt> {
         let AttachContainerResults { output, input } = attached;
         let (head, input) = tokio::join!(hand_on(output, said), hand_in(input, talk));
         let head = head?;
@@ -124,10 +133,13 @@ impl Docker {
 
     /// Sends the files that are no secrets into the container's layer.
     async fn give(&self, container: &Container, talk: &Talk) -> Result<(), Halt> {
-        if talk.files.is_empty() {
+        let mut files = talk.files.clone();
+        let trust = self.options.trust.as_ref();
+        files.extend(trust.map(|trust| (TRUST.to_owned(), trust.pem().to_vec())));
+        if files.is_empty() {
             return Ok(());
         }
-        let tar = archive(&talk.files).map_err(|e| Halt::again(e.to_string()))?;
+        let tar = archive(&files).map_err(|e| Halt::again(e.to_string()))?;
         let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
         let body = bollard::body_full(tar.into());
         let sent = self.api.upload_to_container(container.name(), Some(options), body).await;
