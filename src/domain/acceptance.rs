@@ -6,6 +6,7 @@
 mod check;
 pub mod config;
 mod discover;
+mod expansion;
 mod expected;
 mod lines;
 mod message;
