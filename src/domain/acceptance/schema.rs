@@ -35,7 +35,7 @@ pub(super) fn compiled(schema: &Value) -> Result<Validator, String> {
 
 /// Where an instance breaks the schema: the first thing, in words.
 pub(super) fn breach(validator: &Validator, instance: &Value) -> Option<String> {
-    let error = validator.iter_errors(instance).next()?;
+    let error = validator.validate(instance).err()?;
     let place = error.instance_path().to_string();
     let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
     Some(one_line(&format!("{at}{error}")))
