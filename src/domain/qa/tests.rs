@@ -445,3 +445,23 @@ fn an_icon_is_asked_for_only_where_others_have_one() {
         &[(&path, named.as_bytes()), (PAGE, DOCS.as_bytes()), (&picture, b"\0")];
     assert_eq!(failed(&judged(&plan(basis()), files)), []);
 }
+
+#[test]
+fn a_file_of_one_line_is_walked_through_once() {
+    let path = format!("{ROOT}/a.txt");
+    for piece in ["http://x.example ", "http://xé", "http://localhost "] {
+        let text = piece.repeat((8 << 20) / piece.len());
+        let mut links = links::Links::default();
+        let begun = std::time::Instant::now();
+        links.file(&path, "a.txt", text.as_bytes());
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+        let Verdict::Failed(found) = links.verdict() else {
+            assert!(piece.contains("localhost"));
+            continue;
+        };
+        assert_eq!(found.len(), 200);
+        let columns: Vec<_> = found[..3].iter().map(|finding| finding.column.unwrap()).collect();
+        let width = u32::try_from(piece.chars().count()).unwrap();
+        assert_eq!(columns, [1, 1 + width, 1 + 2 * width]);
+    }
+}
