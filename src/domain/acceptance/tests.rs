@@ -105,7 +105,7 @@ fn secrets_are_those_that_the_spec_marks() {
     assert_eq!(secrets.redacted(hidden), r#"x *** y {"k":"***"}"#);
     secrets.hear(br#"{"k":"a\"quoted-key"}"#);
     assert!(matches!(keeps_secrets(named, &secrets).verdict, Verdict::Failed(_)));
-    let unmarked = Secrets::of(None, &config);
+    let unmarked = Secrets::of(Some(&json!({})), &config);
     assert!(matches!(keeps_secrets(named, &unmarked).verdict, Verdict::Skipped(_)));
 }
 
@@ -216,4 +216,43 @@ fn a_look_back_that_is_declared_is_no_fault() {
     assert!(matches!(number, Verdict::Skipped(_)), "{number:?}");
     let elsewhere = looked_back("cursor_paths: { users: [a, b] }", &state, &near);
     assert!(matches!(elsewhere, Verdict::Skipped(_)), "{elsewhere:?}");
+}
+
+#[test]
+fn a_secret_of_several_lines_is_known_by_each() {
+    let spec = json!({ "properties": { "key": { "airbyte_secret": true } } });
+    let key = "-----BEGIN KEY-----\nfirstline\nsecondline\n-----END KEY-----\n";
+    let mut secrets = Secrets::of(Some(&spec), &json!({ "key": key }));
+    assert_eq!(secrets.redacted("a secondline b".to_owned()), "a *** b");
+    secrets.hear(b"-----BEGIN KEY-----");
+    assert_eq!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Passed);
+    secrets.hear(b"x firstline");
+    assert!(matches!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Failed(_)));
+}
+
+#[test]
+fn what_is_cut_hides_the_beginning_of_a_secret() {
+    let spec = json!({ "properties": { "key": { "airbyte_secret": true } } });
+    let secrets = Secrets::of(Some(&spec), &json!({ "key": "secret-0123456789" }));
+    let line = crate::domain::builtin::one_line(&format!("{}secret-0123456789", "x".repeat(2040)));
+    let hidden = secrets.redacted(format!("{line} lies before"));
+    assert!(hidden.ends_with("x***… lies before"), "{hidden}");
+    assert_eq!(secrets.redacted("well… secret".to_owned()), "well… secret");
+}
+
+#[test]
+fn without_a_spec_what_may_be_secret_is() {
+    let config = json!({ "start": "2024-01-01T00:00:00Z", "host": "https://api2.example.com",
+        "kind": "client_credentials", "name": "source weather", "id": "1234567890",
+        "auth": { "token": "sk_live_0123", "url": "https://user:pass1234@db" } });
+    let mut secrets = Secrets::of(None, &config);
+    for plain in
+        ["2024-01-01T00:00:00Z", "https://api2.example.com", "source weather", "1234567890"]
+    {
+        secrets.hear(plain.as_bytes());
+        assert_eq!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Passed, "{plain}");
+    }
+    assert_eq!(secrets.redacted("sk_live_0123 https://user:pass1234@db".to_owned()), "*** ***");
+    secrets.hear(b"sk_live_0123");
+    assert!(matches!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Failed(_)));
 }
