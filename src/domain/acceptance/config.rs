@@ -391,10 +391,8 @@ impl Reader {
     }
 
     fn days(&mut self, node: &Node) -> Option<u32> {
-        let days = match &node.value {
-            Value::Number(number) => number.parse::<u32>().ok(),
-            _ => None,
-        };
+        let days =
+            if let Value::Number(number) = &node.value { number.parse::<u32>().ok() } else { None };
         if days.is_none() && !node.is_null() {
             self.wrong(node, "threshold_days", "a whole number of days");
         }
