@@ -6,6 +6,7 @@
 mod check;
 pub mod config;
 mod discover;
+mod expansion;
 mod expected;
 mod lines;
 mod message;
@@ -103,7 +104,12 @@ pub fn keeps_secrets(named: Named<'_>, secrets: &Secrets) -> Case {
     let verdict = match secrets.printed() {
         Some(0) => Verdict::Passed,
         Some(lines) => {
-            let text = format!("{lines} lines held a value that the SPEC marks as secret");
+            let which = if secrets.is_guessed() {
+                "of the configuration that may be secret, for there is no SPEC to say"
+            } else {
+                "that the SPEC marks as secret"
+            };
+            let text = format!("{lines} lines held a value {which}");
             problem(text, "print no configuration; the log here has `***` in its place")
         }
         None => {

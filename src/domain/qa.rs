@@ -8,8 +8,6 @@ mod docs;
 mod links;
 mod version;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub use self::version::{Change, code_changes};
@@ -21,9 +19,7 @@ use super::yaml::{self, Node, Place, Value};
 
 /// Bytes of one file that are looked at.
 pub const FILE_MAX: u64 = 16 << 20;
-/// Pages of documentation that are kept until the metadata says which one is meant, and the most
-/// bytes of one.
-const PAGES: usize = 64;
+/// Bytes of the page of documentation that are kept.
 const PAGE_MAX: usize = 4 << 20;
 const METADATA: &str = "metadata.yaml";
 const ICONS: [&str; 2] = ["icon.svg", "icon.png"];
@@ -44,7 +40,9 @@ pub struct Qa<'p> {
     plan: &'p Plan,
     /// The bytes of `metadata.yaml`.
     metadata: Option<Vec<u8>>,
-    pages: BTreeMap<String, Vec<u8>>,
+    /// The page that the metadata means, and what it holds.
+    meant: Option<String>,
+    page: Option<Vec<u8>>,
     /// Names of files directly in the root.
     beside: Vec<String>,
     links: links::Links,
@@ -52,28 +50,37 @@ pub struct Qa<'p> {
 
 impl<'p> Qa<'p> {
     pub fn new(plan: &'p Plan) -> Self {
-        let (pages, beside) = (BTreeMap::new(), Vec::new());
-        Self { plan, metadata: None, pages, beside, links: links::Links::default() }
+        let (beside, links) = (Vec::new(), links::Links::default());
+        Self { plan, metadata: None, meant: None, page: None, beside, links }
     }
 
     /// Looks at a file: its path in the tree, and the first [`FILE_MAX`] bytes of it.
     pub fn file(&mut self, path: &str, content: &[u8]) {
-        let page = path.starts_with("docs/")
-            && std::path::Path::new(path).extension().is_some_and(|e| e == "md");
-        if page && self.pages.len() < PAGES {
-            let content = &content[..content.len().min(PAGE_MAX)];
-            self.pages.insert(path.to_owned(), content.to_vec());
-        }
+        self.page(path, content);
         let Some(below) = below(self.plan.root(), path) else { return };
         if below == METADATA {
             // One byte more than can be parsed tells that it is too long.
             let content = &content[..content.len().min(yaml::MAX_BYTES + 1)];
             self.metadata = Some(content.to_vec());
+            self.meant = meant(content);
         }
         if !below.contains('/') {
             self.beside.push(below.to_owned());
         }
         self.links.file(path, below, content);
+    }
+
+    /// May the page that the metadata means have come before the metadata? Then all files must be
+    /// shown once more, to [`Qa::page`].
+    pub fn lacks_page(&self) -> bool {
+        self.meant.is_some() && self.page.is_none()
+    }
+
+    /// Looks at a file that may be the connector's page.
+    pub fn page(&mut self, path: &str, content: &[u8]) {
+        if self.meant.as_deref() == Some(path) {
+            self.page = Some(content[..content.len().min(PAGE_MAX)].to_vec());
+        }
     }
 
     /// Every check, in one order.
@@ -92,6 +99,12 @@ impl<'p> Qa<'p> {
         ];
         Report { suite: "qa", cases, note: None }
     }
+}
+
+/// The page of the repository that metadata means.
+fn meant(bytes: &[u8]) -> Option<String> {
+    let document = yaml::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+    documentation_page(document.get("data")?.get("documentationUrl")?.text()?)
 }
 
 /// The document, or the one thing that is wrong with the whole.
@@ -173,7 +186,7 @@ impl<'a> Judged<'a> {
             Ok(found) => found,
             Err(verdict) => return verdict,
         };
-        if self.qa.pages.contains_key(&page) {
+        if self.qa.page.is_some() {
             return Verdict::Passed;
         }
         let text = format!("`data.documentationUrl` stands for `{page}`, which is not there");
@@ -186,7 +199,7 @@ impl<'a> Judged<'a> {
             Ok(found) => found,
             Err(verdict) => return verdict,
         };
-        let Some(content) = self.qa.pages.get(&page) else {
+        let Some(content) = &self.qa.page else {
             return Verdict::Skipped(format!("`{page}` is not there"));
         };
         let Some(version) = self.data("dockerImageTag").and_then(Node::text) else {

@@ -53,7 +53,13 @@ impl Suite {
                 "validate_schema",
             ],
             Self::FullRefresh => &["config_path", "configured_catalog_path", "ignored_fields"],
-            Self::Incremental => &["config_path", "configured_catalog_path", "future_state"],
+            Self::Incremental => &[
+                "config_path",
+                "configured_catalog_path",
+                "cursor_paths",
+                "future_state",
+                "threshold_days",
+            ],
         }
     }
 
@@ -75,12 +81,9 @@ impl Suite {
                 "client_container_config",
             ],
             Self::FullRefresh => &["client_container_config"],
-            Self::Incremental => &[
-                "skip_comprehensive_incremental_tests",
-                "cursor_paths",
-                "threshold_days",
-                "client_container_config",
-            ],
+            Self::Incremental => {
+                &["skip_comprehensive_incremental_tests", "client_container_config"]
+            }
         }
     }
 
@@ -120,6 +123,10 @@ pub struct Test {
     /// By stream: fields that may differ between two reads.
     pub ignored_fields: BTreeMap<String, BTreeSet<String>>,
     pub future_state: Option<String>,
+    /// Days before its state that a stream may begin with.
+    pub lookback: Option<u32>,
+    /// States have their cursors elsewhere than by their names.
+    pub cursors_elsewhere: bool,
 }
 
 /// What becomes of a suite.
@@ -343,6 +350,11 @@ impl Reader {
                     &["future_state_path", "bypass_reason", "cursor_format", "missing_streams"];
                 test.future_state = self.path_in(entry, "future_state_path", KEYS);
             }
+            "threshold_days" => test.lookback = self.days(node),
+            "cursor_paths" => {
+                test.cursors_elsewhere =
+                    matches!(&node.value, Value::Map(streams) if !streams.is_empty());
+            }
             "ignored_fields" => test.ignored_fields = self.fields(node),
             // An unknown key is an error already.
             _ => {}
@@ -376,6 +388,15 @@ impl Reader {
         }
         self.wrong(node, "timeout_seconds", "seconds above 0, at most a day");
         None
+    }
+
+    fn days(&mut self, node: &Node) -> Option<u32> {
+        let days =
+            if let Value::Number(number) = &node.value { number.parse::<u32>().ok() } else { None };
+        if days.is_none() && !node.is_null() {
+            self.wrong(node, "threshold_days", "a whole number of days");
+        }
+        days.filter(|days| *days > 0)
     }
 
     /// Names, or mappings with a `name` and the reason.

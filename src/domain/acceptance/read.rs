@@ -10,7 +10,7 @@ use super::config::Test;
 use super::discover::{Catalog, Stream};
 use super::expected::Expected;
 use super::message::{Heard, Message, Record};
-use super::state::{States, cursor_of, is_older};
+use super::state::{States, cursor_of, is_older, is_within};
 use super::{End, Named, problem, problems, schema};
 use crate::domain::builtin::{Case, Verdict, one_line};
 
@@ -77,6 +77,14 @@ pub struct Read {
     /// With what this read began.
     since: States,
     states: States,
+    /// There were more states than are kept.
+    overflow: bool,
+    /// Days before its state that a stream may begin with.
+    lookback: Option<u32>,
+    /// Records before their state of which it can't be told whether they lie within.
+    vague: u64,
+    /// States have their cursors elsewhere than by their names.
+    elsewhere: bool,
 }
 
 impl Read {
@@ -108,6 +116,10 @@ impl Read {
             older: Breaches::default(),
             since: States::default(),
             states: States::default(),
+            overflow: false,
+            lookback: test.lookback,
+            vague: 0,
+            elsewhere: test.cursors_elsewhere,
         }
     }
 
@@ -120,7 +132,9 @@ impl Read {
     pub fn hear(&mut self, heard: Heard, expected: &mut Expected) {
         match heard {
             Heard::Message(Message::Record(record)) => self.record(record, expected),
-            Heard::Message(Message::State(state)) => self.states.hear(&state),
+            Heard::Message(Message::State(state)) => {
+                self.overflow |= !self.states.hear(state, |key| self.index.contains_key(key));
+            }
             Heard::Malformed { kind, why } if kind == "RECORD" || kind == "STATE" => {
                 self.malformed.add(|| format!("a {kind} is malformed: {why}"));
             }
@@ -149,9 +163,16 @@ impl Read {
         if let Some((state, here)) = state.zip(cursor_of(&data, &of.stream.cursor))
             && is_older(here, &state)
         {
-            let (here, state) = (one_line(&here.to_string()), one_line(&state.to_string()));
-            self.older
-                .add(|| format!("stream `{}`: {here} lies before the state's {state}", name()));
+            match self.lookback.map(|days| is_within(here, &state, days)) {
+                Some(Some(true)) => {}
+                Some(None) => self.vague += 1,
+                Some(Some(false)) | None => {
+                    let (here, state) = (one_line(&here.to_string()), one_line(&state.to_string()));
+                    let name = name();
+                    self.older
+                        .add(|| format!("stream `{name}`: {here} lies before the state's {state}"));
+                }
+            }
         }
         expected.meet(&of.stream, &data);
         for field in &of.ignored {
@@ -170,6 +191,7 @@ impl Read {
             named.case("records belong to the catalog", self.strangers.verdict()),
             named.case("records follow their schemas", self.unfit.verdict()),
             named.case("emitted_at is a whole number", self.untimed.verdict()),
+            named.case("states are small enough", self.has_room()),
             named.case("every stream has records", self.full()),
         ]
     }
@@ -203,27 +225,55 @@ impl Read {
         &self.states
     }
 
+    fn has_room(&self) -> Verdict {
+        if self.overflow {
+            let text = "the latest states of its streams take more than 64 MiB together";
+            return problem(text.to_owned(), "keep in a state what the next read needs");
+        }
+        Verdict::Passed
+    }
+
     /// Did each stream say how far it came?
     pub fn has_states(&self) -> Verdict {
+        if self.overflow {
+            return self.has_room();
+        }
         let without = self.streams.iter().filter(|of| !self.states.has(&of.stream));
         problems(without.map(|of| format!("stream `{}` printed no STATE", of.stream.told())))
     }
 
     /// Does it leave out what the first read had, whose state it began with? No record lies before
     /// the state's cursor, and there are no more than at first; fewer, where no cursor can tell.
+    /// What the tests say of a look back is allowed for, and nothing is judged that it leaves open.
     pub fn honours(&self, first: &Self) -> Verdict {
+        if self.elsewhere {
+            let why = "`cursor_paths` says that states have their cursors elsewhere";
+            return Verdict::Skipped(why.to_owned());
+        }
         if self.older.count > 0 {
             return self.older.verdict();
         }
         let both = first.streams.iter().zip(&self.streams);
-        problems(both.filter_map(|(one, two)| {
-            let (before, now) = (one.sum.count, two.sum.count);
-            let blind = self.since.cursor(&two.stream).is_none();
-            let too_many = now > before || blind && before > 1 && now == before;
-            let name = two.stream.told();
-            too_many
-                .then(|| format!("stream `{name}`: {before} records, and {now} since its state"))
-        }))
+        let mut vague = self.vague > 0;
+        let told: Vec<String> = both
+            .filter_map(|(one, two)| {
+                let (before, now) = (one.sum.count, two.sum.count);
+                let blind = self.since.cursor(&two.stream).is_none();
+                let same = blind && before > 1 && now == before;
+                vague |= same && self.lookback.is_some();
+                let too_many = now > before || same && self.lookback.is_none();
+                let name = two.stream.told();
+                too_many.then(|| {
+                    format!("stream `{name}`: {before} records, and {now} since its state")
+                })
+            })
+            .collect();
+        if vague && told.is_empty() {
+            let why = "`threshold_days` allows for older records, and a cursor that is no date does \
+                       not tell how old they are";
+            return Verdict::Skipped(why.to_owned());
+        }
+        problems(told)
     }
 
     /// Nothing may lie behind a state of the future.

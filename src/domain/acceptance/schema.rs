@@ -1,9 +1,13 @@
 //! JSON Schema, draft 7, of which nothing is fetched from anywhere.
 
-use jsonschema::Validator;
+use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
+use super::expansion;
 use crate::domain::builtin::one_line;
+
+/// Steps back that a pattern may take on one text: what needs more is no match.
+const STEPS_BACK: usize = 10_000;
 
 /// Why a value is no schema, in words.
 pub(super) fn flaw(schema: &Value) -> Option<String> {
@@ -20,14 +24,18 @@ pub(super) fn compiled(schema: &Value) -> Result<Validator, String> {
         let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
         return Err(one_line(&format!("{at}{error}")));
     }
+    // A validator walks through all of it for each record, and nothing can end it meanwhile.
+    expansion::flaw(schema)?;
     // What the document calls its draft is of no matter: connectors' schemas are of the seventh.
-    let options = jsonschema::draft7::options().with_retriever(Nowhere);
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(STEPS_BACK);
+    let options = jsonschema::draft7::options();
+    let options = options.with_retriever(Nowhere).with_pattern_options(patterns);
     options.build(schema).map_err(|error| one_line(&error.to_string()))
 }
 
 /// Where an instance breaks the schema: the first thing, in words.
 pub(super) fn breach(validator: &Validator, instance: &Value) -> Option<String> {
-    let error = validator.iter_errors(instance).next()?;
+    let error = validator.validate(instance).err()?;
     let place = error.instance_path().to_string();
     let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
     Some(one_line(&format!("{at}{error}")))
@@ -42,5 +50,20 @@ impl jsonschema::Retrieve for Nowhere {
         uri: &jsonschema::Uri<String>,
     ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         Err(format!("`{uri}` lies outside of the schema").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_no_more_than_so_many_steps() {
+        // With a look-behind, else it were matched in one pass.
+        let schema = json!({ "pattern": "^(?=(a+)+$)(a|a)*\\1b$" });
+        let validator = compiled(&schema).unwrap();
+        assert!(breach(&validator, &json!("a".repeat(40))).is_some());
     }
 }

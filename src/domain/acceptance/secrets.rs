@@ -6,6 +6,12 @@ use serde_json::{Map, Value};
 
 /// Shorter values are found anywhere.
 const SHORTEST: usize = 6;
+/// The same, where it is not known whether they are secret.
+const SHORTEST_GUESS: usize = 8;
+/// Bytes of a value's beginning that tell nothing of it.
+const FEWEST: usize = 3;
+/// Stands where a text was cut.
+const CUT: char = '…';
 /// Values that are no secrets, whatever holds them.
 const COMMON: &[&str] = &["default", "public", "localhost", "client_credentials", "oauth2.0"];
 /// What stands in a value's place.
@@ -14,30 +20,44 @@ const HIDDEN: &str = "***";
 /// The secret values of one configuration, and whether any was printed.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    values: BTreeSet<String>,
-    /// Does the connector say at all which values are secret?
+    /// The longest first: one may be a part of another.
+    values: Vec<String>,
+    /// Does the connector say at all which values are secret? Without a SPEC it is guessed.
     known: bool,
+    guessed: bool,
     printed: u64,
 }
 
 impl Secrets {
-    /// The values of a configuration that the SPEC's schema marks with `airbyte_secret`.
+    /// The values of a configuration that the SPEC's schema marks with `airbyte_secret`; without a
+    /// SPEC, those that look as if they could be.
     pub fn of(spec: Option<&Value>, config: &Value) -> Self {
         let mut names = BTreeSet::new();
         if let Some(spec) = spec {
             marked(spec, &mut names);
         }
         let mut values = BTreeSet::new();
-        named(config, &names, &mut values);
+        if spec.is_some() {
+            named(config, &names, &mut values);
+        } else {
+            leaves(config, &mut values);
+            values.retain(|value| may_be_secret(value));
+        }
+        // A log has each line by itself.
+        let lines: Vec<String> = values.iter().flat_map(|value| lines_of(value)).collect();
+        values.extend(lines);
         values.retain(|value| value.len() >= SHORTEST && !COMMON.contains(&value.as_str()));
         // As they stand in a JSON text.
         let escaped = values.iter().filter_map(|value| {
             let text = serde_json::to_string(value).ok()?;
-            Some(text.trim_matches('"').to_owned())
+            text.get(1..text.len().saturating_sub(1)).map(str::to_owned)
         });
         let escaped: Vec<String> = escaped.collect();
         values.extend(escaped);
-        Self { values, known: !names.is_empty(), printed: 0 }
+        let mut values: Vec<String> = values.into_iter().collect();
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        let guessed = spec.is_none();
+        Self { values, known: guessed || !names.is_empty(), guessed, printed: 0 }
     }
 
     /// Hears a line as it was printed.
@@ -51,21 +71,62 @@ impl Secrets {
         }
     }
 
-    /// A text without them.
+    /// A text without them. Where a text was cut, as `…` tells, the beginning of one may be left of
+    /// it, which is no less hidden.
     pub fn redacted(&self, text: String) -> String {
         let mut text = text;
-        for value in self.values.iter().rev() {
+        for value in &self.values {
             if text.contains(value) {
                 text = text.replace(value, HIDDEN);
             }
         }
-        text
+        if !text.contains(CUT) || self.values.is_empty() {
+            return text;
+        }
+        let mut parts: Vec<&str> = text.split(CUT).collect();
+        let last = parts.pop().unwrap_or_default();
+        let mut whole = String::with_capacity(text.len());
+        for part in parts {
+            let begun = self.values.iter().map(|value| begins(value, part)).max().unwrap_or(0);
+            whole.push_str(&part[..part.len() - begun]);
+            whole.push_str(if begun > 0 { HIDDEN } else { "" });
+            whole.push(CUT);
+        }
+        whole + last
+    }
+
+    /// Is it only guessed which they are?
+    pub(super) fn is_guessed(&self) -> bool {
+        self.guessed
     }
 
     /// What there is to say of them: `None` if there is nothing to judge.
     pub(super) fn printed(&self) -> Option<u64> {
         (self.known && !self.values.is_empty()).then_some(self.printed)
     }
+}
+
+/// How many bytes at the end of a text are the beginning of a value; a few are a coincidence.
+fn begins(value: &str, text: &str) -> usize {
+    let most = value.len().min(text.len());
+    let is = |end: &usize| value.is_char_boundary(*end) && text.ends_with(&value[..*end]);
+    (FEWEST..=most).rev().find(is).unwrap_or(0)
+}
+
+/// The lines of a value of several, without the marks around a key.
+fn lines_of(value: &str) -> Vec<String> {
+    let lines = value.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
+    if value.trim().contains('\n') { lines.map(str::to_owned).collect() } else { Vec::new() }
+}
+
+/// Could it be a key, for all that is known? Neither words, names and hosts, which are of letters
+/// and what joins them, nor dates and numbers, nor addresses.
+fn may_be_secret(value: &str) -> bool {
+    let is_words = value.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '-' | '_' | '.'));
+    let is_date = value.get(..4).is_some_and(|year| year.bytes().all(|b| b.is_ascii_digit()))
+        && value.chars().all(|c| c.is_ascii_digit() || "-:+. TZ/".contains(c));
+    let is_address = value.contains("://") != value.contains('@') && !value.contains('\n');
+    value.len() >= SHORTEST_GUESS && !is_words && !is_date && !is_address
 }
 
 /// Names of properties that the schema marks.

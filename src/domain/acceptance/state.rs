@@ -3,9 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use chrono::{Days, NaiveDate};
 use serde_json::{Map, Value, json};
 
 use super::discover::Stream;
+
+/// Bytes of memory that one read's states may take, about.
+const MOST: usize = 64 << 20;
 
 /// The latest states.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,31 +18,69 @@ pub struct States {
     streams: BTreeMap<(Option<String>, String), Map<String, Value>>,
     global: Option<Map<String, Value>>,
     legacy: Option<Value>,
+    /// What all of them take.
+    bytes: usize,
 }
 
 impl States {
-    /// Takes a STATE message; a later one counts.
-    pub fn hear(&mut self, state: &Map<String, Value>) {
+    /// Takes a STATE message; a later one counts. What it says of streams that are not wanted is
+    /// forgotten. False if it was one too much to keep: then the earlier one stays.
+    pub fn hear(
+        &mut self,
+        mut state: Map<String, Value>,
+        wanted: impl Fn(&(Option<String>, String)) -> bool,
+    ) -> bool {
         let kind = state.get("type").or(state.get("state_type")).and_then(Value::as_str);
         match kind {
             Some("STREAM") => {
-                if let Some(key) = state.get("stream").and_then(descriptor) {
-                    self.streams.insert(key, state.clone());
+                let key = state.get("stream").and_then(descriptor);
+                let Some(key) = key.filter(wanted) else { return true };
+                let fits = self.make_room(fields(&state), self.streams.get(&key).map(fields));
+                if fits {
+                    self.streams.insert(key, state);
                 }
+                fits
             }
-            Some("GLOBAL") => self.global = Some(state.clone()),
-            Some(_) | None => self.legacy = state.get("data").cloned(),
+            Some("GLOBAL") => {
+                let states = state.get_mut("global").and_then(|all| all.get_mut("stream_states"));
+                if let Some(states) = states.and_then(Value::as_array_mut) {
+                    states.retain(|state| descriptor(state).is_some_and(|key| wanted(&key)));
+                }
+                let fits = self.make_room(fields(&state), self.global.as_ref().map(fields));
+                if fits {
+                    self.global = Some(state);
+                }
+                fits
+            }
+            Some(_) | None => {
+                let data = state.remove("data");
+                let new = data.as_ref().map(weight).unwrap_or_default();
+                let fits = self.make_room(new, self.legacy.as_ref().map(weight));
+                if fits {
+                    self.legacy = data;
+                }
+                fits
+            }
         }
+    }
+
+    fn make_room(&mut self, new: usize, old: Option<usize>) -> bool {
+        let bytes = self.bytes.saturating_sub(old.unwrap_or_default()).saturating_add(new);
+        if bytes <= MOST {
+            self.bytes = bytes;
+        }
+        bytes <= MOST
     }
 
     /// Takes what a read is given to begin with.
     pub fn hear_all(&mut self, state: &Value) {
         let Some(messages) = state.as_array() else {
+            self.bytes += weight(state);
             self.legacy = Some(state.clone());
             return;
         };
         for message in messages.iter().filter_map(Value::as_object) {
-            self.hear(message);
+            self.hear(message.clone(), |_| true);
         }
     }
 
@@ -81,6 +123,21 @@ impl States {
     }
 }
 
+/// Bytes of memory that a value takes, about.
+fn weight(value: &Value) -> usize {
+    let inner = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(all) => fields(all),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    inner + size_of::<Value>()
+}
+
+fn fields(all: &Map<String, Value>) -> usize {
+    all.iter().map(|(key, value)| key.len() + size_of::<String>() + weight(value)).sum()
+}
+
 fn descriptor(state: &Value) -> Option<(Option<String>, String)> {
     let descriptor = state.get("stream_descriptor")?;
     let namespace = descriptor.get("namespace").and_then(Value::as_str).map(str::to_owned);
@@ -119,6 +176,17 @@ pub(super) fn is_older(record: &Value, state: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+/// Is a record's date no more than so many days before a state's? `None` if they are no dates.
+pub(super) fn is_within(record: &Value, state: &Value, days: u32) -> Option<bool> {
+    let date = |value: &Value| {
+        let day = value.as_str().filter(|text| is_date(text))?.get(..10)?;
+        NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()
+    };
+    let (record, state) = (date(record)?, date(state)?);
+    let first = state.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN);
+    Some(record >= first)
 }
 
 fn is_date(text: &str) -> bool {

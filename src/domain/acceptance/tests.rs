@@ -7,7 +7,7 @@ use crate::domain::yaml;
 
 fn state(value: &Value) -> States {
     let mut states = States::default();
-    states.hear(value.as_object().unwrap());
+    assert!(states.hear(value.as_object().unwrap().clone(), |_| true));
     states
 }
 
@@ -105,7 +105,7 @@ fn secrets_are_those_that_the_spec_marks() {
     assert_eq!(secrets.redacted(hidden), r#"x *** y {"k":"***"}"#);
     secrets.hear(br#"{"k":"a\"quoted-key"}"#);
     assert!(matches!(keeps_secrets(named, &secrets).verdict, Verdict::Failed(_)));
-    let unmarked = Secrets::of(None, &config);
+    let unmarked = Secrets::of(Some(&json!({})), &config);
     assert!(matches!(keeps_secrets(named, &unmarked).verdict, Verdict::Skipped(_)));
 }
 
@@ -162,4 +162,97 @@ fn every_error_of_the_file_has_its_place() {
         let errors = configured(text).unwrap_err();
         assert!(errors.iter().any(|error| error == told), "{errors:?}\n--- not ---\n{told}");
     }
+}
+
+fn told(read: &mut Read, message: &Value) {
+    read.hear(heard(message.to_string().as_bytes()), &mut Expected::default());
+}
+
+#[test]
+fn states_take_no_more_than_their_share_of_memory() {
+    let catalog = catalog(&["at"]);
+    let mut read = Read::new(&catalog, &config::Test::default());
+    let of = |name: &str, state: &str| json!({ "stream_descriptor": { "name": name }, "stream_state": { "at": state } });
+    let stream =
+        |own: Value| json!({ "type": "STATE", "state": { "type": "STREAM", "stream": own } });
+    for n in 0..100 {
+        told(&mut read, &stream(of(&format!("other{n}"), "x")));
+    }
+    assert!(read.states().is_empty(), "nobody asked for them");
+    let all = [of("users", "1"), of("other", "2")];
+    let global = json!({ "type": "GLOBAL", "global": { "stream_states": all } });
+    told(&mut read, &json!({ "type": "STATE", "state": global }));
+    assert_eq!(read.has_states(), Verdict::Passed);
+    assert!(!read.states().to_json().to_string().contains("other"));
+    told(&mut read, &stream(of("users", &"x".repeat(40 << 20))));
+    told(&mut read, &stream(of("users", &"y".repeat(40 << 20))));
+    assert_eq!(read.has_states(), Verdict::Passed, "the later one is in the other's place");
+    told(&mut read, &json!({ "type": "STATE", "state": { "data": "z".repeat(40 << 20) } }));
+    assert!(matches!(read.has_states(), Verdict::Failed(_)));
+}
+
+/// A second read of one record, since the state of a stream, as a test asks for it.
+fn looked_back(asked: &str, state_at: &Value, record_at: &Value) -> Verdict {
+    let text = format!("acceptance_tests:\n  incremental: {{ tests: [{{ {asked} }}] }}\n");
+    let config = configured(&text).unwrap();
+    let Asked::Tests(tests) = &config.suites[&Suite::Incremental] else { panic!() };
+    let own =
+        json!({ "stream_descriptor": { "name": "users" }, "stream_state": { "at": state_at } });
+    let since = state(&json!({ "type": "STREAM", "stream": own }));
+    let mut second = Read::new(&catalog(&["at"]), &tests[0]).since(since);
+    let record = json!({ "stream": "users", "data": { "at": record_at }, "emitted_at": 1 });
+    told(&mut second, &json!({ "type": "RECORD", "record": record }));
+    second.honours(&read(&States::default(), 1))
+}
+
+#[test]
+fn a_look_back_that_is_declared_is_no_fault() {
+    let (state, near, far) =
+        (json!("2024-01-10T00:00:00Z"), json!("2024-01-08 12:00:00"), json!("2024-01-01"));
+    assert!(matches!(looked_back("threshold_days: 0", &state, &near), Verdict::Failed(_)));
+    assert_eq!(looked_back("threshold_days: 3", &state, &near), Verdict::Passed);
+    assert!(matches!(looked_back("threshold_days: 3", &state, &far), Verdict::Failed(_)));
+    let number = looked_back("threshold_days: 3", &json!(10), &json!(9));
+    assert!(matches!(number, Verdict::Skipped(_)), "{number:?}");
+    let elsewhere = looked_back("cursor_paths: { users: [a, b] }", &state, &near);
+    assert!(matches!(elsewhere, Verdict::Skipped(_)), "{elsewhere:?}");
+}
+
+#[test]
+fn a_secret_of_several_lines_is_known_by_each() {
+    let spec = json!({ "properties": { "key": { "airbyte_secret": true } } });
+    let key = "-----BEGIN KEY-----\nfirstline\nsecondline\n-----END KEY-----\n";
+    let mut secrets = Secrets::of(Some(&spec), &json!({ "key": key }));
+    assert_eq!(secrets.redacted("a secondline b".to_owned()), "a *** b");
+    secrets.hear(b"-----BEGIN KEY-----");
+    assert_eq!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Passed);
+    secrets.hear(b"x firstline");
+    assert!(matches!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Failed(_)));
+}
+
+#[test]
+fn what_is_cut_hides_the_beginning_of_a_secret() {
+    let spec = json!({ "properties": { "key": { "airbyte_secret": true } } });
+    let secrets = Secrets::of(Some(&spec), &json!({ "key": "secret-0123456789" }));
+    let line = crate::domain::builtin::one_line(&format!("{}secret-0123456789", "x".repeat(2040)));
+    let hidden = secrets.redacted(format!("{line} lies before"));
+    assert!(hidden.ends_with("x***… lies before"), "{hidden}");
+    assert_eq!(secrets.redacted("well… secret".to_owned()), "well… secret");
+}
+
+#[test]
+fn without_a_spec_what_may_be_secret_is() {
+    let config = json!({ "start": "2024-01-01T00:00:00Z", "host": "https://api2.example.com",
+        "kind": "client_credentials", "name": "source weather", "id": "1234567890",
+        "auth": { "token": "sk_live_0123", "url": "https://user:pass1234@db" } });
+    let mut secrets = Secrets::of(None, &config);
+    for plain in
+        ["2024-01-01T00:00:00Z", "https://api2.example.com", "source weather", "1234567890"]
+    {
+        secrets.hear(plain.as_bytes());
+        assert_eq!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Passed, "{plain}");
+    }
+    assert_eq!(secrets.redacted("sk_live_0123 https://user:pass1234@db".to_owned()), "*** ***");
+    secrets.hear(b"sk_live_0123");
+    assert!(matches!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Failed(_)));
 }

@@ -73,7 +73,10 @@ impl Links {
             COMMENTS.iter().find(|(end, _)| name.rsplit_once('.').is_some_and(|n| n.1 == *end));
         for (at, line) in text.lines().enumerate() {
             let is_comment = comment.is_some_and(|(_, mark)| line.trim_start().starts_with(mark));
-            if self.found.len() < MOST && !is_comment && !line.contains(IGNORE) {
+            if self.found.len() >= MOST {
+                break;
+            }
+            if !is_comment && !line.contains(IGNORE) {
                 self.line(path, at, line);
             }
         }
@@ -81,16 +84,22 @@ impl Links {
 
     fn line(&mut self, path: &str, at: usize, line: &str) {
         let lower = line.to_ascii_lowercase();
+        // A line may be a whole file: none of it is walked through twice.
+        let (mut column, mut counted) = (1, 0);
         for (start, _) in lower.match_indices(SCHEME) {
             let host = &lower[start + SCHEME.len()..];
             if ALLOWED.iter().any(|allowed| is_host(host, allowed)) || is_no_address(host) {
                 continue;
             }
-            let end = line[start..].find(is_end).map_or(line.len(), |end| start + end);
+            if self.found.len() >= MOST {
+                return;
+            }
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let column = line[..start].chars().count() + 1;
+            column += line[counted..start].chars().count();
+            counted = start;
             let place = Place { line: count(at + 1), column: count(column) };
-            let shown: String = line[start..end].chars().take(200).collect();
+            let shown: String =
+                line[start..].chars().take(200).take_while(|c| !is_end(*c)).collect();
             let mend = format!("write `https://`, or `# {IGNORE}` on the line");
             let flaw = Flaw::unusable(place, format!("`{shown}` is not https"), mend);
             self.found.push(Finding::of(path, flaw));

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::domain::change::{ChangeSet, ChangedFile, FileStatus};
 use crate::domain::pipeline::StepSpec;
@@ -43,6 +45,11 @@ fn judged(plan: &Plan, files: &[(&str, &[u8])]) -> Report {
     for (path, content) in files {
         qa.file(path, content);
     }
+    if qa.lacks_page() {
+        for (path, content) in files {
+            qa.page(path, content);
+        }
+    }
     qa.finish()
 }
 
@@ -78,6 +85,20 @@ fn a_good_connector_passes_every_check() {
     assert_eq!(failed(&report), []);
     assert_eq!((report.passed(), report.cases.len()), (6, 6), "{}", report.log());
     assert_eq!(report.outcome(), (Outcome::Succeeded, None));
+}
+
+#[test]
+fn the_page_is_found_among_any_number_of_them() {
+    let others: Vec<String> = (0..100).map(|n| format!("docs/a{n}.md")).collect();
+    let (metadata, icon) = (format!("{ROOT}/metadata.yaml"), format!("{ROOT}/icon.svg"));
+    let mut files: Vec<(&str, &[u8])> =
+        others.iter().map(|path| (path.as_str(), &b"x"[..])).collect();
+    let own: [(&str, &[u8]); 3] =
+        [(PAGE, DOCS.as_bytes()), (&metadata, GOOD.as_bytes()), (&icon, b"<svg/>")];
+    files.extend(own);
+    assert_eq!(failed(&judged(&plan(basis()), &files)), [], "the page comes first");
+    files.reverse();
+    assert_eq!(failed(&judged(&plan(basis()), &files)), [], "the metadata comes first");
 }
 
 const METADATA_PATH: &str = "ROOT/metadata.yaml";
@@ -444,4 +465,24 @@ fn an_icon_is_asked_for_only_where_others_have_one() {
     let files: &[(&str, &[u8])] =
         &[(&path, named.as_bytes()), (PAGE, DOCS.as_bytes()), (&picture, b"\0")];
     assert_eq!(failed(&judged(&plan(basis()), files)), []);
+}
+
+#[test]
+fn a_file_of_one_line_is_walked_through_once() {
+    let path = format!("{ROOT}/a.txt");
+    for piece in ["http://x.example ", "http://xé", "http://localhost "] {
+        let text = piece.repeat((8 << 20) / piece.len());
+        let mut links = links::Links::default();
+        let begun = std::time::Instant::now();
+        links.file(&path, "a.txt", text.as_bytes());
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+        let Verdict::Failed(found) = links.verdict() else {
+            assert!(piece.contains("localhost"));
+            continue;
+        };
+        assert_eq!(found.len(), 200);
+        let columns: Vec<_> = found[..3].iter().map(|finding| finding.column.unwrap()).collect();
+        let width = u32::try_from(piece.chars().count()).unwrap();
+        assert_eq!(columns, [1, 1 + width, 1 + 2 * width]);
+    }
 }

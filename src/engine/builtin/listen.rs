@@ -37,7 +37,7 @@ pub(super) async fn listen<E: Executor>(
                 }),
                 Said::Err(chunk) => err.take(&chunk, |line| {
                     watch(line, secrets.as_deref_mut());
-                    tell(line, &mut told);
+                    tell(line, secrets.as_deref(), &mut told);
                 }),
             }
             site.say(without(secrets.as_deref(), told)).await;
@@ -49,7 +49,7 @@ pub(super) async fn listen<E: Executor>(
         });
         err.finish(|line| {
             watch(line, secrets.as_deref_mut());
-            tell(line, &mut told);
+            tell(line, secrets.as_deref(), &mut told);
         });
         site.say(without(secrets.as_deref(), told)).await;
         longest
@@ -94,8 +94,31 @@ fn take(line: Line<'_>, hear: &mut impl FnMut(Heard), told: &mut String, longest
     }
 }
 
-fn tell(line: Line<'_>, told: &mut String) {
-    let (Line::Whole(line) | Line::TooLong { start: line, .. }) = line;
-    let line = String::from_utf8_lossy(&line[..line.len().min(TOLD)]);
-    let _ = writeln!(told, "{line}");
+/// What is cut off must not be what a secret is known by.
+fn tell(line: Line<'_>, secrets: Option<&Secrets>, told: &mut String) {
+    let line = match line {
+        Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+        Line::TooLong { start, .. } => format!("{}…", String::from_utf8_lossy(start)),
+    };
+    let line = without(secrets, line);
+    let _ = writeln!(told, "{}", &line[..line.floor_char_boundary(TOLD)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_at_the_cut_is_hidden() {
+        let spec = json!({ "properties": { "key": { "airbyte_secret": true } } });
+        let secrets = Secrets::of(Some(&spec), &json!({ "key": "secret-0123456789" }));
+        let line = format!("{}secret-0123456789", "x".repeat(TOLD - 10));
+        let (mut told, mut start) = (String::new(), String::new());
+        tell(Line::Whole(line.as_bytes()), Some(&secrets), &mut told);
+        assert!(told.ends_with("x***\n"));
+        tell(Line::TooLong { bytes: 1 << 30, start: b"a secret-0123" }, Some(&secrets), &mut start);
+        assert_eq!(start, "a ***…\n");
+    }
 }

@@ -10,6 +10,9 @@ pub(super) async fn judge<E>(site: &Site<'_, E>) -> Result<Report, Halted> {
     blocking(site.stop, move || {
         let mut qa = Qa::new(&plan);
         source.each_file(FILE_MAX, |path, content| qa.file(path, content))?;
+        if qa.lacks_page() {
+            source.each_file(FILE_MAX, |path, content| qa.page(path, content))?;
+        }
         Ok(qa.finish())
     })
     .await

@@ -18,6 +18,8 @@ const NAME: &str = "acceptance-test-config.yml";
 pub(super) const CREDENTIALS: &str = "secrets/config.json";
 /// Bytes of one file that are read.
 const LARGEST: u64 = 16 << 20;
+/// Bytes of all of them: they are in memory for as long as the tests run.
+const MOST: usize = 64 << 20;
 
 /// Files by their path below the connector's root.
 #[derive(Debug, Default)]
@@ -28,7 +30,7 @@ impl Files {
     pub(super) async fn gather<E>(
         site: &Site<'_, E>,
     ) -> Result<Result<(Config, Self), Case>, Halted> {
-        let mut found = read(site, BTreeSet::from([NAME.to_owned()])).await?;
+        let mut found = read(site, BTreeSet::from([NAME.to_owned()])).await?.files;
         let Some(text) = found.remove(NAME) else {
             site.say(format!("note: there is no {NAME}: `spec` alone is judged\n")).await;
             return Ok(Ok((Config::default(), Self::default())));
@@ -48,7 +50,14 @@ impl Files {
             }
         }
         let given = given(&site.task.step.secrets, &named);
-        let mut files = read(site, named).await?;
+        let Found { mut files, too_much, .. } = read(site, named).await?;
+        if too_much {
+            let text = format!("the files that it names have more than {} MiB", MOST >> 20);
+            let flaw = Flaw::unusable(None, text, "name fewer or smaller ones");
+            let finding = Finding::of(path.trim_start_matches('/'), flaw);
+            let name = format!("{NAME} can be read");
+            return Ok(Err(Case::new(name, Verdict::Failed(vec![finding]))));
+        }
         // What the step is given in confidence goes before what lies in the tree.
         files.extend(given);
         Ok(Ok((config, Self(files))))
@@ -109,16 +118,32 @@ fn plain(path: &str) -> String {
     path.trim_start_matches("./").to_owned()
 }
 
-async fn read<E>(
-    site: &Site<'_, E>,
-    wanted: BTreeSet<String>,
-) -> Result<BTreeMap<String, Vec<u8>>, Halted> {
+/// Files that were wanted.
+#[derive(Debug, Default)]
+struct Found {
+    files: BTreeMap<String, Vec<u8>>,
+    bytes: usize,
+    /// Some were left out.
+    too_much: bool,
+}
+
+impl Found {
+    fn keep(&mut self, path: &str, content: &[u8]) {
+        self.bytes = self.bytes.saturating_add(content.len());
+        self.too_much |= self.bytes > MOST;
+        if !self.too_much {
+            self.files.insert(path.to_owned(), content.to_vec());
+        }
+    }
+}
+
+async fn read<E>(site: &Site<'_, E>, wanted: BTreeSet<String>) -> Result<Found, Halted> {
     let (root, source) = (site.task.plan.root().to_owned(), site.task.step.source.clone());
     blocking(site.stop, move || {
-        let mut found = BTreeMap::new();
+        let mut found = Found::default();
         source.each_file(LARGEST, |path, content| {
             if let Some(path) = below(&root, path).filter(|path| wanted.contains(*path)) {
-                found.insert(path.to_owned(), content.to_vec());
+                found.keep(path, content);
             }
         })?;
         Ok(found)
@@ -131,6 +156,16 @@ mod tests {
     use crate::domain::secret::{Delivery, SecretValue};
 
     use super::*;
+
+    #[test]
+    fn all_files_together_have_a_limit() {
+        let mut found = Found::default();
+        let content = vec![b'x'; 16 << 20];
+        for n in 0..10 {
+            found.keep(&n.to_string(), &content);
+        }
+        assert_eq!((found.files.len(), found.too_much), (4, true));
+    }
 
     #[test]
     fn a_secret_is_the_file_that_a_test_calls_like_it() {
