@@ -49,7 +49,13 @@ impl Files {
                 named.extend(tests.iter().flat_map(paths));
             }
         }
-        let given = given(&site.task.step.secrets, &named);
+        let tests = config.suites.values().filter_map(|asked| match asked {
+            Asked::Tests(tests) => Some(tests),
+            _ => None,
+        });
+        let configs: BTreeSet<String> = tests.flatten().map(|test| plain(config_of(test))).collect();
+        // A catalog or a state lies in a layer of the container, where no secret may be.
+        let given = given(&site.task.step.secrets, &configs);
         let Found { mut files, too_much, .. } = read(site, named).await?;
         if too_much {
             let text = format!("the files that it names have more than {} MiB", MOST >> 20);
@@ -107,8 +113,12 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Config, Vec<Finding>> {
     config::read(&document).map_err(of)
 }
 
+fn config_of(test: &Test) -> &str {
+    test.config_path.as_deref().unwrap_or(CREDENTIALS)
+}
+
 fn paths(test: &Test) -> Vec<String> {
-    let config = test.config_path.clone().unwrap_or_else(|| CREDENTIALS.to_owned());
+    let config = config_of(test).to_owned();
     let others = [&test.spec_path, &test.catalog_path, &test.expect_records, &test.future_state];
     let others = others.into_iter().flatten().cloned();
     others.chain([config]).map(|path| plain(&path)).collect()
