@@ -503,7 +503,7 @@ mod tests {
     fn secrets_leave_reports_and_names_of_artifacts() {
         let folder = tempfile::tempdir().unwrap();
         let name = "token".parse().unwrap();
-        let redactor = Redactor::new([(&name, b"sesame<open>42".as_slice())], "source-x");
+        let redactor = Redactor::new([(&name, b"sesame<open>42".as_slice())], "source-x").unwrap();
         let report = "<testsuite><testcase name=\"a sesame&lt;open&gt;42\"><failure message=\"m\">\
                       <![CDATA[got sesame<open>42]]></failure></testcase></testsuite>";
         fs::write(folder.path().join("junit.xml"), report).unwrap();
