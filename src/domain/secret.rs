@@ -133,7 +133,9 @@ impl JobSecrets {
             brought.value.as_ref().ok().map(|value| (name, value.expose()))
         });
         let redactor = Redactor::new(known, connector.as_str()).unwrap_or_else(|why| {
-            secrets.values_mut().for_each(|brought| brought.value = Err(why.clone()));
+            for brought in secrets.values_mut() {
+                brought.value = Err(why.clone());
+            }
             Redactor::default()
         });
         Self { secrets, redactor: Arc::new(redactor) }

@@ -434,7 +434,9 @@ fn is_same(artifact: &str, path: &str) -> bool {
                 plain.pop();
             }
             std::path::Component::Normal(name) => plain.push(name),
-            _ => {}
+            std::path::Component::Prefix(_)
+            | std::path::Component::RootDir
+            | std::path::Component::CurDir => {}
         }
     }
     Path::new(artifact) == plain

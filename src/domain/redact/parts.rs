@@ -34,10 +34,14 @@ fn json_leaves(value: &serde_json::Value, leaves: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::String(text) => text_leaf(text, leaves),
         serde_json::Value::Array(items) => {
-            items.iter().for_each(|item| json_leaves(item, leaves));
+            for item in items {
+                json_leaves(item, leaves);
+            }
         }
         serde_json::Value::Object(fields) => {
-            fields.values().for_each(|field| json_leaves(field, leaves));
+            for field in fields.values() {
+                json_leaves(field, leaves);
+            }
         }
         // Numbers are taken as they are written.
         serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
@@ -68,10 +72,14 @@ fn yaml_leaves(value: &yaml::Value, leaves: &mut BTreeSet<String>) {
             leaves.insert(number.clone());
         }
         yaml::Value::List(items) => {
-            items.iter().for_each(|item| yaml_leaves(&item.value, leaves));
+            for item in items {
+                yaml_leaves(&item.value, leaves);
+            }
         }
         yaml::Value::Map(entries) => {
-            entries.iter().for_each(|entry| yaml_leaves(&entry.node.value, leaves));
+            for entry in entries {
+                yaml_leaves(&entry.node.value, leaves);
+            }
         }
         yaml::Value::Null | yaml::Value::Bool(_) => {}
     }
