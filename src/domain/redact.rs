@@ -4,9 +4,10 @@
 //! what is no text. Values that are too short or too common are left, and their names are told.
 
 mod forms;
+mod parts;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,11 +20,22 @@ use forms::Forms;
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
 
+/// The most that all values of a job may hold together: a finder takes a multiple of it.
+pub const LARGEST_TOTAL: usize = 256 * 1024;
+
 /// Finds the values of some secrets. Says in `left` whose are not looked for.
 #[derive(Default)]
 pub struct Redactor {
     finder: Option<Finder>,
-    left: Vec<SecretName>,
+    left: BTreeMap<SecretName, Left>,
+}
+
+/// What of a secret is too short or too common to be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    Whole,
+    /// Some texts or numbers within it.
+    Parts,
 }
 
 struct Finder {
@@ -47,25 +59,42 @@ type Span = (usize, usize);
 
 impl Redactor {
     /// For these values; `common` is a text whose parts are no secrets, whatever a value says.
+    /// Why not, in words, if they are too large.
     pub fn new<'v>(
         values: impl IntoIterator<Item = (&'v SecretName, &'v [u8])>,
         common: &str,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let mut patterns = BTreeSet::new();
-        let mut left = Vec::new();
+        let mut left = BTreeMap::new();
+        let mut total = 0;
         for (name, value) in values {
+            total += value.len();
+            if total > LARGEST_TOTAL {
+                return Err(format!(
+                    "the secrets of one job are larger than {} KiB together; declare fewer, or \
+                     smaller ones",
+                    LARGEST_TOTAL >> 10
+                ));
+            }
             let forms = Forms::of(value, common);
             if !forms.whole {
-                left.push(name.clone());
+                left.insert(name.clone(), Left::Whole);
+            } else if forms.parts_left {
+                left.insert(name.clone(), Left::Parts);
             }
             patterns.extend(forms.patterns);
         }
-        Self { finder: Finder::new(patterns.into_iter().collect()), left }
+        Ok(Self { finder: Finder::new(patterns.into_iter().collect())?, left })
     }
 
-    /// The secrets whose values are too short or too common to be looked for.
-    pub fn left(&self) -> &[SecretName] {
+    /// The secrets that are not looked for, or not in all their parts.
+    pub fn left(&self) -> &BTreeMap<SecretName, Left> {
         &self.left
+    }
+
+    /// Is nothing looked for?
+    pub fn is_empty(&self) -> bool {
+        self.finder.is_none()
     }
 
     /// The text without any of the values.
@@ -95,9 +124,8 @@ impl Redactor {
 }
 
 impl Finder {
-    #[expect(clippy::expect_used, reason = "rather no job than one whose secrets are printed")]
-    fn new(patterns: Vec<Vec<u8>>) -> Option<Self> {
-        let longest = patterns.iter().map(Vec::len).max()?;
+    fn new(patterns: Vec<Vec<u8>>) -> Result<Option<Self>, String> {
+        let Some(longest) = patterns.iter().map(Vec::len).max() else { return Ok(None) };
         let mut heads = vec![false; 1 << 16];
         for pattern in &patterns {
             heads[head(pattern)] = true;
@@ -108,8 +136,8 @@ impl Finder {
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&patterns)
-            .expect("secrets are far too small to run out of states");
-        Some(Self { automaton, patterns, longest, heads })
+            .map_err(|error| format!("the secrets of the job can't be looked for: {error}"))?;
+        Ok(Some(Self { automaton, patterns, longest, heads }))
     }
 
     /// What is to go, in order; no two of them touch.

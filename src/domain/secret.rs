@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{ConnectorName, SecretName};
 use super::pipeline::StepSpec;
-use super::redact::Redactor;
+use super::redact::{Left, Redactor};
 
 /// Server variables that a repository may ask for begin so.
 pub const VARIABLE_PREFIX: &str = "CHECKVALVE_SECRET_";
@@ -123,16 +123,22 @@ pub struct JobSecrets {
 }
 
 impl JobSecrets {
-    /// The connector's own name is no secret, whatever a value says.
+    /// The connector's own name is no secret, whatever a value says. What can't be kept out of
+    /// logs is given to no step. Takes a while: not for a task that others wait for.
     pub fn new(connector: &ConnectorName, brought: impl IntoIterator<Item = Brought>) -> Self {
         let brought = brought.into_iter();
-        let secrets: BTreeMap<_, _> =
+        let mut secrets: BTreeMap<_, _> =
             brought.map(|brought| (brought.secret.name.clone(), brought)).collect();
         let known = secrets.iter().filter_map(|(name, brought)| {
             brought.value.as_ref().ok().map(|value| (name, value.expose()))
         });
-        let redactor = Arc::new(Redactor::new(known, connector.as_str()));
-        Self { secrets, redactor }
+        let redactor = Redactor::new(known, connector.as_str()).unwrap_or_else(|why| {
+            for brought in secrets.values_mut() {
+                brought.value = Err(why.clone());
+            }
+            Redactor::default()
+        });
+        Self { secrets, redactor: Arc::new(redactor) }
     }
 
     pub fn redactor(&self) -> &Arc<Redactor> {
@@ -155,11 +161,16 @@ impl JobSecrets {
     pub fn notes(&self, step: &StepSpec) -> Vec<String> {
         let mut notes = Vec::new();
         for name in &step.secrets {
-            if self.redactor.left().contains(name) {
-                notes.push(format!(
-                    "secret `{name}` is too short or too common to be taken out of logs and reports"
-                ));
-            }
+            let left = self.redactor.left().get(name).map(|left| match left {
+                Left::Whole => "is",
+                Left::Parts => "has texts or numbers that are",
+            });
+            notes.extend(left.map(|is| {
+                format!(
+                    "secret `{name}` {is} too short or too common to be taken out of logs and \
+                     reports"
+                )
+            }));
             let note = self.secrets.get(name).and_then(|brought| brought.note.as_ref());
             notes.extend(note.map(|note| format!("secret `{name}`: {note}")));
         }
@@ -170,6 +181,38 @@ impl JobSecrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn brought(name: &str, value: Vec<u8>) -> Brought {
+        let source = SecretSource::Local { file: name.to_owned() };
+        let secret = SecretSpec { name: name.parse().unwrap(), source, delivery: Delivery::File };
+        Brought { secret, value: Ok(SecretValue::new(value)), note: None }
+    }
+
+    fn step(secrets: &[&str]) -> StepSpec {
+        let secrets = secrets.iter().map(|name| name.parse().unwrap()).collect();
+        StepSpec { secrets, ..StepSpec::new("s".parse().unwrap()) }
+    }
+
+    #[test]
+    fn what_can_not_be_kept_out_of_logs_is_given_to_no_step() {
+        let values = (0..5).map(|n| brought(&format!("s{n}"), vec![b'a' + n; LARGEST - 1]));
+        let secrets = JobSecrets::new(&"source-x".parse().unwrap(), values);
+        let why = secrets.of_step(&step(&["s0"])).unwrap_err();
+        assert!(why.starts_with("secret `s0`: ") && why.contains("larger than 256 KiB"), "{why}");
+    }
+
+    #[test]
+    fn a_step_is_told_whose_parts_are_left() {
+        let config = br#"{"password": "hunter2-hunter2", "pin": "1234"}"#.to_vec();
+        let secrets = JobSecrets::new(
+            &"source-x".parse().unwrap(),
+            [brought("config", config), brought("tiny", b"1234".to_vec())],
+        );
+        let notes = secrets.notes(&step(&["config", "tiny"]));
+        assert!(notes[0].starts_with("secret `config` has texts or numbers that are"), "{notes:?}");
+        assert!(notes[1].starts_with("secret `tiny` is too short"), "{notes:?}");
+        assert!(!notes.concat().contains("1234"), "{notes:?}");
+    }
 
     #[test]
     fn a_value_never_prints() {

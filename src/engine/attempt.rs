@@ -392,26 +392,58 @@ struct Found {
 
 impl Found {
     fn below(out: &Path, globs: &[String], report: Option<String>, redactor: &Redactor) -> Self {
-        let report = report.map(|path| (read_tests(out, &path, redactor), path));
-        let (tests, mut trouble) = match report {
-            None => (None, None),
-            Some((Ok(tests), _)) => (Some(tests), None),
-            Some((Err(why), path)) => (None, Some(format!("test report `{path}`: {why}"))),
-        };
-        let mut artifacts = matching(out, globs);
-        let found = artifacts.len();
-        artifacts.retain(|path| matches!(redactor.text(path), Cow::Borrowed(_)));
-        let telling = found - artifacts.len();
+        let mut found = Self { artifacts: matching(out, globs), ..Self::default() };
+        if let Some(path) = report {
+            found.read_tests(out, &path, redactor);
+        }
+        let before = found.artifacts.len();
+        found.artifacts.retain(|path| matches!(redactor.text(path), Cow::Borrowed(_)));
+        let telling = before - found.artifacts.len();
         if telling > 0 {
             let what = format!("{telling} artifacts have a secret in their names and are not kept");
-            trouble = Some(trouble.map_or(what.clone(), |before| format!("{before}; {what}")));
+            let before = found.trouble.take();
+            found.trouble = Some(before.map_or(what.clone(), |before| format!("{before}; {what}")));
         }
-        Self { artifacts, tests, trouble }
+        found
+    }
+
+    /// A report that still may hold secrets is no artifact.
+    fn read_tests(&mut self, out: &Path, path: &str, redactor: &Redactor) {
+        let read = read_tests(out, path, redactor);
+        let mut kept = "";
+        if read.is_err() && !redactor.is_empty() {
+            let before = self.artifacts.len();
+            self.artifacts.retain(|artifact| !is_same(artifact, path));
+            if self.artifacts.len() < before {
+                kept = "; it may hold secrets and is not kept";
+            }
+        }
+        match read.and_then(|xml| junit::parse(&xml)) {
+            Ok(tests) => self.tests = Some(tests),
+            Err(why) => self.trouble = Some(format!("test report `{path}`: {why}{kept}")),
+        }
     }
 }
 
+/// Do both lead to one file?
+fn is_same(artifact: &str, path: &str) -> bool {
+    let mut plain = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            std::path::Component::Normal(name) => plain.push(name),
+            std::path::Component::Prefix(_)
+            | std::path::Component::RootDir
+            | std::path::Component::CurDir => {}
+        }
+    }
+    Path::new(artifact) == plain
+}
+
 /// Reads the report, and leaves it without secrets where it lies, as it may be an artifact too.
-fn read_tests(out: &Path, path: &str, redactor: &Redactor) -> Result<Tests, String> {
+fn read_tests(out: &Path, path: &str, redactor: &Redactor) -> Result<Vec<u8>, String> {
     // The executor left nothing but plain files there; the path is the pipeline's.
     let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
     let file = out.join(path);
@@ -425,11 +457,9 @@ fn read_tests(out: &Path, path: &str, redactor: &Redactor) -> Result<Tests, Stri
         }
         Some(_) => {
             let xml = fs::read(&file).map_err(|e| e.to_string())?;
-            let redacted = redactor.bytes(&xml);
-            if let Cow::Owned(redacted) = &redacted {
-                fs::write(&file, redacted).map_err(|e| e.to_string())?;
-            }
-            junit::parse(&redacted)
+            let Cow::Owned(redacted) = redactor.bytes(&xml) else { return Ok(xml) };
+            fs::write(&file, &redacted).map_err(|e| e.to_string())?;
+            Ok(redacted)
         }
     }
 }
@@ -503,7 +533,7 @@ mod tests {
     fn secrets_leave_reports_and_names_of_artifacts() {
         let folder = tempfile::tempdir().unwrap();
         let name = "token".parse().unwrap();
-        let redactor = Redactor::new([(&name, b"sesame<open>42".as_slice())], "source-x");
+        let redactor = Redactor::new([(&name, b"sesame<open>42".as_slice())], "source-x").unwrap();
         let report = "<testsuite><testcase name=\"a sesame&lt;open&gt;42\"><failure message=\"m\">\
                       <![CDATA[got sesame<open>42]]></failure></testcase></testsuite>";
         fs::write(folder.path().join("junit.xml"), report).unwrap();
@@ -516,5 +546,25 @@ mod tests {
         assert_eq!(failure.name, "a ***");
         let kept = fs::read_to_string(folder.path().join("junit.xml")).unwrap();
         assert!(!kept.contains("sesame"), "{kept}");
+    }
+
+    #[test]
+    fn a_report_that_could_not_be_rewritten_is_no_artifact() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "token".parse().unwrap();
+        let secrets = Redactor::new([(&name, b"sesame-open-42".as_slice())], "source-x").unwrap();
+        let report = fs::File::create(folder.path().join("junit.xml")).unwrap();
+        report.set_len(REPORT_LIMIT + 1).unwrap();
+        fs::write(folder.path().join("other.xml"), "").unwrap();
+        let globs = ["*.xml".to_owned()];
+        for path in ["junit.xml", "./junit.xml", "x/../junit.xml"] {
+            let found = Found::below(folder.path(), &globs, Some(path.to_owned()), &secrets);
+            assert_eq!(found.artifacts, ["other.xml"], "{path}");
+            assert!(found.trouble.unwrap().ends_with("it may hold secrets and is not kept"));
+        }
+        // Where there are no secrets it holds none.
+        let none = Redactor::default();
+        let found = Found::below(folder.path(), &globs, Some("junit.xml".to_owned()), &none);
+        assert_eq!(found.artifacts, ["junit.xml", "other.xml"]);
     }
 }

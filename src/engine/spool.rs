@@ -191,7 +191,7 @@ mod tests {
 
     async fn spooled(path: &Path, cap: u64, chunks: &[&[u8]]) -> io::Result<Spooled> {
         let name = "token".parse().unwrap();
-        let redactor = Redactor::new([(&name, b"sesame-open-42".as_slice())], "source-x");
+        let redactor = Redactor::new([(&name, b"sesame-open-42".as_slice())], "source-x").unwrap();
         let (sender, receiver) = mpsc::channel(100);
         for chunk in chunks {
             sender.send(Bytes::copy_from_slice(chunk)).await.unwrap();

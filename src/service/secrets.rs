@@ -99,8 +99,18 @@ impl<'a> Wanted<'a> {
             };
             brought.push(Brought { secret: secret.clone(), value, note });
         }
-        Gathered { secrets: JobSecrets::new(self.plan.connector(), brought), again }
+        match built(self.plan.connector(), brought).await {
+            Ok(secrets) => Gathered { secrets, again },
+            Err(why) => Gathered { secrets: JobSecrets::default(), again: Some(why) },
+        }
     }
+}
+
+/// Elsewhere: large values take a while, and the task that waits also keeps the job's lease.
+async fn built(connector: &ConnectorName, brought: Vec<Brought>) -> Result<JobSecrets, String> {
+    let connector = connector.clone();
+    let built = tokio::task::spawn_blocking(move || JobSecrets::new(&connector, brought)).await;
+    built.map_err(|error| format!("its secrets could not be made ready: {error}"))
 }
 
 /// Files of a commit; those that are not there, or are links, are left out.
@@ -132,4 +142,28 @@ pub fn on_disk(top: &Path, paths: &BTreeSet<String>) -> std::io::Result<Files> {
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::domain::secret::{Delivery, SecretSource, SecretValue};
+
+    #[tokio::test]
+    async fn values_are_made_ready_without_holding_up_who_keeps_the_lease() {
+        let source = SecretSource::Local { file: "config".to_owned() };
+        let name = "config".parse().unwrap();
+        let secret = SecretSpec { name, source, delivery: Delivery::File };
+        let lines: String = (0..4000).map(|n| format!("key{n}=value{n}\n")).collect();
+        let value = Ok(SecretValue::new(lines.into_bytes()));
+        let connector = "source-x".parse().unwrap();
+        let mut built = pin!(built(&connector, vec![Brought { secret, value, note: None }]));
+        let at_once = poll_fn(|cx| Poll::Ready(built.as_mut().poll(cx).is_ready())).await;
+        assert!(!at_once);
+        assert!(built.await.is_ok());
+    }
 }

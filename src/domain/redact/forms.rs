@@ -1,19 +1,22 @@
 //! The forms in which a value may turn up.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use crate::domain::yaml;
+use super::parts;
 
 /// Shorter values would be found in much that is no secret.
 const SHORTEST: usize = 8;
 /// Numbers of fewer digits are dates, ports, counts.
 const DIGITS: usize = 10;
+/// Of larger ones only some forms are looked for: all of them would take too much memory.
+const LARGE: usize = 4 * 1024;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Values that stand in for a secret, or are set everywhere: to mask them would only spoil logs.
 const COMMON: &[&str] = &[
@@ -61,31 +64,41 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD);
 /// Where programs break lines of base64: `base64`, PEM.
 const BASE64_LINES: [usize; 2] = [76, 64];
+/// A `'` within what a shell has in `'`.
+const SHELL_QUOTES: [&str; 2] = [r"'\''", r#"'"'"'"#];
 
 /// All forms of one value.
+#[derive(Default)]
 pub(super) struct Forms {
     pub(super) patterns: BTreeSet<Vec<u8>>,
     /// Is the value as a whole among them?
     pub(super) whole: bool,
+    /// Are some of its parts not?
+    pub(super) parts_left: bool,
 }
 
 impl Forms {
     pub(super) fn of(value: &[u8], common: &str) -> Self {
-        let mut forms = Self { patterns: BTreeSet::new(), whole: false };
-        let trimmed = value.trim_ascii();
+        let mut forms = Self::default();
+        let trimmed = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value).trim_ascii();
         if is_telling(trimmed, common) {
             forms.whole = true;
             forms.add(value);
             forms.add(trimmed);
+            forms.unpadded(trimmed, common);
         }
         let Ok(text) = std::str::from_utf8(trimmed) else { return forms };
         let mut leaves = BTreeSet::new();
-        let structured = leaves_of(text, &mut leaves);
+        let structured = parts::leaves_of(text, &mut leaves);
         for leaf in leaves {
-            forms.part(&leaf, common);
+            let told = forms.part(&leaf, common);
+            forms.parts_left |= structured && !told && !leaf.is_empty();
+            forms.unpadded(leaf.as_bytes(), common);
             forms.lines(&leaf, false, common);
+            forms.within(&leaf, false, common);
         }
         forms.lines(text, structured, common);
+        forms.within(text, structured, common);
         forms
     }
 
@@ -105,43 +118,95 @@ impl Forms {
         }
     }
 
-    fn part(&mut self, text: &str, common: &str) {
-        if is_telling(text.as_bytes(), common) {
+    /// What lines assign, and passwords of URLs. A document's own lines are its leaves anyway.
+    fn within(&mut self, text: &str, structured: bool, common: &str) {
+        for assigned in text.lines().flat_map(parts::assigned) {
+            let told = self.part(assigned, common);
+            self.parts_left |= !structured && !told;
+            self.unpadded(assigned.as_bytes(), common);
+        }
+        for password in parts::passwords(text) {
+            self.parts_left |= !self.part(&password, common);
+        }
+    }
+
+    /// False if it is too short or too common.
+    fn part(&mut self, text: &str, common: &str) -> bool {
+        let telling = is_telling(text.as_bytes(), common);
+        if telling {
             self.add(text.as_bytes());
+        }
+        telling
+    }
+
+    /// Base64 as many programs pass it on.
+    fn unpadded(&mut self, value: &[u8], common: &str) {
+        let end = value.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+        if is_telling(&value[..end], common) {
+            self.put(&value[..end]);
         }
     }
 
     fn add(&mut self, value: &[u8]) {
-        let patterns = &mut self.patterns;
-        patterns.insert(value.to_vec());
-        patterns.insert(hex::encode(value).into_bytes());
-        patterns.insert(hex::encode_upper(value).into_bytes());
+        self.put(value);
+        for engine in [&STANDARD, &URL_SAFE] {
+            for before in 0..3 {
+                self.put(base64(engine, value, before));
+            }
+        }
+        let text = std::str::from_utf8(value).ok();
+        if let Some(text) = text {
+            self.put(escaped(&serde_json::Value::from(text).to_string()));
+        }
+        if value.len() > LARGE {
+            return;
+        }
+        self.encoded(value);
+        if let Some(text) = text {
+            self.quoted(text);
+        }
+    }
+
+    fn encoded(&mut self, value: &[u8]) {
+        self.put(hex::encode(value));
+        self.put(hex::encode_upper(value));
         for set in [COMPONENT, SCRIPT, PATH, FORM] {
             let encoded = percent_encode(value, set).to_string();
             let plus = encoded.replace("%20", "+");
             for text in [lower_hex(&encoded), encoded, lower_hex(&plus), plus] {
-                patterns.insert(text.into_bytes());
+                self.put(text);
             }
         }
         for engine in [&STANDARD, &URL_SAFE] {
-            patterns.extend((0..3).map(|before| base64(engine, value, before)));
             let whole = engine.encode(value).into_bytes();
             for width in BASE64_LINES.into_iter().filter(|width| whole.len() > *width) {
-                patterns.extend(whole.chunks(width).map(<[u8]>::to_vec));
+                whole.chunks(width).for_each(|line| self.put(line));
             }
         }
-        if let Ok(text) = std::str::from_utf8(value) {
-            let json = escaped(&serde_json::Value::from(text).to_string());
-            let slashed = json.replace('/', "\\/");
-            patterns.insert(ascii(&slashed).into_bytes());
-            patterns.insert(slashed.into_bytes());
-            patterns.insert(ascii(&json).into_bytes());
+    }
+
+    fn quoted(&mut self, text: &str) {
+        let json = escaped(&serde_json::Value::from(text).to_string());
+        let slashed = json.replace('/', "\\/");
+        self.put(ascii(&slashed));
+        self.put(slashed);
+        self.put(ascii(&json));
+        for json in html_safe(&json).into_iter().chain([json]) {
             // A log of JSON lines that holds JSON.
-            patterns.insert(escaped(&serde_json::Value::from(json.as_str()).to_string()).into());
-            patterns.insert(json.into_bytes());
-            patterns.extend(xml(text).map(String::into_bytes));
+            self.put(escaped(&serde_json::Value::from(json.as_str()).to_string()));
+            self.put(json);
         }
-        patterns.retain(|pattern| pattern.len() >= SHORTEST);
+        for quote in SHELL_QUOTES {
+            self.put(text.replace('\'', quote));
+        }
+        xml(text).for_each(|text| self.put(text));
+    }
+
+    fn put(&mut self, pattern: impl Into<Vec<u8>>) {
+        let pattern = pattern.into();
+        if pattern.len() >= SHORTEST {
+            self.patterns.insert(pattern);
+        }
     }
 }
 
@@ -168,64 +233,6 @@ fn is_date(text: &str) -> bool {
     let of_time = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | ' ');
     let zone = time.strip_prefix(['T', ' ']).unwrap_or(time).trim_end_matches('Z');
     dashes && digits(&[0, 1, 2, 3, 5, 6, 8, 9]) && zone.chars().all(of_time)
-}
-
-/// Gathers the texts of a JSON or YAML document, also of documents within its texts; false if it
-/// is none.
-fn leaves_of(text: &str, leaves: &mut BTreeSet<String>) -> bool {
-    if text.starts_with(['{', '[', '"'])
-        && let Ok(document) = serde_json::from_str::<serde_json::Value>(text)
-    {
-        json_leaves(&document, leaves);
-        return true;
-    }
-    let Ok(document) = yaml::parse(text) else { return false };
-    yaml_leaves(&document.value, leaves);
-    matches!(document.value, yaml::Value::Map(_) | yaml::Value::List(_))
-}
-
-fn json_leaves(value: &serde_json::Value, leaves: &mut BTreeSet<String>) {
-    match value {
-        serde_json::Value::String(text) => {
-            if text.starts_with(['{', '[']) {
-                leaves_of(text, leaves);
-            }
-            leaves.insert(text.clone());
-        }
-        serde_json::Value::Array(items) => {
-            for item in items {
-                json_leaves(item, leaves);
-            }
-        }
-        serde_json::Value::Object(fields) => {
-            for field in fields.values() {
-                json_leaves(field, leaves);
-            }
-        }
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-    }
-}
-
-fn yaml_leaves(value: &yaml::Value, leaves: &mut BTreeSet<String>) {
-    match value {
-        yaml::Value::Text(text) => {
-            if text.starts_with(['{', '[']) {
-                leaves_of(text, leaves);
-            }
-            leaves.insert(text.clone());
-        }
-        yaml::Value::List(items) => {
-            for item in items {
-                yaml_leaves(&item.value, leaves);
-            }
-        }
-        yaml::Value::Map(entries) => {
-            for entry in entries {
-                yaml_leaves(&entry.node.value, leaves);
-            }
-        }
-        yaml::Value::Null | yaml::Value::Bool(_) | yaml::Value::Number(_) => {}
-    }
 }
 
 /// What stands for `value` in the base64 of anything that holds it, `before` bytes behind a
@@ -260,20 +267,35 @@ fn escaped(json: &str) -> String {
 
 /// With `\u…` for what is not ASCII, as many programs print JSON.
 fn ascii(json: &str) -> String {
+    unicode(json, |unit| format!("\\u{unit:04x}"))
+}
+
+fn unicode(json: &str, escape: fn(u16) -> String) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if c.is_ascii() {
             text.push(c);
         } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(text, "\\u{unit:04x}");
-            }
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| escape(*unit)));
         }
     }
     text
 }
 
-/// As texts and attributes of XML and HTML have it; programs differ in quotes and line ends.
+/// As Go, Gson and .NET print JSON that HTML may hold.
+fn html_safe(json: &str) -> [String; 3] {
+    let go = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let gson = go.replace('=', "\\u003d").replace('\'', "\\u0027");
+    // In JSON, a quote's backslash is its own.
+    let mut net = json.replace("\\\"", "\"");
+    for c in ['"', '&', '\'', '<', '>', '+', '`', '\u{7f}'] {
+        net = net.replace(c, &format!("\\u{:04X}", u32::from(c)));
+    }
+    let others = |json: &str| json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    [others(&go), others(&gson), unicode(&net, |unit| format!("\\u{unit:04X}"))]
+}
+
+/// As texts and attributes of XML and HTML have it; programs differ in quotes, `>` and line ends.
 fn xml(text: &str) -> impl Iterator<Item = String> {
     const QUOTES: [(&str, &str); 6] = [
         ("\"", "'"),
@@ -283,9 +305,12 @@ fn xml(text: &str) -> impl Iterator<Item = String> {
         ("&quot;", "&#x27;"),
         ("&#34;", "&#39;"),
     ];
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    QUOTES.into_iter().flat_map(move |(double, single)| {
-        let text = text.replace('"', double).replace('\'', single);
-        ["\n", "&#10;", "&#xA;"].map(|end| text.replace('\n', end))
+    let bare = text.replace('&', "&amp;").replace('<', "&lt;");
+    let full = bare.replace('>', "&gt;");
+    [bare, full].into_iter().flat_map(|text| {
+        QUOTES.into_iter().flat_map(move |(double, single)| {
+            let text = text.replace('"', double).replace('\'', single);
+            ["\n", "&#10;", "&#xA;"].map(|end| text.replace('\n', end))
+        })
     })
 }

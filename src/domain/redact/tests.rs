@@ -5,14 +5,14 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{MASK, RedactedStream, Redactor};
+use super::{Left, MASK, RedactedStream, Redactor};
 use crate::domain::names::SecretName;
 
 fn redactor(values: &[&str]) -> Redactor {
     let names: Vec<SecretName> =
         (0..values.len()).map(|n| format!("s{n}").parse().unwrap()).collect();
     let values = names.iter().zip(values.iter().map(|value| value.as_bytes()));
-    Redactor::new(values, "source-postgres-strict")
+    Redactor::new(values, "source-postgres-strict").unwrap()
 }
 
 fn in_pieces(redactor: &Arc<Redactor>, pieces: &[&[u8]]) -> Vec<u8> {
@@ -110,9 +110,7 @@ fn short_and_common_values_are_left_and_named() {
     assert_eq!(redactor.left().len(), left.len());
     let text = left.join(" ");
     assert_eq!(redactor.text(&text), text);
-    assert_eq!(self::redactor(&["1234567890", "hunter2-hunter2"]).left(), []);
-    // A document of short leaves is still looked for as a whole.
-    assert_eq!(self::redactor(&["{\"a\": \"b\", \"c\": 1}"]).left(), []);
+    assert_eq!(self::redactor(&["1234567890", "hunter2-hunter2"]).left().len(), 0);
 }
 
 #[test]
@@ -131,6 +129,112 @@ fn only_what_could_be_a_begin_is_held_back() {
     assert_eq!(stream.push(Bytes::from_static(b"street\nsesame-open-")), "sesame-street\n");
     assert_eq!(stream.push(Bytes::from_static(b"42!")), "***!");
     assert_eq!(in_pieces(&redactor, &[b"sesame", b"-open"]), b"sesame-open");
+}
+
+#[test]
+fn html_safe_json_is_masked() {
+    let redactor = redactor(&["a<b>c&d=e'f\"g+h`i"]);
+    for form in [
+        r#"a\u003cb\u003ec\u0026d=e'f\"g+h`i"#,
+        r#"a\u003cb\u003ec\u0026d\u003de\u0027f\"g+h`i"#,
+        r"a\u003Cb\u003Ec\u0026d=e\u0027f\u0022g\u002Bh\u0060i",
+        r#"a\\u003cb\\u003ec\\u0026d=e'f\\\"g+h`i"#,
+    ] {
+        assert_eq!(redactor.text(form), MASK, "{form}");
+    }
+    let net = self::redactor(&["\u{f6}-back\\slash\\\"x"]);
+    assert_eq!(net.text(r"\u00F6-back\\slash\\\u0022x"), MASK);
+}
+
+#[test]
+fn quotings_of_shells_and_bare_xml_are_masked() {
+    let redactor = redactor(&["it's <a> secret"]);
+    for form in [r"it'\''s <a> secret", r#"it'"'"'s <a> secret"#, "it's &lt;a> secret"] {
+        assert_eq!(redactor.text(form), MASK, "{form}");
+    }
+    assert_eq!(self::redactor(&["c2VzYW1lLW9wZW4=="]).text("<c2VzYW1lLW9wZW4>"), "<***>");
+}
+
+#[test]
+fn numbers_are_parts_as_they_are_written() {
+    for document in [
+        r#"{"a": "x \" 5 {", "pin": 98765432109876543210987, "n": [1.500000000010, 42]}"#,
+        "a: x\npin: 98765432109876543210987\nn: [1.500000000010, 42]\n",
+    ] {
+        let redactor = redactor(&[document]);
+        let text = "98765432109876543210987 1.500000000010 42";
+        assert_eq!(redactor.text(text), "*** *** 42", "{document}");
+    }
+}
+
+#[test]
+fn what_lines_assign_is_a_part() {
+    let env = "# of production: none\nexport TOKEN='tok-123456789'\nKEY = \"key-123456789\"\n\
+               pass: pas-123456789 # mine\nurl=https://h.example/\n[broken: {\n";
+    let redactor = redactor(&[env]);
+    for part in ["tok-123456789", "key-123456789", "pas-123456789"] {
+        assert_eq!(redactor.text(&format!("<{part}>")), "<***>");
+    }
+    assert_eq!(self::redactor(&["PASSWORD=hunter2-hunter2"]).text("hunter2-hunter2"), MASK);
+}
+
+#[test]
+fn passwords_of_urls_are_parts() {
+    let redactor = redactor(&[
+        r#"{"dsn": "postgres://reader:pass%2Fword-1@db.example/x"}"#,
+        "https://u:with/slash@h.example",
+    ]);
+    for password in ["pass%2Fword-1", "pass/word-1", "with/slash"] {
+        assert_eq!(redactor.text(password), MASK, "{password}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_hides_no_parts() {
+    let redactor = redactor(&["\u{feff}{\"token\": \"tok-123456789\"}"]);
+    assert_eq!(redactor.text("<tok-123456789>"), "<***>");
+    assert_eq!(redactor.text("{\"token\": \"tok-123456789\"}"), MASK);
+}
+
+#[test]
+fn names_of_which_parts_are_left_are_told() {
+    let redactor = redactor(&[
+        r#"{"token": "tok-123456789", "pin": "1234"}"#,
+        r#"{"token": "tok-123456789", "port": 5432}"#,
+        "TOKEN=tok-123456789\nPIN=1234\n",
+        r#"{"token": "tok-123456789", "on": true, "none": ""}"#,
+        "tok-123456789",
+        "1234",
+    ]);
+    let left: Vec<_> = redactor.left().iter().map(|(name, left)| (name.as_str(), *left)).collect();
+    let expected =
+        [("s0", Left::Parts), ("s1", Left::Parts), ("s2", Left::Parts), ("s5", Left::Whole)];
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn large_values_are_bounded() {
+    // No two pieces of it are the same.
+    let large: String = (0..9000).map(|n| format!("{n:07}")).collect();
+    let forms = super::Forms::of(large.as_bytes(), "source-x");
+    assert!(forms.patterns.iter().map(Vec::len).sum::<usize>() < 12 * large.len());
+    let redactor = redactor(&[&large]);
+    assert_eq!(redactor.text(&large), MASK);
+    for before in ["", "a", "ab"] {
+        let encoded = STANDARD.encode(format!("{before}{large}"));
+        assert!(redactor.text(&encoded).len() < 16);
+    }
+    let names: Vec<SecretName> = (0..5).map(|n| format!("s{n}").parse().unwrap()).collect();
+    let values = names.iter().map(|name| (name, large.as_bytes()));
+    assert!(Redactor::new(values, "x").unwrap_err().contains("larger than 256 KiB together"));
+}
+
+#[test]
+fn many_lines_take_no_time_that_grows_with_their_square() {
+    let lines: String = (0..5000).map(|n| format!("{:08}-x\n", n * 7919)).collect();
+    let begun = std::time::Instant::now();
+    assert!(super::Forms::of(lines.as_bytes(), "source-x").patterns.len() > 5000);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 proptest! {

@@ -202,7 +202,15 @@ impl Reader<'_> {
             let value = self.node(&entry.node, path)?;
             path.pop();
             let stripped = self.suffix.and_then(|suffix| entry.key.strip_suffix(suffix));
-            fields.insert(stripped.unwrap_or(&entry.key).to_owned(), value);
+            let name = stripped.unwrap_or(&entry.key);
+            // Whoever may write could put a plain field in an encrypted one's place.
+            if fields.insert(name.to_owned(), value).is_some() {
+                let place: Vec<&str> = path.iter().copied().chain([name]).collect();
+                return Err(format!(
+                    "two fields are `{}` when the suffix is taken off; rename one with `sops edit`",
+                    place.join(".")
+                ));
+            }
         }
         Ok(Json::Object(fields))
     }
@@ -215,6 +223,7 @@ impl Reader<'_> {
             Value::Text(text) if !text.is_empty() && self.rule.encrypts(path) => {
                 self.encrypted(text, path)
             }
+            Value::Number(_) | Value::Bool(_) if self.rule.encrypts(path) => Err(is_plain(path)),
             Value::Text(_) | Value::Number(_) | Value::Bool(_) => {
                 let json = node.to_json();
                 if !self.only_encrypted {
@@ -228,10 +237,7 @@ impl Reader<'_> {
     fn encrypted(&mut self, text: &str, path: &[&str]) -> Result<Json, String> {
         let place = path.join(".");
         if !text.starts_with("ENC[") {
-            return Err(format!(
-                "MAC mismatch: `{place}` is not encrypted and should be; undo the change, or make \
-                 it with `sops edit`"
-            ));
+            return Err(is_plain(path));
         }
         let (plain, kind) =
             self.cipher.open(text, &format!("{}:", path.join(":"))).ok_or_else(|| {
@@ -247,6 +253,14 @@ impl Reader<'_> {
             _ => Ok(Json::String(plain)),
         }
     }
+}
+
+fn is_plain(path: &[&str]) -> String {
+    format!(
+        "MAC mismatch: `{}` is not encrypted and should be; undo the change, or make it with `sops \
+         edit`",
+        path.join(".")
+    )
 }
 
 /// A leaf that is not encrypted, as the MAC counts it.
@@ -289,5 +303,35 @@ impl Cipher {
         let payload = Payload { msg: &sealed, aad: bound_to.as_bytes() };
         let plain = self.0.decrypt(GenericArray::from_slice(&iv), payload).ok()?;
         Some((plain, field("type")?.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Document::read(text.as_bytes()).unwrap().decrypt(&[0; 32]).unwrap_err()
+    }
+
+    #[test]
+    fn plain_numbers_and_booleans_are_refused_where_leaves_are_encrypted() {
+        for leaf in ["5432", "1.5", "true", "[1]"] {
+            for file in [
+                format!("port: {leaf}\nsops: {{lastmodified: x}}\n"),
+                format!("port: {leaf}\nsops: {{encrypted_suffix: rt, mac_only_encrypted: true}}\n"),
+            ] {
+                let why = refused(&file);
+                assert!(why.contains("`port` is not encrypted and should be"), "{why}");
+            }
+        }
+        let why = refused("port_unencrypted: 5432\nsops: {lastmodified: x}\n");
+        assert!(why.contains("it has no MAC"), "{why}");
+    }
+
+    #[test]
+    fn two_fields_that_become_one_are_refused() {
+        let why = refused("db: {host_sops: , host: }\nsops: {encrypted_suffix: _sops}\n");
+        assert!(why.starts_with("two fields are `db.host`"), "{why}");
     }
 }
