@@ -158,7 +158,7 @@ mod tests {
         let source = SecretSource::Local { file: "config".to_owned() };
         let name = "config".parse().unwrap();
         let secret = SecretSpec { name, source, delivery: Delivery::File };
-        let lines: String = (0..4000).map(|n| format!("key{n}=value{n}\n")).collect();
+        let lines = (0..4000).map(|n| format!("key{n}=value{n}\n")).collect::<Vec<_>>().concat();
         let value = Ok(SecretValue::new(lines.into_bytes()));
         let connector = "source-x".parse().unwrap();
         let mut built = pin!(built(&connector, vec![Brought { secret, value, note: None }]));

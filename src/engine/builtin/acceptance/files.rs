@@ -51,9 +51,10 @@ impl Files {
         }
         let tests = config.suites.values().filter_map(|asked| match asked {
             Asked::Tests(tests) => Some(tests),
-            _ => None,
+            Asked::Bypassed(_) => None,
         });
-        let configs: BTreeSet<String> = tests.flatten().map(|test| plain(config_of(test))).collect();
+        let configs: BTreeSet<String> =
+            tests.flatten().map(|test| plain(config_of(test))).collect();
         // A catalog or a state lies in a layer of the container, where no secret may be.
         let given = given(&site.task.step.secrets, &configs);
         let Found { mut files, too_much, .. } = read(site, named).await?;
