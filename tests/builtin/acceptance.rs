@@ -199,7 +199,7 @@ async fn a_good_image_passes_every_rule() {
     assert_eq!(done.outcome("acceptance"), Outcome::Succeeded, "{log}");
     let (passed, failed, skipped, _) = done.tests("acceptance");
     assert_eq!((failed, skipped), (0, 0), "{log}");
-    assert_eq!(passed, 4 + 3 + 3 + 11 + 8 + 4 + 7, "{log}");
+    assert_eq!(passed, 4 + 3 + 3 + 11 + 9 + 4 + 7, "{log}");
     assert!(log.contains("INFO  reading\n| not a message at all\n"), "{log}");
     assert!(!log.contains("s3cr3t-token"), "{log}");
 }
