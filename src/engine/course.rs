@@ -1,5 +1,7 @@
 //! The loop of one job: decide → start → record.
 
+mod replay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Attempt, Tried};
 use super::builtin;
 use super::lineage::Heirs;
-use super::reuse::{self, Keeps, Prospect};
+use super::reuse::{self, Prospect};
 use super::{Engine, EngineError, JobRun, Journal, Stop};
 use crate::ambient;
-use crate::domain::cache::{CacheFacts, CacheState, Cached, Reuse};
 use crate::domain::decide::{self, Decision, States};
 use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
-use crate::domain::state::{Outcome, SkipReason, StepState};
+use crate::domain::state::{Outcome, StepState};
 use crate::exec::{Executor, SourceArchive};
 
 /// What a job waits for.
@@ -192,80 +193,6 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         Ok(())
     }
 
-    /// Settles what could start and has an earlier result, and what could start after that.
-    async fn replay(&mut self) -> Result<(), J::Error> {
-        while !self.stop.is_stopped() {
-            let now = ambient::now();
-            let mut changed = Vec::new();
-            for step in self.startable() {
-                let Some(hit) = self.usable(&step) else { continue };
-                let Some(kept) = self.journal.replay(&step, &hit).await? else {
-                    self.give_up(&step, "what its last result left is not kept any more");
-                    continue;
-                };
-                let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
-                let Some(record) = self.records.get_mut(&step) else { continue };
-                let outcome = hit.outcome;
-                record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
-                record.facts = StepFacts {
-                    log: kept.log,
-                    artifacts: kept.artifacts,
-                    segments: Vec::new(),
-                    cache: Some(CacheFacts::hit(key, hit.origin)),
-                    ..hit.facts
-                };
-                changed.push(record.clone());
-            }
-            if changed.is_empty() {
-                return Ok(());
-            }
-            self.journal.record(&changed).await?;
-        }
-        Ok(())
-    }
-
-    /// A step's earlier result, if it may be used now.
-    fn usable(&self, step: &StepId) -> Option<Cached> {
-        let (spec, record) = (self.job.plan.step(step)?, self.records.get(step)?);
-        let as_supposed = self.is_as_supposed(spec);
-        let hit = self.prospects.get(step)?.hit.as_ref();
-        hit.filter(|_| as_supposed && record.attempt == 1).cloned()
-    }
-
-    fn is_as_supposed(&self, spec: &StepSpec) -> bool {
-        self.as_supposed().contains(&spec.id)
-    }
-
-    fn as_supposed(&self) -> BTreeSet<&'a StepId> {
-        let state = |step: &StepId| self.records.get(step).map(|record| record.state.clone());
-        reuse::as_supposed(self.job.plan, state)
-    }
-
-    /// Under which names what this job's steps left may be found: of those that succeeded, or were
-    /// not asked for, on the way that their names suppose.
-    fn names(&self) -> BTreeMap<StepId, String> {
-        let reuse = self.job.cache.as_ref().map(|cache| cache.reuse);
-        if reuse.is_none_or(|reuse| reuse == Reuse::Never) {
-            return BTreeMap::new();
-        }
-        let supposed = self.as_supposed();
-        let there = |step: &StepId| match self.records.get(step).map(|record| &record.state) {
-            Some(StepState::Finished { outcome, .. }) => *outcome == Outcome::Succeeded,
-            Some(StepState::Skipped { reason, .. }) => *reason == SkipReason::NotAsked,
-            Some(StepState::Waiting | StepState::Running { .. }) | None => false,
-        };
-        let names = self.prospects.iter().filter(|(id, _)| supposed.contains(id) && there(id));
-        names.filter_map(|(id, prospect)| Some((id.clone(), prospect.name()?))).collect()
-    }
-
-    fn give_up(&mut self, step: &StepId, because: &str) {
-        if let Some(prospect) = self.prospects.get_mut(step) {
-            prospect.hit = None;
-            let (key, because) = (prospect.name(), because.to_owned());
-            prospect.facts = Some(CacheFacts { state: CacheState::Miss, key, because });
-        }
-    }
-
     /// Everything that should happen now.
     async fn act(&mut self) -> Result<(), J::Error> {
         if self.stop.is_stopped() {
@@ -422,34 +349,6 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         self.journal.record(std::slice::from_ref(&record)).await?;
         if record.state.is_settled() {
             self.remember(spec, &record, tried.kept).await?;
-        }
-        Ok(())
-    }
-
-    /// Keeps a result for later runs, now that it is written down as this one's.
-    async fn remember(
-        &mut self,
-        spec: &StepSpec,
-        record: &StepRecord,
-        kept: Vec<(String, E::Left)>,
-    ) -> Result<(), J::Error> {
-        if !self.is_as_supposed(spec) {
-            return Ok(());
-        }
-        let unknown = self.prospects.get(&spec.id).is_some_and(|p| p.ingredients.is_none());
-        if unknown {
-            reuse::learn(&*self.engine.executor, self.job, &mut self.prospects).await;
-        }
-        let Some(prospect) = self.prospects.get(&spec.id) else { return Ok(()) };
-        match prospect.keeps(spec, record) {
-            Keeps::This(ingredients) => self.journal.remember(record, ingredients).await?,
-            Keeps::NoOther(ingredients) => return self.journal.forget(ingredients).await,
-            Keeps::Nothing => return Ok(()),
-        }
-        if record.state.outcome() == Some(Outcome::Succeeded) {
-            for (name, left) in kept {
-                self.engine.executor.keep(left, &name).await;
-            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 mod attempt;
 mod builtin;
 mod course;
+mod found;
 mod lineage;
 mod reuse;
 mod spool;
