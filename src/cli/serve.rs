@@ -20,7 +20,8 @@ use crate::blobs::{Blobs, BlobsUrl};
 use crate::config::server::{ExecutorKind, Settings};
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
+use crate::exec::Executor as _;
 use crate::exec::docker::{Docker, DockerOptions, Reaper};
 use crate::exec::host::Host;
 use crate::exec::{Executors, Trust};
@@ -145,6 +146,7 @@ fn understood(settings: &Settings) -> anyhow::Result<()> {
     settings.executor()?;
     settings.lease()?;
     settings.slots()?;
+    settings.resources(None)?;
     settings.retention()?;
     Ok(())
 }
@@ -322,11 +324,13 @@ fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
     let executor = setup.executors.context("there is nothing to run steps with")?.clone();
     let spool = state.spool()?;
     clear(&spool)?;
+    let resources = settings.resources(executor.capacity())?;
+    let options = EngineOptions { resources, ..EngineOptions::default() };
     let worker = Worker {
         store: common.store.clone(),
         sources: common.sources.clone(),
         archivist: common.archivist.clone(),
-        engine: Engine::new(executor, settings.slots()?),
+        engine: Engine::with_options(executor, settings.slots()?, options),
         secrets: SecretAccess {
             providers: Arc::new(super::secrets::providers(settings, false)?),
             grants: settings.grants().clone(),

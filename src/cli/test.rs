@@ -23,8 +23,8 @@ use crate::domain::run::{Artifact, LogRef, StepFacts, StepRecord, job_conclusion
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 use crate::domain::time::Timestamp;
-use crate::engine::{Engine, Images, JobLabels, JobRun, Journal, Kept, Left, Stop};
-use crate::exec::{Executors, SourceArchive};
+use crate::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Journal, Kept, Left, Stop};
+use crate::exec::{Executor as _, Executors, SourceArchive};
 
 /// How long removals may take after a second Ctrl-C.
 const LAST_REMOVALS: Duration = Duration::from_secs(5);
@@ -220,9 +220,10 @@ pub async fn run_local(
     let began = ambient::now();
     let stop = Stop::new();
     let jobs = select_steps(jobs, options)?;
+    let engine = EngineOptions { resources: executor.capacity(), ..EngineOptions::default() };
     let local = Local {
         run,
-        engine: Engine::new(executor.clone(), options.slots),
+        engine: Engine::with_options(executor.clone(), options.slots, engine),
         options,
         terminal,
         stop: &stop,

@@ -5,3 +5,4 @@ pub mod grants;
 pub mod repository;
 pub mod served;
 pub mod server;
+pub mod size;

@@ -2,6 +2,8 @@
 //! Unknown keys are refused with the closest name; every secret may also stand in a file
 //! (`NAME_FILE`).
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -273,16 +275,6 @@ impl Settings {
         self.parsed("CHECKVALVE_KEY", key_of)
     }
 
-    /// Jobs at once.
-    pub fn workers(&self) -> Result<usize, SettingsError> {
-        Ok(self.parsed("CHECKVALVE_WORKERS", count)?.unwrap_or_else(cores))
-    }
-
-    /// Steps at once.
-    pub fn slots(&self) -> Result<usize, SettingsError> {
-        Ok(self.parsed("CHECKVALVE_SLOTS", count)?.unwrap_or_else(cores).max(1))
-    }
-
     pub fn executor(&self) -> Result<ExecutorKind, SettingsError> {
         let parse = |text: &str| match text {
             "docker" => Ok(ExecutorKind::Docker),
@@ -344,14 +336,6 @@ pub fn key_of(text: &str) -> Result<[u8; 32], String> {
 /// The text that [`key_of`] reads.
 pub fn key_text(key: [u8; 32]) -> String {
     BASE64.encode(key)
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("`{text}` is no whole number"))
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 fn from_environment(

@@ -193,6 +193,8 @@ pub struct Known {
     pub result: Option<Cached>,
     /// The ingredients of the last result of a step of that name.
     pub last: Option<Ingredients>,
+    /// What that one took, in milliseconds.
+    pub usual: Option<u64>,
 }
 
 /// Whether a step's result was used again.
@@ -393,7 +395,7 @@ mod tests {
         let known = |outcome| {
             let facts = StepFacts::default();
             let result = Cached { outcome, facts, origin: run, kept_by: run };
-            Known { result: Some(result), last: None }
+            Known { result: Some(result), ..Known::default() }
         };
         let used = |spec: &StepSpec, outcome, reuse| {
             judge(spec, &ingredients, known(outcome), reuse).is_ok()

@@ -34,5 +34,6 @@ pub mod state;
 pub mod time;
 pub mod trigger;
 pub mod unselected;
+pub mod urgency;
 pub mod verdict;
 pub mod yaml;

@@ -1,5 +1,7 @@
 //! A run as it is read: what GitHub, the pages, the API and the reports are views of.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::cache::{CacheFacts, Reuse};
@@ -170,6 +172,13 @@ pub struct StepFacts {
     /// The telling end of the log, kept beside the state so that a check's text needs no object.
     #[serde(default)]
     pub excerpt: String,
+}
+
+impl StepFacts {
+    /// The time that its segments took together.
+    pub fn took(&self) -> Duration {
+        self.segments.iter().map(|part| part.finished_at.since(part.started_at)).sum()
+    }
 }
 
 /// A step of a job, as it is now.

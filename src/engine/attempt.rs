@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::builtin;
 use super::found::Found;
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
+use super::slots::Slot;
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
 use crate::ambient;
@@ -79,7 +80,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
     pub(super) async fn run(
         self,
         on: Option<E::Left>,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
     ) -> Result<Tried<E::Left>, J::Error> {
         let folder = self.folder();
         let done = match self.job.secrets.of_step(self.spec) {

@@ -2,20 +2,22 @@
 
 mod replay;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Tried};
 use super::builtin;
 use super::lineage::Heirs;
 use super::reuse::{self, Prospect};
+use super::slots::{Ask, Slot};
 use super::{Engine, EngineError, JobRun, Journal, Stop};
 use crate::ambient;
 use crate::domain::decide::{self, Decision, States};
@@ -24,6 +26,7 @@ use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, StepState};
+use crate::domain::urgency;
 use crate::exec::{Executor, SourceArchive};
 
 /// What a job waits for.
@@ -31,7 +34,7 @@ enum Event<Left, Error> {
     Tried(StepId, Box<Result<Tried<Left>, Error>>),
     /// The pause before another try is over.
     Rested(StepId),
-    Slot(Option<OwnedSemaphorePermit>),
+    Slot(Option<Slot>),
     Stop,
 }
 
@@ -67,10 +70,11 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     resting: BTreeSet<StepId>,
     /// Could be started; since when stands in the record.
     ready: BTreeSet<StepId>,
-    slot: Option<OwnedSemaphorePermit>,
-    /// A place in the queue for a slot. One a job: a job with many ready steps does not push
-    /// others back by more than one slot's turn.
-    asking: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    slot: Option<Slot>,
+    /// A place in the queue for a slot, and for which step.
+    asking: Option<(StepId, BoxFuture<'static, Option<Slot>>)>,
+    /// How long the job takes from each step on, in milliseconds.
+    remaining: BTreeMap<StepId, u64>,
     under_way: FuturesUnordered<BoxFuture<'a, Event<E::Left, J::Error>>>,
     /// The source, and the working folder in it, once a step needs it.
     ground: Option<(Arc<SourceArchive>, String)>,
@@ -114,6 +118,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             ready: BTreeSet::new(),
             slot: None,
             asking: None,
+            remaining: BTreeMap::new(),
             under_way: FuturesUnordered::new(),
             ground: None,
             prospects: BTreeMap::new(),
@@ -149,6 +154,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     async fn go_on(&mut self) -> Result<(), Failure<J::Error>> {
         let executor = &*self.engine.executor;
         self.prospects = reuse::prospects(executor, self.job, self.journal).await?;
+        let usual = self.prospects.iter();
+        let usual = usual.filter_map(|(id, prospect)| Some((id.clone(), prospect.usual?)));
+        self.remaining = urgency::remaining(self.job.plan, &usual.collect());
         self.replay().await?;
         self.ready = self.startable();
         loop {
@@ -162,7 +170,10 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 Some(Event::Rested(step)) => {
                     self.resting.remove(&step);
                 }
-                Some(Event::Slot(slot)) => self.slot = slot,
+                Some(Event::Slot(slot)) => {
+                    self.asking = None;
+                    self.slot = slot;
+                }
                 Some(Event::Stop) => {}
                 None => return Ok(()),
             }
@@ -202,8 +213,12 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             let skips = decide::fail_fast(self.job.plan, &self.states());
             self.apply(skips).await?;
         }
-        let free = usize::from(self.slot.is_some());
-        let decisions = decide::decide(self.job.plan, &self.states(), free);
+        let first = self.slot.as_ref().and_then(|_| self.most_urgent());
+        let mut decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
+        decisions.retain(|decision| match decision {
+            Decision::Start(step) => Some(step) == first.as_ref(),
+            Decision::Skip(..) => true,
+        });
         self.apply(decisions).await?;
         // What is not used now must not be kept from others.
         if self.startable().is_empty() {
@@ -370,17 +385,20 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
 
     async fn next_event(&mut self) -> Option<Event<E::Left, J::Error>> {
         let stopping = self.stop.is_stopped();
-        let asks = !stopping && self.slot.is_none() && !self.startable().is_empty();
-        let slots = &self.engine.slots;
-        let asking = self.asking.get_or_insert_with(|| Box::pin(slot(slots.clone())));
+        let wanted = self.most_urgent().filter(|_| !stopping && self.slot.is_none());
+        self.ask_for(wanted);
+        let asks = self.asking.is_some();
+        let asking = async {
+            match &mut self.asking {
+                Some((_, slot)) => slot.await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.stop.stopped(), if !stopping => Some(Event::Stop),
             Some(event) = self.under_way.next(), if !self.under_way.is_empty() => Some(event),
-            slot = asking, if asks => {
-                self.asking = None;
-                Some(Event::Slot(slot))
-            }
+            slot = asking, if asks => Some(Event::Slot(slot)),
             else => None,
         }
     }
@@ -406,6 +424,31 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         starts.collect()
     }
 
+    /// The step to begin next: the one that most of the job waits for, in the plan's order among
+    /// equals.
+    fn most_urgent(&self) -> Option<StepId> {
+        let startable = self.startable();
+        let steps = self.job.plan.steps().iter().filter(|spec| startable.contains(&spec.id));
+        let first = steps.min_by_key(|spec| Reverse(self.remaining.get(&spec.id).copied()));
+        first.map(|spec| spec.id.clone())
+    }
+
+    /// Stands in the queue for this step, and for no other.
+    fn ask_for(&mut self, wanted: Option<StepId>) {
+        if wanted.as_ref() == self.asking.as_ref().map(|(step, _)| step) {
+            return;
+        }
+        self.asking = wanted.map(|step| {
+            let ask = Ask {
+                run: self.job.labels.run,
+                remaining: self.remaining.get(&step).copied().unwrap_or_default(),
+                resources: self.job.plan.step(&step).and_then(|spec| spec.resources),
+            };
+            let slot: BoxFuture<'static, _> = Box::pin(self.engine.slots.clone().ask(ask));
+            (step, slot)
+        });
+    }
+
     /// Notes since when steps could be started that could not before.
     fn queue(&mut self) {
         let startable = self.startable();
@@ -417,11 +460,6 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         }
         self.ready = startable;
     }
-}
-
-async fn slot(slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // Slots are never closed.
-    slots.acquire_owned().await.ok()
 }
 
 /// How long to wait before the step is tried again, if it is.

@@ -10,6 +10,7 @@ mod course;
 mod found;
 mod lineage;
 mod reuse;
+mod slots;
 mod spool;
 
 use std::collections::BTreeMap;
@@ -21,16 +22,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::cache::{Cached, Ingredients, Known, Reuse};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::pipeline::Resources;
 use crate::domain::plan::Plan;
 use crate::domain::run::{Artifact, LogRef, StepRecord};
 use crate::domain::secret::JobSecrets;
 use crate::exec::{Executor, SourceArchive};
+use slots::{Room, Slots};
 
 /// Where an engine writes down what happens. Whoever implements it decides what is durable.
 pub trait Journal: Send + Sync {
@@ -216,11 +218,18 @@ pub struct EngineOptions {
     pub backoff: Duration,
     /// Bytes of log that are kept of a try.
     pub log_cap: u64,
+    /// What steps that declare `resources` may use at once, altogether; without, they are not counted.
+    pub resources: Option<Resources>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { error_retries: 3, backoff: Duration::from_secs(1), log_cap: 1 << 30 }
+        Self {
+            error_retries: 3,
+            backoff: Duration::from_secs(1),
+            log_cap: 1 << 30,
+            resources: None,
+        }
     }
 }
 
@@ -239,7 +248,7 @@ pub enum EngineError<J: std::error::Error> {
 #[derive(Debug)]
 pub struct Engine<E> {
     executor: Arc<E>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     options: Arc<EngineOptions>,
 }
 
@@ -260,11 +269,8 @@ impl<E: Executor> Engine<E> {
     }
 
     pub fn with_options(executor: E, slots: usize, options: EngineOptions) -> Self {
-        Self {
-            executor: Arc::new(executor),
-            slots: Arc::new(Semaphore::new(slots.max(1))),
-            options: Arc::new(options),
-        }
+        let room = Room { slots, resources: options.resources };
+        Self { executor: Arc::new(executor), slots: Slots::new(room), options: Arc::new(options) }
     }
 
     /// Runs a job until all of its steps are settled, and answers their records in the plan's

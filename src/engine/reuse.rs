@@ -29,6 +29,8 @@ pub(super) struct Prospect {
     pub(super) facts: Option<CacheFacts>,
     /// May its result be used by later runs?
     pub(super) lasting: bool,
+    /// What it took the last time, in milliseconds.
+    pub(super) usual: Option<u64>,
 }
 
 impl Prospect {
@@ -133,12 +135,13 @@ async fn prospect<J: Journal>(
         return Ok(Prospect { facts: Some(facts), lasting: true, ..Prospect::default() });
     };
     let known = journal.recall(&spec.id, &ingredients).await?;
+    let usual = known.usual;
     let reuse = job.cache.as_ref().map(|cache| cache.reuse).unwrap_or_default();
     let (hit, facts) = match cache::judge(spec, &ingredients, known, reuse) {
         Ok(hit) => (Some(hit), None),
         Err(facts) => (None, Some(facts)),
     };
-    Ok(Prospect { ingredients: Some(ingredients), hit, facts, lasting: true })
+    Ok(Prospect { ingredients: Some(ingredients), hit, facts, lasting: true, usual })
 }
 
 /// The steps before which everything ended as their keys suppose: each need succeeded, or was not

@@ -137,6 +137,11 @@ pub trait Executor: Send + Sync + 'static {
         into: Division,
     ) -> impl Future<Output = Divided<Self::Left>> + Send;
 
+    /// What there is of it for all steps together, where that is known.
+    fn capacity(&self) -> Option<Resources> {
+        None
+    }
+
     /// What steps run on, as far as it can change what they do; `None` if that can't be told.
     fn identity(&self) -> Option<String>;
 
@@ -250,6 +255,13 @@ impl Executor for Executors {
             (Self::Docker(_), Lefts::Host(_)) | (Self::Host(_), Lefts::Docker(_)) => {
                 Divided::nothing()
             }
+        }
+    }
+
+    fn capacity(&self) -> Option<Resources> {
+        match self {
+            Self::Docker(docker) => docker.capacity(),
+            Self::Host(host) => host.capacity(),
         }
     }
 

@@ -28,7 +28,7 @@ statements! {
         "select outcome, facts, origin, run_id from cache where key = $1 and repository_id = $2"
     );
     LAST = sql!(
-        "select ingredients from cache where repository_id = $1 and connector = $2 and step = $3
+        "select ingredients, facts from cache where repository_id = $1 and connector = $2 and step = $3
          order by made_at desc limit 1"
     );
     FORGET = sql!("delete from cache where key = $1");
@@ -63,12 +63,15 @@ impl Store {
             })
         });
         if let Some(result) = result {
-            return Ok(Known { result: Some(result?), last: None });
+            return Ok(Known { result: Some(result?), ..Known::default() });
         }
-        let last: Option<(String,)> =
+        let last: Option<(String, String)> =
             self.inner.main.one(LAST, args![repository, connector, step]).await?;
-        let last = last.map(|(last,)| from_json("cache.ingredients", &last)).transpose()?;
-        Ok(Known { result: None, last })
+        let Some((last, facts)) = last else { return Ok(Known::default()) };
+        let facts: StepFacts = from_json("cache.facts", &facts)?;
+        let last = Some(from_json("cache.ingredients", &last)?);
+        let usual = u64::try_from(facts.took().as_millis()).ok();
+        Ok(Known { result: None, last, usual })
     }
 
     /// Keeps a result for later runs; the one under its key before is replaced.

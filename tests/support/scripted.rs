@@ -83,7 +83,8 @@ impl Journal for Notes {
             kept_by: run,
         });
         let last = results.values().find(|(record, _)| record.id == *step);
-        Ok(Known { result, last: last.map(|(_, ingredients)| ingredients.clone()) })
+        let last = last.map(|(_, ingredients)| ingredients.clone());
+        Ok(Known { result, last, usual: None })
     }
 
     async fn replay(&self, step: &StepId, earlier: &Cached) -> Result<Option<Kept>, Lost> {

@@ -8,6 +8,8 @@
 
 #![recursion_limit = "256"] // a payload of GitHub's is one large `json!`
 
+mod by_hand;
+mod cached;
 mod cold;
 mod containers;
 mod docker;
@@ -17,7 +19,9 @@ mod http;
 mod impact;
 mod intake;
 mod load;
+mod log;
 mod makespan;
+mod many;
 mod memory;
 mod monorepo;
 mod payload;
@@ -60,6 +64,12 @@ enum Benchmark {
     Steps,
     /// How long whole pipelines take beyond their critical path
     Makespan,
+    /// How long fifty pipelines take that share sixteen slots
+    Crowd,
+    /// From the webhook to all verdicts, when nothing has changed
+    Cached,
+    /// A step that prints a million lines
+    Log,
     /// Resident memory, idle and under load
     Memory,
     /// From exec to the first accepted event
@@ -78,6 +88,9 @@ fn main() -> ExitCode {
         Benchmark::FirstCheck => first_check::run(rounds.unwrap_or(30)),
         Benchmark::Steps => steps::run(rounds.unwrap_or(10)),
         Benchmark::Makespan => makespan::run(rounds.unwrap_or(5)),
+        Benchmark::Crowd => makespan::crowd(rounds.unwrap_or(2)),
+        Benchmark::Cached => cached::run(rounds.unwrap_or(5)),
+        Benchmark::Log => log::run(rounds.unwrap_or(3)),
         Benchmark::Memory => memory::run(),
         Benchmark::Cold => cold::run(rounds.unwrap_or(10)),
         Benchmark::Impact => impact::run(rounds.unwrap_or(9)),

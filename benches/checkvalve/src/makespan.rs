@@ -1,14 +1,21 @@
 //! How long whole pipelines take: over their critical path, and beside the same containers started
 //! by hand as soon as what they need is done.
 
-use crate::pipelines::{Repository, Run, Step, critical_path};
-use crate::stats::{median, milliseconds};
+use crate::by_hand::{self, How};
+use crate::pipelines::{REFERENCE, Repository, Run, SLOTS, Step, critical_path};
+use crate::stats::{figure, median, milliseconds};
 use crate::table::{self, Table};
 
+/// Jobs at once of the crowd, and the steps at once for all of them.
+const CROWD: usize = 50;
+const CROWD_SLOTS: usize = 16;
+const FLOOR: &str = "floor: the same containers, commits and commands by hand";
+const PRODUCT: &str = "checkvalve test --executor docker";
+
 pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
-    let reference = Repository::reference()?;
-    compare("Reference pipeline: 8 steps that sleep, a container a step", &reference, rounds)?;
-    let inheriting = Repository::inheriting()?;
+    let plain = Repository::reference(1)?;
+    compare("Reference pipeline: 8 steps that sleep, a container a step", &plain, rounds)?;
+    let inheriting = Repository::inheriting(1)?;
     compare(
         "The same with `from`: live containers, and a copy where heirs part",
         &inheriting,
@@ -18,64 +25,94 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     compare("Example repository, source-orders: 7 steps of Python", &example, rounds)
 }
 
+/// Fifty of them at once.
+pub(crate) fn crowd(rounds: usize) -> anyhow::Result<()> {
+    let plain = Repository::reference(CROWD)?;
+    compare_crowd("50 reference pipelines at 16 slots, a container a step", &plain, rounds)?;
+    let inheriting = Repository::inheriting(CROWD)?;
+    compare_crowd("50 reference pipelines at 16 slots, with `from`", &inheriting, rounds)
+}
+
 fn compare(title: &str, repository: &Repository, rounds: usize) -> anyhow::Result<()> {
     let steps = repository.steps()?;
     // One after the other, so that no step slows another down: what each takes by itself.
-    let alone = repository.run_by_hand(&steps, true, false)?;
-    let critical = critical_path(&steps, &alone);
-    let (mut by_hand, mut product) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        by_hand.push(repository.run_by_hand(&steps, true, true)?);
-        product.push(repository.run_product()?);
-    }
-    report(
-        title,
-        &steps,
-        critical,
-        [
-            ("floor: the same containers, commits and commands by hand", &by_hand),
-            ("checkvalve test --executor docker", &product),
-        ],
-    );
+    let alone = by_hand::run(repository, &steps, How { slots: 1, sandbox: true })?;
+    let path = critical_path(&steps, &alone);
+    let rows = Rows::measure(repository, &steps, SLOTS, rounds)?;
+    rows.report(title, ("critical path, steps' own time", path), longest_chain(&steps));
     Ok(())
 }
 
-fn report(title: &str, steps: &[Step], critical: f64, rows: [(&str, &Vec<Run>); 2]) {
-    table::title(title);
-    let mut table = Table::new(&[
-        "way",
-        "whole ms",
-        "x critical path",
-        "x floor",
-        "first to last mark ms",
-        "x floor",
-        "beyond path, ms a step on it",
-    ]);
-    table.row("critical path, steps' own time", [format!("{critical:.0}"), "1.00".to_owned()]);
-    let middle = |runs: &[Run]| {
-        let walls: Vec<f64> = runs.iter().map(|run| milliseconds(run.wall)).collect();
-        let spans: Vec<f64> = runs.iter().map(Run::span).collect();
-        (median(&walls), median(&spans))
-    };
-    let floor = middle(rows[0].1);
-    let depth = crate::stats::figure(longest_chain(steps));
-    for (name, runs) in rows {
-        let (wall, span) = middle(runs);
-        table.row(
-            name,
-            [
-                format!("{wall:.0}"),
-                format!("{:.2}", wall / critical),
-                format!("{:.2}", wall / floor.0),
-                format!("{span:.0}"),
-                format!("{:.2}", span / floor.1),
-                format!("{:.0}", (wall - critical) / depth),
-            ],
-        );
+fn compare_crowd(title: &str, repository: &Repository, rounds: usize) -> anyhow::Result<()> {
+    let steps = repository.steps()?;
+    anyhow::ensure!(steps.len() == CROWD * REFERENCE.len(), "{} steps", steps.len());
+    let work: f64 = REFERENCE.iter().map(|step| step.1 * 1e3).sum();
+    let bound = work * figure(CROWD) / figure(CROWD_SLOTS);
+    let rows = Rows::measure(repository, &steps, CROWD_SLOTS, rounds)?;
+    rows.report(title, ("bound: all work / slots", bound), steps.len());
+    Ok(())
+}
+
+/// Both ways, in turn.
+struct Rows {
+    by_hand: Vec<Run>,
+    product: Vec<Run>,
+}
+
+impl Rows {
+    fn measure(
+        repository: &Repository,
+        steps: &[Step],
+        slots: usize,
+        rounds: usize,
+    ) -> anyhow::Result<Self> {
+        let mut rows = Self { by_hand: Vec::new(), product: Vec::new() };
+        for _ in 0..rounds {
+            rows.by_hand.push(by_hand::run(repository, steps, How { slots, sandbox: true })?);
+            rows.product.push(repository.run_product(slots)?);
+        }
+        Ok(rows)
     }
-    table.print();
-    let ratio = middle(rows[1].1).0 / floor.0;
-    table::aim(&format!("{ratio:.3} of the floor (aim: at most 1.10)"), ratio <= 1.10);
+
+    /// `limit` is what no way can be faster than; `count` are steps that what is beyond it is divided by.
+    fn report(&self, title: &str, limit: (&str, f64), count: usize) {
+        table::title(title);
+        let mut table = Table::new(&[
+            "way",
+            "whole ms",
+            "x limit",
+            "x floor",
+            "first to last mark ms",
+            "x floor",
+            "beyond limit, ms a step",
+        ]);
+        table.row(limit.0, [format!("{:.0}", limit.1), "1.00".to_owned()]);
+        let floor = middle(&self.by_hand);
+        for (name, runs) in [(FLOOR, &self.by_hand), (PRODUCT, &self.product)] {
+            let (wall, span) = middle(runs);
+            table.row(
+                name,
+                [
+                    format!("{wall:.0}"),
+                    format!("{:.2}", wall / limit.1),
+                    format!("{:.2}", wall / floor.0),
+                    format!("{span:.0}"),
+                    format!("{:.2}", span / floor.1),
+                    format!("{:.0}", (wall - limit.1) / figure(count)),
+                ],
+            );
+        }
+        table.print();
+        let ratio = middle(&self.product).0 / floor.0;
+        table::aim(&format!("{ratio:.3} of the floor (aim: at most 1.10)"), ratio <= 1.10);
+    }
+}
+
+/// The whole, and from the first mark to the last, in milliseconds.
+fn middle(runs: &[Run]) -> (f64, f64) {
+    let walls: Vec<f64> = runs.iter().map(|run| milliseconds(run.wall)).collect();
+    let spans: Vec<f64> = runs.iter().map(Run::span).collect();
+    (median(&walls), median(&spans))
 }
 
 /// How many steps stand on the longest way.

@@ -1,24 +1,23 @@
-//! Resident memory: idle after the start, under a flood of deliveries, and with eight jobs at work.
+//! Resident memory: idle after the start, under a flood of deliveries, and with many jobs at work.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::ensure;
-use github_simulator::{Change, Commit, OpenPull, Permission, RepositoryOptions, Simulator};
 
 use crate::load;
+use crate::many::Many;
 use crate::payload;
-use crate::pipelines;
+use crate::pipelines::step_line;
 use crate::postgres::Postgres;
 use crate::process::Memory;
 use crate::server::{GitHub, Options, Server};
 use crate::table::{self, Table};
 
 const FLOOD: Duration = Duration::from_secs(5);
-const JOBS: usize = 8;
+const FEW: usize = 8;
+const MANY: usize = 50;
 const STEPS: usize = 4;
-const REPOSITORY: &str = "acme/many";
-const AUTHOR: &str = "quill";
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let github = GitHub::start()?;
@@ -51,74 +50,56 @@ pub(crate) fn run() -> anyhow::Result<()> {
         row(&format!("{name}: all of them handled"), server.process.memory()?);
         ensure!(server.process.terminate()?.success(), "the server did not end well");
     }
-    let jobs = row(
-        &format!("SQLite: after {JOBS} jobs of {STEPS} containers at once"),
-        eight_jobs(&github, &folder.path().join("jobs"))?,
-    );
+    let mut loaded = Vec::new();
+    for (count, slots) in [(FEW, FEW), (MANY, 16)] {
+        let name = format!("SQLite: after {count} jobs of {STEPS} containers, {slots} at once");
+        let state = folder.path().join(format!("jobs-{count}"));
+        loaded.push((count, row(&name, jobs(&github, &state, (count, slots))?)));
+    }
     table::title("Resident memory");
     table.print();
     for (name, memory) in idle {
         let resident = memory.resident;
         table::aim(&format!("{name}: idle {resident:.1} MiB (aim: at most 20)"), resident <= 20.0);
     }
-    let peak = jobs.peak;
-    table::aim(&format!("{JOBS} jobs: peak {peak:.1} MiB (goal: at most 50)"), peak <= 50.0);
+    for (count, memory) in loaded {
+        let peak = memory.peak;
+        table::aim(&format!("{count} jobs: peak {peak:.1} MiB (aim: at most 50)"), peak <= 50.0);
+    }
     Ok(())
 }
 
-/// A pull request that touches as many connectors, all of which must pass.
-fn eight_jobs(github: &GitHub, state: &std::path::Path) -> anyhow::Result<Memory> {
+/// The most resident while so many jobs of [`STEPS`] containers are at work at once.
+fn jobs(
+    github: &GitHub,
+    state: &std::path::Path,
+    (jobs, slots): (usize, usize),
+) -> anyhow::Result<Memory> {
+    let repository = if jobs == FEW { "acme/few" } else { "acme/many" };
+    // A step prints 20,000 lines: about 1 MB.
+    let print = "seq 20000 | sed 's/^/a line of output that says nothing in particular /'";
+    let line = |step| step_line(&format!("step-{step}"), "", &[print]);
+    let many = Many::prepare(github, repository, jobs, &(0..STEPS).map(line).collect::<String>())?;
     let options = Options {
-        repositories: REPOSITORY,
-        workers: JOBS,
+        repositories: repository,
+        workers: jobs,
         database: None,
-        more: vec![("CHECKVALVE_SLOTS", JOBS.to_string())],
+        more: vec![("CHECKVALVE_SLOTS", slots.to_string())],
     };
     let mut server = Server::start(github, state, &options)?;
-    let hook = format!("http://{}{}", server.address, load::PATH);
-    let head = github.runtime.block_on(open(&github.simulator, &hook))?;
-    let simulator = &github.simulator;
-    server.wait(|server| {
-        let checks = simulator.latest_check_runs(REPOSITORY, &head);
+    let (head, _) = many.change_all(&server, "all")?;
+    many.succeeded(&mut server, &head, Duration::from_mins(10))?;
+    server.wait_for(Duration::from_mins(10), |server| {
         thread::sleep(Duration::from_millis(50));
-        Ok(checks.len() == JOBS * STEPS + 1
-            && checks.iter().all(|check| check.conclusion.is_some())
-            && server.is_idle()?)
+        server.is_idle()
     })?;
-    for check in simulator.latest_check_runs(REPOSITORY, &head) {
+    let checks = github.simulator.latest_check_runs(repository, &head);
+    ensure!(checks.len() == jobs * STEPS + 1, "{} check runs", checks.len());
+    for check in checks {
         let conclusion = check.conclusion.as_deref();
         ensure!(conclusion == Some("success"), "{}: {conclusion:?}", check.name);
     }
     let memory = server.process.memory()?;
     ensure!(server.process.terminate()?.success(), "the server did not end well");
     Ok(memory)
-}
-
-/// The head of a pull request on a repository made for this.
-async fn open(simulator: &Simulator, hook: &str) -> anyhow::Result<String> {
-    simulator.create_repository(REPOSITORY, RepositoryOptions::default()).await?;
-    simulator.set_permission(REPOSITORY, AUTHOR, Permission::Write);
-    let mut file = pipelines::HEAD.to_owned();
-    for step in 0..STEPS {
-        // A step prints 20,000 lines: about 1 MB.
-        file.push_str(&pipelines::step_line(
-            &format!("step-{step}"),
-            "",
-            &["seq 20000 | sed 's/^/a line of output that says nothing in particular /'"],
-        ));
-    }
-    let mut changes = vec![(".github/checkvalve.yml".to_owned(), Change::Write(file.into_bytes()))];
-    let connectors = |text: &'static str| {
-        (0..JOBS).map(move |n| {
-            (format!("connector-{n}/bench.txt"), Change::Write(text.as_bytes().to_vec()))
-        })
-    };
-    changes.extend(connectors("first\n"));
-    simulator.commit(REPOSITORY, "main", Commit::new("Begin", AUTHOR, changes)).await?;
-    simulator.install_webhook(hook);
-    let change = Commit::new("Change all", AUTHOR, connectors("second\n").collect());
-    let head = simulator.commit(REPOSITORY, "all", change).await?;
-    let pull = OpenPull::new("all", "main", AUTHOR, "Change all connectors");
-    simulator.open_pull_request(REPOSITORY, pull).await?;
-    Ok(head)
 }

@@ -1,56 +1,56 @@
 //! Pipelines to measure with: run by the product and, container by container, by hand. Times come
 //! from what the steps themselves print, or from whoever started the whole; never from the product.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::containers::{self, Container};
-use crate::docker::Engine;
 use crate::server::{bare, binary};
 
 /// What the reference pipelines run in; `scripts/images` makes it.
 pub(crate) const IMAGE: &str = "checkvalve-test/busybox:1";
-/// Steps at once, of both runners: more than any pipeline here can use.
-const SLOTS: &str = "8";
+/// Steps at once, of both runners: more than a pipeline here can use by itself.
+pub(crate) const SLOTS: usize = 8;
 
 /// One step, as the product's own `plan --json` has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
+    /// `<connector>/<step>`.
     pub(crate) id: String,
-    needs: Vec<String>,
+    pub(crate) connector: String,
+    pub(crate) root: String,
+    pub(crate) needs: Vec<String>,
     /// The step whose file system it inherits.
-    from: Option<String>,
-    image: String,
-    script: String,
+    pub(crate) from: Option<String>,
+    pub(crate) image: String,
+    pub(crate) script: String,
 }
 
-/// Eight steps that only sleep: together 4.0 s, their critical path (deps, unit, image, smoke,
-/// summary) 2.5 s.
+/// Eight steps that only sleep, as a connector's: together 4.0 s, their critical path (install, unit,
+/// build, acceptance, report) 2.5 s.
 pub(crate) const REFERENCE: &[(&str, f64, &[&str])] = &[
-    ("static", 0.3, &[]),
-    ("docs", 0.2, &[]),
-    ("deps", 0.4, &[]),
-    ("unit", 0.7, &["deps"]),
-    ("contract", 1.0, &["unit"]),
-    ("image", 0.5, &["unit"]),
-    ("smoke", 0.7, &["image"]),
-    ("summary", 0.2, &["static", "docs", "contract", "smoke"]),
+    ("qa", 0.3, &[]),
+    ("format", 0.2, &[]),
+    ("install", 0.5, &[]),
+    ("unit", 0.6, &["install"]),
+    ("integration", 1.0, &["unit"]),
+    ("build", 0.4, &["unit"]),
+    ("acceptance", 0.8, &["build"]),
+    ("report", 0.2, &["qa", "format", "integration", "acceptance"]),
 ];
 
-/// A repository of one connector, `unit`, in a folder of its own.
+/// A repository of connectors that have one pipeline, in a folder of its own.
 #[derive(Debug)]
 pub(crate) struct Repository {
     folder: TempDir,
-    connector: String,
+    /// Arguments that select what is run.
+    select: Vec<String>,
 }
 
 /// How long it took.
@@ -98,17 +98,17 @@ fn marked(line: &str) -> String {
     }
 }
 
-const BEGIN: &str = "echo BEGIN $EPOCHREALTIME";
-const END: &str = "echo END $EPOCHREALTIME";
+pub(crate) const BEGIN: &str = "echo BEGIN $EPOCHREALTIME";
+pub(crate) const END: &str = "echo END $EPOCHREALTIME";
 
 impl Repository {
     /// With a chain of `length` steps that do nothing, each in a container of its own.
     pub(crate) fn chain(length: usize) -> anyhow::Result<Self> {
-        let step = |n: usize| {
+        let line = |n: usize| {
             let needs = if n == 0 { String::new() } else { format!("step-{:02}", n - 1) };
-            (format!("step-{n:02}"), 0.0, needs)
+            step_line(&format!("step-{n:02}"), &needs, &[BEGIN, END])
         };
-        Self::of((0..length).map(step))
+        Self::with(1, &(0..length).map(line).collect::<String>())
     }
 
     /// The same chain, each step inheriting from the one before.
@@ -121,17 +121,19 @@ impl Repository {
             let run = format!("run: [\"{BEGIN}\", \"{END}\"]");
             format!("      - {{ id: step-{n:02}, {from}, network: none, {run} }}\n")
         };
-        Self::with(&format!("{HEAD}{}", (0..length).map(line).collect::<String>()))
+        Self::with(1, &(0..length).map(line).collect::<String>())
     }
 
-    /// With [`REFERENCE`].
-    pub(crate) fn reference() -> anyhow::Result<Self> {
-        let steps = REFERENCE.iter();
-        Self::of(steps.map(|(id, sleep, needs)| ((*id).to_owned(), *sleep, needs.join(", "))))
+    /// So many connectors with [`REFERENCE`].
+    pub(crate) fn reference(connectors: usize) -> anyhow::Result<Self> {
+        let line = |(id, sleep, needs): &(&str, f64, &[&str])| {
+            step_line(id, &needs.join(", "), &[BEGIN, &format!("sleep {sleep}"), END])
+        };
+        Self::with(connectors, &REFERENCE.iter().map(line).collect::<String>())
     }
 
     /// The same, where a step inherits from the one that it needs if that is one alone.
-    pub(crate) fn inheriting() -> anyhow::Result<Self> {
+    pub(crate) fn inheriting(connectors: usize) -> anyhow::Result<Self> {
         let line = |(id, sleep, needs): &(&str, f64, &[&str])| {
             let base = match needs {
                 [parent] => format!("from: {parent}"),
@@ -140,25 +142,18 @@ impl Repository {
             let run = format!("run: [\"{BEGIN}\", \"sleep {sleep}\", \"{END}\"]");
             format!("      - {{ id: {id}, {base}, network: none, {run} }}\n")
         };
-        Self::with(&format!("{HEAD}{}", REFERENCE.iter().map(line).collect::<String>()))
+        Self::with(connectors, &REFERENCE.iter().map(line).collect::<String>())
     }
 
-    fn of(steps: impl Iterator<Item = (String, f64, String)>) -> anyhow::Result<Self> {
-        let mut text = HEAD.to_owned();
-        for (id, sleep, needs) in steps {
-            let sleep = (sleep > 0.0).then(|| format!("sleep {sleep}"));
-            let run: Vec<&str> =
-                [Some(BEGIN), sleep.as_deref(), Some(END)].into_iter().flatten().collect();
-            text.push_str(&step_line(&id, &needs, &run));
-        }
-        Self::with(&text)
-    }
-
-    fn with(text: &str) -> anyhow::Result<Self> {
+    /// So many connectors with these lines below `steps:`.
+    pub(crate) fn with(connectors: usize, steps: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
-        write(&folder.path().join("work/.github/checkvalve.yml"), text)?;
-        write(&folder.path().join("work/unit/bench.txt"), "a connector\n")?;
-        Self::committed(folder, "unit")
+        let work = folder.path().join("work");
+        write(&work.join(".github/checkvalve.yml"), &format!("{HEAD}{steps}"))?;
+        for n in 0..connectors {
+            write(&work.join(format!("unit-{n:02}/bench.txt")), "a connector\n")?;
+        }
+        Self::committed(folder, &["--all"])
     }
 
     /// The example repository, its steps made to say when they begin and end.
@@ -169,16 +164,16 @@ impl Repository {
         let file = work.join(".github/checkvalve.yml");
         let marked: String = fs::read_to_string(&file)?.lines().map(marked).collect();
         write(&file, &marked)?;
-        Self::committed(folder, connector)
+        Self::committed(folder, &["--name", connector])
     }
 
-    fn committed(folder: TempDir, connector: &str) -> anyhow::Result<Self> {
+    fn committed(folder: TempDir, select: &[&str]) -> anyhow::Result<Self> {
         let work = folder.path().join("work");
         git(&work, &["init", "--quiet", "--initial-branch=main"])?;
         git(&work, &["add", "--all"])?;
         let who = ["-c", "user.name=bench", "-c", "user.email=bench@example.org"];
         git(&work, &[&who[..], &["commit", "--quiet", "--message=Bench"]].concat())?;
-        Ok(Self { folder, connector: connector.to_owned() })
+        Ok(Self { folder, select: select.iter().map(|&word| word.to_owned()).collect() })
     }
 
     fn work(&self) -> PathBuf {
@@ -190,7 +185,7 @@ impl Repository {
         bare(&mut command);
         command
             .args(arguments)
-            .args(["--name", &self.connector])
+            .args(&self.select)
             .current_dir(self.work())
             .env("CHECKVALVE_STATE_DIR", self.folder.path().join("state"))
             .stdin(Stdio::null());
@@ -203,16 +198,18 @@ impl Repository {
         let said = || String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "checkvalve plan: {}", said());
         let plan: Value = serde_json::from_slice(&output.stdout)?;
-        let steps = plan.pointer("/jobs/0/plan/steps").and_then(Value::as_array);
-        steps.context("a plan without steps")?.iter().map(Step::parse).collect()
+        let jobs = plan["jobs"].as_array().context("a plan without jobs")?;
+        let steps = jobs.iter().map(Step::parse_all).collect::<Result<Vec<_>, _>>()?;
+        Ok(steps.concat())
     }
 
     /// Through `checkvalve test --executor docker`.
-    pub(crate) fn run_product(&self) -> anyhow::Result<Run> {
+    pub(crate) fn run_product(&self, slots: usize) -> anyhow::Result<Run> {
         let reports = tempfile::tempdir_in(self.folder.path())?;
         let folder = reports.path().display().to_string();
         let mut command = self.product(&["test", "--executor", "docker"])?;
-        command.args(["--concurrency", SLOTS, "--report-dir", &folder, "--format", "plain"]);
+        command.args(["--concurrency", &slots.to_string(), "--no-cache"]);
+        command.args(["--report-dir", &folder, "--format", "plain"]);
         let begin = Instant::now();
         let output = command.output()?;
         let wall = begin.elapsed();
@@ -228,73 +225,8 @@ impl Repository {
         Ok(Run { wall, marks: in_order(logs)? })
     }
 
-    /// The same containers in the same order, by hand. `at_once` false: one after the other.
-    pub(crate) fn run_by_hand(
-        &self,
-        steps: &[Step],
-        sandbox: bool,
-        at_once: bool,
-    ) -> anyhow::Result<Run> {
-        let begin = Instant::now();
-        let source = containers::source(&self.archive()?)?;
-        let mut by_hand =
-            ByHand { steps, started: BTreeSet::new(), logs: Vec::new(), bases: BTreeMap::new() };
-        let (done, ended) = mpsc::channel();
-        let mut images = Vec::new();
-        thread::scope(|scope| -> anyhow::Result<()> {
-            while by_hand.logs.len() < steps.len() {
-                while let Some(step) = by_hand.next(at_once) {
-                    let (done, source) = (done.clone(), &source);
-                    let base = by_hand.bases.remove(&step.id).unwrap_or(Base::Source);
-                    let heirs = by_hand.heirs(step);
-                    let (id, container) = (step.id.clone(), self.container(step, sandbox));
-                    let errand = Errand { id, container, base, heirs };
-                    scope.spawn(move || errand.run(source, &done));
-                }
-                let (id, log, left) = ended.recv()??;
-                images.extend(left.values().filter_map(Base::image));
-                by_hand.bases.extend(left);
-                by_hand.logs.push((id, log));
-            }
-            Ok(())
-        })?;
-        let wall = begin.elapsed();
-        images.sort();
-        images.dedup();
-        let mut engine = Engine::connect()?;
-        for image in images {
-            engine.remove_image(&image)?;
-        }
-        Ok(Run { wall, marks: in_order(by_hand.logs)? })
-    }
-
-    fn container(&self, step: &Step, sandbox: bool) -> Container {
-        let root = self.root();
-        let env = [
-            ("CI", "true"),
-            ("CHECKVALVE_CONNECTOR", &self.connector),
-            ("CHECKVALVE_ROOT", &root),
-            ("CHECKVALVE_OUT", "/checkvalve/out"),
-            ("CHECKVALVE_SECRETS", "/checkvalve/secrets"),
-        ];
-        Container {
-            image: step.image.clone(),
-            script: step.script.clone(),
-            workdir: format!("/workspace/{root}"),
-            env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            sandbox,
-        }
-    }
-
-    fn root(&self) -> String {
-        if self.connector == "unit" {
-            return self.connector.clone();
-        }
-        format!("airbyte-integrations/connectors/{}", self.connector)
-    }
-
     /// The whole tree.
-    fn archive(&self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn archive(&self) -> anyhow::Result<Vec<u8>> {
         let output =
             Command::new("git").args(["archive", "HEAD"]).current_dir(self.work()).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -302,130 +234,40 @@ impl Repository {
     }
 }
 
-/// What a step begins with.
-enum Base {
-    Source,
-    /// A container that waits for commands.
-    Open(String),
-    /// What another step left.
-    Image(String),
-}
-
-impl Base {
-    fn image(&self) -> Option<String> {
-        match self {
-            Self::Image(image) => Some(image.clone()),
-            Self::Source | Self::Open(_) => None,
-        }
-    }
-}
-
-/// A step's outcome: its log, and what its heirs begin with.
-type Done = mpsc::Sender<anyhow::Result<(String, String, BTreeMap<String, Base>)>>;
-
-/// A step to be carried out.
-struct Errand {
-    id: String,
-    container: Container,
-    base: Base,
-    heirs: Vec<String>,
-}
-
-impl Errand {
-    fn run(self, source: &[u8], done: &Done) {
-        let Self { id, container, base, heirs } = self;
-        let log = Engine::connect()
-            .and_then(|mut engine| carry_out(&mut engine, &container, (base, source), heirs));
-        // Nobody listens any more once another step has failed.
-        let _ = done.send(log.map(|(log, left)| (id, log, left)));
-    }
-}
-
-/// Runs a step and divides what it leaves: its first heir goes on in its container, the others have
-/// an image. What it printed, and what each heir begins with.
-fn carry_out(
-    engine: &mut Engine,
-    container: &Container,
-    (base, source): (Base, &[u8]),
-    heirs: Vec<String>,
-) -> anyhow::Result<(String, BTreeMap<String, Base>)> {
-    let id = match (base, heirs.is_empty()) {
-        (Base::Source, true) => return Ok((container.run(engine, source)?, BTreeMap::new())),
-        (Base::Image(image), true) => {
-            let container = Container { image, ..container.clone() };
-            return Ok((container.run(engine, &[])?, BTreeMap::new()));
-        }
-        (Base::Source, false) => container.open(engine, source)?,
-        (Base::Image(image), false) => {
-            Container { image, ..container.clone() }.open(engine, &[])?
-        }
-        (Base::Open(id), _) => id,
-    };
-    let log = container.run_in(engine, &id)?;
-    let mut left = BTreeMap::new();
-    if heirs.len() > 1 {
-        let image = engine.commit(&id)?;
-        left.extend(heirs.iter().skip(1).map(|heir| (heir.clone(), Base::Image(image.clone()))));
-    }
-    match heirs.into_iter().next() {
-        Some(first) => drop(left.insert(first, Base::Open(id))),
-        None => engine.remove(&id)?,
-    }
-    Ok((log, left))
-}
-
-/// What was started by hand, and what has ended, with its log.
-struct ByHand<'a> {
-    steps: &'a [Step],
-    started: BTreeSet<&'a str>,
-    logs: Vec<(String, String)>,
-    bases: BTreeMap<String, Base>,
-}
-
-impl<'a> ByHand<'a> {
-    /// The next step to start, if one may be.
-    fn next(&mut self, at_once: bool) -> Option<&'a Step> {
-        if !at_once && self.started.len() > self.logs.len() {
-            return None;
-        }
-        let ended = |id: &String| self.logs.iter().any(|(other, _)| other == id);
-        let ready =
-            |step: &&Step| !self.started.contains(step.id.as_str()) && step.needs.iter().all(ended);
-        let step = self.steps.iter().find(ready)?;
-        self.started.insert(&step.id);
-        Some(step)
-    }
-
-    /// Who inherits from a step, the one that most others wait for first.
-    fn heirs(&self, step: &Step) -> Vec<String> {
-        let heirs = self.steps.iter().filter(|heir| heir.from.as_ref() == Some(&step.id));
-        let mut heirs: Vec<&Step> = heirs.collect();
-        heirs.sort_by_key(|heir| std::cmp::Reverse(self.behind(&heir.id)));
-        heirs.into_iter().map(|heir| heir.id.clone()).collect()
-    }
-
-    /// How many steps come after it at most, one after the other.
-    fn behind(&self, id: &str) -> usize {
-        let after = self.steps.iter().filter(|step| step.needs().any(|need| need == id));
-        after.map(|step| 1 + self.behind(&step.id)).max().unwrap_or(0)
-    }
-}
-
 impl Step {
+    #[cfg(test)]
+    pub(crate) fn named(id: &str, needs: &[&str]) -> Self {
+        let needs = needs.iter().map(|id| (*id).to_owned()).collect();
+        let (connector, root) = (String::new(), String::new());
+        let (image, script) = (String::new(), String::new());
+        Self { id: id.to_owned(), connector, root, needs, from: None, image, script }
+    }
+
     pub(crate) fn needs(&self) -> impl Iterator<Item = &str> {
         self.needs.iter().map(String::as_str)
     }
 
-    fn parse(step: &Value) -> anyhow::Result<Self> {
+    /// Those of one connector.
+    fn parse_all(job: &Value) -> anyhow::Result<Vec<Self>> {
+        let connector = job["connector"].as_str().context("a job's connector")?;
+        let root = job["plan"]["root"].as_str().context("a plan's root")?;
+        let steps = job["plan"]["steps"].as_array().context("a plan without steps")?;
+        steps.iter().map(|step| Self::parse(connector, root, step)).collect()
+    }
+
+    fn parse(connector: &str, root: &str, step: &Value) -> anyhow::Result<Self> {
         let texts = |name: &str| -> Vec<String> {
             let all = step[name].as_array().into_iter().flatten();
             all.filter_map(Value::as_str).map(str::to_owned).collect()
         };
         let text = |name: &str| step[name].as_str().map(str::to_owned).context("a plan's step");
+        let within = |id: &str| format!("{connector}/{id}");
         Ok(Self {
-            id: text("id")?,
-            needs: texts("needs"),
-            from: step["from"].as_str().map(str::to_owned),
+            id: within(&text("id")?),
+            connector: connector.to_owned(),
+            root: root.to_owned(),
+            needs: texts("needs").iter().map(|id| within(id)).collect(),
+            from: step["from"].as_str().map(within),
             image: text("image")?,
             script: format!("exec 2>&1; {}\n", texts("run").join("\n")),
         })
@@ -444,7 +286,7 @@ pub(crate) fn critical_path(steps: &[Step], run: &Run) -> f64 {
     until.into_values().fold(0.0, f64::max)
 }
 
-/// `<step>/<attempt>/log.txt` anywhere below.
+/// `<connector>/<step>/<attempt>/log.txt` anywhere below.
 fn step_logs(folder: &Path, logs: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -454,15 +296,16 @@ fn step_logs(folder: &Path, logs: &mut Vec<(String, String)>) -> anyhow::Result<
         }
         let mut above = path.ancestors().skip(1).filter_map(|p| p.file_name()?.to_str());
         if path.ends_with("log.txt") && above.next().is_some_and(|a| a.parse::<u32>().is_ok()) {
-            let step = above.next().unwrap_or_default().to_owned();
-            logs.push((step, fs::read_to_string(&path)?));
+            let (step, connector) = (above.next(), above.next());
+            let id = format!("{}/{}", connector.unwrap_or_default(), step.unwrap_or_default());
+            logs.push((id, fs::read_to_string(&path)?));
         }
     }
     Ok(())
 }
 
 /// When each began and ended; all must have.
-fn in_order(logs: Vec<(String, String)>) -> anyhow::Result<Vec<(String, f64, f64)>> {
+pub(crate) fn in_order(logs: Vec<(String, String)>) -> anyhow::Result<Vec<(String, f64, f64)>> {
     let mut marks = Vec::new();
     for (id, log) in logs {
         let mark = |word: &str| -> anyhow::Result<f64> {
@@ -512,35 +355,14 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn step(id: &str, needs: &[&str]) -> Step {
-        let needs = needs.iter().map(|id| (*id).to_owned()).collect();
-        let (image, script) = (String::new(), String::new());
-        Step { id: id.to_owned(), needs, from: None, image, script }
-    }
-
     #[test]
     fn the_reference_pipeline_has_the_critical_path_that_it_is_said_to_have() {
-        let steps: Vec<Step> = REFERENCE.iter().map(|(id, _, needs)| step(id, needs)).collect();
+        let steps: Vec<Step> =
+            REFERENCE.iter().map(|(id, _, needs)| Step::named(id, needs)).collect();
         let marks = REFERENCE.iter().map(|(id, sleep, _)| ((*id).to_owned(), 0.0, *sleep));
         let run = Run { wall: Duration::ZERO, marks: marks.collect() };
         assert!((critical_path(&steps, &run) - 2500.0).abs() < 1e-6);
         assert!((REFERENCE.iter().map(|step| step.1).sum::<f64>() - 4.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_step_starts_when_all_that_it_needs_has_ended() {
-        let steps = [step("a", &[]), step("b", &["a"]), step("c", &[])];
-        let (started, logs, bases) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        let mut by_hand = ByHand { steps: &steps, started, logs, bases };
-        let next = |by_hand: &mut ByHand<'_>, at_once| {
-            by_hand.next(at_once).map(|step| step.id.clone()).unwrap_or_default()
-        };
-        assert_eq!(next(&mut by_hand, false), "a");
-        assert_eq!(next(&mut by_hand, false), "", "one after the other");
-        assert_eq!(next(&mut by_hand, true), "c");
-        assert_eq!(next(&mut by_hand, true), "", "b still needs a");
-        by_hand.logs.push(("a".to_owned(), String::new()));
-        assert_eq!(next(&mut by_hand, true), "b");
     }
 
     #[test]

@@ -111,6 +111,15 @@ impl Server {
     /// Until `done`, at most 60 s.
     pub(crate) fn wait(
         &mut self,
+        done: impl FnMut(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        self.wait_for(Duration::from_mins(1), done)
+    }
+
+    /// Until `done`, at most so long.
+    pub(crate) fn wait_for(
+        &mut self,
+        patience: Duration,
         mut done: impl FnMut(&Self) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let since = Instant::now();
@@ -118,8 +127,8 @@ impl Server {
             if let Err(error) = self.process.check_running() {
                 bail!("{error}: {}", self.last_words());
             }
-            if since.elapsed() > Duration::from_mins(1) {
-                bail!("waited 60 s in vain; the server's log ends: {}", self.last_words());
+            if since.elapsed() > patience {
+                bail!("waited {patience:?} in vain; the server's log ends: {}", self.last_words());
             }
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -1,7 +1,8 @@
 //! What a step costs beyond its container: a chain of steps that do nothing, through the product and
 //! by hand, in turn.
 
-use crate::pipelines::{Repository, Run};
+use crate::by_hand::{self, How};
+use crate::pipelines::{Repository, Run, SLOTS};
 use crate::stats::{median, milliseconds};
 use crate::table::{self, Table};
 
@@ -28,10 +29,10 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
     let (mut plain, mut same) = (Figures::default(), Figures::default());
     let (mut product, mut chained) = (Figures::default(), Figures::default());
     for _ in 0..rounds {
-        plain.add(&repository.run_by_hand(&steps, false, false)?);
-        same.add(&repository.run_by_hand(&steps, true, false)?);
-        product.add(&repository.run_product()?);
-        chained.add(&heirs.run_product()?);
+        plain.add(&by_hand::run(&repository, &steps, How { slots: 1, sandbox: false })?);
+        same.add(&by_hand::run(&repository, &steps, How { slots: 1, sandbox: true })?);
+        product.add(&repository.run_product(SLOTS)?);
+        chained.add(&heirs.run_product(SLOTS)?);
     }
     table::title(&format!("Steps: a chain of {STEPS} that do nothing, without network"));
     let mut table = Table::new(&[

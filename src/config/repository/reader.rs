@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::keys::Shape;
 use super::problems::{Place, Problems};
+use crate::config::size;
 use crate::domain::rules::{Pattern, closest};
 use crate::domain::yaml::{Entry, Node, Value};
 
@@ -223,7 +224,7 @@ impl Problems<'_> {
                 return None;
             }
         };
-        let size = parse_size(written);
+        let size = size::parse(written);
         if size.is_none() {
             let mend =
                 "write a whole number above 0 and `Ki`, `Mi`, `Gi`, `k`, `M` or `G`: `512Mi`";
@@ -245,22 +246,6 @@ fn parse_duration(text: &str) -> Option<Duration> {
     };
     let seconds = digits(number)?.checked_mul(scale)?;
     (1..=LONGEST).contains(&seconds).then(|| Duration::from_secs(seconds))
-}
-
-fn parse_size(text: &str) -> Option<u64> {
-    let cut = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(cut)?;
-    let scale: u64 = match unit.trim_end_matches('B') {
-        "" => 1,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "k" | "K" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        _ => return None,
-    };
-    digits(number)?.checked_mul(scale).filter(|bytes| *bytes > 0)
 }
 
 /// `parse` alone would take `+5`, too.

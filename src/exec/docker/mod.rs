@@ -409,6 +409,10 @@ impl Executor for Docker {
         self.divide_left(left, into).await
     }
 
+    fn capacity(&self) -> Option<Resources> {
+        Some(self.limits)
+    }
+
     fn identity(&self) -> Option<String> {
         let trust = self.options.trust.as_ref().map(Trust::digest).unwrap_or_default();
         Some(format!("docker {} {trust}", self.platform).trim_end().to_owned())
