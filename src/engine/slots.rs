@@ -240,7 +240,7 @@ mod tests {
         })) as Asking;
         let held = answer(&mut large).unwrap();
         let mut second = ask(&slots, 1, 8, Some(2.0));
-        let mut huge = ask(&slots, 2, 7, Some(64.0));
+        let mut huge = ask(&slots, 2, 9, Some(64.0));
         drop(held);
         let alone = answer(&mut huge).expect("no room for it will ever be found");
         assert!(answer(&mut second).is_none());
