@@ -9,7 +9,9 @@ use checkvalve::store::{NewRun, RunQuery, Store, StoreError};
 
 use crate::fixture::{LONG, Place, new_run, planned, running, settle, sha, with, worker};
 
-const FOR: Duration = Duration::from_secs(2);
+const ENOUGH: usize = 12;
+/// Until so many runs were made, however slow the disk is.
+const LONGEST: Duration = Duration::from_mins(1);
 const NAMES: [&str; 4] = ["source-a", "source-b", "source-c", "source-d"];
 
 /// Work goes on until this; then everyone tidies up.
@@ -118,7 +120,10 @@ pub(crate) async fn everything_at_once_settles(place: &Place) {
         tasks.push(tokio::spawn(shared.clone().work()));
         tasks.push(tokio::spawn(shared.clone().work()));
     }
-    tokio::time::sleep(FOR).await;
+    let began = Instant::now();
+    while shared.made.load(Ordering::Relaxed) < ENOUGH && began.elapsed() < LONGEST {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     shared.over.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
@@ -137,7 +142,7 @@ pub(crate) async fn everything_at_once_settles(place: &Place) {
         }
     }
     assert_eq!(seen, shared.made.load(Ordering::Relaxed));
-    assert!(seen > 10, "only {seen} runs in {FOR:?}");
+    assert!(seen >= ENOUGH, "only {seen} runs in {LONGEST:?}");
 }
 
 /// What the loops would do in the end, until nothing is left.
