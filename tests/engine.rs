@@ -20,7 +20,7 @@ use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::Plan;
 use checkvalve::domain::run::StepRecord;
-use checkvalve::domain::secret::JobSecrets;
+use checkvalve::domain::secret::{Brought, Delivery, JobSecrets, SecretSource, SecretSpec};
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::engine::{Engine, EngineError, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -398,4 +398,29 @@ proptest! {
             assert_eq!(scripted.running.load(Ordering::SeqCst), 0);
         });
     }
+}
+
+#[tokio::test]
+async fn a_step_whose_secret_can_not_be_had_says_why_and_is_not_tried_again() {
+    let (place, scripted, notes) = (Place::new(), Scripted::default(), Notes::default());
+    let plan = plan(vec![
+        StepSpec { secrets: vec!["token".parse().unwrap()], ..step("live", &[], "ok") },
+        step("report", &["live"], "ok"),
+        step("unit", &[], "ok"),
+    ]);
+    let why = "two versions of it are enabled; disable one";
+    let secret = SecretSpec {
+        name: "token".parse().unwrap(),
+        source: SecretSource::Local { file: "token".to_owned() },
+        delivery: Delivery::File,
+    };
+    let brought = Brought { secret, value: Err(why.to_owned()), note: None };
+    let connector = "source-x".parse().unwrap();
+    let job = JobRun { secrets: JobSecrets::new(&connector, [brought]), ..job(&plan, &place) };
+    let engine = Engine::with_options(scripted, 8, options());
+    let records = engine.run(job, &notes, &Stop::new()).await.unwrap();
+    assert_eq!(told(&records), "live=errored report=- unit=succeeded");
+    let live = &records[0];
+    assert_eq!(live.facts.reason, Some(format!("secret `token`: {why}")));
+    assert_eq!(live.attempt, 1, "another try would be told the same");
 }

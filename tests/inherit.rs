@@ -26,7 +26,7 @@ use checkvalve::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Stop}
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
-use images::{BUSYBOX, USER};
+use images::{BARE, BUSYBOX, USER};
 use scripted::{Notes, Scripted};
 use steps::{Place, plan, spec};
 
@@ -419,4 +419,15 @@ async fn the_engine_divides_what_is_left_and_makes_again_what_is_not_there() {
     let ran = run(forgetful.clone(), "x", steps(), &Stop::new()).await;
     let reason = ran.record("unit").facts.reason.clone().unwrap();
     assert!(reason.contains("`install`, whose file system it inherits, was run again"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_image_without_a_shell_is_told_of_and_nothing_inherits_from_it() {
+    let bare = StepSpec { image: BARE.to_owned(), ..first("install", "true") };
+    let heir = StepSpec { image: BARE.to_owned(), ..from("install", "unit", "true") };
+    let Some(ran) = contained(vec![bare, heir]).await else { return };
+    assert_eq!(ran.told(), "install=errored unit=-");
+    let why = ran.record("install").facts.reason.as_deref().unwrap_or_default();
+    assert!(why.contains("has no `sh`"), "{why}");
+    assert_eq!(ran.record("install").attempt, 1, "another try would find no shell either");
 }
