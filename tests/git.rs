@@ -9,6 +9,8 @@ mod basis;
 mod git_fixture;
 #[path = "git/hard.rs"]
 mod hard;
+#[path = "git/merge.rs"]
+mod merge;
 #[path = "git/work_tree.rs"]
 mod work_tree;
 

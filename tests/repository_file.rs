@@ -6,6 +6,8 @@
 mod depends;
 #[path = "repository_file/layouts.rs"]
 mod layouts;
+#[path = "repository_file/matrix.rs"]
+mod matrix;
 #[path = "repository_file/mutations.rs"]
 mod mutations;
 #[path = "repository_file/property.rs"]
@@ -220,15 +222,18 @@ fn bad_files_are_refused_with_a_mend() {
         ),
         // Pipelines.
         ("pipelines: [{ steps: [] }]".to_owned(), "has no steps"),
+        ("pipelines: [{ lock: \"\", steps: [] }]".to_owned(), "`lock` is empty"),
+        (format!("pipelines: [{{ lock: {}, steps: [] }}]", "a".repeat(201)), "at most 200 bytes"),
         (
-            "pipelines: [{ lock: a, steps: [] }]".to_owned(),
-            "`lock` of a pipeline is not possible yet",
+            "connectors: [{ match: \"{name}/x\" }]\npipelines: [{ lock: \"a-{nmae}\", steps: [] }]"
+                .to_owned(),
+            "did you mean `{name}`?",
         ),
         ("pipelines: [{ on: [push] }]".to_owned(), "`on: push` is not possible yet"),
         ("pipelines: [{ on: [pull_requests] }]".to_owned(), "did you mean `pull_request`?"),
         ("pipelines: [{ on: [merge_group] }]".to_owned(), "leaves out `pull_request`"),
-        ("pipelines: [{ supersede: false }]".to_owned(), "not possible yet"),
-        ("pipelines: [{ merge: true }]".to_owned(), "not possible yet"),
+        ("pipelines: [{ supersede: no }]".to_owned(), "`true` or `false`"),
+        ("pipelines: [{ merge: maybe }]".to_owned(), "`true` or `false`"),
         (with_steps("      - { image: x, run: y }\n"), "no `id`"),
         (with_steps("      - { id: a/b, image: x, run: y }\n"), "`/`"),
         (with_steps("      - { id: a, run: y }\n"), "step `a` has no `image`"),
@@ -379,7 +384,7 @@ fn bad_files_are_refused_with_a_mend() {
             ),
             "step `c` is `from` step `a`, which has secrets and may have left some behind",
         ),
-        (with_steps("      - { id: a, image: x, run: y, matrix: [b] }\n"), "not possible yet"),
+        (with_steps("      - { id: a, image: x, run: y, matrix: [b] }\n"), "from variables to lists"),
         (
             with_steps("      - { id: a, image: x, run: y, cache: sometimes }\n"),
             "one of: success, all, never",

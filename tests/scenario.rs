@@ -5,6 +5,8 @@
 
 #[path = "support/images.rs"]
 mod images;
+#[path = "scenario/keys.rs"]
+mod keys;
 #[path = "support/world.rs"]
 mod world;
 

@@ -17,6 +17,8 @@ mod deliveries;
 mod fixture;
 #[path = "store/jobs.rs"]
 mod jobs;
+#[path = "store/locks.rs"]
+mod locks;
 #[path = "store/maintenance.rs"]
 mod maintenance;
 #[path = "store/planning.rs"]
@@ -96,6 +98,15 @@ stories! {
         a_settled_job_has_no_unsettled_step,
         tails_are_fenced,
         concurrent_settlers_conclude_the_run_once;
+    locks:
+        jobs_with_one_lock_never_run_at_once,
+        a_lock_goes_to_who_waits_longest,
+        who_waits_is_as_urgent_as_whoever_waits_behind,
+        who_waits_learns_who_has_the_lock,
+        a_lock_is_free_when_its_holder_ends_or_gives_back,
+        a_dead_holders_lock_goes_with_its_job,
+        locks_are_a_repositorys_own,
+        a_new_head_leaves_alone_what_outlives_it;
     checks:
         a_head_is_published_once_per_change,
         a_change_while_publishing_is_not_lost,

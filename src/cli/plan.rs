@@ -89,6 +89,9 @@ fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
         for reason in job.reasons.iter().take(3) {
             writeln!(out, "  because {}", chain(job.connector.as_str(), reason))?;
         }
+        if let Some(lock) = job.plan.lock() {
+            writeln!(out, "  one at a time with every job of the lock {}", shown(lock))?;
+        }
         for step in job.plan.steps() {
             let mut facts = vec![shown(&step.image), format!("at most {}", human(step.timeout()))];
             if !step.needs.is_empty() {

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::terminal::{Format, Terminal};
 use crate::ambient;
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::StepId;
 use crate::domain::objects;
+use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::Plan;
 use crate::domain::run::{Artifact, LogRef, StepFacts, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
@@ -282,14 +283,24 @@ type Selected = (LocalJob, Vec<StepRecord>);
 impl Local<'_> {
     /// All jobs, a few at once; and what kept jobs from being carried on, in words.
     async fn run_all(&self, jobs: Vec<Selected>) -> (Vec<LocalDone>, Vec<String>) {
+        let locks: BTreeMap<String, Mutex<()>> = jobs
+            .iter()
+            .filter_map(|(job, _)| Some((job.plan.lock()?.to_owned(), Mutex::new(()))))
+            .collect();
+        let (locks, places) = (&locks, &Semaphore::new(self.options.concurrency.max(1)));
+        let all = jobs.len().max(1);
         let runs = jobs.into_iter().enumerate().map(|(n, job)| async move {
             let name = job.0.plan.connector().clone();
+            // First its lock: a place is for who can use it. Both are given in order.
+            let _lock = match job.0.plan.lock().and_then(|lock| locks.get(lock)) {
+                Some(lock) => Some(lock.lock().await),
+                None => None,
+            };
+            let _place = places.acquire().await;
             (n, self.run_one(job).await.map_err(|e| format!("{name} could not be run: {e}")))
         });
-        let mut done: Vec<(usize, Result<LocalDone, String>)> = futures_util::stream::iter(runs)
-            .buffer_unordered(self.options.concurrency.max(1))
-            .collect()
-            .await;
+        let mut done: Vec<(usize, Result<LocalDone, String>)> =
+            futures_util::stream::iter(runs).buffer_unordered(all).collect().await;
         done.sort_by_key(|(n, _)| *n);
         let (mut jobs, mut troubles) = (Vec::new(), Vec::new());
         for (_, result) in done {
@@ -346,11 +357,12 @@ impl Local<'_> {
 /// The records with which each job begins: what was not asked for is skipped. Jobs of which
 /// nothing was asked for are left out.
 fn select_steps(jobs: Vec<LocalJob>, options: &LocalOptions) -> Result<Vec<Selected>, UnknownStep> {
-    let known: BTreeSet<&StepId> =
-        jobs.iter().flat_map(|job| job.plan.steps()).map(|spec| &spec.id).collect();
+    let specs = || jobs.iter().flat_map(|job| job.plan.steps());
+    let is_known = |step: &StepId| specs().any(|spec| spec.is_called(step.as_str()));
     let asked = options.only.iter().chain(&options.skip);
     // Nothing selected is nothing wrong.
-    if let Some(unknown) = asked.filter(|_| !jobs.is_empty()).find(|step| !known.contains(step)) {
+    if let Some(unknown) = asked.filter(|_| !jobs.is_empty()).find(|step| !is_known(step)) {
+        let known: BTreeSet<&StepId> = specs().map(|spec| &spec.id).collect();
         let known: Vec<_> = known.iter().map(|step| format!("`{step}`")).collect();
         return Err(UnknownStep(unknown.clone(), known.join(", ")));
     }
@@ -378,16 +390,18 @@ fn first(step: &StepId, wanted: &BTreeSet<StepId>, now: Timestamp) -> StepRecord
 /// The steps to run: all, or `only` and all that those need; without `skip`.
 fn wanted(plan: &Plan, only: &[StepId], skip: &[StepId]) -> BTreeSet<StepId> {
     let mut wanted: BTreeSet<StepId> = BTreeSet::new();
+    let among =
+        |asked: &[StepId], spec: &StepSpec| asked.iter().any(|step| spec.is_called(step.as_str()));
     // From the end: each step stands after its needs.
     for spec in plan.steps().iter().rev() {
-        if only.is_empty() || only.contains(&spec.id) {
+        if only.is_empty() || among(only, spec) {
             wanted.insert(spec.id.clone());
         }
         if !only.is_empty() && wanted.contains(&spec.id) {
             wanted.extend(spec.needs.iter().cloned());
         }
     }
-    wanted.retain(|step| !skip.contains(step));
+    wanted.retain(|step| !plan.step(step).is_some_and(|spec| among(skip, spec)));
     wanted
 }
 

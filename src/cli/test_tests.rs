@@ -277,3 +277,47 @@ fn flags_read_as_teams_have_them_in_their_scripts() {
     assert!(parse("--is-ci --is-local").is_err());
     assert!(parse("--concurrency 0").is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_with_one_lock_run_one_after_another() {
+    let place = Place::new();
+    let notes = place.folder.path().join("notes");
+    let script = |name: &str| {
+        let notes = notes.display();
+        format!("echo begin {name} >> {notes}; sleep 0.2; echo end {name} >> {notes}")
+    };
+    let locked = |name: &str| {
+        let job = place.job(name, vec![step("unit", &[], &script(name))]);
+        LocalJob { plan: job.plan.with_lock(Some("live".to_owned())), ..job }
+    };
+    let free = place.job("free", vec![step("unit", &[], "true")]);
+    let jobs = vec![locked("a"), locked("b"), locked("c"), free];
+    let four = LocalOptions { concurrency: 4, ..options() };
+    let (result, _) = run(jobs, &four, Format::Plain).await;
+    assert_eq!((result.verdict, result.jobs.len()), (Verdict::Passed, 4));
+    let notes = std::fs::read_to_string(notes).unwrap();
+    let pairs: Vec<&str> = notes.lines().collect();
+    assert_eq!(pairs.len(), 6);
+    for pair in pairs.chunks(2) {
+        assert_eq!(pair[0].replace("begin", "end"), pair[1], "{notes}");
+    }
+}
+
+#[test]
+fn a_step_with_a_matrix_is_asked_for_whole_or_by_instance() {
+    let instance = |value: &str| StepSpec {
+        instance_of: Some("unit".parse().unwrap()),
+        ..step(&format!("unit ({value})"), &["build"], "true")
+    };
+    let steps = vec![step("build", &[], "true"), instance("1"), instance("2")];
+    let plan = plan("a", steps);
+    let ids = |only: &[&str], skip: &[&str]| -> Vec<String> {
+        let parsed =
+            |ids: &[&str]| -> Vec<StepId> { ids.iter().map(|id| id.parse().unwrap()).collect() };
+        wanted(&plan, &parsed(only), &parsed(skip)).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(ids(&["unit"], &[]), ["build", "unit (1)", "unit (2)"]);
+    assert_eq!(ids(&["unit(2)"], &[]), ["build", "unit (2)"]);
+    assert_eq!(ids(&[], &["unit"]), ["build"]);
+    assert_eq!(ids(&[], &["unit (1)"]), ["build", "unit (2)"]);
+}

@@ -24,6 +24,7 @@ use crate::domain::ids::RunId;
 use crate::domain::links::Links;
 use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::objects;
+use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Job, Repository, Run, Selection};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, RunState};
@@ -115,7 +116,8 @@ async fn secrets(
     (providers, run): (&Providers, &RunArgs),
 ) -> anyhow::Result<JobSecrets> {
     let folder = job.source.folder_of(job.plan.root())?;
-    let runs = |step: &StepId| !run.skip.contains(step);
+    let skipped = |spec: &StepSpec| run.skip.iter().any(|step| spec.is_called(step.as_str()));
+    let runs = |step: &StepId| !job.plan.step(step).is_some_and(skipped);
     let wanted = Wanted::of(&job.plan, &folder, runs);
     let paths = wanted.paths(providers);
     let mut files = Files::new();

@@ -7,6 +7,8 @@ mod builtin;
 mod depends;
 mod inherit;
 mod keys;
+mod matrix;
+mod pipeline;
 mod pipelines;
 mod presets;
 mod problems;

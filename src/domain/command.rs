@@ -1,10 +1,13 @@
 //! What people ask for in comments and by buttons.
 
+mod words;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
 
+use self::words::{is_blank, is_separator, words};
 use super::names::ConnectorName;
 use super::trigger::Target;
 
@@ -205,15 +208,6 @@ fn lines(body: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Unicode's blanks, and the invisible ones that are pasted along with names.
-fn is_blank(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{200B}' | '\u{2060}' | '\u{FEFF}')
-}
-
-fn is_separator(c: char) -> bool {
-    is_blank(c) || matches!(c, ',' | '，' | '、')
-}
-
 #[derive(Debug, Default)]
 struct Flags {
     no_cache: bool,
@@ -240,11 +234,8 @@ struct Line {
 impl Line {
     fn read(word: Word, rest: &str) -> Result<Self, String> {
         let mut line = Self { word, names: Vec::new(), flags: Flags::default() };
-        let mut words = rest
-            .split(is_separator)
-            // `source-a` in backticks means source-a.
-            .map(|word| word.trim_matches('`'))
-            .filter(|word| !word.is_empty());
+        // `source-a` in backticks means source-a.
+        let mut words = words(rest).map(|word| word.trim_matches('`')).filter(|w| !w.is_empty());
         while let Some(word) = words.next() {
             match flag(word) {
                 Some(flag) => line.flag(&flag, &mut words)?,

@@ -18,6 +18,8 @@ pub mod impact;
 pub mod inherit;
 pub mod junit;
 pub mod links;
+pub mod lock;
+pub mod matrix;
 pub mod metadata;
 pub mod names;
 pub mod objects;

@@ -51,6 +51,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepSpec {
     pub id: StepId,
+    /// The step of the file of which this is the instance with certain values of its `matrix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_of: Option<StepId>,
     /// The image of the step's container; the host executor needs none, nor does a built-in step.
     pub image: String,
     /// Commands in order, each for `sh -e -c`; none for a built-in step.
@@ -106,6 +109,7 @@ impl StepSpec {
     pub fn new(id: StepId) -> Self {
         Self {
             id,
+            instance_of: None,
             image: String::new(),
             run: Vec::new(),
             uses: None,
@@ -131,6 +135,17 @@ impl StepSpec {
     /// Is it this built-in step?
     pub fn is(&self, builtin: Builtin) -> bool {
         self.uses.is_some_and(|uses| uses.builtin == builtin)
+    }
+
+    /// Is it one of those that people mean by this name: its id, or that of the step of the file
+    /// that it is an instance of? Case and blanks are no difference.
+    pub fn is_called(&self, name: &str) -> bool {
+        let bare = |text: &str| -> String {
+            text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+        };
+        let name = bare(name);
+        bare(self.id.as_str()) == name
+            || self.instance_of.as_ref().is_some_and(|of| bare(of.as_str()) == name)
     }
 
     pub fn timeout(&self) -> Duration {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::builtin::Builtin;
 use super::catalog::Connector;
-use super::names::{ConnectorName, StepId};
+use super::names::{ConnectorName, Sha, StepId};
 use super::pipeline::StepSpec;
 use super::qa::Basis;
 use super::secret::SecretSpec;
@@ -45,6 +45,15 @@ pub struct Inputs {
     pub globs: Vec<String>,
 }
 
+/// A merge that is tested in place of the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The commit that the head is merged with.
+    pub base: Sha,
+    /// The merge, which whoever has both makes the same: it is on no branch.
+    pub commit: Sha,
+}
+
 /// The steps of one connector in an order in which each comes after what it needs; ties keep the
 /// order of declaration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,6 +69,15 @@ pub struct Plan {
     /// What `qa` judges by beside the tree, if a step asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     basis: Option<Basis>,
+    /// Of the jobs with the same lock, one runs at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<String>,
+    /// A new head of its pull request does not end it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    outlives_head: bool,
+    /// Absent: the head is tested as it was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merge: Option<Merge>,
     inputs: Inputs,
     /// What the inputs hold, by parts of the tree: a digest of each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -140,7 +158,54 @@ impl Plan {
         let steps = in_order(steps.into_iter().map(after_its_parent).collect())?;
         let (version, about, basis) = (None, About::default(), None);
         let (sources, secrets) = (BTreeMap::new(), Vec::new());
-        Ok(Self { connector, root, version, about, basis, inputs, sources, steps, secrets })
+        let (lock, outlives_head, merge) = (None, false, None);
+        Ok(Self {
+            connector,
+            root,
+            version,
+            about,
+            basis,
+            lock,
+            outlives_head,
+            merge,
+            inputs,
+            sources,
+            steps,
+            secrets,
+        })
+    }
+
+    /// The same plan, under a lock.
+    #[must_use]
+    pub fn with_lock(self, lock: Option<String>) -> Self {
+        Self { lock, ..self }
+    }
+
+    /// Of the jobs of a repository with the same lock, one runs at a time.
+    pub fn lock(&self) -> Option<&str> {
+        self.lock.as_deref()
+    }
+
+    /// The same plan, which a new head ends or not.
+    #[must_use]
+    pub fn with_outlives_head(self, outlives_head: bool) -> Self {
+        Self { outlives_head, ..self }
+    }
+
+    /// Is it carried on when its pull request has a new head?
+    pub fn outlives_head(&self) -> bool {
+        self.outlives_head
+    }
+
+    /// The same plan, of a merge.
+    #[must_use]
+    pub fn with_merge(self, merge: Option<Merge>) -> Self {
+        Self { merge, ..self }
+    }
+
+    /// What is tested in place of the head, if something is.
+    pub fn merge(&self) -> Option<&Merge> {
+        self.merge.as_ref()
     }
 
     /// The same plan, with where its steps' secrets come from.
@@ -252,6 +317,12 @@ impl<'de> Deserialize<'de> for Plan {
             about: About,
             #[serde(default)]
             basis: Option<Basis>,
+            #[serde(default)]
+            lock: Option<String>,
+            #[serde(default)]
+            outlives_head: bool,
+            #[serde(default)]
+            merge: Option<Merge>,
             inputs: Inputs,
             #[serde(default)]
             sources: BTreeMap<String, String>,
@@ -263,7 +334,8 @@ impl<'de> Deserialize<'de> for Plan {
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
             .map(|plan| plan.with_version(stored.version).with_about(stored.about))
             .map(|plan| plan.with_sources(stored.sources).with_secrets(stored.secrets))
-            .map(|plan| plan.with_basis(stored.basis))
+            .map(|plan| plan.with_basis(stored.basis).with_lock(stored.lock))
+            .map(|plan| plan.with_outlives_head(stored.outlives_head).with_merge(stored.merge))
             .map_err(de::Error::custom)
     }
 }

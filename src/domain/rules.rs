@@ -306,6 +306,13 @@ impl ImpactRule {
 pub struct Pipeline {
     pub selector: Selector,
     pub on: Vec<PipelineTrigger>,
+    /// A new head ends the jobs of the old one.
+    pub supersede: bool,
+    /// Of the jobs with the same lock, one runs at a time; variables of the connector may occur.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+    /// What is tested is the head merged with its base.
+    pub merge: bool,
     pub steps: Vec<StepSpec>,
     /// Of the steps that not every connector has a use for.
     pub when: BTreeMap<StepId, Condition>,

@@ -357,10 +357,15 @@ fn retest(effects: &mut Effects, runs: &[Run], named: &[Target]) {
         test(effects, &Tested::Affected);
         return;
     }
+    let jobs = || runs.iter().flat_map(|run| &run.jobs);
     let wanted = |connector: &ConnectorName, step: &StepId| {
+        let is_called = |name: &str| {
+            let of_connector = jobs().filter(|job| job.connector == *connector);
+            of_connector.filter_map(|job| job.plan.step(step)).any(|spec| spec.is_called(name))
+        };
         let hits = |target: &Target| {
             target.connector.eq_ignore_ascii_case(connector.as_str())
-                && target.step.as_deref().is_none_or(|s| s.eq_ignore_ascii_case(step.as_str()))
+                && target.step.as_deref().is_none_or(is_called)
         };
         named.is_empty() || named.iter().any(hits)
     };

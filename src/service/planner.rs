@@ -172,6 +172,8 @@ impl PlanFailure {
             Self::Planning(_) => true,
             // A token that is refused now may be granted in a moment.
             Self::Source(SourceError::Github(_)) => false,
+            // Only who carries out a plan makes a merge again.
+            Self::Source(SourceError::OtherMerge { .. }) => true,
         }
     }
 

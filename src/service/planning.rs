@@ -6,6 +6,7 @@ mod answers;
 mod documents;
 mod jobs;
 mod mentions;
+mod merged;
 mod registry;
 mod snapshot;
 mod sources;
@@ -125,8 +126,19 @@ pub async fn plan(
     }
     let secrets = survey.base_secrets.as_deref().unwrap_or_default();
     let declared = Declared { secrets, granted: Some(granted) };
-    let (jobs, without_pipeline) = jobs::planned(&survey, &wanted, declared)?;
+    let (of_merge, of_head) = jobs::split(&survey, wanted);
+    let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;
+    let mut notes = Vec::new();
+    if !of_merge.is_empty() {
+        let merged = merged::planned(repo, (base, head), &survey, (&of_merge, declared)).await?;
+        jobs.extend(merged.jobs);
+        jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
+        without_pipeline.extend(merged.without_pipeline);
+        without_pipeline.sort();
+        notes = merged.notes;
+    }
     let mut selection = survey.selection(without_pipeline);
+    selection.notes.extend(notes);
     let with_job = jobs.iter().map(|job| &job.connector).collect();
     selection.unselected = Some(survey.unselected(&with_job));
     Ok(Planned { merge_base: survey.merge_base, selection, jobs })

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::domain::names::Sha;
-use crate::domain::plan::Inputs;
+use crate::domain::plan::{Inputs, Merge};
 use crate::domain::run::Repository;
 use crate::engine::Source;
 use crate::exec::SourceArchive;
-use crate::git::{BareRepo, GitCache, GitError};
+use crate::git::{BareRepo, GitCache, GitError, Merged};
 use crate::github::{Github, GithubError};
 
 /// Why a commit could not be had.
@@ -20,6 +20,12 @@ pub enum SourceError {
     Github(#[from] GithubError),
     #[error(transparent)]
     Git(#[from] GitError),
+    #[error(
+        "git on this host merges {} with {} in another way than where the run was planned; have \
+         the same version of git on all hosts",
+        .head.short(), .base.short()
+    )]
+    OtherMerge { head: Sha, base: Sha },
 }
 
 /// Where commits come from.
@@ -57,18 +63,40 @@ impl Sources {
         Ok(repo)
     }
 
-    /// Writes a job's part of the tree as an archive into `folder`.
-    pub async fn archive(
+    /// Writes a job's part of the tree as an archive into `folder`: the head's, or the merge's.
+    async fn archive(
         &self,
         repository: &Repository,
-        commit: &Sha,
+        (head, merge): (&Sha, Option<&Merge>),
         inputs: &Inputs,
         folder: &Path,
     ) -> Result<SourceArchive, SourceError> {
-        let repo = self.with_commits(repository, std::slice::from_ref(commit)).await?;
+        let repo = self.with_commits(repository, std::slice::from_ref(head)).await?;
+        let mut commit = head;
+        if let Some(merge) = merge {
+            self.merge(repository, head, merge).await?;
+            commit = &merge.commit;
+        }
         let tar: PathBuf = folder.join("source.tar");
         repo.export(commit, inputs, &tar).await?;
         Ok(SourceArchive { tar })
+    }
+
+    /// Makes the merge that a job tests here, too, where it was not made yet.
+    async fn merge(
+        &self,
+        repository: &Repository,
+        head: &Sha,
+        merge: &Merge,
+    ) -> Result<(), SourceError> {
+        let commits = [merge.base.clone(), head.clone()];
+        let repo = self.with_commits(repository, &commits).await?;
+        match repo.objects().merge(&merge.base, head).await? {
+            Merged::Commit(commit) if commit == merge.commit => Ok(()),
+            Merged::Commit(_) | Merged::Conflict(_) => {
+                Err(SourceError::OtherMerge { head: head.clone(), base: merge.base.clone() })
+            }
+        }
     }
 }
 
@@ -77,7 +105,9 @@ impl Sources {
 pub struct CommitSource {
     pub sources: Sources,
     pub repository: Repository,
-    pub commit: Sha,
+    pub head: Sha,
+    /// What is tested in place of the head.
+    pub merge: Option<Merge>,
     pub inputs: Inputs,
     /// Where the archive is written.
     pub folder: PathBuf,
@@ -86,8 +116,9 @@ pub struct CommitSource {
 impl Source for CommitSource {
     fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
         Box::pin(async {
-            let Self { sources, repository, commit, inputs, folder } = self;
-            let archive = sources.archive(repository, commit, inputs, folder).await;
+            let Self { sources, repository, head, merge, inputs, folder } = self;
+            let of = (head, merge.as_ref());
+            let archive = sources.archive(repository, of, inputs, folder).await;
             archive.map(Arc::new).map_err(|error| error.to_string())
         })
     }

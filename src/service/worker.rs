@@ -148,7 +148,8 @@ impl Worker {
         let source = CommitSource {
             sources: self.sources.clone(),
             repository: run.repository.clone(),
-            commit: run.head_sha.clone(),
+            head: run.head_sha.clone(),
+            merge: job.plan.merge().cloned(),
             inputs: job.plan.inputs().clone(),
             folder: spool.to_owned(),
         };
@@ -200,7 +201,8 @@ impl Worker {
         let commits = std::slice::from_ref(&run.head_sha);
         let repo = self.sources.with_commits(&run.repository, commits).await;
         let repo = repo.map_err(|error| error.to_string())?;
-        let files = committed(repo.objects(), &run.head_sha, &paths).await;
+        let commit = job.plan.merge().map_or(&run.head_sha, |merge| &merge.commit);
+        let files = committed(repo.objects(), commit, &paths).await;
         let files = files.map_err(|error| error.to_string())?;
         Ok(self.secrets.of_job(name, &wanted, &files).await)
     }

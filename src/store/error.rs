@@ -41,13 +41,18 @@ const BROKEN: &str = "the file is damaged or no SQLite database; restore it from
 const NO_FILE: &str = "give the path of a file, in CHECKVALVE_DATABASE_URL";
 const DISK: &str = "look at the disk (dmesg, quota, mount), then start again";
 
+/// The index that keeps two that claimed at the same time from holding one lock.
+const LOCK_HELD: &str = "jobs_lock_held";
+
 impl StoreError {
     /// Would the same transaction succeed if it were tried again now? `PostgreSQL` ends one of two
-    /// transactions that wait for each other (40P01), or that can't be put in one order (40001).
+    /// transactions that wait for each other (40P01), or that can't be put in one order (40001); and of two jobs
+    /// with one lock that were claimed at the same time, one is left where it was.
     pub(super) fn is_conflict(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {
-                matches!(error.code().as_deref(), Some("40P01" | "40001"))
+                let held = error.constraint() == Some(LOCK_HELD);
+                held || matches!(error.code().as_deref(), Some("40P01" | "40001"))
             }
             Self::Database(_)
             | Self::LeaseLost

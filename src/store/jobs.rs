@@ -51,6 +51,7 @@ macro_rules! take {
 }
 
 statements! {
+    // A lock stays with the job whose holder died until that is taken over and ends.
     // Before new work: a run waits for these. MOST_CLAIMS is $3.
     CLAIM_EXPIRED = skip_locked!(
         concat!(
@@ -60,10 +61,15 @@ statements! {
         ),
         ") returning id, run_id, epoch"
     );
+    // Of those with the same lock, the one that waits longest, unless one runs.
     CLAIM_QUEUED = skip_locked!(
         concat!(
-            take!(), " where id = (select id from jobs where state = 'queued'
-                order by priority, created_at, position limit 1"
+            take!(), " where id = (select id from jobs j where j.state = 'queued'
+                and (j.lock_key is null or not exists (select 1 from jobs o
+                    where o.lock_key = j.lock_key and o.state <> 'concluded'
+                        and (o.state = 'running' or (o.created_at, o.position, o.id)
+                            < (j.created_at, j.position, j.id))))
+                order by j.priority, j.created_at, j.position limit 1"
         ),
         ") returning id, run_id, epoch"
     );
@@ -94,7 +100,7 @@ statements! {
     SETTLE = sql!(
         "update jobs set state = 'concluded', conclusion = $3, concluded_at = ", now!(), ",
             worker = null, revision = -1
-         where id = $1 and epoch = $2 and state = 'running' returning run_id, cancel"
+         where id = $1 and epoch = $2 and state = 'running' returning run_id, cancel, lock_key"
     );
     // Given back is not failed: it does not count as a claim.
     RELEASE = sql!(
@@ -120,7 +126,7 @@ statements! {
              where id = (select id from jobs where state = 'running' and lease_until <= ", now!(), "
                 and (cancel is not null or attempt >= $1) order by lease_until limit 1"
         ),
-        ") returning id, run_id, cancel"
+        ") returning id, run_id, cancel, lock_key"
     );
 }
 
@@ -193,8 +199,12 @@ impl Store {
         let job = lease.job.to_string();
         let mut tx = self.begin().await?;
         let settle = args![job.as_str(), lease.epoch, conclusion.as_str()];
-        let settled: Option<(String, Option<String>)> = tx.one(SETTLE, settle).await?;
-        let (run, cancel) = settled.ok_or(StoreError::LeaseLost)?;
+        let settled: Option<(String, Option<String>, Option<String>)> =
+            tx.one(SETTLE, settle).await?;
+        let (run, cancel, lock) = settled.ok_or(StoreError::LeaseLost)?;
+        if lock.is_some() {
+            tx.nudge(Topic::Jobs);
+        }
         record(&mut tx, &job, steps).await?;
         match cancel {
             Some(why) => end_steps(&mut tx, &job, "cancelled", &why).await?,
@@ -276,9 +286,12 @@ impl Store {
 
     async fn abandon_one(&self) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        let found: Option<(String, String, Option<String>)> =
+        let found: Option<(String, String, Option<String>, Option<String>)> =
             tx.one(ABANDON, args![MOST_CLAIMS]).await?;
-        let Some((job, run, cancel)) = found else { return Ok(false) };
+        let Some((job, run, cancel, lock)) = found else { return Ok(false) };
+        if lock.is_some() {
+            tx.nudge(Topic::Jobs);
+        }
         if let Some(why) = cancel {
             end_steps(&mut tx, &job, "cancelled", &why).await?;
         } else {

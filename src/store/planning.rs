@@ -48,8 +48,8 @@ pub struct PlanningLease {
 
 pub(super) const JOBS: Rows = Rows {
     insert: "insert into jobs (id, run_id, connector, change_kind, reasons, plan, position,
-        priority, created_at, revision)",
-    columns: 9,
+        priority, created_at, lock_key, supersede, revision)",
+    columns: 11,
     fixed: ", -1",
     rest: "",
 };
@@ -98,6 +98,12 @@ statements! {
         "update runs set due_at = ", now!(), " + $3, lease_until = 0, planning_error = $4,
             worker = null
          where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
+    );
+    // Those with a lock come in the order in which they were made: who waits behind another is as
+    // urgent as itself only if that one is.
+    HURRY = sql!(
+        "update jobs set priority = $2
+         where lock_key = $1 and state <> 'concluded' and state = 'queued' and priority > $2"
     );
 }
 
@@ -149,7 +155,8 @@ impl Store {
         let fenced: Option<(i64,)> = tx.one(PLANNED, fence).await?;
         let (priority,) = fenced.ok_or(StoreError::LeaseLost)?;
         let now = tx.now().await?;
-        insert_jobs(&mut tx, &run, &planned.jobs, (priority, now)).await?;
+        let of = (run.as_str(), lease.run.repository.id);
+        insert_jobs(&mut tx, of, &planned.jobs, (priority, now)).await?;
         let head = changed(&mut tx, &run, Extent::Run).await?;
         raise_head(&mut tx, head).await?;
         tx.nudge(Topic::Jobs);
@@ -187,10 +194,16 @@ impl Store {
 
 async fn insert_jobs(
     tx: &mut Tx<'_>,
-    run: &str,
+    (run, repository): (&str, u64),
     new: &[NewJob],
     (priority, now): (i64, i64),
 ) -> Result<(), StoreError> {
+    let lock = |job: &NewJob| job.plan.lock().map(|lock| format!("{repository}/{lock}"));
+    // In one order, whoever else does the same.
+    let locks: BTreeSet<String> = new.iter().filter_map(lock).collect();
+    for lock in locks {
+        tx.execute(HURRY, args![lock, priority]).await?;
+    }
     let mut jobs = VecDeque::with_capacity(new.len());
     let mut steps = VecDeque::new();
     for (position, job) in (0_i64..).zip(new) {
@@ -204,6 +217,8 @@ async fn insert_jobs(
             position,
             priority,
             now,
+            lock(job),
+            i64::from(!job.plan.outlives_head()),
         ]);
         steps.extend(step_rows(run, job, now)?);
     }

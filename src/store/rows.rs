@@ -8,6 +8,8 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::error::StoreError;
 use crate::domain::ids::RunId;
+use crate::domain::lock;
+use crate::domain::plan::Plan;
 use crate::domain::run::{Job, Repository, Run, StepFacts, StepRecord};
 use crate::domain::state::{Outcome, RunState, StepState};
 use crate::domain::time::Timestamp;
@@ -182,7 +184,12 @@ impl RunRow {
 macro_rules! job_columns {
     () => {
         "id, run_id, connector, change_kind, reasons, plan, state, conclusion, attempt, epoch,
-         created_at, started_at, concluded_at, cancel, revision"
+         created_at, started_at, concluded_at, cancel, revision,
+         case when state = 'queued' and lock_key is not null then
+            (select '`' || h.connector || '` of '
+                || coalesce('#' || cast(r.pull as text), r.head_ref) || ' (' || r.id || ')'
+             from jobs h join runs r on r.id = h.run_id
+             where h.lock_key = jobs.lock_key and h.state = 'running') end as lock_holder"
     };
 }
 
@@ -202,18 +209,26 @@ pub(super) struct JobRow {
     started_at: Option<i64>,
     concluded_at: Option<i64>,
     cancel: Option<String>,
+    lock_holder: Option<String>,
 }
 }
 
 impl JobRow {
-    pub(super) fn job(self, steps: Vec<StepRecord>) -> Result<Job, StoreError> {
+    pub(super) fn job(self, mut steps: Vec<StepRecord>) -> Result<Job, StoreError> {
         let state: RunState = from_word("jobs.state", &self.state)?;
+        let plan: Plan = from_json("jobs.plan", &self.plan)?;
+        // True of this moment, and so never stored.
+        if let (Some(lock), Some(holder)) = (plan.lock(), &self.lock_holder) {
+            for step in steps.iter_mut().filter(|step| step.state == StepState::Waiting) {
+                step.facts.reason = Some(lock::waits(lock, holder));
+            }
+        }
         Ok(Job {
             id: parse("jobs.id", &self.id)?,
             connector: parse("jobs.connector", &self.connector)?,
             change: from_word("jobs.change_kind", &self.change_kind)?,
             reasons: from_json("jobs.reasons", &self.reasons)?,
-            plan: from_json("jobs.plan", &self.plan)?,
+            plan,
             state,
             conclusion: optional_word("jobs.conclusion", self.conclusion.as_deref())?,
             attempt: count(self.attempt),

@@ -67,7 +67,8 @@ statements! {
     );
     ASK_JOBS = sql!(
         "update jobs set cancel = $2, revision = -1
-         where run_id = $1 and state <> 'concluded' and cancel is null returning state"
+         where run_id = $1 and state <> 'concluded' and cancel is null and (supersede = 1 or cast($3 as bigint) = 1)
+         returning state"
     );
     ASK_JOB = sql!(
         "update jobs set cancel = $2, revision = -1
@@ -85,11 +86,15 @@ statements! {
          where run_id = $1 and state in ('waiting', 'running')
             and job_id in (select id from jobs where run_id = $1 and state = 'concluded')"
     );
+    LOCK_RUN = sql!(
+        "update runs set cancel = cancel where id = $1 and state <> 'concluded' returning planned_at"
+    );
+    // Not while some of its jobs go on.
     ASK_RUN = sql!(
         "update runs set cancel = coalesce(cancel, $2),
             superseded_by = coalesce(superseded_by, $3)
-         where id = $1 and state <> 'concluded'
-         returning planned_at"
+         where id = $1 and not exists (select 1 from jobs
+            where run_id = $1 and state <> 'concluded' and cancel is null)"
     );
     END_UNPLANNED = sql!(
         "update runs set state = 'concluded', conclusion = 'cancelled', concluded_at = ", now!(), "
@@ -100,7 +105,7 @@ statements! {
 impl Store {
     /// Makes the run (unplanned); a pull request's own asks runs of *another* head of it to cancel
     /// (`superseded by SHA`, `superseded_by`), in one transaction, if its head is still the one that
-    /// was seen last: between seeing and making, another process may have seen a newer one. A run
+    /// was seen last (but for jobs whose pipeline says `supersede: false`): between seeing and making, another process may have seen a newer one. A run
     /// that exists is left as it is.
     pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
         retried!(self.create_run_once(&run))
@@ -242,16 +247,18 @@ async fn cancel_whole(
     why: &str,
     superseded_by: Option<RunId>,
 ) -> Result<(u64, Option<Head>), StoreError> {
-    let mut asked = tx.all::<(String,)>(ASK_JOBS, args![run, why]).await?.len() as u64;
-    let open: Option<(Option<i64>,)> = tx.one(ASK_RUN, args![run, why, superseded_by]).await?;
-    match open {
-        None => return Ok((0, None)),
-        Some((None,)) => asked += tx.execute(END_UNPLANNED, args![run]).await?,
+    // `supersede: false`: what such a job began, a new head does not end.
+    let ask = || args![run, why, superseded_by.is_none()];
+    let mut asked = tx.all::<(String,)>(ASK_JOBS, ask()).await?.len() as u64;
+    let open: Option<(Option<i64>,)> = tx.one(LOCK_RUN, args![run]).await?;
+    let Some((planned_at,)) = open else { return Ok((0, None)) };
+    if planned_at.is_some() && asked == 0 {
         // Planned between our two looks: now its jobs are there.
-        Some(_) if asked == 0 => {
-            asked = tx.all::<(String,)>(ASK_JOBS, args![run, why]).await?.len() as u64;
-        }
-        Some(_) => {}
+        asked = tx.all::<(String,)>(ASK_JOBS, ask()).await?.len() as u64;
+    }
+    tx.execute(ASK_RUN, args![run, why, superseded_by]).await?;
+    if planned_at.is_none() {
+        asked += tx.execute(END_UNPLANNED, args![run]).await?;
     }
     Ok((asked, Some(end_queued(tx, run, why).await?)))
 }

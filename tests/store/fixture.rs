@@ -144,6 +144,25 @@ pub(crate) fn planned(names: &[&str]) -> PlannedRun {
     }
 }
 
+/// The same jobs, under locks (none: empty).
+pub(crate) fn locked(jobs: &[(&str, &str)]) -> PlannedRun {
+    let job = |(name, lock): &(&str, &str)| {
+        let job = new_job(name);
+        let lock = (!lock.is_empty()).then(|| (*lock).to_owned());
+        NewJob { plan: job.plan.with_lock(lock), ..job }
+    };
+    PlannedRun { jobs: jobs.iter().map(job).collect(), ..planned(&[]) }
+}
+
+/// Makes a run with this plan.
+pub(crate) async fn create_with(store: &Store, run: NewRun, planned: PlannedRun) -> RunId {
+    let run = create(store, run).await;
+    let lease = store.claim_planning(worker(), LONG).await.unwrap().unwrap();
+    assert_eq!(lease.run.id, run);
+    store.settle_planning(lease, planned).await.unwrap();
+    run
+}
+
 /// Makes a run, which must be new.
 pub(crate) async fn create(store: &Store, run: NewRun) -> RunId {
     match store.create_run(run).await.unwrap() {

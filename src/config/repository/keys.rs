@@ -85,8 +85,6 @@ pub(super) enum Takes {
     /// One of these, or a list of them.
     Words(&'static [&'static str]),
     Flag,
-    /// A flag that can have one value only so far.
-    Only(bool),
     /// A whole number from 0 to this.
     Count(u32),
     /// A number above 0, at most this.
@@ -95,6 +93,8 @@ pub(super) enum Takes {
     Size,
     /// Names and values.
     Environment,
+    /// Variables, each with a list of values.
+    Matrix,
     /// Variables of `match`, each with patterns.
     Conditions,
     /// Names, each with a text or a list of them.

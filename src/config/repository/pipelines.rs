@@ -1,17 +1,18 @@
-//! Pipelines and their steps.
+//! The steps of pipelines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtin::Does;
-use super::keys::{PIPELINE, REPORTS, RESOURCES, STEP, WHEN};
+use super::keys::{REPORTS, RESOURCES, STEP, WHEN};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::secrets::Used;
 use super::sections::Kinds;
+use crate::domain::matrix::Matrix;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{CachePolicy, DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
-use crate::domain::rules::{Condition, Pattern, Pipeline, PipelineTrigger, Selector, closest};
+use crate::domain::rules::{Condition, Pattern, closest};
 use crate::domain::yaml::{Node, Value};
 
 /// A step as it stands in the file.
@@ -24,95 +25,23 @@ pub(super) struct Step {
     pub(super) from: Option<(Place, String)>,
     /// Where it names an image.
     pub(super) image: Option<Place>,
+    pub(super) matrix: Option<Matrix>,
 }
 
-const MAX_STEPS: usize = 100;
+pub(super) const MAX_STEPS: usize = 100;
 
 /// What steps say that belongs to their pipeline.
 #[derive(Default)]
-struct Rest {
-    inputs: Vec<Pattern>,
-    when: BTreeMap<StepId, Condition>,
-    kinds: Kinds,
-    used: Used,
+pub(super) struct Rest {
+    pub(super) inputs: Vec<Pattern>,
+    pub(super) when: BTreeMap<StepId, Condition>,
+    pub(super) kinds: Kinds,
+    pub(super) used: Used,
 }
 
 impl Problems<'_> {
-    pub(super) fn pipeline(
-        &mut self,
-        node: &Node,
-        kinds: &mut Kinds,
-        used: &mut Used,
-    ) -> Option<Pipeline> {
-        let fields = self.fields(node, &PIPELINE)?;
-        let selector = match fields.get("for") {
-            Some(node) => self.selector(node, kinds).unwrap_or_default(),
-            None => Selector::default(),
-        };
-        let on = fields.get("on").map_or_else(
-            || vec![PipelineTrigger::PullRequest, PipelineTrigger::MergeGroup],
-            |node| self.triggers(node),
-        );
-        if let Some(node) = fields.get("supersede")
-            && self.boolean(node, "`supersede`") == Some(false)
-        {
-            let mend = "remove it: a new head ends the runs of the old one";
-            self.add(node.place, "`supersede: false` is not possible yet", mend);
-        }
-        if let Some(node) = fields.get("merge")
-            && self.boolean(node, "`merge`") == Some(true)
-        {
-            let mend = "remove it: the head commit is tested as it was pushed";
-            self.add(node.place, "`merge: true` is not possible yet", mend);
-        }
-        let Some(steps) = fields.get("steps") else {
-            let mend = "add `steps:` with a list of `{ id, image, run }`";
-            self.add(fields.place, "the pipeline has no `steps`", mend);
-            return None;
-        };
-        let mut rest = Rest::default();
-        let steps = self.steps(steps, &mut rest);
-        kinds.append(&mut rest.kinds);
-        used.append(&mut rest.used);
-        let steps = steps?;
-        Some(Pipeline { selector, on, steps, when: rest.when, inputs: rest.inputs })
-    }
-
-    fn triggers(&mut self, node: &Node) -> Vec<PipelineTrigger> {
-        let mut on = Vec::new();
-        for (place, text) in self.texts(node, "`on`") {
-            match text.as_str() {
-                "pull_request" => on.push(PipelineTrigger::PullRequest),
-                "merge_group" => {
-                    self.note(
-                        place,
-                        "`on: merge_group` is accepted; merge groups are not answered yet",
-                    );
-                    on.push(PipelineTrigger::MergeGroup);
-                }
-                "push" | "schedule" => {
-                    let what = format!("`on: {text}` is not possible yet");
-                    self.add(place, what, "remove it: pipelines run for pull requests");
-                }
-                other => {
-                    let known = ["pull_request", "merge_group", "push", "schedule"];
-                    let mend = closest(other, known).map_or_else(
-                        || format!("it is one of: {}", known.join(", ")),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    self.add(place, format!("there is no trigger `{other}`"), mend);
-                }
-            }
-        }
-        if !on.contains(&PipelineTrigger::PullRequest) && !on.is_empty() {
-            let mend = "add `pull_request`: pipelines of other events alone are not possible yet";
-            self.add(node.place, "`on` leaves out `pull_request`", mend);
-        }
-        on
-    }
-
     /// Steps that make a plan.
-    fn steps(&mut self, node: &Node, rest: &mut Rest) -> Option<Vec<StepSpec>> {
+    pub(super) fn steps(&mut self, node: &Node, rest: &mut Rest) -> Option<Vec<StepSpec>> {
         let items = self.list(node, "`steps`");
         if items.is_empty() {
             if matches!(node.value, Value::List(_)) {
@@ -133,7 +62,10 @@ impl Problems<'_> {
         let mut whole = true;
         for item in items {
             match self.step(item, rest) {
-                Some(step) => read.push(step),
+                Some(mut step) => {
+                    whole &= self.matrix(item, &mut step);
+                    read.push(step);
+                }
                 None => whole = false,
             }
         }
@@ -151,7 +83,7 @@ impl Problems<'_> {
         if !self.acyclic(&specs, &places) || !self.inherited(&mut read) {
             return None;
         }
-        Some(read.into_iter().map(|step| step.spec).collect())
+        self.expanded(read, &mut rest.when)
     }
 
     fn unique(&mut self, steps: &[Step]) -> bool {
@@ -260,7 +192,7 @@ impl Problems<'_> {
             ..StepSpec::new(id?)
         };
         let image = fields.get("image").map(|node| node.place);
-        Some(Step { place: node.place, spec, needs, from, image })
+        Some(Step { place: node.place, spec, needs, from, image, matrix: None })
     }
 
     fn when(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Condition> {
@@ -359,9 +291,13 @@ impl Problems<'_> {
             return None;
         };
         let image = self.text(node, "`image`")?;
+        self.image_name(node.place, &image).then_some(image)
+    }
+
+    pub(super) fn image_name(&mut self, place: Place, image: &str) -> bool {
         if image.chars().any(|c| c.is_whitespace() || c.is_control()) || image.starts_with('-') {
-            self.add(node.place, format!("`{image}` is not an image's name"), "write `name:tag`");
-            return None;
+            self.add(place, format!("`{image}` is not an image's name"), "write `name:tag`");
+            return false;
         }
         // An engine takes an image's id for a name, and the begin of it, whoever's that is.
         let is_hex = image.len() >= 12 && image.bytes().all(|b| b.is_ascii_hexdigit());
@@ -370,10 +306,10 @@ impl Problems<'_> {
             image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
         if is_id || is_ours {
             let mend = "write `name:tag`, or `name@sha256:…`";
-            self.add(node.place, format!("`{image}` can't be named as an image here"), mend);
-            return None;
+            self.add(place, format!("`{image}` can't be named as an image here"), mend);
+            return false;
         }
-        Some(image)
+        true
     }
 
     pub(super) fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {

@@ -76,6 +76,7 @@ pub fn resolved(
         Some(Chosen { preset, recognised: false }) => format!("{name} {at} (preset {preset})"),
     };
     problems.known_secrets(&used, &rules);
+    problems.known_variables(&own.document, &rules);
     let mut open = None;
     match chosen {
         Some(chosen) => {

@@ -50,12 +50,12 @@ fn gather(
             | Takes::Word(_)
             | Takes::Words(_)
             | Takes::Flag
-            | Takes::Only(_)
             | Takes::Count(_)
             | Takes::Positive(_)
             | Takes::Duration
             | Takes::Size
             | Takes::Environment
+            | Takes::Matrix
             | Takes::Conditions
             | Takes::Values
             | Takes::Attributes
@@ -84,7 +84,7 @@ fn mapping(shape: &Shape) -> Value {
             keys.iter().map(|key| json!({ "required": [key] })).collect()
         };
         let (commands, alone) =
-            (any(&["image", "from"]), any(&["image", "run", "reports", "from"]));
+            (any(&["image", "from"]), any(&["image", "run", "reports", "from", "matrix"]));
         schema["oneOf"] = json!([
             { "required": ["run"], "anyOf": commands, "not": { "required": ["uses"] } },
             { "required": ["uses"], "not": { "anyOf": alone } },
@@ -123,7 +123,6 @@ fn takes(takes: Takes) -> Value {
         Takes::Word(words) => json!({ "enum": words }),
         Takes::Words(words) => one_or_list(&json!({ "enum": words })),
         Takes::Flag => json!({ "type": "boolean" }),
-        Takes::Only(truth) => json!({ "const": truth }),
         Takes::Count(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
         Takes::Positive(most) => {
             json!({ "type": "number", "exclusiveMinimum": 0, "maximum": most })
@@ -135,6 +134,7 @@ fn takes(takes: Takes) -> Value {
             "minimum": 1,
         }),
         Takes::Environment => environment(),
+        Takes::Matrix => matrix(),
         Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
@@ -177,6 +177,21 @@ fn environment() -> Value {
             "not": { "pattern": "^CHECKVALVE_" },
         },
         "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
+}
+
+fn matrix() -> Value {
+    let value = json!({
+        "type": ["string", "number", "boolean"],
+        "pattern": "^[A-Za-z0-9._+:@=~-]+$",
+        "maxLength": 60,
+    });
+    let values = json!({ "type": "array", "items": value, "minItems": 1, "uniqueItems": true });
+    json!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+        "additionalProperties": values,
     })
 }
 

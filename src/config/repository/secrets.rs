@@ -7,6 +7,7 @@ use super::keys::SECRET;
 use super::pipelines::Step;
 use super::problems::{Place, Problems};
 use super::reader::Fields;
+use crate::domain::matrix;
 use crate::domain::names::SecretName;
 use crate::domain::rules::{RepoRules, closest};
 use crate::domain::secret::{Delivery, SecretSource, SecretSpec, VARIABLE_PREFIX, variable_of};
@@ -142,7 +143,8 @@ impl Problems<'_> {
     /// The variable that a step sees must not be one that it has anyway.
     fn free_variable(&mut self, place: Place, name: &SecretName) {
         let variable = variable_of(name);
-        if !variable.starts_with("CHECKVALVE_") && !TAKEN.contains(&variable.as_str()) {
+        let ours = ["CHECKVALVE_", matrix::PREFIX].iter().any(|ours| variable.starts_with(ours));
+        if !ours && !TAKEN.contains(&variable.as_str()) {
             return;
         }
         let what =

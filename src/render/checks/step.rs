@@ -43,6 +43,10 @@ pub(super) fn summary(standing: &Standing<'_>, links: &Links) -> String {
 fn facts(standing: &Standing<'_>, look: Look) -> String {
     let (job, step) = (standing.job, standing.step);
     let mut parts = vec![format!("{} **{}**", look.emoji(), look.word())];
+    parts.extend(job.plan.merge().map(|merge| {
+        let (head, base) = (standing.run.head_sha.short(), merge.base.short());
+        format!("merge of {} with {}", code(head), code(base))
+    }));
     parts.extend(look::took(step).map(human));
     let waited = look::started_at(step).map(|at| at.since(step.queued_at));
     let waited = waited.filter(|waited| waited.as_secs() > 0);
@@ -128,7 +132,9 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
         StepState::Skipped { reason, .. } => Some(reason.to_string()),
         StepState::Waiting | StepState::Running { .. } | StepState::Finished { .. } => None,
     };
-    let reason = step.facts.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    // What it waits for may be over by the time that somebody reads this.
+    let reason = step.facts.reason.as_deref().filter(|_| step.state != StepState::Waiting);
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     match (skipped, reason) {
         // What is told as cancelled was not skipped for another's sake.
         (Some(_), _) if look == Look::Cancelled => {}

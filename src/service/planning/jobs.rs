@@ -11,7 +11,9 @@ use crate::domain::catalog::Connector;
 use crate::domain::change::ChangeSet;
 use crate::domain::depends::Extent;
 use crate::domain::impact::ChangeKind;
+use crate::domain::lock::{self, LOCK_MAX};
 use crate::domain::names::{ConnectorName, RepoName, SecretName, StepId};
+use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::{About, Inputs, Plan};
 use crate::domain::qa::{Basis, Change, code_changes};
 use crate::domain::rules::{Pattern, Pipeline};
@@ -53,12 +55,12 @@ fn named(survey: &Survey, targets: &[Target]) -> (Wanted, Vec<UnknownName>) {
             continue;
         };
         let known = pipeline(survey, &connector.name).map(|(_, pipeline)| pipeline);
-        let ids = known.into_iter().flat_map(|pipeline| &pipeline.steps).map(|step| &step.id);
-        let ids: Vec<&StepId> = ids.collect();
-        if let Some(id) = ids.iter().find(|id| id.as_str().eq_ignore_ascii_case(step)) {
-            steps.insert((*id).clone());
-        } else {
-            let mut nothing = unknown(step, ids.iter().map(|id| id.as_str()));
+        let known: Vec<&StepSpec> = known.into_iter().flat_map(|of| &of.steps).collect();
+        let named = known.iter().filter(|spec| spec.is_called(step)).map(|spec| &spec.id);
+        let before = steps.len();
+        steps.extend(named.cloned());
+        if steps.len() == before && !known.iter().any(|spec| spec.is_called(step)) {
+            let mut nothing = unknown(step, known.iter().map(|spec| spec.id.as_str()));
             nothing.name = format!("{}/{step}", connector.name);
             nothing.closest = nothing.closest.map(|step| format!("{}/{step}", connector.name));
             not_there.push(nothing);
@@ -74,6 +76,12 @@ fn named(survey: &Survey, targets: &[Target]) -> (Wanted, Vec<UnknownName>) {
 fn pipeline<'s>(survey: &'s Survey, name: &ConnectorName) -> Option<(&'s Connector, &'s Pipeline)> {
     let (connector, view) = survey.known(name)?;
     Some((connector, view.rules.pipeline(connector)?))
+}
+
+/// Of the wanted, those whose pipeline tests the merge, and those whose tests the head.
+pub(super) fn split(survey: &Survey, wanted: Wanted) -> (Wanted, Wanted) {
+    let merges = |name: &ConnectorName| pipeline(survey, name).is_some_and(|(_, of)| of.merge);
+    wanted.into_iter().partition(|(name, _)| merges(name))
 }
 
 /// The secrets that steps may have.
@@ -194,7 +202,11 @@ fn plan_of(
     let about = About::of(connector);
     let qa = pipeline.steps.iter().any(|step| step.is(Builtin::Qa));
     let basis = qa.then(|| basis(survey, connector, view));
-    let told = |plan: Plan| plan.with_version(version).with_about(about).with_basis(basis);
+    let lock = lock(connector, pipeline)?;
+    let told = |plan: Plan| {
+        let plan = plan.with_version(version).with_about(about).with_basis(basis);
+        plan.with_lock(lock).with_outlives_head(!pipeline.supersede)
+    };
     plan.map(told).map_err(|error| {
         // The file's reader refuses such pipelines with their line; this is the type's own guard.
         PlanningError::Configuration(Box::new(Problem {
@@ -204,6 +216,29 @@ fn plan_of(
             place: None,
         }))
     })
+}
+
+/// The lock of a connector's job.
+fn lock(connector: &Connector, pipeline: &Pipeline) -> Result<Option<String>, PlanningError> {
+    let Some(lock) = &pipeline.lock else { return Ok(None) };
+    let refused = |title: String, text: &str| {
+        let (kind, text) = (ProblemKind::Configuration, text.to_owned());
+        PlanningError::Configuration(Box::new(Problem { kind, title, text, place: None }))
+    };
+    let whose = format!("the lock `{lock}` of the pipeline of `{}`", connector.name);
+    match lock::of_connector(lock, connector) {
+        Ok(filled) if filled.len() <= LOCK_MAX => Ok(Some(filled)),
+        Ok(_) => {
+            let title = format!("{whose} is longer than {LOCK_MAX} bytes");
+            Err(refused(title, "Make the lock's text shorter."))
+        }
+        Err(variable) => {
+            let title = format!("{whose} has no value for `{{{variable}}}`");
+            let text = "Its rule's `match` has no such variable: use one that it has, or give \
+                        these connectors a pipeline of their own.";
+            Err(refused(title, text))
+        }
+    }
 }
 
 /// What `qa` will judge by, as it is known now.

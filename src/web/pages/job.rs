@@ -160,6 +160,11 @@ fn files(web: &Web, run: &Run, job: &Job) -> Markup {
         div.panel { div.pad { dl.facts {
             dt { "Folder" } dd { code { (job.plan.root()) } }
             @if let Some(version) = job.plan.version() { dt { "Version" } dd { (version) } }
+            @if let Some(lock) = job.plan.lock() { dt { "Lock" } dd { code { (lock) } } }
+            @if let Some(merge) = job.plan.merge() {
+                dt { "Tested" }
+                dd { "the merge of " code { (run.head_sha.short()) } " with " code { (merge.base.short()) } }
+            }
             dt { "Plan" } dd { code { (job.plan.digest().get(..16).unwrap_or_default()) } }
             (fact_time("Made", Some(job.created_at)))
             (fact_time("Started", job.started_at))

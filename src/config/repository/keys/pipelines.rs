@@ -23,25 +23,28 @@ pub(in super::super) static PIPELINE: Shape = Shape {
             .default("[\"pull_request\", \"merge_group\"]"),
         Key::new(
             "supersede",
-            Takes::Only(true),
-            "A new head ends the runs of the old one; nothing else is possible yet.",
+            Takes::Flag,
+            "A new head of the pull request ends what waits or runs for the old one.",
         )
         .default("true"),
         Key::new(
+            "lock",
+            Takes::Text,
+            "Jobs with the same lock never run at once, in any pull request; `{name}` and other \
+             variables of the connector may stand in it.",
+        )
+        .examples(&["\"live-{name}\""]),
+        Key::new(
             "merge",
-            Takes::Only(false),
-            "The head is tested as it was pushed; nothing else is possible yet.",
+            Takes::Flag,
+            "Tests the merge of the head with its base, not the head as it was pushed.",
         )
         .default("false"),
         Key::new("steps", Takes::Many(&STEP), "What runs, at most 100 steps.")
             .required()
             .examples(&["[{\"id\": \"unit\", \"image\": \"python:3.11\", \"run\": \"pytest\"}]"]),
     ],
-    not_yet: &[(
-        "lock",
-        "locks between jobs are not built yet: remove it, and keep steps that share an account out \
-         of the pipeline",
-    )],
+    not_yet: &[],
 };
 
 pub(in super::super) static STEP: Shape = Shape {
@@ -67,6 +70,13 @@ pub(in super::super) static STEP: Shape = Shape {
         )
         .examples(&["\"python -m pytest\"", "[\"ruff check\", \"ruff format --check\"]"]),
         Key::new("needs", Takes::Texts, "Steps that must succeed first.").default("[]"),
+        Key::new(
+            "matrix",
+            Takes::Matrix,
+            "Variables with values: one instance of the step for each combination, `unit (3.11)`, \
+             at most 50. The image has them as `{python}`, the commands as `$MATRIX_PYTHON`.",
+        )
+        .examples(&["{\"python\": [\"3.10\", \"3.11\"]}"]),
         Key::new(
             "from",
             Takes::Name,
@@ -125,7 +135,6 @@ pub(in super::super) static STEP: Shape = Shape {
     ],
     not_yet: &[
         ("services", "services are not there yet: start what the step needs within `run`"),
-        ("matrix", "matrices are not there yet: write one step for each value"),
     ],
 };
 
