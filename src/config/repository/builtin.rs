@@ -18,9 +18,9 @@ pub(super) struct Does {
 }
 
 /// Keys that say nothing to a built-in step, and those that say nothing to one that runs nothing.
-const SENSELESS: &[&str] = &["image", "run", "reports", "from", "isolate"];
+const SENSELESS: &[&str] = &["image", "run", "reports", "from", "isolate", "services"];
 const SENSELESS_TO_QA: &[&str] =
-    &["image", "run", "reports", "from", "isolate", "env", "network", "resources"];
+    &["image", "run", "reports", "from", "isolate", "services", "env", "network", "resources"];
 
 impl Problems<'_> {
     pub(super) fn does(&mut self, fields: &Fields<'_>, named: &str) -> Option<Does> {

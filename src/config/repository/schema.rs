@@ -40,6 +40,10 @@ fn gather(
             Takes::One(shape) | Takes::Many(shape) | Takes::Named(shape) => {
                 gather(shape, shapes, seen);
             }
+            Takes::ManyOr(many, one) => {
+                gather(many, shapes, seen);
+                gather(one, shapes, seen);
+            }
             Takes::Reaches => gather(&super::keys::SELECTOR, shapes, seen),
             Takes::Version
             | Takes::Text
@@ -52,6 +56,7 @@ fn gather(
             | Takes::Flag
             | Takes::Only(_)
             | Takes::Count(_)
+            | Takes::Port
             | Takes::Positive(_)
             | Takes::Duration
             | Takes::Size
@@ -84,7 +89,7 @@ fn mapping(shape: &Shape) -> Value {
             keys.iter().map(|key| json!({ "required": [key] })).collect()
         };
         let (commands, alone) =
-            (any(&["image", "from"]), any(&["image", "run", "reports", "from"]));
+            (any(&["image", "from"]), any(&["image", "run", "reports", "from", "services"]));
         schema["oneOf"] = json!([
             { "required": ["run"], "anyOf": commands, "not": { "required": ["uses"] } },
             { "required": ["uses"], "not": { "anyOf": alone } },
@@ -125,6 +130,10 @@ fn takes(takes: Takes) -> Value {
         Takes::Flag => json!({ "type": "boolean" }),
         Takes::Only(truth) => json!({ "const": truth }),
         Takes::Count(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
+        Takes::Port => json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }),
+        Takes::ManyOr(many, one) => json!({
+            "anyOf": [{ "type": "array", "items": reference(many.id) }, reference(one.id)],
+        }),
         Takes::Positive(most) => {
             json!({ "type": "number", "exclusiveMinimum": 0, "maximum": most })
         }
