@@ -9,7 +9,6 @@ mod images;
 mod line;
 #[path = "support/registry.rs"]
 mod registry;
-#[expect(dead_code, reason = "shared with the engine's tests")]
 #[path = "support/scripted.rs"]
 mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]

@@ -42,10 +42,6 @@ struct Door {
 }
 
 impl Registry {
-    pub(crate) async fn start(layer: &[u8]) -> Self {
-        Self::with(layer, Manner::default()).await
-    }
-
     pub(crate) async fn with(layer: &[u8], manner: Manner) -> Self {
         let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
         let config = json!({

@@ -76,13 +76,20 @@ impl Reaper {
         Ok(owned.collect())
     }
 
-    /// Removes a network, whose containers are gone; one that is gone already is fine.
+    /// Removes a network; one that is gone already is fine. Its containers are gone, of which the
+    /// engine itself may hear a moment later.
     pub async fn disconnect(&self, network: &str) -> Result<(), ExecError> {
-        match self.api.remove_network(network).await {
-            Ok(()) => Ok(()),
-            Err(e) if is_missing(&e) => Ok(()),
-            Err(e) => Err(ExecError::Engine(told(&e))),
+        const TRIES: u32 = 8;
+        const SOON: Duration = Duration::from_millis(250);
+        for again in (0..TRIES).rev() {
+            match self.api.remove_network(network).await {
+                Ok(()) => return Ok(()),
+                Err(e) if is_missing(&e) => return Ok(()),
+                Err(e) if again == 0 => return Err(ExecError::Engine(told(&e))),
+                Err(_) => tokio::time::sleep(SOON).await,
+            }
         }
+        Ok(())
     }
 
     /// The images of this installation that hold what steps left to their own job's, each with the

@@ -82,8 +82,9 @@ impl<'a> Look<'a> {
 
     pub(super) async fn pause(&mut self) {
         let left = self.over.saturating_duration_since(Instant::now());
-        sleep(self.pause.min(self.ready.interval()).min(left)).await;
-        self.pause *= 2;
+        self.pause = self.pause.min(self.ready.interval());
+        sleep(self.pause.min(left)).await;
+        self.pause = self.pause.saturating_mul(2);
     }
 
     /// `within 30 s: port 5432: nothing listens on it`
