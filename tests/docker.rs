@@ -4,8 +4,10 @@
 
 #[path = "support/images.rs"]
 mod images;
+#[expect(dead_code, reason = "no line is mended here")]
 #[path = "support/line.rs"]
 mod line;
+#[expect(dead_code, reason = "nothing here is counted")]
 #[path = "support/registry.rs"]
 mod registry;
 #[expect(dead_code, reason = "shared with the tests of other executors")]
@@ -26,6 +28,7 @@ use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::{Executor, Trust};
 use images::{BARE, BUSYBOX, USER};
 use line::Line;
+use registry::Manner;
 use steps::{Place, files, resident_mib, run, run_counting, run_until, stop_after};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -452,7 +455,8 @@ async fn a_line_that_breaks_for_a_moment_costs_output_but_not_the_verdict() {
 #[tokio::test]
 async fn an_image_is_pulled_when_it_is_not_there() {
     let Some((api, docker, place)) = set_up().await else { return };
-    let registry = registry::Registry::start(&images::busybox(&["sh", "echo"])).await;
+    let registry =
+        registry::Registry::with(&images::busybox(&["sh", "echo"]), Manner::default()).await;
     let image = format!("{}/some/image:7", registry.address);
     let (ended, output) = run(&docker, place.step(&image, "echo pulled")).await;
     assert_eq!((ended.outcome, output.as_str()), (Outcome::Succeeded, "pulled\n"), "{ended:?}");

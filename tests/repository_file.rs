@@ -14,6 +14,8 @@ mod mutations;
 mod property;
 #[path = "repository_file/schema.rs"]
 mod schema;
+#[path = "repository_file/services.rs"]
+mod services;
 #[path = "repository_file/yaml.rs"]
 mod yaml;
 

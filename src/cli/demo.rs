@@ -14,12 +14,13 @@ use github_simulator::{
 use include_dir::{Dir, include_dir};
 use tokio::time::sleep;
 
-use super::exit::Exit;
+use super::engine::docker_options;
+use super::exit::{Exit, UsageError};
 use super::serve::{self, Parts, Running};
 use super::signals;
 use crate::ambient;
 use crate::config::server::Settings;
-use crate::exec::docker::{Docker, DockerOptions};
+use crate::exec::docker::Docker;
 use crate::store::RunQuery;
 
 /// The repository that the simulated GitHub holds, and the change that the pull request makes.
@@ -52,7 +53,7 @@ pub async fn run(args: &DemoArgs, mut settings: Settings) -> anyhow::Result<Exit
     writeln!(out, "A simulated GitHub listens on {}", simulator.url())?;
     point_at(&mut settings, &simulator, &state, args);
     if settings.text("CHECKVALVE_EXECUTOR").is_none() {
-        let (executor, said) = choose_executor(settings.text("DOCKER_HOST")).await;
+        let (executor, said) = choose_executor(&settings).await?;
         writeln!(out, "{said}")?;
         settings.set("CHECKVALVE_EXECUTOR", executor.to_owned());
     }
@@ -109,25 +110,25 @@ fn point_at(settings: &mut Settings, simulator: &Simulator, state: &Path, args: 
     }
 }
 
-async fn choose_executor(host: Option<&str>) -> (&'static str, String) {
-    let options = DockerOptions::new("demo");
-    let docker = match Docker::connect(host, options).await {
+async fn choose_executor(settings: &Settings) -> Result<(&'static str, String), UsageError> {
+    let options = docker_options("demo", settings, None)?;
+    let docker = match Docker::connect(settings.text("DOCKER_HOST"), options).await {
         Ok(docker) => docker,
         Err(error) => {
             let said = format!(
                 "There is no Docker here ({error}): steps run as plain processes of this machine."
             );
-            return ("host", said);
+            return Ok(("host", said));
         }
     };
     if docker.has_image(IMAGE).await {
-        return ("docker", "Steps run in Docker containers without a network.".to_owned());
+        return Ok(("docker", "Steps run in Docker containers without a network.".to_owned()));
     }
     let said = format!(
         "Docker is here, but not the image {IMAGE} (`scripts/images` makes it): steps run as plain \
          processes of this machine."
     );
-    ("host", said)
+    Ok(("host", said))
 }
 
 async fn open_pull_request(

@@ -3,6 +3,7 @@
 pub mod affected;
 pub mod config;
 pub mod demo;
+mod engine;
 pub mod exit;
 pub mod list;
 pub mod plan;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::engine::docker_options;
 use super::exit::UsageError;
 use super::state_dir::{StateDir, clear};
 use crate::ambient;
@@ -22,7 +23,7 @@ use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::{Engine, EngineOptions};
 use crate::exec::Executor as _;
-use crate::exec::docker::{Docker, DockerOptions, Reaper};
+use crate::exec::docker::{Docker, Reaper};
 use crate::exec::host::Host;
 use crate::exec::{Executors, Trust};
 use crate::git::GitCache;
@@ -207,7 +208,8 @@ async fn executors(
     match settings.executor()? {
         ExecutorKind::Host => Ok(Some(Executors::Host(Host::default().with_trust(trust)))),
         ExecutorKind::Docker => {
-            let options = DockerOptions { trust, ..DockerOptions::new(state.instance.clone()) };
+            let options = docker_options(state.instance.clone(), settings, trust);
+            let options = options.map_err(UsageError::from)?;
             match Docker::connect(settings.text("DOCKER_HOST"), options).await {
                 Ok(docker) => Ok(Some(Executors::Docker(docker))),
                 Err(error) if parts.workers == 0 => {

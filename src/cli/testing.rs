@@ -9,6 +9,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 
+use super::engine::docker_options;
 use super::exit::{Exit, UsageError};
 use super::select::{CliError, Global, SelectArgs};
 use super::terminal::{Format, Terminal};
@@ -29,7 +30,7 @@ use crate::domain::run::{Job, Repository, Run, Selection};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
-use crate::exec::docker::{Docker, DockerOptions};
+use crate::exec::docker::Docker;
 use crate::exec::host::Host;
 use crate::exec::{Executors, SourceArchive, Trust};
 use crate::git::LocalRepo;
@@ -143,7 +144,8 @@ async fn executor(name: Option<ExecutorName>, settings: &Settings) -> anyhow::Re
     match kind {
         ExecutorKind::Host => Ok(Executors::Host(Host::default().with_trust(trust))),
         ExecutorKind::Docker => {
-            let options = DockerOptions { trust, ..DockerOptions::new("checkvalve-test") };
+            let options = docker_options("checkvalve-test", settings, trust);
+            let options = options.map_err(UsageError::from)?;
             let docker = Docker::connect(settings.text("DOCKER_HOST"), options).await?;
             Ok(Executors::Docker(docker))
         }

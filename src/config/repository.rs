@@ -17,6 +17,7 @@ mod resolved;
 mod schema;
 mod secrets;
 mod sections;
+mod services;
 mod text;
 
 use std::collections::BTreeSet;

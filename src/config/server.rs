@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use super::duration;
 use super::grants::Grants;
 pub use super::served::Served;
+use crate::domain::subnet::Subnet;
 
 /// A setting that is missing or wrong: which one, where it was read, and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,9 @@ const KEYS: &[Key] = &[
     plain("CHECKVALVE_SLOTS"),
     plain("CHECKVALVE_EXECUTOR"),
     plain("DOCKER_HOST"),
+    plain("DOCKER_TLS_VERIFY"),
+    plain("DOCKER_CERT_PATH"),
+    plain("DOCKER_CONFIG"),
     secret("GCP_GSM_CREDENTIALS"),
     plain("CHECKVALVE_GSM_URL"),
     plain("CHECKVALVE_KMS_URL"),
@@ -311,6 +315,23 @@ impl Settings {
     /// `CHECKVALVE_KMS_URL`
     pub fn kms_url(&self) -> Result<Option<String>, SettingsError> {
         self.url("CHECKVALVE_KMS_URL")
+    }
+
+    /// `CHECKVALVE_NETWORK_POOL`
+    pub fn network_pool(&self) -> Result<Subnet, SettingsError> {
+        let parse = |text: &str| match text.parse::<Subnet>() {
+            Ok(pool) if pool.pieces() >= 16 => Ok(pool),
+            Ok(_) => Err(format!("`{text}` is too small: a /24 has room for sixteen networks")),
+            Err(error) => Err(error),
+        };
+        Ok(self.parsed("CHECKVALVE_NETWORK_POOL", parse)?.unwrap_or_default())
+    }
+
+    /// The folder of certificates, if the engine is behind TLS; `usual` is Docker's own.
+    pub fn docker_tls(&self, usual: Option<PathBuf>) -> Option<PathBuf> {
+        let named = self.text("DOCKER_CERT_PATH").map(PathBuf::from);
+        let verify = self.text("DOCKER_TLS_VERIFY").is_some();
+        named.or_else(|| usual.filter(|_| verify))
     }
 
     pub fn ca_file(&self) -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::builtin::Builtin;
 use super::ids::RunId;
 use super::inherit;
-use super::names::StepId;
+use super::names::{ServiceAlias, StepId};
 use super::pipeline::{CachePolicy, StepSpec};
 use super::plan::Plan;
 use super::run::StepFacts;
@@ -103,6 +103,11 @@ impl Ingredients {
         for (name, value) in &spec.env {
             add(format!("variable `{name}`"), value.clone());
         }
+        for service in &spec.services {
+            add(image_of(&service.alias), image(&service.image)?);
+            let said = serde_json::to_string(service).unwrap_or_default();
+            add(format!("service `{}`", service.alias), said);
+        }
         for (path, digest) in plan.sources() {
             add(format!("file `{path}`"), digest.clone());
         }
@@ -121,6 +126,11 @@ impl Ingredients {
     /// The digest of the image.
     pub fn image(&self) -> Option<&str> {
         self.0.get("image").map(String::as_str)
+    }
+
+    /// Was the service run from another image than this was said to be?
+    pub fn differs(&self, alias: &ServiceAlias, digest: &str) -> bool {
+        self.0.get(&image_of(alias)).is_none_or(|known| known != digest)
     }
 
     /// 64 hexadecimal digits: equal ingredients, equal keys, on every machine.
@@ -154,6 +164,10 @@ impl Ingredients {
             more => format!("{}; and {more} more", told.join("; ")),
         }
     }
+}
+
+fn image_of(service: &ServiceAlias) -> String {
+    format!("image of service `{service}`")
 }
 
 fn list(of: &[String]) -> String {
@@ -327,8 +341,12 @@ mod tests {
     fn whatever_can_change_a_result_changes_its_key_and_those_behind_it() {
         let before = plan(|_| {});
         assert_eq!(key(&before, "unit"), key(&plan(|_| {}), "unit"));
-        let changes: [fn(&mut Vec<StepSpec>); 8] = [
+        let changes: [fn(&mut Vec<StepSpec>); 9] = [
             |steps| steps[0].run.push("more".into()),
+            |steps| {
+                let db = serde_json::json!({ "alias": "db", "image": "postgres:16" });
+                steps[0].services.push(serde_json::from_value(db).unwrap());
+            },
             |steps| {
                 steps[0].resources =
                     Some(super::super::pipeline::Resources { cpus: 1.0, memory: 1 << 30 });

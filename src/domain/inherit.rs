@@ -32,7 +32,8 @@ pub fn heirs<'p>(plan: &'p Plan, parent: &StepId) -> impl Iterator<Item = &'p St
 /// have got the same one, and where neither was given anything in confidence.
 pub fn may_go_on(parent: &StepSpec, heir: &StepSpec) -> bool {
     let secrets = !parent.secrets.is_empty() || !heir.secrets.is_empty();
-    let apart = parent.isolate || heir.isolate || secrets;
+    let services = !parent.services.is_empty() || !heir.services.is_empty();
+    let apart = parent.isolate || heir.isolate || secrets || services;
     !apart
         && parent.image == heir.image
         && parent.network == heir.network

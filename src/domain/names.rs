@@ -71,6 +71,8 @@ names! {
     /// What the repository file calls a secret; also the name of its file, and in upper case of
     /// its variable.
     SecretName: "a secret's name", check_secret;
+    /// The host name by which a step reaches a service.
+    ServiceAlias: "a service's name", check_alias;
 }
 
 impl RepoName {
@@ -88,6 +90,24 @@ impl Sha {
     pub fn short(&self) -> &str {
         &self.0[..12]
     }
+}
+
+/// What an engine's name service answers to, and a program takes for a host.
+fn check_alias(text: &str) -> Result<(), &'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    if text.len() > 63 {
+        return Err("it has more than 63 characters");
+    }
+    if !text.starts_with(ends) || !text.ends_with(ends) || !text.chars().all(plain) {
+        return Err(
+            "it has letters, digits, `-`, `_` and `.`, and begins and ends with one of the first two",
+        );
+    }
+    if text.eq_ignore_ascii_case("localhost") || text.parse::<std::net::Ipv4Addr>().is_ok() {
+        return Err("it means something else to programs");
+    }
+    Ok(())
 }
 
 /// GitHub allows letters, digits, `-`, `_` and `.` in both parts.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::builtin::{Builtin, Uses};
 use super::names::{SecretName, StepId};
+use super::service::Service;
 
 /// A step's access to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,9 @@ pub struct StepSpec {
     /// What it is given in confidence; the plan says where each comes from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
+    /// What runs beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
     /// Milliseconds.
     pub timeout_ms: u64,
     /// How often a *failed* step is tried again; errors of ours are retried apart from this.
@@ -120,6 +124,7 @@ impl StepSpec {
             always: false,
             env: BTreeMap::new(),
             secrets: Vec::new(),
+            services: Vec::new(),
             timeout_ms: u64::try_from(DEFAULT_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
             retries: 0,
             network: Network::Bridge,

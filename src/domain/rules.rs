@@ -316,6 +316,9 @@ pub struct Pipeline {
     pub steps: Vec<StepSpec>,
     /// Of the steps that not every connector has a use for.
     pub when: BTreeMap<StepId, Condition>,
+    /// Compose files that say which services steps have: each a path from the connector's root.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub compose: BTreeMap<StepId, String>,
     /// What steps name besides the connector's own files.
     pub inputs: Vec<Pattern>,
 }

@@ -1,5 +1,6 @@
 //! A run as it is read: what GitHub, the pages, the API and the reports are views of.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::{CacheFacts, Reuse};
 use super::ids::{JobId, RunId};
 use super::impact::{ChangeKind, Explanation, Reason};
-use super::names::{ConnectorName, RepoName, Sha, StepId};
+use super::names::{ConnectorName, RepoName, ServiceAlias, Sha, StepId};
 use super::plan::Plan;
 use super::rules::closest;
 use super::state::{Conclusion, Outcome, RunState, StepState};
@@ -155,6 +156,9 @@ pub struct StepFacts {
     pub exit_code: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
+    /// The images of the services that ran beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceAlias, String>,
     /// The id of the image that it built, for the steps after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built: Option<String>,

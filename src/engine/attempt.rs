@@ -121,6 +121,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             reason: ended.reason.or(found.trouble),
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
+            services: ended.services,
             built,
             tests: found.tests,
             segments,
@@ -295,6 +296,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             run: spec.run.clone(),
             env,
             secrets: Vec::new(),
+            services: spec.services.clone(),
             workdir: self.ground.1.clone(),
             source: self.ground.0.clone(),
             network: spec.network,
@@ -316,9 +318,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         } else if timed_out {
             let limit = human(self.spec.timeout());
             let limit = limit.strip_suffix(" 00 s").unwrap_or(&limit);
-            if ended.segments.iter().any(|segment| segment.name == "run") {
+            let has = |name: &str| ended.segments.iter().any(|segment| segment.name == name);
+            if has("run") || has("services") {
+                let while_what = if has("run") { "" } else { ", while its services got ready" };
                 ended.outcome = Outcome::TimedOut;
-                ended.reason = Some(format!("ended after {limit}, its limit"));
+                ended.reason = Some(format!("ended after {limit}, its limit{while_what}"));
             } else {
                 ended.outcome = Outcome::Errored;
                 ended.reason = Some(format!("did not get to run within {limit}, its limit"));

@@ -94,6 +94,7 @@ pub(super) async fn run<E: Executor>(
         finished_at,
         segments,
         image_digest: None,
+        services: BTreeMap::new(),
     };
     (ended, built)
 }

@@ -49,6 +49,10 @@ impl Prospect {
         if image.is_some() && image != ingredients.image() {
             return Keeps::Nothing;
         }
+        let services = &record.facts.services;
+        if services.iter().any(|(alias, digest)| ingredients.differs(alias, digest)) {
+            return Keeps::Nothing;
+        }
         match record.state.outcome() {
             Some(Outcome::Succeeded) => Keeps::This(ingredients),
             // What ended it for a reason of its host's is not the step's to repeat.
@@ -189,8 +193,11 @@ pub(super) async fn learn<E: Executor>(
 async fn images<E: Executor>(executor: &E, job: &JobRun<'_>) -> BTreeMap<String, Option<String>> {
     let mut images = BTreeMap::new();
     for spec in job.plan.steps() {
-        if !images.contains_key(&spec.image) {
-            images.insert(spec.image.clone(), executor.identify(&spec.image).await);
+        let of_services = spec.services.iter().map(|service| &service.image);
+        for image in of_services.chain([&spec.image]) {
+            if !images.contains_key(image) {
+                images.insert(image.clone(), executor.identify(image).await);
+            }
         }
     }
     images

@@ -83,11 +83,16 @@ pub enum Halted {
 impl Halted {
     /// An executor without images.
     pub(super) fn no_images() -> Self {
-        let reason = "this step needs the Docker executor, since it works with images: choose it \
-                      with `--executor docker` (`test`) or CHECKVALVE_EXECUTOR=docker (`serve` and \
-                      `worker`)";
-        Self::Errored { reason: reason.to_owned(), retry: false }
+        Self::Errored { reason: needs_docker("it works with images"), retry: false }
     }
+}
+
+/// Why a step can't run as a plain process.
+pub(super) fn needs_docker(since: &str) -> String {
+    format!(
+        "this step needs the Docker executor, since {since}: choose it with `--executor docker` \
+         (`test`) or CHECKVALVE_EXECUTOR=docker (`serve` and `worker`)"
+    )
 }
 
 impl From<super::Halt> for Halted {
@@ -95,6 +100,7 @@ impl From<super::Halt> for Halted {
         match halt {
             super::Halt::Cancelled => Self::Cancelled,
             super::Halt::Errored { reason, retry } => Self::Errored { reason, retry },
+            super::Halt::Failed { reason } => Self::Errored { reason, retry: false },
         }
     }
 }

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ambient;
 use crate::domain::ids::{JobId, RunId};
-use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::names::{ConnectorName, ServiceAlias, StepId};
 use crate::domain::pipeline::{Network, Resources};
 use crate::domain::run::Segment;
 use crate::domain::secret::Secret;
+use crate::domain::service::Service;
 use crate::domain::state::Outcome;
 use crate::domain::time::Timestamp;
 
@@ -57,6 +58,8 @@ pub struct StepRun {
     pub env: BTreeMap<String, String>,
     /// Delivered in memory only: never in an image, an archive, arguments or a snapshot.
     pub secrets: Vec<Secret>,
+    /// What runs beside it, on a network that is theirs alone, until it has ended.
+    pub services: Vec<Service>,
     /// The working folder within the source tree.
     pub workdir: String,
     pub source: Arc<SourceArchive>,
@@ -110,6 +113,8 @@ pub struct Ended {
     pub finished_at: Timestamp,
     pub segments: Vec<Segment>,
     pub image_digest: Option<String>,
+    /// The images of its services.
+    pub services: BTreeMap<ServiceAlias, String>,
 }
 
 /// Runs one step somewhere. `stop` asks it to end early: an executor that honours it leaves nothing
@@ -359,7 +364,14 @@ impl<L> Divided<L> {
 #[derive(Debug)]
 enum Halt {
     Cancelled,
-    Errored { reason: String, retry: bool },
+    Errored {
+        reason: String,
+        retry: bool,
+    },
+    /// The pipeline's own doing, in words.
+    Failed {
+        reason: String,
+    },
 }
 
 impl Halt {
@@ -390,12 +402,14 @@ struct Course {
     segments: Vec<Segment>,
     open: Option<(&'static str, Timestamp)>,
     image_digest: Option<String>,
+    services: BTreeMap<ServiceAlias, String>,
 }
 
 impl Course {
     fn begin() -> Self {
         let started_at = ambient::now();
-        Self { started_at, segments: Vec::new(), open: None, image_digest: None }
+        let services = BTreeMap::new();
+        Self { started_at, segments: Vec::new(), open: None, image_digest: None, services }
     }
 
     /// Ends the segment that is open and opens another.
@@ -419,6 +433,7 @@ impl Course {
             Ok(exit) => (Outcome::Failed, Some(exit.code), exit.reason, false),
             Err(Halt::Cancelled) => (Outcome::Cancelled, None, None, false),
             Err(Halt::Errored { reason, retry }) => (Outcome::Errored, None, Some(reason), retry),
+            Err(Halt::Failed { reason }) => (Outcome::Failed, None, Some(reason), false),
         };
         Ended {
             outcome,
@@ -429,6 +444,7 @@ impl Course {
             finished_at: ambient::now(),
             segments: self.segments,
             image_digest: self.image_digest,
+            services: self.services,
         }
     }
 }

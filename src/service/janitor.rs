@@ -30,15 +30,16 @@ pub struct Janitor {
 }
 
 impl Janitor {
-    /// Removes this host's containers, and what steps left to their heirs, whose job is held by no
-    /// one under their epoch. Every host does this for its own engine.
+    /// Removes this host's containers with their networks, and what steps left to their heirs, whose
+    /// job is held by no one under their epoch. Every host does this for its own engine.
     pub async fn reap(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
         let (owned, shares) = (reaper.owned().await?, reaper.shares().await?);
-        if owned.is_empty() && shares.is_empty() {
+        let networks = reaper.networks().await?;
+        if owned.is_empty() && shares.is_empty() && networks.is_empty() {
             return Ok(false);
         }
-        let all = owned.iter().chain(&shares);
+        let all = owned.iter().chain(&shares).chain(&networks);
         let pairs: Vec<_> = all.map(|(_, job, epoch)| (*job, *epoch)).collect();
         let alive: BTreeSet<_> = self.store.alive(&pairs).await?.into_iter().collect();
         let dead = owned.iter().filter(|(_, job, epoch)| !alive.contains(&(*job, *epoch)));
@@ -46,6 +47,14 @@ impl Janitor {
             info!(%job, epoch, container, "removing what a dead worker left");
             if let Err(error) = reaper.remove(container).await {
                 warn!(container, "not removed: {error}");
+            }
+        }
+        for (network, job, epoch) in
+            networks.iter().filter(|(_, job, epoch)| !alive.contains(&(*job, *epoch)))
+        {
+            info!(%job, epoch, network, "removing what a dead worker left");
+            if let Err(error) = reaper.disconnect(network).await {
+                warn!(network, "not removed: {error}");
             }
         }
         for (share, job, epoch) in

@@ -3,6 +3,7 @@
 //! what they ask for.
 
 mod answers;
+mod composed;
 mod documents;
 mod jobs;
 mod mentions;

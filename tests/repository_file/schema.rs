@@ -55,6 +55,18 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
             let both = json!({ "cpus": 1, "memory": "1Gi" });
             file["pipelines"] = in_step("resources", put(both));
         }
+        "service" | "ready" | "compose" => {
+            let service = json!({ "alias": "a", "image": "b" });
+            let services = match shape {
+                "service" => json!([put(service)]),
+                "ready" => {
+                    let ready = put(json!({ "port": 1 }));
+                    json!([{ "alias": "a", "image": "b", "ready": ready }])
+                }
+                _ => put(json!({ "compose": "a.yml" })),
+            };
+            file["pipelines"] = in_step("services", services);
+        }
         "when" => file["pipelines"] = in_step("when", put(json!({ "files": "x" }))),
         "reports" => file["pipelines"] = in_step("reports", put(json!({}))),
         "policy" => file["policy"] = put(json!({})),
@@ -83,7 +95,7 @@ fn shapes() -> Vec<(String, Map<String, Value>)> {
 fn it_is_a_schema_of_the_draft_that_it_names() {
     jsonschema::meta::validate(&schema()).unwrap();
     assert_eq!(schema()["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    assert_eq!(shapes().len(), 12);
+    assert_eq!(shapes().len(), 15);
     for (shape, properties) in shapes() {
         for (key, property) in properties {
             for words in ["title", "description"] {
@@ -206,6 +218,12 @@ fn wrong_files_fail() {
         step("id: a, image: x, run: y, network: lan"),
         step("id: a, image: x, run: y, cache: sometimes"),
         step("id: a, image: x, run: y, from: b"),
+        step("id: a, image: x, run: y, services: [{ image: z }]"),
+        step("id: a, image: x, run: y, services: [{ alias: db }]"),
+        step("id: a, image: x, run: y, services: { file: a.yml }"),
+        step("id: a, image: x, run: y, services: [{ alias: a, image: b, ready: { port: 0 } }]"),
+        step("id: a, image: x, run: y, services: [{ alias: a, image: b, ready: { port: x } }]"),
+        step("id: a, uses: build, services: [{ alias: a, image: b }]"),
         step("id: a, image: x, run: y, resources: { cpus: 2 }"),
         step("id: a, image: x, run: y, resources: { cpus: 0, memory: 1Gi }"),
         step("id: a, image: x, run: y, resources: { cpus: 1, memory: lots }"),

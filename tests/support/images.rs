@@ -16,6 +16,9 @@ pub(crate) const USER: &str = "checkvalve-test/user:1";
 /// One program and no shell.
 pub(crate) const BARE: &str = "checkvalve-test/bare:1";
 
+/// The shell and the usual programs, with a volume.
+pub(crate) const STORE: &str = "checkvalve-test/store:1";
+
 const PROGRAMS: [&str; 46] = [
     "[",
     "awk",
@@ -75,7 +78,7 @@ pub(crate) async fn engine() -> Option<Docker> {
     };
     match docker {
         Ok(docker) => {
-            for image in [BUSYBOX, USER, BARE] {
+            for image in [BUSYBOX, USER, BARE, STORE] {
                 ensure(&docker, image).await;
             }
             Some(docker)
@@ -96,6 +99,7 @@ async fn ensure(docker: &Docker, image: &str) {
     let (archive, changes) = match image {
         USER => (busybox(&PROGRAMS), vec!["USER 1000".to_owned(), path()]),
         BARE => (busybox(&[]), vec![path()]),
+        STORE => (busybox(&PROGRAMS), vec!["VOLUME /data".to_owned(), path()]),
         _ => (busybox(&PROGRAMS), vec![path()]),
     };
     let (repo, tag) = image.split_once(':').unwrap();

@@ -53,4 +53,9 @@ impl Line {
     pub(crate) fn refuse(&self) {
         self.refusing.store(true, Ordering::SeqCst);
     }
+
+    /// Lets them through again.
+    pub(crate) fn mend(&self) {
+        self.refusing.store(false, Ordering::SeqCst);
+    }
 }

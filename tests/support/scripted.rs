@@ -167,6 +167,7 @@ impl Executor for Scripted {
             finished_at,
             segments: if words[0] == "stuck" { vec![] } else { vec![ran] },
             image_digest: None,
+            services: BTreeMap::new(),
         };
         (ended, step.leave.then_some(history))
     }

@@ -56,6 +56,7 @@ impl Place {
             run: vec![script.to_owned()],
             env: BTreeMap::from([("GREETING".to_owned(), "a b\n$c".to_owned())]),
             secrets: Vec::new(),
+            services: Vec::new(),
             workdir: "source-x".to_owned(),
             source: self.source.clone(),
             network: Network::None,

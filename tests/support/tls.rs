@@ -35,23 +35,34 @@ fn openssl(folder: &Path, arguments: &str) -> bool {
     run.is_ok_and(|status| status.success())
 }
 
-/// Answers every GET with a page of its own: enough to see that TLS stood. `None`, said, where
-/// there is no openssl 3.
-pub(crate) async fn server() -> Option<Server> {
-    let folder = tempfile::tempdir().unwrap();
-    let made = openssl(
-        folder.path(),
-        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
-    ) && openssl(
-        folder.path(),
-        "req -x509 -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.pem -days 2 -subj /CN=leaf \
-         -CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 \
-         -addext basicConstraints=critical,CA:FALSE",
-    );
+/// Makes an authority and a server's certificate for 127.0.0.1 in a folder: `ca.pem`, `leaf.pem`,
+/// `leaf.key`; and as Docker's clients have it, `cert.pem` and `key.pem`. False, said, where there is
+/// no openssl 3.
+pub(crate) fn certificates(folder: &Path) -> bool {
+    let new = "req -x509 -newkey rsa:2048 -nodes -days 2";
+    let of = "-CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:FALSE";
+    let made = openssl(folder, &format!("{new} -keyout ca.key -out ca.pem -subj /CN=authority"))
+        && openssl(
+            folder,
+            &format!(
+                "{new} -keyout leaf.key -out leaf.pem -subj /CN=leaf {of} -addext \
+                 subjectAltName=IP:127.0.0.1"
+            ),
+        )
+        && openssl(folder, &format!("{new} -keyout key.pem -out cert.pem -subj /CN=client {of}"));
     if !made {
         let required = ambient::env("CHECKVALVE_REQUIRE");
         assert_ne!(required.as_deref(), Some("all"), "openssl 3 is needed");
         eprintln!("SKIPPED: no openssl 3 here");
+    }
+    made
+}
+
+/// Answers every GET with a page of its own: enough to see that TLS stood. `None`, said, where
+/// there is no openssl 3.
+pub(crate) async fn server() -> Option<Server> {
+    let folder = tempfile::tempdir().unwrap();
+    if !certificates(folder.path()) {
         return None;
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

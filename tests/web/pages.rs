@@ -118,6 +118,7 @@ fn ended_steps(
         exit_code: Some(1),
         image_digest: Some("sha256:<b>".to_owned()),
         built: None,
+        services: std::collections::BTreeMap::new(),
         log: Some(LogRef { key: format!("{prefix}/unit/1/log.txt"), bytes: 3, lines: 1, cut: 9 }),
         tests: Some(Tests { passed: 4, failed: 1, skipped: 2, failures: vec![failure] }),
         artifacts: vec![Artifact {

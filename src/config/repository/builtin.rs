@@ -18,9 +18,10 @@ pub(super) struct Does {
 }
 
 /// Keys that say nothing to a built-in step, and those that say nothing to one that runs nothing.
-const SENSELESS: &[&str] = &["image", "run", "reports", "from", "isolate", "matrix"];
-const SENSELESS_TO_QA: &[&str] =
-    &["image", "run", "reports", "from", "isolate", "matrix", "env", "network", "resources"];
+const SENSELESS: &[&str] = &["image", "run", "reports", "from", "isolate", "matrix", "services"];
+const SENSELESS_TO_QA: &[&str] = &[
+    "image", "run", "reports", "from", "isolate", "matrix", "services", "env", "network", "resources",
+];
 
 impl Problems<'_> {
     pub(super) fn does(&mut self, fields: &Fields<'_>, named: &str) -> Option<Does> {

@@ -3,6 +3,7 @@
 
 mod pipelines;
 mod selection;
+mod services;
 
 pub(super) use self::pipelines::{
     BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
@@ -10,6 +11,7 @@ pub(super) use self::pipelines::{
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,
 };
+pub(super) use self::services::{COMPOSE, READY, SERVICE};
 
 /// What may stand in a mapping.
 pub(super) struct Shape {
@@ -87,6 +89,8 @@ pub(super) enum Takes {
     Flag,
     /// A whole number from 0 to this.
     Count(u32),
+    /// A TCP port.
+    Port,
     /// A number above 0, at most this.
     Positive(u32),
     Duration,
@@ -107,6 +111,8 @@ pub(super) enum Takes {
     One(&'static Shape),
     /// A list of mappings.
     Many(&'static Shape),
+    /// A list of mappings of the first kind, or one mapping of the second.
+    ManyOr(&'static Shape, &'static Shape),
     /// A mapping from names to mappings.
     Named(&'static Shape),
     /// `all`, names, or a selector.

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::pipelines::{MAX_STEPS, Step};
+use super::pipelines::{MAX_STEPS, Rest, Step};
 use super::problems::Problems;
 use crate::domain::matrix::{Matrix, Values, variable};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
-use crate::domain::rules::Condition;
 use crate::domain::yaml::{Entry, Node, Value};
 
 /// Each is a container, and a check run of its own.
 const MAX_INSTANCES: usize = 50;
 const MAX_VALUE: usize = 60;
-
-/// Conditions of steps, by their ids.
-type When = BTreeMap<StepId, Condition>;
 
 impl Problems<'_> {
     /// Reads the matrix of a step, if it has one. False: it can't be used.
@@ -108,7 +104,7 @@ impl Problems<'_> {
     /// Puts the instances of each step with a matrix in its place. Needs of such a step become
     /// needs of all of its instances; an heir with the same matrix inherits from the instance with
     /// its own values.
-    pub(super) fn expanded(&mut self, read: Vec<Step>, when: &mut When) -> Option<Vec<StepSpec>> {
+    pub(super) fn expanded(&mut self, read: Vec<Step>, rest: &mut Rest) -> Option<Vec<StepSpec>> {
         let before = self.error_count();
         let of: BTreeMap<StepId, Matrix> = read
             .iter()
@@ -126,9 +122,8 @@ impl Problems<'_> {
                     self.add(step.place, what, "one is an instance of a matrix: rename the other");
                 }
             }
-            if let Some(condition) = when.get(&step.spec.id).cloned() {
-                when.extend(made.iter().map(|spec| (spec.id.clone(), condition.clone())));
-            }
+            for_each(&mut rest.when, &step.spec.id, &made);
+            for_each(&mut rest.compose, &step.spec.id, &made);
             specs.append(&mut made);
         }
         if let Some(place) = last.filter(|_| specs.len() > MAX_STEPS) {
@@ -172,6 +167,13 @@ impl Problems<'_> {
                 return;
             }
         }
+    }
+}
+
+/// What was said of a step is said of each of its instances.
+fn for_each<T: Clone>(said: &mut BTreeMap<StepId, T>, step: &StepId, made: &[StepSpec]) {
+    if let Some(of_step) = said.get(step).cloned() {
+        said.extend(made.iter().map(|spec| (spec.id.clone(), of_step.clone())));
     }
 }
 

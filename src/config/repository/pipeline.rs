@@ -42,8 +42,8 @@ impl Problems<'_> {
         kinds.append(&mut rest.kinds);
         used.append(&mut rest.used);
         let steps = steps?;
-        let (when, inputs) = (rest.when, rest.inputs);
-        Some(Pipeline { selector, on, supersede, lock, merge, steps, when, inputs })
+        let Rest { when, compose, inputs, .. } = rest;
+        Some(Pipeline { selector, on, supersede, lock, merge, steps, when, compose, inputs })
     }
 
     fn lock(&mut self, node: &Node) -> Option<String> {

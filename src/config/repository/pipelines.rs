@@ -8,11 +8,13 @@ use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::secrets::Used;
 use super::sections::Kinds;
+use super::services::Listed;
 use crate::domain::matrix::Matrix;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{CachePolicy, DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
 use crate::domain::rules::{Condition, Pattern, closest};
+use crate::domain::service::image_fault;
 use crate::domain::yaml::{Node, Value};
 
 /// A step as it stands in the file.
@@ -35,6 +37,7 @@ pub(super) const MAX_STEPS: usize = 100;
 pub(super) struct Rest {
     pub(super) inputs: Vec<Pattern>,
     pub(super) when: BTreeMap<StepId, Condition>,
+    pub(super) compose: BTreeMap<StepId, String>,
     pub(super) kinds: Kinds,
     pub(super) used: Used,
 }
@@ -83,7 +86,7 @@ impl Problems<'_> {
         if !self.acyclic(&specs, &places) || !self.inherited(&mut read) {
             return None;
         }
-        self.expanded(read, &mut rest.when)
+        self.expanded(read, rest)
     }
 
     fn unique(&mut self, steps: &[Step]) -> bool {
@@ -154,6 +157,7 @@ impl Problems<'_> {
         let resources = fields.get("resources").map(|node| self.resources(node));
         let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
         let secrets = self.step_secrets(&fields, &env, &mut rest.used);
+        let Listed { services, compose } = self.services(&fields);
         let (artifacts, junit) = self.kept(&fields);
         if let Some(node) = fields.get("inputs") {
             let inputs = self.patterns(node, "`inputs`");
@@ -171,6 +175,7 @@ impl Problems<'_> {
         if let (Some(when), Some(id)) = (when, &id) {
             rest.when.insert(id.clone(), when?);
         }
+        rest.compose.extend(id.clone().zip(compose));
         let Does { image, run, uses } = does?;
         let spec = StepSpec {
             image,
@@ -179,6 +184,7 @@ impl Problems<'_> {
             always,
             env,
             secrets,
+            services,
             timeout_ms: u64::try_from(timeout?.as_millis()).unwrap_or(u64::MAX),
             retries: retries?,
             network: network?,
@@ -295,18 +301,8 @@ impl Problems<'_> {
     }
 
     pub(super) fn image_name(&mut self, place: Place, image: &str) -> bool {
-        if image.chars().any(|c| c.is_whitespace() || c.is_control()) || image.starts_with('-') {
-            self.add(place, format!("`{image}` is not an image's name"), "write `name:tag`");
-            return false;
-        }
-        // An engine takes an image's id for a name, and the begin of it, whoever's that is.
-        let is_hex = image.len() >= 12 && image.bytes().all(|b| b.is_ascii_hexdigit());
-        let is_id = image.starts_with("sha256:") || is_hex;
-        let is_ours =
-            image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
-        if is_id || is_ours {
-            let mend = "write `name:tag`, or `name@sha256:…`";
-            self.add(place, format!("`{image}` can't be named as an image here"), mend);
+        if let Some((what, mend)) = image_fault(image) {
+            self.add(place, what, mend);
             return false;
         }
         true
@@ -327,7 +323,7 @@ impl Problems<'_> {
         (!commands.is_empty() && self.error_count() == before).then_some(commands)
     }
 
-    fn env(&mut self, node: &Node) -> BTreeMap<String, String> {
+    pub(super) fn env(&mut self, node: &Node) -> BTreeMap<String, String> {
         let mut env = BTreeMap::new();
         let Value::Map(entries) = &node.value else {
             self.wrong_type(node, "`env`", "a mapping from names to values");
@@ -368,7 +364,7 @@ impl Problems<'_> {
         env
     }
 
-    fn resources(&mut self, node: &Node) -> Option<Resources> {
+    pub(super) fn resources(&mut self, node: &Node) -> Option<Resources> {
         let fields = self.fields(node, &RESOURCES)?;
         let (Some(cpus), Some(memory)) = (fields.get("cpus"), fields.get("memory")) else {
             let mend = "give both: `resources: { cpus: 2, memory: 2Gi }`";

@@ -15,12 +15,8 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    pub(super) fn new(
-        place: Place,
-        line: &str,
-        what: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Self {
+    /// `line` is the text of the line at that place.
+    pub fn new(place: Place, line: &str, what: impl Into<String>, mend: impl Into<String>) -> Self {
         // What a file holds must not steer the terminal that shows it; places stay as they are.
         let plain =
             |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };

@@ -40,6 +40,10 @@ fn gather(
             Takes::One(shape) | Takes::Many(shape) | Takes::Named(shape) => {
                 gather(shape, shapes, seen);
             }
+            Takes::ManyOr(many, one) => {
+                gather(many, shapes, seen);
+                gather(one, shapes, seen);
+            }
             Takes::Reaches => gather(&super::keys::SELECTOR, shapes, seen),
             Takes::Version
             | Takes::Text
@@ -51,6 +55,7 @@ fn gather(
             | Takes::Words(_)
             | Takes::Flag
             | Takes::Count(_)
+            | Takes::Port
             | Takes::Positive(_)
             | Takes::Duration
             | Takes::Size
@@ -84,7 +89,7 @@ fn mapping(shape: &Shape) -> Value {
             keys.iter().map(|key| json!({ "required": [key] })).collect()
         };
         let (commands, alone) =
-            (any(&["image", "from"]), any(&["image", "run", "reports", "from", "matrix"]));
+            (any(&["image", "from"]), any(&["image", "run", "reports", "from", "matrix", "services"]));
         schema["oneOf"] = json!([
             { "required": ["run"], "anyOf": commands, "not": { "required": ["uses"] } },
             { "required": ["uses"], "not": { "anyOf": alone } },
@@ -124,6 +129,10 @@ fn takes(takes: Takes) -> Value {
         Takes::Words(words) => one_or_list(&json!({ "enum": words })),
         Takes::Flag => json!({ "type": "boolean" }),
         Takes::Count(most) => json!({ "type": "integer", "minimum": 0, "maximum": most }),
+        Takes::Port => json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }),
+        Takes::ManyOr(many, one) => json!({
+            "anyOf": [{ "type": "array", "items": reference(many.id) }, reference(one.id)],
+        }),
         Takes::Positive(most) => {
             json!({ "type": "number", "exclusiveMinimum": 0, "maximum": most })
         }

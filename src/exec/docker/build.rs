@@ -11,7 +11,7 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::container::{is_missing, labels};
-use super::{ApiError, Course, Docker, Halt, SLOW, halt, image, network, told, unless_stopped};
+use super::{ApiError, Course, Docker, Halt, SLOW, halt, network, told, unless_stopped};
 use crate::ambient;
 use crate::domain::pipeline::{Network, Resources};
 use crate::domain::time::Timestamp;
@@ -99,7 +99,7 @@ impl Docker {
     /// do is done by the engine, past the build's network.
     async fn refusal(&self, images: &[String]) -> Result<Option<String>, Halt> {
         for name in images {
-            image::find(&self.api, name, &mut Course::begin()).await?;
+            self.find_image(name, &mut Course::begin()).await?;
             let found = self.api.inspect_image(name).await;
             let found = found.map_err(|e| halt(&format!("image `{name}` is gone"), &e))?;
             let triggers = found.config.and_then(|config| config.on_build).unwrap_or_default();

@@ -145,7 +145,7 @@ pub(super) fn out(step: &StepId) -> String {
     format!("{OUT}/{step}")
 }
 
-fn host_config(network: String, limits: Resources) -> HostConfig {
+pub(super) fn host_config(network: String, limits: Resources) -> HostConfig {
     let memory = i64::try_from(limits.memory).unwrap_or(i64::MAX);
     #[expect(clippy::cast_possible_truncation, reason = "a few cores in billionths fit well")]
     let nano_cpus = (limits.cpus * 1e9) as i64;

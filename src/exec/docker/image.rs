@@ -1,13 +1,19 @@
 //! Finds a step's image on the engine, or has it pulled.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bollard::Docker as Api;
 use bollard::errors::Error as ApiError;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptions;
-use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, WeakShared};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::Mutex;
 
 use super::container::{LABEL_EPOCH, is_missing};
-use super::{Course, Halt, halt, told};
+use super::{Course, Docker, Halt, credentials, halt, told};
 
 /// An image that is on the engine.
 #[derive(Debug, Clone)]
@@ -33,34 +39,79 @@ impl From<ImageInspect> for Image {
     }
 }
 
-pub(super) async fn find(api: &Api, name: &str, course: &mut Course) -> Result<Image, Halt> {
-    if name.is_empty() {
-        return Err(Halt::never("the step names no image; give it `image: NAME:TAG`"));
+/// Pulls that are under way: who wants the same image meanwhile waits for the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Pulls {
+    /// By the image's name.
+    under_way: Arc<Mutex<HashMap<String, WeakShared<Pull>>>>,
+    /// The folder of Docker's own configuration, which has the registries' credentials.
+    config: Option<PathBuf>,
+}
+
+/// It goes on as long as anybody waits for it.
+type Pull = BoxFuture<'static, Result<(), Refused>>;
+
+/// Why an image could not be pulled.
+#[derive(Debug, Clone)]
+struct Refused {
+    why: String,
+    passing: bool,
+}
+
+impl Pulls {
+    pub(super) fn new(config: Option<PathBuf>) -> Self {
+        Self { under_way: Arc::default(), config }
     }
-    match api.inspect_image(name).await {
-        Ok(image) if is_ours(&image) => {
-            return Err(Halt::never(format!(
-                "image `{name}` is what a step left, which only its heirs begin with (`from`); \
-                 name an image of yours"
-            )));
+
+    async fn pull(&self, api: &Api, name: &str) -> Result<(), Refused> {
+        let shared = {
+            let mut under_way = self.under_way.lock().await;
+            under_way.retain(|_, pull| pull.upgrade().is_some_and(|pull| pull.peek().is_none()));
+            let known = under_way.get(name).and_then(WeakShared::upgrade);
+            known.unwrap_or_else(|| {
+                let (api, config) = (api.clone(), self.config.clone());
+                let name = name.to_owned();
+                let of = name.clone();
+                let pull = async move { pull(api, config, &of).await }.boxed().shared();
+                under_way.extend(pull.downgrade().map(|weak| (name, weak)));
+                pull
+            })
+        };
+        shared.await
+    }
+}
+
+impl Docker {
+    /// Finds an image on the engine, or has it pulled.
+    pub(super) async fn find_image(&self, name: &str, course: &mut Course) -> Result<Image, Halt> {
+        if name.is_empty() {
+            return Err(Halt::never("the step names no image; give it `image: NAME:TAG`"));
         }
-        Ok(image) => return Ok(image.into()),
-        Err(e) if is_missing(&e) => {}
-        Err(e) => return Err(halt(&format!("image `{name}` could not be looked up"), &e)),
+        match self.api.inspect_image(name).await {
+            Ok(image) if is_ours(&image) => {
+                return Err(Halt::never(format!(
+                    "image `{name}` is what a step left, which only its heirs begin with (`from`); \
+                     name an image of yours"
+                )));
+            }
+            Ok(image) => return Ok(image.into()),
+            Err(e) if is_missing(&e) => {}
+            Err(e) => return Err(halt(&format!("image `{name}` could not be looked up"), &e)),
+        }
+        course.enter("pull");
+        let pulled = self.pulls.pull(&self.api, name).await;
+        course.leave();
+        if let Err(Refused { why, passing }) = pulled {
+            let reason = format!(
+                "image `{name}` is not on this engine and could not be pulled: {why}. Check its \
+                 name, or pull or build it there first"
+            );
+            return Err(if passing { Halt::again(reason) } else { Halt::never(reason) });
+        }
+        let image = self.api.inspect_image(name).await;
+        let gone = |e| halt(&format!("image `{name}` was pulled, but is gone"), &e);
+        image.map(Image::from).map_err(gone)
     }
-    course.enter("pull");
-    let pulled = pull(api, name).await;
-    course.leave();
-    if let Err(e) = pulled {
-        let why = told(&e);
-        let reason = format!(
-            "image `{name}` is not on this engine and could not be pulled: {why}. Check its name, \
-             or pull or build it there first"
-        );
-        return Err(if is_passing(&e, &why) { Halt::again(reason) } else { Halt::never(reason) });
-    }
-    let image = api.inspect_image(name).await;
-    image.map(Image::from).map_err(|e| halt(&format!("image `{name}` was pulled, but is gone"), &e))
 }
 
 /// Does it hold what a step left, perhaps of another repository?
@@ -69,7 +120,33 @@ fn is_ours(image: &ImageInspect) -> bool {
     labels.is_some_and(|labels| labels.contains_key(LABEL_EPOCH))
 }
 
-async fn pull(api: &Api, name: &str) -> Result<(), ApiError> {
+async fn pull(api: Api, config: Option<PathBuf>, name: &str) -> Result<(), Refused> {
+    let login = match &config {
+        Some(folder) => credentials::of(folder, name).await,
+        None => Ok(None),
+    };
+    // An image that anybody may have needs none.
+    let (login, trouble) = match login {
+        Ok(login) => (login, None),
+        Err(why) => (None, Some(why)),
+    };
+    let api = match login {
+        // The client would write it in an alphabet that engines do not read.
+        Some(login) => api.with_request_modifier(move |mut request| {
+            request.headers_mut().insert("X-Registry-Auth", login.clone());
+            request
+        }),
+        None => api,
+    };
+    pull_with(&api, name).await.map_err(|error| {
+        let why = told(&error);
+        let passing = is_passing(&error, &why);
+        let trouble = trouble.map(|trouble| format!("; no credentials: {trouble}"));
+        Refused { why: format!("{why}{}", trouble.unwrap_or_default()), passing }
+    })
+}
+
+async fn pull_with(api: &Api, name: &str) -> Result<(), ApiError> {
     let options =
         CreateImageOptions { from_image: Some(with_tag(name)), ..CreateImageOptions::default() };
     let mut progress = Box::pin(api.create_image(Some(options), None, None));

@@ -6,18 +6,22 @@
 
 mod agent;
 mod build;
+mod connect;
 mod container;
+mod credentials;
 mod image;
 mod left;
 mod network;
 mod output;
 mod reaper;
 mod secrets;
+mod services;
 mod talk;
 mod transfer;
 mod watch;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +32,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::connect::{DEFAULT_HOST, usual_config};
 pub use self::left::Left;
 pub use self::reaper::Reaper;
 use super::images::{self, BuildEnd, ImageBuild, Talk, TalkEnd};
@@ -36,13 +41,11 @@ use super::{
     unless_stopped,
 };
 use crate::domain::pipeline::{Network, Resources};
+use crate::domain::subnet::Subnet;
 use agent::{Agent, Said};
 use container::{Container, Start};
 use left::Form;
 use secrets::Handover;
-
-/// The engine's socket when nothing else is said.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long an upload or a stop may keep its answer back; the client's own limit of two minutes is
 /// short of a large source on a slow line.
@@ -64,8 +67,14 @@ pub struct DockerOptions {
     pub starts: usize,
     /// The engine's network for steps that may use one; made if it is not there.
     pub network: String,
+    /// Where steps' own networks, which they share with their services, are taken from.
+    pub pool: Subnet,
     /// What steps trust beside what their images do.
     pub trust: Option<Trust>,
+    /// The folder of certificates for an engine behind TLS.
+    pub tls: Option<PathBuf>,
+    /// The folder of Docker's own configuration, which has the registries' credentials.
+    pub config: Option<PathBuf>,
 }
 
 impl DockerOptions {
@@ -78,7 +87,10 @@ impl DockerOptions {
             limits: None,
             starts: 2.max(cores * 2),
             network: network::STEPS.to_owned(),
+            pool: Subnet::default(),
             trust: None,
+            tls: None,
+            config: None,
         }
     }
 }
@@ -97,6 +109,7 @@ pub struct Docker {
     platform: String,
     /// Images that were looked up a moment ago, with their digests.
     seen: Arc<Mutex<HashMap<String, (String, Instant)>>>,
+    pulls: image::Pulls,
     /// Whose turn it is to make the network.
     network_turn: Arc<Mutex<()>>,
     /// Removals of containers whose runs were dropped.
@@ -129,53 +142,6 @@ struct Given<'a> {
 }
 
 impl Docker {
-    /// Connects to `host`, as `DOCKER_HOST` has it (`unix://…` or `tcp://…`).
-    pub async fn connect(host: Option<&str>, options: DockerOptions) -> Result<Self, ExecError> {
-        let host = host.unwrap_or(DEFAULT_HOST).to_owned();
-        let away = |e: ApiError| ExecError::NoEngine { host: host.clone(), why: told(&e) };
-        let api = Api::connect_with_host(&host).map_err(away)?;
-        let api = api.negotiate_version().await.map_err(away)?;
-        let info = api.info().await.map_err(away)?;
-        let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(1 << 32);
-        let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).map_or(1.0, f64::from);
-        // A quarter is left to the engine and the host, so that a step is ended before they are.
-        let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
-        let limits = options.limits.unwrap_or(whole);
-        let starts = Arc::new(Semaphore::new(options.starts.max(1)));
-        let part = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
-        let platform = format!("{}/{}", part(info.os_type), part(info.architecture));
-        Ok(Self {
-            platform,
-            seen: Arc::default(),
-            api,
-            host,
-            options: Arc::new(options),
-            limits,
-            cores,
-            starts,
-            network_turn: Arc::default(),
-            removals: TaskTracker::new(),
-        })
-    }
-
-    /// Is the engine there?
-    pub async fn ping(&self) -> Result<(), ExecError> {
-        let answer = tokio::time::timeout(Duration::from_secs(10), self.api.ping()).await;
-        let why = match answer {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(e)) => told(&e),
-            Err(_) => "no answer within 10 s".to_owned(),
-        };
-        Err(ExecError::NoEngine { host: self.host.clone(), why })
-    }
-
-    /// The engine's version and API version, for people.
-    pub async fn version(&self) -> Result<String, ExecError> {
-        let version = self.api.version().await.map_err(|e| ExecError::Engine(told(&e)))?;
-        let known = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
-        Ok(format!("{} (API {})", known(version.version), known(version.api_version)))
-    }
-
     /// Is this image on the engine already?
     pub async fn has_image(&self, image: &str) -> bool {
         self.api.inspect_image(image).await.is_ok()
@@ -210,15 +176,35 @@ impl Docker {
             Some(Left { image, form: Form::Kept(kept), .. }) => (image, Some(kept)),
             // Divided, there is none that has only ended.
             Some(Left { form: Form::Ended(_), .. }) | None => {
-                let found = image::find(&self.api, &step.image, course);
+                let found = self.find_image(&step.image, course);
                 (unless_stopped(cancel, found).await?, None)
             }
         };
         course.image_digest.clone_from(&image.digest);
+        let own = from.as_ref().map_or(&image.id, |kept| &kept.id).clone();
+        let beside = self.services(given, &own, course).await?;
+        let network = beside.as_ref().map(|beside| beside.network().to_owned());
+        let result = self.try_alone(given, (image, from), network, course).await;
+        let Some(beside) = beside else { return result };
+        let result = beside.after(result, given.log).await;
+        beside.end().await;
+        result
+    }
+
+    /// Runs the step in a container of its own, on a network of its own if it has one.
+    async fn try_alone(
+        &self,
+        given: &Given<'_>,
+        (image, from): (image::Image, Option<Arc<left::Kept>>),
+        network: Option<String>,
+        course: &mut Course,
+    ) -> Result<(Exit, Option<Left>), Halt> {
+        let Given { step, cancel, .. } = *given;
         course.enter("create");
-        let network = match step.network {
-            Network::None => "none".to_owned(),
-            Network::Bridge => {
+        let network = match (network, step.network) {
+            (Some(own), _) => own,
+            (None, Network::None) => "none".to_owned(),
+            (None, Network::Bridge) => {
                 let (name, turn) = (&self.options.network, &*self.network_turn);
                 unless_stopped(cancel, network::ensure(&self.api, name, turn)).await?
             }

@@ -1,15 +1,21 @@
 //! The network of steps that may use one: a bridge of our own on which containers can't reach
 //! each other, so that no job sees another's ports. All installations on an engine share it: there
-//! is nothing on it to be seen, and an engine has room for some thirty networks only.
+//! is nothing on it to be seen, and an engine has room for some thirty networks only. A step with
+//! services has a network of its own, from a pool of ours that has room for thousands.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::Docker as Api;
-use bollard::models::{Network, NetworkCreateRequest};
+use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
-use super::{ApiError, Halt, told};
+use super::container::is_missing;
+use super::{ApiError, Docker, Halt, told};
+use crate::ambient;
+use crate::domain::subnet::Subnet;
 
 /// The network's name.
 pub(super) const STEPS: &str = "checkvalve-steps";
@@ -17,6 +23,14 @@ pub(super) const STEPS: &str = "checkvalve-steps";
 /// May containers on it reach each other?
 const NEIGHBOURS: &str = "com.docker.network.bridge.enable_icc";
 const MTU: &str = "com.docker.network.driver.mtu";
+/// Has the bridge no address, by which containers would reach the host?
+const NO_ADDRESS: &str = "com.docker.network.bridge.inhibit_ipv4";
+/// How many pieces of the pool are tried: others may be taken by who is no engine's network, or by
+/// another process just now.
+const TRIES: u32 = 64;
+/// A network goes after its containers, which an engine may be slow to let go of.
+const REMOVALS: u32 = 20;
+const SOON: Duration = Duration::from_millis(250);
 
 /// Finds the network, or makes it; its id, by which containers join it: engines before 25 make a
 /// second one of the same name without a word when they are asked twice at once, and from then on
@@ -95,4 +109,113 @@ async fn mtu(api: &Api) -> Option<String> {
 
 fn halt(name: &str, error: &ApiError) -> Halt {
     Halt::again(format!("the network `{name}` could not be made: {}", told(error)))
+}
+
+/// A network of one step and its services; removed when this goes out of scope, at the latest.
+#[derive(Debug)]
+pub(super) struct OwnNetwork {
+    api: Api,
+    /// Ours, known before the engine is asked.
+    name: String,
+    armed: bool,
+    removals: TaskTracker,
+}
+
+impl OwnNetwork {
+    /// `outside`: leads it beyond the step and its services?
+    pub(super) async fn make(
+        docker: &Docker,
+        labels: HashMap<String, String>,
+        outside: bool,
+    ) -> Result<Self, Halt> {
+        let api = &docker.api;
+        let id = ambient::ulid();
+        let name = format!("checkvalve-{}", id.to_string().to_lowercase());
+        let mut options = HashMap::new();
+        if outside {
+            options.extend(mtu(api).await.map(|mtu| (MTU.to_owned(), mtu)));
+        } else {
+            options.insert(NO_ADDRESS.to_owned(), "true".to_owned());
+        }
+        let taken = taken(api).await.map_err(|error| halt(&name, &error))?;
+        let removals = docker.removals.clone();
+        let mut network = Self { api: api.clone(), name: name.clone(), armed: true, removals };
+        let pool = docker.options.pool;
+        // Processes that ask at once begin at other places.
+        #[expect(clippy::cast_possible_truncation, reason = "its random end is what is wanted")]
+        let from = id.0 as u32;
+        let mut why = "every part of it is taken".to_owned();
+        let free = |piece: &Subnet| !taken.iter().any(|taken| taken.overlaps(piece));
+        let pieces = (0..pool.pieces()).map(|n| pool.piece(from.wrapping_add(n)));
+        for piece in pieces.filter(free).take(TRIES as usize) {
+            let config = IpamConfig { subnet: Some(piece.to_string()), ..IpamConfig::default() };
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                driver: Some("bridge".to_owned()),
+                internal: Some(!outside),
+                options: Some(options.clone()),
+                labels: Some(labels.clone()),
+                ipam: Some(Ipam { config: Some(vec![config]), ..Ipam::default() }),
+                ..NetworkCreateRequest::default()
+            };
+            match api.create_network(request).await {
+                Ok(_) => return Ok(network),
+                Err(error) if told(&error).contains("overlap") => why = told(&error),
+                Err(error) => {
+                    // Refused, there is none; without an answer there may be one yet.
+                    network.armed = !matches!(error, ApiError::DockerResponseServerError { .. });
+                    return Err(halt(&name, &error));
+                }
+            }
+        }
+        network.armed = false;
+        Err(Halt::again(format!(
+            "the step's services found no network in {pool}: {why}. Choose another range with \
+             CHECKVALVE_NETWORK_POOL"
+        )))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Once its containers are gone. Failing that, the reaper finds it by its labels.
+    pub(super) async fn remove(mut self) {
+        remove(&self.api, &self.name, false).await;
+        self.armed = false;
+    }
+}
+
+impl Drop for OwnNetwork {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        // Outside of a runtime there is nobody to ask; the reaper will see to it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (api, name) = (self.api.clone(), self.name.clone());
+        let removal = async move { remove(&api, &name, true).await };
+        self.removals.spawn_on(removal, &runtime);
+    }
+}
+
+/// With `may_yet_appear` its creation, or that of a container on it, may still be under way.
+async fn remove(api: &Api, name: &str, may_yet_appear: bool) {
+    for again in (0..REMOVALS).rev() {
+        match api.remove_network(name).await {
+            Ok(()) => return,
+            Err(e) if is_missing(&e) && (!may_yet_appear || again < REMOVALS - 3) => return,
+            Err(e) if again == 0 => {
+                tracing::warn!(network = name, error = told(&e), "left to the reaper");
+            }
+            Err(_) => tokio::time::sleep(SOON).await,
+        }
+    }
+}
+
+/// What the engine's networks have.
+async fn taken(api: &Api) -> Result<Vec<Subnet>, ApiError> {
+    let networks = api.list_networks(None::<ListNetworksOptions>).await?;
+    let configs = networks.into_iter().filter_map(|network| network.ipam?.config).flatten();
+    Ok(configs.filter_map(|config| config.subnet?.parse().ok()).collect())
 }

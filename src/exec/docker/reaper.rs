@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use bollard::Docker as Api;
 use bollard::models::ImageSummary;
-use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveContainerOptions};
+use bollard::query_parameters::{
+    ListContainersOptions, ListImagesOptions, ListNetworksOptions, RemoveContainerOptions,
+};
 
 use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_going, is_missing};
 use super::left::{SHARES, SNAPSHOTS, remove_image};
@@ -55,6 +57,39 @@ impl Reaper {
             Err(e) if is_missing(&e) || is_going(&e) => Ok(()),
             Err(e) => Err(ExecError::Engine(told(&e))),
         }
+    }
+
+    /// The networks of this installation's steps with services, each with the job and the epoch that
+    /// it is for.
+    pub async fn networks(&self) -> Result<Vec<(String, JobId, i64)>, ExecError> {
+        let label = format!("{LABEL_INSTANCE}={}", self.instance);
+        let filters = HashMap::from([("label".to_owned(), vec![label])]);
+        let options = ListNetworksOptions { filters: Some(filters) };
+        let listed = self.api.list_networks(Some(options)).await;
+        let listed = listed.map_err(|e| ExecError::Engine(told(&e)))?;
+        let owned = listed.into_iter().filter_map(|network| {
+            let labels = network.labels?;
+            let job = labels.get(LABEL_JOB)?.parse().ok()?;
+            let epoch = labels.get(LABEL_EPOCH)?.parse().ok()?;
+            Some((network.id?, job, epoch))
+        });
+        Ok(owned.collect())
+    }
+
+    /// Removes a network; one that is gone already is fine. Its containers are gone, of which the
+    /// engine itself may hear a moment later.
+    pub async fn disconnect(&self, network: &str) -> Result<(), ExecError> {
+        const TRIES: u32 = 8;
+        const SOON: Duration = Duration::from_millis(250);
+        for again in (0..TRIES).rev() {
+            match self.api.remove_network(network).await {
+                Ok(()) => return Ok(()),
+                Err(e) if is_missing(&e) => return Ok(()),
+                Err(e) if again == 0 => return Err(ExecError::Engine(told(&e))),
+                Err(_) => tokio::time::sleep(SOON).await,
+            }
+        }
+        Ok(())
     }
 
     /// The images of this installation that hold what steps left to their own job's, each with the

@@ -23,8 +23,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::out::{CAPS, Taken};
 use super::source::relative;
 use super::{
-    Course, Divided, Division, Ended, Executor, Exit, Halt, StepRun, Trust, remove_tree, script,
-    unless_stopped,
+    Course, Divided, Division, Ended, Executor, Exit, Halt, StepRun, Trust, images, remove_tree,
+    script, unless_stopped,
 };
 use crate::ambient;
 use secrets::Secrets;
@@ -85,6 +85,9 @@ impl Host {
         cancel: &CancellationToken,
         course: &mut Course,
     ) -> Result<(Exit, Option<Left>), Halt> {
+        if !step.services.is_empty() {
+            return Err(Halt::never(images::needs_docker("its services run in containers")));
+        }
         course.enter("create");
         let place = match on {
             Some(Left(place)) => place,
@@ -269,7 +272,7 @@ async fn prepare(step: &StepRun, trust: Option<Trust>) -> Result<Place, Halt> {
             let reason = format!("the source could not be unpacked: {reason}");
             Halt::Errored { reason, retry }
         }
-        Halt::Cancelled => Halt::Cancelled,
+        other @ (Halt::Cancelled | Halt::Failed { .. }) => other,
     })
 }
 

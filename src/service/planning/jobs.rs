@@ -196,6 +196,10 @@ fn plan_of(
     for step in &mut steps {
         let condition = pipeline.when.get(&step.id);
         step.left_out = condition.and_then(|condition| condition.unmet(connector, &survey.paths));
+        if step.left_out.is_none() {
+            let of = (pipeline, &step.id);
+            step.services.extend(survey.composed.of(of, connector, &survey.paths)?);
+        }
     }
     let plan = Plan::new(connector.name.clone(), connector.root.clone(), inputs, steps);
     let version = connector.attribute("version").map(str::to_owned);

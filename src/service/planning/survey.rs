@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 
 use super::PlanningError;
 use super::answers::Answers;
+use super::composed::Composed;
 use super::documents::Documents;
 use super::mentions::Mentions;
 use super::snapshot::{Contents, Snapshot};
@@ -56,6 +57,8 @@ pub struct Survey {
     pub(super) tip: Option<Catalog>,
     /// The secrets that the base declares, if there is a base.
     pub(super) base_secrets: Option<Vec<SecretSpec>>,
+    /// The services that compose files of the head list.
+    pub(super) composed: Composed,
 }
 
 impl Survey {
@@ -331,6 +334,9 @@ async fn survey(
         }
         Some(_) | None => None,
     };
+    let views: Vec<&View> = std::iter::once(&view).chain(&other).collect();
+    let composed = Composed::read(&head, &views).await?;
+    notes.extend(composed.notes(&view, &head.paths, &impacts));
     notes.extend_from_slice(view.head.dependencies().notes());
     notes.extend(told(&view.head.findings));
     head.keep_answers();
@@ -347,6 +353,7 @@ async fn survey(
         other,
         tip,
         base_secrets,
+        composed,
     };
     Ok(survey)
 }

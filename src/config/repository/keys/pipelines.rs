@@ -1,6 +1,7 @@
 //! The keys that say what runs.
 
 use super::selection::SELECTOR;
+use super::services::{COMPOSE, SERVICE};
 use super::{Key, Shape, Takes};
 
 const TRIGGERS: &[&str] = &["pull_request", "merge_group"];
@@ -103,6 +104,16 @@ pub(in super::super) static STEP: Shape = Shape {
              `$CHECKVALVE_SECRETS`, or as a variable.",
         )
         .default("[]"),
+        Key::new(
+            "services",
+            Takes::ManyOr(&SERVICE, &COMPOSE),
+            "What runs beside it, in containers that it reaches by name: a list, or a compose file.",
+        )
+        .default("[]")
+        .examples(&[
+            "[{\"alias\": \"db\", \"image\": \"postgres:16\", \"ready\": {\"port\": 5432}}]",
+            "{\"compose\": \"docker-compose.yml\"}",
+        ]),
         Key::new("timeout", Takes::Duration, "How long it may take, at most 7 days.")
             .default("\"30m\"")
             .examples(&["\"90s\"", "\"10m\"", "\"2h\""]),
@@ -134,7 +145,6 @@ pub(in super::super) static STEP: Shape = Shape {
         .default("false"),
     ],
     not_yet: &[
-        ("services", "services are not there yet: start what the step needs within `run`"),
     ],
 };
 

@@ -1,0 +1,133 @@
+//! The way to an engine: a socket here, an address with or without TLS, or a host over SSH.
+
+mod ssh;
+mod tls;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker as Api;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::image::Pulls;
+use super::{ApiError, Docker, DockerOptions, told};
+use crate::ambient;
+use crate::domain::pipeline::Resources;
+use crate::exec::ExecError;
+
+/// The engine's socket when nothing else is said.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// How long an answer may take, but for the slow ones.
+const TIMEOUT: Duration = Duration::from_mins(2);
+
+impl Docker {
+    /// Connects to `host`, as `DOCKER_HOST` has it (`unix://…`, `tcp://…` or `ssh://…`); without,
+    /// to the first engine that answers at one of the usual sockets.
+    pub async fn connect(host: Option<&str>, options: DockerOptions) -> Result<Self, ExecError> {
+        if let Some(host) = host {
+            return Self::connect_to(host, options).await;
+        }
+        let mut first = None;
+        for socket in sockets() {
+            let connected = Self::connect_to(&format!("unix://{socket}"), options.clone()).await;
+            match connected {
+                Ok(docker) => return Ok(docker),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        match first {
+            Some(error) => Err(error),
+            None => Self::connect_to(DEFAULT_HOST, options).await,
+        }
+    }
+
+    async fn connect_to(host: &str, options: DockerOptions) -> Result<Self, ExecError> {
+        let host = host.to_owned();
+        let line = Line::to(&host, options.tls.as_deref());
+        let line = line.map_err(|why| ExecError::NoEngine { host: host.clone(), why })?;
+        let away = |e: ApiError| ExecError::NoEngine { host: host.clone(), why: line.why(&e) };
+        let api = line.api.clone().negotiate_version().await.map_err(away)?;
+        let info = api.info().await.map_err(away)?;
+        let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(1 << 32);
+        let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).map_or(1.0, f64::from);
+        // A quarter is left to the engine and the host, so that a step is ended before they are.
+        let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
+        let limits = options.limits.unwrap_or(whole);
+        let starts = Arc::new(Semaphore::new(options.starts.max(1)));
+        let part = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
+        let platform = format!("{}/{}", part(info.os_type), part(info.architecture));
+        Ok(Self {
+            platform,
+            seen: Arc::default(),
+            pulls: Pulls::new(options.config.clone()),
+            api,
+            host,
+            options: Arc::new(options),
+            limits,
+            cores,
+            starts,
+            network_turn: Arc::default(),
+            removals: TaskTracker::new(),
+        })
+    }
+
+    /// Is the engine there?
+    pub async fn ping(&self) -> Result<(), ExecError> {
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.api.ping()).await;
+        let why = match answer {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(e)) => told(&e),
+            Err(_) => "no answer within 10 s".to_owned(),
+        };
+        Err(ExecError::NoEngine { host: self.host.clone(), why })
+    }
+
+    /// The engine's version and API version, for people.
+    pub async fn version(&self) -> Result<String, ExecError> {
+        let version = self.api.version().await.map_err(|e| ExecError::Engine(told(&e)))?;
+        let known = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
+        Ok(format!("{} (API {})", known(version.version), known(version.api_version)))
+    }
+}
+
+/// Sockets that are there: the system's, then one's own (a rootless engine, Docker Desktop).
+fn sockets() -> Vec<String> {
+    let system = DEFAULT_HOST.strip_prefix("unix://").map(str::to_owned);
+    let runtime = ambient::env("XDG_RUNTIME_DIR").map(|folder| format!("{folder}/docker.sock"));
+    let desktop = ambient::env("HOME").map(|home| format!("{home}/.docker/run/docker.sock"));
+    let all = [system, runtime, desktop].into_iter().flatten();
+    all.filter(|socket| Path::new(socket).exists()).collect()
+}
+
+/// A client, and what is known of the way besides.
+struct Line {
+    api: Api,
+    ssh: Option<ssh::Said>,
+}
+
+impl Line {
+    fn to(host: &str, tls: Option<&Path>) -> Result<Self, String> {
+        let connected = if host.starts_with("ssh://") {
+            return ssh::connect(host).map(|(api, ssh)| Self { api, ssh: Some(ssh) });
+        } else if let (Some(address), Some(folder)) = (host.strip_prefix("tcp://"), tls) {
+            tls::connect(address, folder)?
+        } else {
+            Api::connect_with_host(host).map_err(|e| told(&e))?
+        };
+        Ok(Self { api: connected, ssh: None })
+    }
+
+    /// Why nothing answers: SSH knows it better.
+    fn why(&self, error: &ApiError) -> String {
+        let said = self.ssh.as_ref().and_then(ssh::Said::last);
+        said.map_or_else(|| told(error), |said| format!("{} ({said})", told(error)))
+    }
+}
+
+/// Where certificates and credentials are, if nothing else is said.
+pub fn usual_config() -> Option<PathBuf> {
+    ambient::env("HOME").map(|home| Path::new(&home).join(".docker"))
+}
