@@ -12,6 +12,10 @@ mod image;
 mod images;
 #[path = "builtin/qa.rs"]
 mod qa;
+#[path = "builtin/report.rs"]
+mod report;
+#[path = "builtin/scan.rs"]
+mod scan;
 #[path = "support/scripted.rs"]
 mod scripted;
 

@@ -3,6 +3,7 @@
 //! Every decision — what is affected, what runs next, what the verdict is — is a function here.
 
 pub mod acceptance;
+pub mod annotation;
 pub mod build;
 pub mod builtin;
 pub mod cache;
@@ -10,6 +11,7 @@ pub mod catalog;
 pub mod change;
 pub mod check;
 pub mod command;
+pub mod coverage;
 pub mod decide;
 pub mod depends;
 pub mod event;
@@ -21,6 +23,7 @@ pub mod links;
 pub mod metadata;
 pub mod names;
 pub mod objects;
+pub mod overview;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
@@ -29,6 +32,8 @@ pub mod redact;
 pub mod registry;
 pub mod rules;
 pub mod run;
+pub mod sarif;
+pub mod scan;
 pub mod secret;
 pub mod state;
 pub mod time;
