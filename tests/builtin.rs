@@ -18,6 +18,8 @@ mod report;
 mod scan;
 #[path = "support/scripted.rs"]
 mod scripted;
+#[path = "builtin/telling.rs"]
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

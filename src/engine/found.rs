@@ -139,8 +139,12 @@ fn place(out: &Path, path: &str) -> Result<PathBuf, String> {
     if !Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_))) {
         return Err("it must be a path within $CHECKVALVE_OUT".to_owned());
     }
-    let file = out.join(path);
-    if !fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file()) {
+    let mut file = out.to_owned();
+    let leads = Path::new(path).components().all(|part| {
+        file.push(part);
+        fs::symlink_metadata(&file).is_ok_and(|meta| !meta.is_symlink())
+    });
+    if !leads || !file.is_file() {
         return Err("the step did not write it to $CHECKVALVE_OUT".to_owned());
     }
     Ok(file)
@@ -234,6 +238,25 @@ mod tests {
             ["a.log", "b.log", "htmlcov/deep/x.html", "htmlcov/index.html"]
         );
         assert!(matching(folder.path(), &[]).is_empty());
+    }
+
+    #[test]
+    fn links_and_pipes_are_neither_artifacts_nor_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, other) = (folder.path().join("out"), folder.path().join("other"));
+        fs::create_dir_all(&out).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("a.log"), "not of this step").unwrap();
+        std::os::unix::fs::symlink(&other, out.join("folder")).unwrap();
+        std::os::unix::fs::symlink(other.join("a.log"), out.join("b.log")).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(out.join("c.log")).status().unwrap();
+        assert!(pipe.success());
+        fs::write(out.join("d.log"), "").unwrap();
+        assert_eq!(matching(&out, &["**".to_owned()]), ["d.log"]);
+        for report in ["b.log", "c.log", "folder/a.log"] {
+            let found = Found::below(&out, &[], &junit(report), &Arc::default());
+            assert!(found.trouble.is_some(), "{report}");
+        }
     }
 
     #[test]
