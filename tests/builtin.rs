@@ -12,8 +12,14 @@ mod image;
 mod images;
 #[path = "builtin/qa.rs"]
 mod qa;
+#[path = "builtin/report.rs"]
+mod report;
+#[path = "builtin/scan.rs"]
+mod scan;
 #[path = "support/scripted.rs"]
 mod scripted;
+#[path = "builtin/telling.rs"]
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,6 +26,7 @@ use checkvalve::domain::builtin::Builtin;
 use checkvalve::domain::catalog::Paths;
 use checkvalve::domain::pipeline::Network;
 use checkvalve::domain::rules::{Derivation, Preset, Reaches, RepoRules, Unclaimed};
+use checkvalve::domain::scan::FailOn;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Result<RepoRules, Invalid> {
@@ -291,8 +292,16 @@ fn bad_files_are_refused_with_a_mend() {
         (with_steps("      - { id: a, image: x, run: y, env: { A: [b] } }\n"), "wants a text"),
         (with_steps("      - { id: a, image: x, run: y, env: { A: }}\n"), "has nothing"),
         (
-            with_steps("      - { id: a, image: x, run: y, reports: { sarif: x } }\n"),
-            "not possible yet",
+            with_steps("      - { id: a, image: x, run: y, reports: { sarif: /x } }\n"),
+            "`sarif` can't be `/x`; write a path under `$CHECKVALVE_OUT`, such as `ruff.sarif`",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, reports: { coverage: ../x } }\n"),
+            "`coverage` can't be `../x`",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, reports: { cover: x } }\n"),
+            "did you mean `coverage`?",
         ),
         (
             with_steps("      - { id: a, image: x, run: y, reports: { junit: /x } }\n"),
@@ -313,12 +322,41 @@ fn bad_files_are_refused_with_a_mend() {
             with_steps("      - { id: a, image: x, run: y, when: { attributes: [kind] } }\n"),
             "a mapping from attributes to values",
         ),
-        (with_steps("      - { id: a, uses: scan }\n"), "`uses: scan` is not possible yet"),
+        (with_steps("      - { id: a, uses: scan, run: y }\n"), "step `a` has no `image`"),
+        (with_steps("      - { id: a, uses: scan, image: x }\n"), "step `a` has nothing to `run`"),
+        (
+            with_steps("      - { id: a, uses: scan, image: x, run: y }\n"),
+            "step `a` comes after no step that builds an image",
+        ),
+        (
+            with_steps("      - { id: a, uses: scan, image: x, run: y, fail: grave }\n"),
+            "`fail` can't be `grave`",
+        ),
+        (
+            with_steps("      - { id: a, uses: scan, image: x, run: y, reports: { junit: z } }\n"),
+            "`junit` says nothing to a scan",
+        ),
+        (
+            with_steps("      - { id: a, image: x, run: y, fail: error }\n"),
+            "`fail` says nothing to step `a`, which is no `uses: scan`",
+        ),
         (
             with_steps("      - { id: a, uses: upload-secrets }\n"),
             "`uses: upload-secrets` is not possible yet",
         ),
-        (with_steps("      - { id: a, uses: report }\n"), "`uses: report` is not possible yet"),
+        (
+            with_steps("      - { id: a, uses: report }\n      - { id: b, uses: report }\n"),
+            ":5:9: `b` is a second report; keep one of them",
+        ),
+        (
+            with_steps("      - { id: a, uses: report }\n      - { id: b, uses: qa, needs: a }\n"),
+            ":5:9: step `b` needs `a`, a report, which comes last",
+        ),
+        (
+            with_steps("      - { id: b, uses: qa }\n      - { id: a, uses: report, needs: b }\n"),
+            "`needs` says nothing to a built-in step, and step `a` is one",
+        ),
+        (with_steps("      - { id: a, uses: report, always: true }\n"), "`always` says nothing"),
         (with_steps("      - { id: a, uses: qaa }\n"), "did you mean `qa`?"),
         (
             with_steps("      - { id: a, uses: acceptance }\n"),
@@ -523,4 +561,22 @@ proptest! {
         let found = read(&text);
         prop_assert!(found.is_ok() || !found.unwrap_err().errors.is_empty());
     }
+}
+
+#[test]
+fn a_scan_and_a_report_are_read_with_what_they_imply() {
+    let steps = "      - { id: report, uses: report }\n      - { id: build, uses: build }\n      \
+                 - { id: scan, uses: scan, image: \"scanner:1\", run: scan, needs: build, fail: note }\n      \
+                 - { id: other, uses: scan, image: s, run: t, needs: [build], reports: { sarif: \"a[1].sarif\" } }\n";
+    let rules = read(&with_steps(steps)).unwrap();
+    let [report, _, scan, other] = rules.pipelines[0].steps.as_slice() else { panic!() };
+    assert!(report.always && report.junit.is_none());
+    let needs: Vec<_> = report.needs.iter().map(ToString::to_string).collect();
+    assert_eq!(needs, ["build", "scan", "other"]);
+    assert_eq!((scan.image.as_str(), scan.run[0].as_str()), ("scanner:1", "scan"));
+    assert_eq!(scan.fail, FailOn::Note);
+    assert_eq!(scan.sarif.as_deref(), Some("scan.sarif"));
+    assert_eq!(scan.artifacts, ["scan.sarif", "junit.xml"]);
+    assert_eq!(other.sarif.as_deref(), Some("a[1].sarif"));
+    assert_eq!(other.fail, FailOn::Error);
 }

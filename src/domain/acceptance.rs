@@ -110,7 +110,7 @@ pub fn keeps_secrets(named: Named<'_>, secrets: &Secrets) -> Case {
                 "that the SPEC marks as secret"
             };
             let text = format!("{lines} lines held a value {which}");
-            problem(text, "print no configuration; the log here has `***` in its place")
+            problem(text, "print no configuration: its log is read by others")
         }
         None => {
             Verdict::Skipped("its SPEC marks nothing in the configuration as secret".to_owned())

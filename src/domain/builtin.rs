@@ -1,11 +1,13 @@
 //! Built-in steps: what they are called, and how their findings are told.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use quick_xml::escape::escape;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::Finding;
+use super::redact::Redactor;
 use super::state::Outcome;
 
 /// Where a built-in step leaves its cases, below `$CHECKVALVE_OUT`.
@@ -25,23 +27,37 @@ pub enum Builtin {
     Build,
     /// Speaks with it as Airbyte's protocol has it.
     Acceptance,
+    /// Has a scanner look through it.
+    Scan,
+    /// Says last how all others went.
+    Report,
 }
 
 impl Builtin {
-    pub const ALL: [Self; 3] = [Self::Qa, Self::Build, Self::Acceptance];
+    pub const ALL: [Self; 5] = [Self::Qa, Self::Build, Self::Acceptance, Self::Scan, Self::Report];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Qa => "qa",
             Self::Build => "build",
             Self::Acceptance => "acceptance",
+            Self::Scan => "scan",
+            Self::Report => "report",
+        }
+    }
+
+    /// Does it work with the image that a step before it built?
+    pub fn takes_image(self) -> bool {
+        match self {
+            Self::Qa | Self::Build | Self::Report => false,
+            Self::Acceptance | Self::Scan => true,
         }
     }
 
     /// Raised whenever the same files may be judged otherwise.
     fn version(self) -> u32 {
         match self {
-            Self::Qa | Self::Build | Self::Acceptance => 1,
+            Self::Qa | Self::Build | Self::Acceptance | Self::Scan | Self::Report => 1,
         }
     }
 }
@@ -87,6 +103,27 @@ pub struct Case {
 impl Case {
     pub fn new(name: impl Into<String>, verdict: Verdict) -> Self {
         Self { name: name.into(), verdict }
+    }
+
+    /// Takes secrets out of what it says: before that nothing of it may be cut.
+    pub fn redact(&mut self, redactor: &Redactor) {
+        let redact = |text: &mut String| {
+            if let Cow::Owned(redacted) = redactor.text(text) {
+                *text = redacted;
+            }
+        };
+        redact(&mut self.name);
+        match &mut self.verdict {
+            Verdict::Passed => {}
+            Verdict::Failed(findings) => {
+                for finding in findings {
+                    redact(&mut finding.path);
+                    redact(&mut finding.text);
+                    redact(&mut finding.mend);
+                }
+            }
+            Verdict::Skipped(why) => redact(why),
+        }
     }
 }
 

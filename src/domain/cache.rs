@@ -100,6 +100,11 @@ impl Ingredients {
         let resources = spec.resources.map(|r| format!("{} CPUs, {} bytes", r.cpus, r.memory));
         add("`resources`".to_owned(), resources.unwrap_or_default());
         add("`reports`".to_owned(), spec.junit.clone().unwrap_or_default());
+        for (name, report) in [("sarif", &spec.sarif), ("coverage", &spec.coverage)] {
+            if let Some(path) = report {
+                add(format!("`reports.{name}`"), path.clone());
+            }
+        }
         for (name, value) in &spec.env {
             add(format!("variable `{name}`"), value.clone());
         }
@@ -262,9 +267,10 @@ pub fn never(plan: &Plan, spec: &StepSpec) -> Option<String> {
     match spec.uses.map(|uses| uses.builtin) {
         None | Some(Builtin::Qa) => {}
         // The image is gone with its job, and what a connector answers is of the moment.
-        Some(Builtin::Build | Builtin::Acceptance) => {
+        Some(Builtin::Build | Builtin::Acceptance | Builtin::Scan) => {
             return Some("what is built, and what it answers, is worked out anew".to_owned());
         }
+        Some(Builtin::Report) => return Some("it tells of this job alone".to_owned()),
     }
     // Their values are no part of what a key is made of.
     if !spec.secrets.is_empty() {

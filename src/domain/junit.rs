@@ -264,6 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn entities_of_a_file_are_never_expanded() {
+        let mut doctype = String::from("<!DOCTYPE x [<!ENTITY a0 \"ha\">");
+        for n in 1..30 {
+            let before = n - 1;
+            doctype += &format!("<!ENTITY a{n} \"&a{before};&a{before};&a{before};&a{before};\">");
+        }
+        doctype += "<!ENTITY file SYSTEM \"file:///etc/passwd\">]>";
+        let suite = "<testsuite><testcase name=\"n &a29;\"><failure message=\"m &lt;\">t &a29; &file; \
+                     &#65;&amp;</failure></testcase></testsuite>";
+        let (_, failed, _, failures) = read(&format!("{doctype}{suite}"));
+        assert_eq!((failed, failures), (1, vec![failure("n &a29;", "m <\nt &a29; &file; A&")]));
+    }
+
+    #[test]
     fn a_retried_test_that_passed_in_the_end_passed() {
         let xml = r#"<testsuite><testcase name="a"><flakyFailure message="once"/></testcase></testsuite>"#;
         assert_eq!(read(xml), (1, 0, 0, vec![]));

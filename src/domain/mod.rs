@@ -3,6 +3,7 @@
 //! Every decision — what is affected, what runs next, what the verdict is — is a function here.
 
 pub mod acceptance;
+pub mod annotation;
 pub mod build;
 pub mod builtin;
 pub mod cache;
@@ -10,6 +11,7 @@ pub mod catalog;
 pub mod change;
 pub mod check;
 pub mod command;
+pub mod coverage;
 pub mod decide;
 pub mod depends;
 pub mod event;
@@ -23,6 +25,7 @@ pub mod matrix;
 pub mod metadata;
 pub mod names;
 pub mod objects;
+pub mod overview;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
@@ -31,6 +34,8 @@ pub mod redact;
 pub mod registry;
 pub mod rules;
 pub mod run;
+pub mod sarif;
+pub mod scan;
 pub mod secret;
 pub mod service;
 pub mod state;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::builtin::{Builtin, Uses};
 use super::names::{SecretName, StepId};
+use super::scan::FailOn;
 use super::service::Service;
 
 /// A step's access to the network.
@@ -97,6 +98,15 @@ pub struct StepSpec {
     /// A `JUnit` file under `$CHECKVALVE_OUT`.
     #[serde(default)]
     pub junit: Option<String>,
+    /// A SARIF file there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sarif: Option<String>,
+    /// A report of coverage there, Cobertura's or lcov's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<String>,
+    /// Which findings of a scan fail it.
+    #[serde(default, skip_serializing_if = "FailOn::is_default")]
+    pub fail: FailOn,
     /// A failure is shown and does not count.
     #[serde(default)]
     pub allow_failure: bool,
@@ -131,6 +141,9 @@ impl StepSpec {
             resources: None,
             artifacts: Vec::new(),
             junit: None,
+            sarif: None,
+            coverage: None,
+            fail: FailOn::default(),
             allow_failure: false,
             untrusted: false,
             left_out: None,

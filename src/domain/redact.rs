@@ -64,6 +64,21 @@ impl Redactor {
         values: impl IntoIterator<Item = (&'v SecretName, &'v [u8])>,
         common: &str,
     ) -> Result<Self, String> {
+        Self::named(values.into_iter().map(|(name, value)| (Some(name), value)), common)
+    }
+
+    /// The same for values that have no names: which of them are left, it does not say.
+    pub fn of<'v>(
+        values: impl IntoIterator<Item = &'v [u8]>,
+        common: &str,
+    ) -> Result<Self, String> {
+        Self::named(values.into_iter().map(|value| (None, value)), common)
+    }
+
+    fn named<'v>(
+        values: impl Iterator<Item = (Option<&'v SecretName>, &'v [u8])>,
+        common: &str,
+    ) -> Result<Self, String> {
         let mut patterns = BTreeSet::new();
         let mut left = BTreeMap::new();
         let mut total = 0;
@@ -77,11 +92,12 @@ impl Redactor {
                 ));
             }
             let forms = Forms::of(value, common);
-            if !forms.whole {
-                left.insert(name.clone(), Left::Whole);
-            } else if forms.parts_left {
-                left.insert(name.clone(), Left::Parts);
-            }
+            let what = match (forms.whole, forms.parts_left) {
+                (false, _) => Some(Left::Whole),
+                (true, true) => Some(Left::Parts),
+                (true, false) => None,
+            };
+            left.extend(name.cloned().zip(what));
             patterns.extend(forms.patterns);
         }
         Ok(Self { finder: Finder::new(patterns.into_iter().collect())?, left })

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::annotation::Annotations;
+use super::builtin::Builtin;
 use super::cache::{CacheFacts, Reuse};
+use super::coverage::Coverage;
 use super::ids::{JobId, RunId};
 use super::impact::{ChangeKind, Explanation, Reason};
 use super::names::{ConnectorName, RepoName, ServiceAlias, Sha, StepId};
@@ -166,6 +169,11 @@ pub struct StepFacts {
     pub log: Option<LogRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<Tests>,
+    /// What its tools found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
     #[serde(default)]
@@ -301,7 +309,8 @@ pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
         Outcome::Errored => true,
         Outcome::Succeeded | Outcome::Cancelled => false,
     });
-    let nothing_ran = outcomes().next().is_none();
+    let tells = |step: &StepRecord| plan.step(&step.id).is_some_and(|it| it.is(Builtin::Report));
+    let nothing_ran = outcomes().all(|(step, _)| tells(step));
     let of_no_use = steps.iter().any(|step| step.state.is_of_no_use());
     if outcomes().any(|(_, outcome)| outcome == Outcome::Cancelled) {
         Conclusion::Cancelled

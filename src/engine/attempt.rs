@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::builtin;
-use super::found::Found;
+use super::found::{Found, Reports};
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
 use super::slots::Slot;
 use super::spool::{Spool, Spooled};
@@ -23,7 +23,7 @@ use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::pipeline::StepSpec;
-use crate::domain::run::StepFacts;
+use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::secret::Secret;
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
@@ -63,6 +63,8 @@ pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) heirs: Heirs,
     /// The image that a step before it built.
     pub(super) image: Option<String>,
+    /// How the job's steps are, if this one tells of them.
+    pub(super) records: Vec<StepRecord>,
 }
 
 /// What the executor and the spool answered.
@@ -124,6 +126,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             services: ended.services,
             built,
             tests: found.tests,
+            annotations: found.annotations,
+            coverage: found.coverage,
             segments,
             excerpt: spooled.excerpt,
             log: stored.log,
@@ -232,7 +236,9 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
 
     fn builtin(&self, builtin: Builtin, step: StepRun) -> builtin::Task {
         let (plan, images) = (self.job.plan.clone(), self.job.images);
-        builtin::Task { builtin, plan, step, images, image: self.image.clone() }
+        let redactor = self.job.secrets.redactor().clone();
+        let (image, records) = (self.image.clone(), self.records.clone());
+        builtin::Task { builtin, plan, step, images, image, records, redactor }
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.
@@ -276,7 +282,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             leave: !self.heirs.steps.is_empty(),
             shared: self.heirs.go_on,
             out: folder.join("out"),
-            keep_out: !spec.artifacts.is_empty() || spec.junit.is_some(),
+            keep_out: !spec.artifacts.is_empty() || Reports::of(spec).any(),
             ..self.run_of(spec)
         }
     }
@@ -332,10 +338,10 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
     }
 
     async fn look_through(&self, out: PathBuf) -> Found {
-        let (globs, report) = (self.spec.artifacts.clone(), self.spec.junit.clone());
+        let (globs, reports) = (self.spec.artifacts.clone(), Reports::of(self.spec));
         let redactor = self.job.secrets.redactor().clone();
         let found =
-            tokio::task::spawn_blocking(move || Found::below(&out, &globs, report, &redactor));
+            tokio::task::spawn_blocking(move || Found::below(&out, &globs, &reports, &redactor));
         found.await.unwrap_or_default()
     }
 
@@ -352,6 +358,9 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             redact(&mut failure.name);
             redact(&mut failure.message);
             failure.file.iter_mut().for_each(redact);
+        }
+        for annotation in facts.annotations.iter_mut().flat_map(|all| &mut all.kept) {
+            annotation.texts().for_each(redact);
         }
         facts
     }

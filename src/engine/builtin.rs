@@ -4,6 +4,7 @@ mod acceptance;
 mod build;
 mod listen;
 mod qa;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,10 @@ use super::{Images, JobRun};
 use crate::ambient;
 use crate::domain::builtin::{Builtin, JUNIT, Report};
 use crate::domain::names::StepId;
+use crate::domain::overview;
+use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::Plan;
+use crate::domain::redact::Redactor;
 use crate::domain::run::{Segment, StepRecord};
 use crate::domain::state::Outcome;
 use crate::exec::images::Halted;
@@ -31,6 +35,10 @@ pub(super) struct Task {
     pub(super) images: Images,
     /// The image that a step before it built.
     pub(super) image: Option<String>,
+    /// How the job's steps went, for one that tells of them.
+    pub(super) records: Vec<StepRecord>,
+    /// Of the job's secrets.
+    pub(super) redactor: Arc<Redactor>,
 }
 
 /// The image that a step works with: what the last step of those it needs built.
@@ -43,6 +51,11 @@ pub(super) fn image_for(
     builds.into_iter().rev().find_map(|build| records.get(build)?.facts.built.clone())
 }
 
+/// What a step that tells of the others is told of them.
+pub(super) fn told_of(spec: &StepSpec, records: &BTreeMap<StepId, StepRecord>) -> Vec<StepRecord> {
+    if spec.is(Builtin::Report) { records.values().cloned().collect() } else { Vec::new() }
+}
+
 /// What the steps work with.
 struct Site<'a, E> {
     executor: &'a E,
@@ -51,6 +64,8 @@ struct Site<'a, E> {
     stop: &'a CancellationToken,
     /// The image that was built, known at once: it must be removed whatever comes after.
     built: OnceLock<String>,
+    /// How the commands ended that it ran.
+    ran: OnceLock<Ended>,
 }
 
 impl<E> Site<'_, E> {
@@ -71,10 +86,12 @@ pub(super) async fn run<E: Executor>(
     stop: CancellationToken,
 ) -> (Ended, Option<String>) {
     let started_at = ambient::now();
-    let built = OnceLock::new();
-    let site = Site { executor: &*executor, task: &task, log: &log, stop: &stop, built };
+    let (built, ran) = (OnceLock::new(), OnceLock::new());
+    let site = Site { executor: &*executor, task: &task, log: &log, stop: &stop, built, ran };
     let judged = judge(&site).await;
     let (outcome, reason, retry) = match judged {
+        // It tells how others went, which is no fault of its own.
+        Ok(_) if task.builtin == Builtin::Report => (Outcome::Succeeded, None, false),
         Ok(report) => {
             let (outcome, reason) = report.outcome();
             (outcome, reason, false)
@@ -83,31 +100,46 @@ pub(super) async fn run<E: Executor>(
         Err(Halted::Errored { reason, retry }) => (Outcome::Errored, Some(reason), retry),
     };
     let finished_at = ambient::now();
-    let segments = vec![Segment { name: "run".to_owned(), started_at, finished_at }];
-    let built = site.built.into_inner();
+    let whole = || vec![Segment { name: "run".to_owned(), started_at, finished_at }];
+    let (built, ran) = (site.built.into_inner(), site.ran.into_inner());
+    let (exit_code, image_digest, segments) = match ran {
+        Some(ran) => (ran.exit_code, ran.image_digest, ran.segments),
+        None => (None, None, whole()),
+    };
     let ended = Ended {
         outcome,
-        exit_code: None,
+        exit_code,
         reason,
         retry,
         started_at,
         finished_at,
         segments,
-        image_digest: None,
+        image_digest,
         services: BTreeMap::new(),
     };
     (ended, built)
 }
 
 async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
-    let report = match site.task.builtin {
+    let mut report = match site.task.builtin {
         Builtin::Qa => qa::judge(site).await?,
         Builtin::Build => build::judge(site).await?,
         Builtin::Acceptance => acceptance::judge(site).await?,
+        Builtin::Scan => scan::judge(site).await?,
+        Builtin::Report => overview(site.task),
     };
+    for case in &mut report.cases {
+        case.redact(&site.task.redactor);
+    }
     site.say(report.log()).await;
     keep(site.task, &report).await?;
     Ok(report)
+}
+
+/// How all others went.
+fn overview(task: &Task) -> Report {
+    let record = |id: &StepId| task.records.iter().find(|record| record.id == *id);
+    overview::of(&task.plan, &task.step.labels.step, record)
 }
 
 /// Removes what a job built and nobody needs any more.
@@ -124,6 +156,15 @@ pub(super) async fn clear_away<E: Executor>(
             tracing::warn!(image, error = error.to_string(), "a built image was not removed");
         }
     }
+}
+
+/// The image that a step before this one built.
+fn built_image<E>(site: &Site<'_, E>) -> Result<String, Halted> {
+    site.task.image.clone().ok_or_else(|| {
+        let reason = "the image is not known: the step that builds it did not build one in this \
+                      job; run it together with this step";
+        Halted::Errored { reason: reason.to_owned(), retry: false }
+    })
 }
 
 /// Leaves the cases where a step leaves its report.

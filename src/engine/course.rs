@@ -283,6 +283,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             ground,
             names: Arc::new(names),
             image: builtin::image_for(self.job.plan, step, &self.records),
+            records: builtin::told_of(spec, &self.records),
             heirs,
         };
         let on = self.shares.remove(step);

@@ -1,17 +1,44 @@
-//! What a step left for people: artifacts and the test report, without secrets.
+//! What a step left for people: artifacts and reports, without secrets.
 
 use std::borrow::Cow;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use globset::{GlobBuilder, GlobSetBuilder};
 
-use crate::domain::junit;
-use crate::domain::redact::Redactor;
+use crate::domain::annotation::Annotations;
+use crate::domain::coverage::{self, Coverage};
+use crate::domain::pipeline::StepSpec;
+use crate::domain::redact::{RedactedStream, Redactor};
 use crate::domain::run::Tests;
+use crate::domain::{junit, sarif};
 
-/// The largest test report that is read.
+/// The largest report that is read.
 const REPORT_LIMIT: u64 = 64 << 20;
+/// How much of a report is freed of secrets at once.
+const CHUNK: usize = 1 << 20;
+
+/// The reports that a step's results are read from, by their paths under `$CHECKVALVE_OUT`.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    junit: Option<String>,
+    sarif: Option<String>,
+    coverage: Option<String>,
+}
+
+impl Reports {
+    pub(super) fn of(spec: &StepSpec) -> Self {
+        let (junit, sarif) = (spec.junit.clone(), spec.sarif.clone());
+        Self { junit, sarif, coverage: spec.coverage.clone() }
+    }
+
+    pub(super) fn any(&self) -> bool {
+        [&self.junit, &self.sarif, &self.coverage].into_iter().any(Option::is_some)
+    }
+}
 
 /// What is of interest in what a step left.
 #[derive(Debug, Default)]
@@ -19,48 +46,72 @@ pub(super) struct Found {
     /// Paths of plain files, `/`-separated and sorted.
     pub(super) artifacts: Vec<String>,
     pub(super) tests: Option<Tests>,
-    /// What is wrong with the test report or the artifacts, in words.
+    pub(super) annotations: Option<Annotations>,
+    pub(super) coverage: Option<Coverage>,
+    /// What is wrong with the reports or the artifacts, in words.
     pub(super) trouble: Option<String>,
 }
 
 impl Found {
-    /// Looks through a folder; what has secrets in its name is left out, and a report is freed of
-    /// them where it lies. Blocks.
+    /// Looks through a folder; what has secrets in its name is left out, and reports are freed of
+    /// them where they lie. Blocks.
     pub(super) fn below(
         out: &Path,
         globs: &[String],
-        report: Option<String>,
-        redactor: &Redactor,
+        reports: &Reports,
+        redactor: &Arc<Redactor>,
     ) -> Self {
         let mut found = Self { artifacts: matching(out, globs), ..Self::default() };
-        if let Some(path) = report {
-            found.read_tests(out, &path, redactor);
-        }
+        let Reports { junit, sarif, coverage } = reports;
+        let at = (out, redactor);
+        found.tests = found.read(("test report", junit), at, junit::parse);
+        found.annotations = found.read(("SARIF report", sarif), at, sarif::parse);
+        found.coverage = found.read(("coverage report", coverage), at, coverage::parse);
         let before = found.artifacts.len();
         found.artifacts.retain(|path| matches!(redactor.text(path), Cow::Borrowed(_)));
         let telling = before - found.artifacts.len();
         if telling > 0 {
-            let what = format!("{telling} artifacts have a secret in their names and are not kept");
-            let before = found.trouble.take();
-            found.trouble = Some(before.map_or(what.clone(), |before| format!("{before}; {what}")));
+            found.trouble(format!(
+                "{telling} artifacts have a secret in their names and are not kept"
+            ));
         }
         found
     }
 
-    /// A report that still may hold secrets is no artifact.
-    fn read_tests(&mut self, out: &Path, path: &str, redactor: &Redactor) {
-        let read = read_tests(out, path, redactor);
+    fn trouble(&mut self, what: String) {
+        self.trouble = Some(match self.trouble.take() {
+            Some(before) => format!("{before}; {what}"),
+            None => what,
+        });
+    }
+
+    /// A report that still may hold secrets is no artifact; any other one is, whatever is wrong
+    /// with it.
+    fn read<T>(
+        &mut self,
+        (what, path): (&str, &Option<String>),
+        (out, redactor): (&Path, &Arc<Redactor>),
+        parse: fn(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        let path = path.as_deref()?;
         let mut kept = "";
-        if read.is_err() && !redactor.is_empty() {
+        let plain = place(out, path).and_then(|file| match veil(&file, redactor) {
+            Ok(()) => Ok(file),
+            Err(e) => Err(e.to_string()),
+        });
+        if plain.is_err() && !redactor.is_empty() {
             let before = self.artifacts.len();
             self.artifacts.retain(|artifact| !is_same(artifact, path));
             if self.artifacts.len() < before {
                 kept = "; it may hold secrets and is not kept";
             }
         }
-        match read.and_then(|xml| junit::parse(&xml)) {
-            Ok(tests) => self.tests = Some(tests),
-            Err(why) => self.trouble = Some(format!("test report `{path}`: {why}{kept}")),
+        match plain.and_then(|file| content(&file)).and_then(|bytes| parse(&bytes)) {
+            Ok(read) => Some(read),
+            Err(why) => {
+                self.trouble(format!("{what} `{path}`: {why}{kept}"));
+                None
+            }
         }
     }
 }
@@ -82,26 +133,52 @@ fn is_same(artifact: &str, path: &str) -> bool {
     Path::new(artifact) == plain
 }
 
-/// Reads the report, and leaves it without secrets where it lies, as it may be an artifact too.
-fn read_tests(out: &Path, path: &str, redactor: &Redactor) -> Result<Vec<u8>, String> {
+/// Where a report lies.
+fn place(out: &Path, path: &str) -> Result<PathBuf, String> {
     // The executor left nothing but plain files there; the path is the pipeline's.
-    let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-    let file = out.join(path);
-    let size =
-        fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
-    match size {
-        _ if !inside => Err("it must be a path within $CHECKVALVE_OUT".to_owned()),
-        None => Err("the step did not write it to $CHECKVALVE_OUT".to_owned()),
-        Some(size) if size > REPORT_LIMIT => {
-            Err(format!("{} MiB are too much to read", size >> 20))
-        }
-        Some(_) => {
-            let xml = fs::read(&file).map_err(|e| e.to_string())?;
-            let Cow::Owned(redacted) = redactor.bytes(&xml) else { return Ok(xml) };
-            fs::write(&file, &redacted).map_err(|e| e.to_string())?;
-            Ok(redacted)
-        }
+    if !Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_))) {
+        return Err("it must be a path within $CHECKVALVE_OUT".to_owned());
     }
+    let mut file = out.to_owned();
+    let leads = Path::new(path).components().all(|part| {
+        file.push(part);
+        fs::symlink_metadata(&file).is_ok_and(|meta| !meta.is_symlink())
+    });
+    if !leads || !file.is_file() {
+        return Err("the step did not write it to $CHECKVALVE_OUT".to_owned());
+    }
+    Ok(file)
+}
+
+/// Leaves a file without secrets, however large it is: it may be an artifact too.
+fn veil(file: &Path, redactor: &Arc<Redactor>) -> io::Result<()> {
+    if redactor.is_empty() {
+        return Ok(());
+    }
+    let Some(folder) = file.parent() else { return Ok(()) };
+    let mut from = File::open(file)?;
+    let mut to = tempfile::NamedTempFile::new_in(folder)?;
+    let mut stream = RedactedStream::new(redactor.clone());
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = from.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        to.write_all(&stream.push(Bytes::copy_from_slice(&chunk[..read])))?;
+    }
+    to.write_all(&stream.finish())?;
+    to.persist(file).map_err(|e| e.error)?;
+    Ok(())
+}
+
+fn content(file: &Path) -> Result<Vec<u8>, String> {
+    let size = fs::metadata(file).map_err(|e| e.to_string())?.len();
+    if size > REPORT_LIMIT {
+        let (size, most) = (size >> 20, REPORT_LIMIT >> 20);
+        return Err(format!("{size} MiB are too much to read, {most} MiB are the most"));
+    }
+    fs::read(file).map_err(|e| e.to_string())
 }
 
 /// Paths of plain files below `out` that a glob matches, sorted.
@@ -143,6 +220,10 @@ fn matching(out: &Path, globs: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn junit(path: &str) -> Reports {
+        Reports { junit: Some(path.to_owned()), ..Reports::default() }
+    }
+
     #[test]
     fn artifacts_are_the_matching_files_in_order() {
         let folder = tempfile::tempdir().unwrap();
@@ -160,12 +241,31 @@ mod tests {
     }
 
     #[test]
+    fn links_and_pipes_are_neither_artifacts_nor_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, other) = (folder.path().join("out"), folder.path().join("other"));
+        fs::create_dir_all(&out).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("a.log"), "not of this step").unwrap();
+        std::os::unix::fs::symlink(&other, out.join("folder")).unwrap();
+        std::os::unix::fs::symlink(other.join("a.log"), out.join("b.log")).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(out.join("c.log")).status().unwrap();
+        assert!(pipe.success());
+        fs::write(out.join("d.log"), "").unwrap();
+        assert_eq!(matching(&out, &["**".to_owned()]), ["d.log"]);
+        for report in ["b.log", "c.log", "folder/a.log"] {
+            let found = Found::below(&out, &[], &junit(report), &Arc::default());
+            assert!(found.trouble.is_some(), "{report}");
+        }
+    }
+
+    #[test]
     fn a_report_outside_of_the_folder_or_missing_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let none = Redactor::default();
-        let found = Found::below(folder.path(), &[], Some("../x.xml".into()), &none);
+        let none = Arc::default();
+        let found = Found::below(folder.path(), &[], &junit("../x.xml"), &none);
         assert!(found.trouble.unwrap().contains("within $CHECKVALVE_OUT"));
-        let found = Found::below(folder.path(), &[], Some("x.xml".into()), &none);
+        let found = Found::below(folder.path(), &[], &junit("x.xml"), &none);
         assert!(found.trouble.unwrap().contains("did not write it"));
     }
 
@@ -174,12 +274,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let name = "token".parse().unwrap();
         let redactor = Redactor::new([(&name, b"sesame<open>42".as_slice())], "source-x").unwrap();
+        let redactor = Arc::new(redactor);
         let report = "<testsuite><testcase name=\"a sesame&lt;open&gt;42\"><failure message=\"m\">\
                       <![CDATA[got sesame<open>42]]></failure></testcase></testsuite>";
         fs::write(folder.path().join("junit.xml"), report).unwrap();
         fs::write(folder.path().join("of sesame<open>42"), "").unwrap();
-        let report = Some("junit.xml".to_owned());
-        let found = Found::below(folder.path(), &["**".to_owned()], report, &redactor);
+        let found = Found::below(folder.path(), &["**".to_owned()], &junit("junit.xml"), &redactor);
         assert_eq!(found.artifacts, ["junit.xml"]);
         assert!(found.trouble.unwrap().starts_with("1 artifacts have a secret in their names"));
         let failure = &found.tests.unwrap().failures[0];
@@ -191,20 +291,61 @@ mod tests {
     #[test]
     fn a_report_that_could_not_be_rewritten_is_no_artifact() {
         let folder = tempfile::tempdir().unwrap();
-        let name = "token".parse().unwrap();
-        let secrets = Redactor::new([(&name, b"sesame-open-42".as_slice())], "source-x").unwrap();
-        let report = fs::File::create(folder.path().join("junit.xml")).unwrap();
-        report.set_len(REPORT_LIMIT + 1).unwrap();
+        let secrets = Arc::new(Redactor::of([b"sesame-open-42".as_slice()], "source-x").unwrap());
+        fs::write(folder.path().join("junit.xml"), "").unwrap();
         fs::write(folder.path().join("other.xml"), "").unwrap();
         let globs = ["*.xml".to_owned()];
-        for path in ["junit.xml", "./junit.xml", "x/../junit.xml"] {
-            let found = Found::below(folder.path(), &globs, Some(path.to_owned()), &secrets);
+        for path in ["./junit.xml", "x/../junit.xml"] {
+            let found = Found::below(folder.path(), &globs, &junit(path), &secrets);
             assert_eq!(found.artifacts, ["other.xml"], "{path}");
             assert!(found.trouble.unwrap().ends_with("it may hold secrets and is not kept"));
         }
         // Where there are no secrets it holds none.
-        let none = Redactor::default();
-        let found = Found::below(folder.path(), &globs, Some("junit.xml".to_owned()), &none);
+        let none = Arc::default();
+        let found = Found::below(folder.path(), &globs, &junit("x/../junit.xml"), &none);
         assert_eq!(found.artifacts, ["junit.xml", "other.xml"]);
+    }
+
+    #[test]
+    fn a_report_of_100_mib_is_told_and_kept_without_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Arc::new(Redactor::of([b"sesame-open-42".as_slice()], "source-x").unwrap());
+        let mut report = File::create(folder.path().join("junit.xml")).unwrap();
+        let line = vec![b' '; 100 << 20];
+        report.write_all(&line).unwrap();
+        report.write_all(b"sesame-open-42").unwrap();
+        let reports = Reports { sarif: Some("junit.xml".to_owned()), ..junit("junit.xml") };
+        let found = Found::below(folder.path(), &["*".to_owned()], &reports, &secrets);
+        assert_eq!(found.artifacts, ["junit.xml"]);
+        let why = "100 MiB are too much to read, 64 MiB are the most";
+        let told = format!("test report `junit.xml`: {why}; SARIF report `junit.xml`: {why}");
+        assert_eq!(found.trouble.unwrap(), told);
+        let kept = fs::read(folder.path().join("junit.xml")).unwrap();
+        assert!(kept.ends_with(b"  ***"), "what is kept holds no secret");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn every_report_is_read_and_what_is_wrong_with_each_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let sarif =
+            r#"{"version":"2.1.0","runs":[{"results":[{"ruleId":"R","message":{"text":"m"}}]}]}"#;
+        fs::write(folder.path().join("a.sarif"), sarif).unwrap();
+        fs::write(folder.path().join("lcov.info"), "SF:a\nDA:1,1\nend_of_record\n").unwrap();
+        let named = |sarif: &str, coverage: &str| Reports {
+            junit: None,
+            sarif: Some(sarif.to_owned()),
+            coverage: Some(coverage.to_owned()),
+        };
+        let none = Arc::default();
+        let found = Found::below(folder.path(), &[], &named("a.sarif", "lcov.info"), &none);
+        assert_eq!(found.annotations.unwrap().warnings, 1);
+        assert_eq!(found.coverage.unwrap(), Coverage { covered: 1, lines: 1 });
+        assert_eq!(found.trouble, None);
+        let found = Found::below(folder.path(), &[], &named("lcov.info", "a.sarif"), &none);
+        assert!(found.annotations.is_none() && found.coverage.is_none());
+        let trouble = found.trouble.unwrap();
+        assert!(trouble.contains("SARIF report `lcov.info`: it is no SARIF"), "{trouble}");
+        assert!(trouble.contains("; coverage report `a.sarif`: it is neither"), "{trouble}");
     }
 }

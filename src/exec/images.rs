@@ -52,6 +52,18 @@ pub struct Talk {
     pub limit: Duration,
 }
 
+/// A step over an image, which it finds as a file.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    pub step: StepRun,
+    /// The image's id.
+    pub image: String,
+    /// Where the step finds it, as `docker save` has it.
+    pub path: &'static str,
+    /// Where it is kept on its way.
+    pub spool: PathBuf,
+}
+
 /// Something that it printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {

@@ -44,7 +44,7 @@ pub struct Labels {
     pub attempt: u32,
 }
 
-use images::{BuildEnd, Halted, ImageBuild, Said, Talk, TalkEnd};
+use images::{BuildEnd, Halted, ImageBuild, Said, Scan, Talk, TalkEnd};
 pub use remove::remove_tree;
 pub use source::SourceArchive;
 pub use trust::Trust;
@@ -181,6 +181,20 @@ pub trait Executor: Send + Sync + 'static {
         std::future::ready(TalkEnd::Halted(Halted::no_images()))
     }
 
+    /// Runs a step that is handed an image as a file.
+    fn scan(
+        &self,
+        _scan: Scan,
+        _log: mpsc::Sender<Bytes>,
+        _stop: CancellationToken,
+    ) -> impl Future<Output = Ended> + Send {
+        let halt = match Halted::no_images() {
+            Halted::Cancelled => Halt::Cancelled,
+            Halted::Errored { reason, retry } => Halt::Errored { reason, retry },
+        };
+        std::future::ready(Course::begin().end(Err(halt)))
+    }
+
     /// Removes an image that [`build`](Self::build) made.
     fn forget(&self, _image: &str) -> impl Future<Output = Result<(), ExecError>> + Send {
         std::future::ready(Ok(()))
@@ -315,6 +329,13 @@ impl Executor for Executors {
         match self {
             Self::Docker(docker) => docker.talk(talk, said, stop).await,
             Self::Host(host) => host.talk(talk, said, stop).await,
+        }
+    }
+
+    async fn scan(&self, scan: Scan, log: mpsc::Sender<Bytes>, stop: CancellationToken) -> Ended {
+        match self {
+            Self::Docker(docker) => docker.scan(scan, log, stop).await,
+            Self::Host(host) => host.scan(scan, log, stop).await,
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod checks;
+pub mod findings;
 pub mod graph;
 pub mod grid;
 pub mod html;

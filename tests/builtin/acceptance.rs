@@ -1,8 +1,9 @@
 //! `uses: acceptance`: for each rule an image that breaks exactly that one, and what must be met
 //! in bad images, by the engine over a scripted image; `image.rs` has real ones.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
 use checkvalve::domain::builtin::Builtin;
@@ -29,16 +30,20 @@ type Answer = dyn Fn(&str, String) -> (Vec<u8>, TalkEnd) + Send + Sync;
 
 /// An executor with one image, which answers well but for what `answer` makes of it.
 #[derive(Clone)]
-struct Speaker {
+pub(super) struct Speaker {
     reads: Arc<AtomicUsize>,
     answer: Arc<Answer>,
+    /// When the image had said all of its last answer, and others had had their turn.
+    pub(super) done: Arc<Mutex<Option<Instant>>>,
 }
 
-const WELL: TalkEnd = TalkEnd::Exited { code: 0, out_of_memory: false };
+pub(super) const WELL: TalkEnd = TalkEnd::Exited { code: 0, out_of_memory: false };
 
 impl Speaker {
-    fn new(answer: impl Fn(&str, String) -> (Vec<u8>, TalkEnd) + Send + Sync + 'static) -> Self {
-        Self { reads: Arc::default(), answer: Arc::new(answer) }
+    pub(super) fn new(
+        answer: impl Fn(&str, String) -> (Vec<u8>, TalkEnd) + Send + Sync + 'static,
+    ) -> Self {
+        Self { reads: Arc::default(), answer: Arc::new(answer), done: Arc::default() }
     }
 
     /// Everything is as it should be, but `from` is `to` in calls that begin like `on`.
@@ -52,7 +57,7 @@ impl Speaker {
         })
     }
 
-    fn good() -> Self {
+    pub(super) fn good() -> Self {
         Self::new(|_, good| (good.into_bytes(), WELL))
     }
 }
@@ -113,6 +118,10 @@ impl Executor for Speaker {
         for chunk in output.chunks(1 << 20) {
             let _ = said.send(Said::Out(Bytes::copy_from_slice(chunk))).await;
         }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        *self.done.lock().unwrap() = Some(Instant::now());
         end
     }
 }
@@ -179,7 +188,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The good connector's files, with one replaced; an empty one is left out.
-async fn with(speaker: Speaker, path: &str, content: &str) -> Done {
+pub(super) async fn with(speaker: Speaker, path: &str, content: &str) -> Done {
     let mut files = FILES.to_vec();
     files.retain(|(name, _)| *name != path);
     if !content.is_empty() {
@@ -188,7 +197,7 @@ async fn with(speaker: Speaker, path: &str, content: &str) -> Done {
     carry_out(speaker, &both(), &files).await
 }
 
-async fn judged(speaker: Speaker) -> Done {
+pub(super) async fn judged(speaker: Speaker) -> Done {
     carry_out(speaker, &both(), FILES).await
 }
 

@@ -13,6 +13,8 @@ use tar::{Builder, EntryType, Header};
 pub(crate) const BUSYBOX: &str = "checkvalve-test/busybox:1";
 /// The same, run as user 1000.
 pub(crate) const USER: &str = "checkvalve-test/user:1";
+/// The same with a scanner, `examples/scanner`.
+pub(crate) const SCANNER: &str = "checkvalve-test/scanner:1";
 /// One program and no shell.
 pub(crate) const BARE: &str = "checkvalve-test/bare:1";
 
@@ -78,7 +80,7 @@ pub(crate) async fn engine() -> Option<Docker> {
     };
     match docker {
         Ok(docker) => {
-            for image in [BUSYBOX, USER, BARE, STORE] {
+            for image in [BUSYBOX, USER, BARE, STORE, SCANNER] {
                 ensure(&docker, image).await;
             }
             Some(docker)
@@ -100,6 +102,7 @@ async fn ensure(docker: &Docker, image: &str) {
         USER => (busybox(&PROGRAMS), vec!["USER 1000".to_owned(), path()]),
         BARE => (busybox(&[]), vec![path()]),
         STORE => (busybox(&PROGRAMS), vec!["VOLUME /data".to_owned(), path()]),
+        SCANNER => (scanner(), vec!["USER 1000".to_owned(), path()]),
         _ => (busybox(&PROGRAMS), vec![path()]),
     };
     let (repo, tag) = image.split_once(':').unwrap();
@@ -121,8 +124,22 @@ fn path() -> String {
     "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
 }
 
+fn scanner() -> Vec<u8> {
+    let mut tar = layer(&[&PROGRAMS[..], &["mktemp", "tar"]].concat());
+    let script = include_str!("../../examples/scanner/scan");
+    let mut header = Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_size(script.len() as u64);
+    tar.append_data(&mut header, "bin/scan", script.as_bytes()).unwrap();
+    tar.into_inner().unwrap()
+}
+
 /// An image's one layer: busybox under these names.
 pub(crate) fn busybox(programs: &[&str]) -> Vec<u8> {
+    layer(programs).into_inner().unwrap()
+}
+
+fn layer(programs: &[&str]) -> Builder<Vec<u8>> {
     let binary = std::fs::read("/bin/busybox").expect("busybox-static is installed");
     let mut tar = Builder::new(Vec::new());
     for (folder, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777)] {
@@ -142,5 +159,5 @@ pub(crate) fn busybox(programs: &[&str]) -> Vec<u8> {
         header.set_size(0);
         tar.append_link(&mut header, format!("bin/{program}"), "busybox").unwrap();
     }
-    tar.into_inner().unwrap()
+    tar
 }

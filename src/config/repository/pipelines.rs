@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtin::Does;
-use super::keys::{REPORTS, RESOURCES, STEP, WHEN};
+use super::keys::{RESOURCES, STEP, WHEN};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::secrets::Used;
@@ -77,6 +77,7 @@ impl Problems<'_> {
         whole &= self.needs(&mut read, &ids);
         whole &= self.parents(&mut read, &ids);
         whole &= self.inherits_no_secrets(&read);
+        whole &= self.reported(&mut read);
         if !whole {
             return None;
         }
@@ -158,7 +159,8 @@ impl Problems<'_> {
         let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
         let secrets = self.step_secrets(&fields, &env, &mut rest.used);
         let Listed { services, compose } = self.services(&fields);
-        let (artifacts, junit) = self.kept(&fields);
+        let kept = self.kept(&fields, does.as_ref());
+        let fail = self.fails_on(&fields, &named);
         if let Some(node) = fields.get("inputs") {
             let inputs = self.patterns(node, "`inputs`");
             rest.inputs.extend(inputs.into_iter().map(|(_, pattern)| pattern));
@@ -189,8 +191,11 @@ impl Problems<'_> {
             retries: retries?,
             network: network?,
             resources,
-            artifacts,
-            junit,
+            artifacts: kept.artifacts,
+            junit: kept.reports.junit,
+            sarif: kept.reports.sarif,
+            coverage: kept.reports.coverage,
+            fail,
             allow_failure,
             untrusted,
             isolate,
@@ -374,17 +379,6 @@ impl Problems<'_> {
         let cpus = self.positive(cpus, "`cpus`", 1024.0);
         let memory = self.size(memory, "`memory`");
         Some(Resources { cpus: cpus?, memory: memory? })
-    }
-
-    pub(super) fn reports(&mut self, node: &Node) -> Option<String> {
-        let fields = self.fields(node, &REPORTS)?;
-        let node = fields.get("junit")?;
-        let file = self.text(node, "`junit`")?;
-        if Pattern::parse(&file).is_err() {
-            let mend = "write a path under `$CHECKVALVE_OUT`, such as `junit.xml`";
-            self.add(node.place, format!("`junit` can't be `{file}`"), mend);
-        }
-        Some(file)
     }
 }
 

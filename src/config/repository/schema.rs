@@ -84,15 +84,19 @@ fn mapping(shape: &Shape) -> Value {
         "additionalProperties": false,
     });
     if shape.id == STEP.id {
-        // What a step does is said in one of two ways.
+        // What a step does is said in one of three ways: commands, a built-in step, or a scanner's
+        // commands over what was built.
         let any = |keys: &[&str]| -> Value {
             keys.iter().map(|key| json!({ "required": [key] })).collect()
         };
-        let (commands, alone) =
-            (any(&["image", "from"]), any(&["image", "run", "reports", "from", "matrix", "services"]));
+        let commands = any(&["image", "from"]);
+        let alone = any(&["image", "run", "reports", "from", "matrix", "services"]);
+        let shared = any(&["from", "matrix", "services"]);
+        let scan = json!({ "properties": { "uses": { "const": "scan" } } });
         schema["oneOf"] = json!([
             { "required": ["run"], "anyOf": commands, "not": { "required": ["uses"] } },
-            { "required": ["uses"], "not": { "anyOf": alone } },
+            { "required": ["uses"], "not": { "anyOf": alone }, "allOf": [{ "not": scan }] },
+            { "required": ["uses", "image", "run"], "not": { "anyOf": shared }, "allOf": [scan] },
         ]);
     }
     schema

@@ -3,7 +3,7 @@
 use super::config::Status;
 use super::message::{Heard, Message};
 use super::{End, Named, problem};
-use crate::domain::builtin::{Case, Verdict, one_line};
+use crate::domain::builtin::{Case, Verdict};
 
 /// Hears an answer to `check`.
 #[derive(Debug, Default)]
@@ -45,10 +45,9 @@ impl Check {
     fn is(&self, wanted: &str) -> Verdict {
         match &self.status {
             Some((status, _)) if self.count == 1 && status == wanted => Verdict::Passed,
-            Some((status, message)) if self.count == 1 => problem(
-                format!("the status is {}, not {wanted}: {}", one_line(status), one_line(message)),
-                "",
-            ),
+            Some((status, message)) if self.count == 1 => {
+                problem(format!("the status is {status}, not {wanted}: {message}"), "")
+            }
             _ => problem(
                 format!("`check` printed {} CONNECTION_STATUS messages, not one", self.count),
                 "print one with `status` SUCCEEDED or FAILED",

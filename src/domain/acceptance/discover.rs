@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::message::{Heard, Message};
 use super::{End, Named, problem, problems, schema};
-use crate::domain::builtin::{Case, Verdict, one_line};
+use crate::domain::builtin::{Case, Verdict};
 
 const MODES: &[&str] = &["full_refresh", "incremental"];
 
@@ -47,11 +47,6 @@ impl Stream {
 
     pub fn is_incremental(&self) -> bool {
         self.modes.iter().any(|mode| mode == "incremental")
-    }
-
-    /// As a message names it.
-    pub fn told(&self) -> String {
-        one_line(&self.name)
     }
 }
 
@@ -142,7 +137,7 @@ impl Discover {
         cases.push(named.case("streams have names of their own", unique(streams)));
         for (rule, breach) in rules {
             let of = |stream: &Stream| {
-                breach(stream).map(|why| format!("stream `{}`: {why}", stream.told()))
+                breach(stream).map(|why| format!("stream `{}`: {why}", stream.name))
             };
             cases.push(named.case(rule, problems(streams.iter().filter_map(of))));
         }
@@ -167,7 +162,7 @@ fn unique(streams: &[Stream]) -> Verdict {
             return Some("a stream has no name".to_owned());
         }
         let first = seen.insert((&stream.namespace, &stream.name));
-        (!first).then(|| format!("two streams are called `{}`", stream.told()))
+        (!first).then(|| format!("two streams are called `{}`", stream.name))
     }))
 }
 
@@ -176,22 +171,18 @@ fn modes(stream: &Stream) -> Option<String> {
         return Some("it has no `supported_sync_modes`".to_owned());
     }
     let unknown = stream.modes.iter().find(|mode| !MODES.contains(&mode.as_str()));
-    unknown.map(|mode| format!("there is no sync mode `{}`", one_line(mode)))
+    unknown.map(|mode| format!("there is no sync mode `{mode}`"))
 }
 
 fn cursor(stream: &Stream) -> Option<String> {
     let missing = !stream.cursor.is_empty() && !leads(&stream.schema, &stream.cursor);
-    missing.then(|| format!("the cursor `{}` is not in its schema", dotted(&stream.cursor)))
+    missing.then(|| format!("the cursor `{}` is not in its schema", stream.cursor.join(".")))
 }
 
 fn primary_key(stream: &Stream) -> Option<String> {
     let mut keys = stream.primary_key.iter();
     let missing = keys.find(|key| key.is_empty() || !leads(&stream.schema, key))?;
-    Some(format!("the primary key `{}` is not in its schema", dotted(missing)))
-}
-
-fn dotted(path: &[String]) -> String {
-    one_line(&path.join("."))
+    Some(format!("the primary key `{}` is not in its schema", missing.join(".")))
 }
 
 /// Does a path of properties lead to something?

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::discover::{Catalog, Stream};
 use super::state::cursor_of;
-use crate::domain::builtin::one_line;
 use crate::domain::catalog::{Finding, Flaw};
 use crate::domain::yaml::Place;
 
@@ -50,9 +49,8 @@ impl Expected {
     /// What did not come.
     pub(super) fn missing(&self) -> Vec<String> {
         let missing = self.records.iter().filter(|(_, came)| !**came);
-        let told = missing.map(|((stream, key), _)| {
-            format!("stream `{}`: the record {} did not come", one_line(stream), one_line(key))
-        });
+        let told = missing
+            .map(|((stream, key), _)| format!("stream `{stream}`: the record {key} did not come"));
         told.collect()
     }
 }
@@ -66,8 +64,7 @@ fn key_of(line: &str, catalog: &Catalog) -> Result<(String, String), String> {
         return Err("the record has no `stream` and `data`".to_owned());
     };
     let stream = catalog.streams.iter().find(|stream| stream.name == name);
-    let stream =
-        stream.ok_or_else(|| format!("no stream that is read is called `{}`", one_line(name)))?;
+    let stream = stream.ok_or_else(|| format!("no stream that is read is called `{name}`"))?;
     Ok((name.to_owned(), key(stream, data)))
 }
 

@@ -1,9 +1,9 @@
 //! The protocol's messages: one JSON object a line.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::domain::builtin::one_line;
+use crate::domain::redact::Redactor;
 
 /// A message, with what is judged of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,19 +51,11 @@ pub enum Heard {
     },
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(flatten)]
-    bodies: Map<String, Value>,
-}
-
 /// Reads a line. Bytes that are no UTF-8 are no message.
 pub fn heard(line: &[u8]) -> Heard {
-    let noise = || Heard::Noise(one_line(&String::from_utf8_lossy(line)));
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(line) else { return noise() };
-    let Envelope { kind, mut bodies } = envelope;
+    let noise = || Heard::Noise(String::from_utf8_lossy(line).into_owned());
+    let Ok(mut bodies) = serde_json::from_slice::<Map<String, Value>>(line) else { return noise() };
+    let Some(Value::String(kind)) = bodies.remove("type") else { return noise() };
     let key = match kind.as_str() {
         "SPEC" => "spec",
         "CONNECTION_STATUS" => "connectionStatus",
@@ -116,27 +108,29 @@ fn record(mut body: Map<String, Value>) -> Result<Message, String> {
     let namespace = text(&body, "namespace").ok();
     let emitted_at = body.remove("emitted_at");
     let Some(Value::Object(data)) = body.remove("data") else {
-        return Err(format!("its `data` is no object (stream `{}`)", one_line(&stream)));
+        return Err(format!("its `data` is no object (stream `{stream}`)"));
     };
     Ok(Message::Record(Record { stream, namespace, data, emitted_at }))
 }
 
 impl Heard {
-    /// The line of a log that a person reads; records and states are not told one by one.
-    pub fn told(&self) -> Option<String> {
+    /// The line of a log that a person reads, without secrets before it is cut; records and states
+    /// are not told one by one.
+    pub fn told(&self, redactor: &Redactor) -> Option<String> {
+        let tell = |text: &str| one_line(&redactor.text(text));
         match self {
             Self::Noise(line) if line.trim().is_empty() => None,
-            Self::Noise(line) => Some(format!("| {line}")),
-            Self::Malformed { kind, why } => Some(format!("! {} {why}", one_line(kind))),
+            Self::Noise(line) => Some(format!("| {}", tell(line))),
+            Self::Malformed { kind, why } => Some(format!("! {} {}", tell(kind), tell(why))),
             Self::Message(message) => match message {
                 Message::Log { level, message } => {
-                    Some(format!("{:<5} {}", one_line(level), one_line(message)))
+                    Some(format!("{:<5} {}", tell(level), tell(message)))
                 }
                 Message::Trace { kind, error: Some(error) } => {
-                    Some(format!("{} {}", one_line(kind), one_line(error)))
+                    Some(format!("{} {}", tell(kind), tell(error)))
                 }
                 Message::Status { status, message } => {
-                    let line = format!("{} {}", one_line(status), one_line(message));
+                    let line = format!("{} {}", tell(status), tell(message));
                     Some(line.trim_end().to_owned())
                 }
                 Message::Spec(_)
@@ -154,6 +148,33 @@ impl Heard {
 mod tests {
     use super::*;
 
+    fn told(line: &[u8]) -> Option<String> {
+        heard(line).told(&Redactor::default())
+    }
+
+    #[test]
+    fn of_what_stands_twice_the_last_counts() {
+        let line = br#"{"type":"LOG","log":{"message":"a"},"log":{"message":"b"},"more":[1]}"#;
+        assert_eq!(told(line).unwrap(), "INFO  b");
+    }
+
+    #[test]
+    fn a_secret_at_the_cut_is_hidden() {
+        let name = "config".parse().unwrap();
+        let values = [(&name, b"{\"key\":\"secret-0123456789\"}".as_slice())];
+        let redactor = Redactor::new(values, "source-x").unwrap();
+        let long = format!("{}secret-0123456789", "x".repeat(2040));
+        for (line, begins) in [
+            (long.clone(), "| xx"),
+            (format!(r#"{{"type":"LOG","log":{{"message":"{long}"}}}}"#), "INFO  xx"),
+            (format!(r#"{{"type":"RECORD","record":{{"stream":"{long}"}}}}"#), "! RECORD its"),
+        ] {
+            let told = heard(line.as_bytes()).told(&redactor).unwrap();
+            assert!(told.starts_with(begins) && told.contains("x***"), "{told}");
+            assert!(!told.contains("secret-"), "{told}");
+        }
+    }
+
     #[test]
     fn what_is_no_message_is_noise() {
         for line in
@@ -161,8 +182,8 @@ mod tests {
         {
             assert!(matches!(heard(line.as_bytes()), Heard::Noise(_)), "{line}");
         }
-        assert_eq!(heard(b"\xff\x1b[31m").told().unwrap(), "| \u{fffd}\u{fffd}[31m");
-        assert_eq!(heard(b" ").told(), None);
+        assert_eq!(told(b"\xff\x1b[31m").unwrap(), "| \u{fffd}\u{fffd}[31m");
+        assert_eq!(told(b" "), None);
     }
 
     #[test]
@@ -175,12 +196,12 @@ mod tests {
             ),
             (r#"{"type":"LOG","log":{}}"#, "! LOG it has no text `message`"),
         ] {
-            assert_eq!(heard(line.as_bytes()).told().unwrap(), why);
+            assert_eq!(told(line.as_bytes()).unwrap(), why);
         }
         let line = r#"{"type":"LOG","log":{"level":"WARN","message":"slow\nline"}}"#;
-        assert_eq!(heard(line.as_bytes()).told().unwrap(), "WARN  slow line");
+        assert_eq!(told(line.as_bytes()).unwrap(), "WARN  slow line");
         let line =
             r#"{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1,"error":{"message":"m"}}}"#;
-        assert_eq!(heard(line.as_bytes()).told().unwrap(), "ERROR m");
+        assert_eq!(told(line.as_bytes()).unwrap(), "ERROR m");
     }
 }

@@ -1,6 +1,7 @@
 //! `read`: records that are what the catalog promises.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use super::message::{Heard, Message, Record};
 use super::state::{States, cursor_of, is_older, is_within};
 use super::{End, Named, problem, problems, schema};
 use crate::domain::builtin::{Case, Verdict, one_line};
+use crate::domain::redact::Redactor;
 
 /// Breaches of one rule: the first few, and how many there are.
 #[derive(Debug, Default)]
@@ -22,10 +24,11 @@ struct Breaches {
 }
 
 impl Breaches {
-    fn add(&mut self, told: impl FnOnce() -> String) {
+    /// A record may be quoted whole: what is kept of that is cut, and freed of secrets before.
+    fn add(&mut self, redactor: &Redactor, told: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < 3 {
-            self.first.push(told());
+            self.first.push(one_line(&redactor.text(&told())));
         }
     }
 
@@ -85,11 +88,12 @@ pub struct Read {
     vague: u64,
     /// States have their cursors elsewhere than by their names.
     elsewhere: bool,
+    redactor: Arc<Redactor>,
 }
 
 impl Read {
-    /// Of these streams.
-    pub fn new(catalog: &Catalog, test: &Test) -> Self {
+    /// Of these streams; the secrets of the configuration are told to nobody.
+    pub fn new(catalog: &Catalog, test: &Test, redactor: Arc<Redactor>) -> Self {
         let of = |stream: &Stream| Of {
             validator: schema::compiled(&stream.schema).ok().filter(|_| !test.any_schema),
             ignored: test
@@ -120,6 +124,7 @@ impl Read {
             lookback: test.lookback,
             vague: 0,
             elsewhere: test.cursors_elsewhere,
+            redactor,
         }
     }
 
@@ -136,7 +141,8 @@ impl Read {
                 self.overflow |= !self.states.hear(state, |key| self.index.contains_key(key));
             }
             Heard::Malformed { kind, why } if kind == "RECORD" || kind == "STATE" => {
-                self.malformed.add(|| format!("a {kind} is malformed: {why}"));
+                let told = || format!("a {kind} is malformed: {why}");
+                self.malformed.add(&self.redactor, told);
             }
             Heard::Message(_) | Heard::Noise(_) | Heard::Malformed { .. } => {}
         }
@@ -145,19 +151,19 @@ impl Read {
     fn record(&mut self, record: Record, expected: &mut Expected) {
         let key = (record.namespace, record.stream);
         let Some(of) = self.index.get(&key).and_then(|at| self.streams.get_mut(*at)) else {
-            self.strangers
-                .add(|| format!("a record of `{}`, which was not asked for", one_line(&key.1)));
+            let told = || format!("a record of `{}`, which was not asked for", key.1);
+            self.strangers.add(&self.redactor, told);
             return;
         };
-        let name = || of.stream.told();
+        let name = &of.stream.name;
         if !record.emitted_at.as_ref().is_some_and(|at| at.is_i64() || at.is_u64()) {
-            let got =
-                record.emitted_at.map_or("nothing".to_owned(), |at| one_line(&at.to_string()));
-            self.untimed.add(|| format!("stream `{}`: `emitted_at` is {got}", name()));
+            let got = record.emitted_at.map_or("nothing".to_owned(), |at| at.to_string());
+            let told = || format!("stream `{name}`: `emitted_at` is {got}");
+            self.untimed.add(&self.redactor, told);
         }
         let mut data = Value::Object(record.data);
         if let Some(why) = of.validator.as_ref().and_then(|v| schema::breach(v, &data)) {
-            self.unfit.add(|| format!("stream `{}`: {why}", name()));
+            self.unfit.add(&self.redactor, || format!("stream `{name}`: {why}"));
         }
         let state = self.since.cursor(&of.stream);
         if let Some((state, here)) = state.zip(cursor_of(&data, &of.stream.cursor))
@@ -167,10 +173,9 @@ impl Read {
                 Some(Some(true)) => {}
                 Some(None) => self.vague += 1,
                 Some(Some(false)) | None => {
-                    let (here, state) = (one_line(&here.to_string()), one_line(&state.to_string()));
-                    let name = name();
-                    self.older
-                        .add(|| format!("stream `{name}`: {here} lies before the state's {state}"));
+                    let told =
+                        || format!("stream `{name}`: {here} lies before the state's {state}");
+                    self.older.add(&self.redactor, told);
                 }
             }
         }
@@ -199,7 +204,7 @@ impl Read {
     fn full(&self) -> Verdict {
         let empty = self.streams.iter().filter(|of| of.sum.count == 0);
         let told = empty.map(|of| {
-            let name = of.stream.told();
+            let name = &of.stream.name;
             format!("stream `{name}` has no records; name it in `empty_streams` if that must be")
         });
         problems(told)
@@ -209,7 +214,7 @@ impl Read {
     pub fn same(&self, second: &Self) -> Verdict {
         let both = self.streams.iter().zip(&second.streams);
         problems(both.filter(|(one, two)| one.sum != two.sum).map(|(one, two)| {
-            let name = one.stream.told();
+            let name = &one.stream.name;
             match (one.sum.count, two.sum.count) {
                 (one, two) if one == two => format!(
                     "stream `{name}`: of {one} records some differ; name fields that may in \
@@ -239,7 +244,7 @@ impl Read {
             return self.has_room();
         }
         let without = self.streams.iter().filter(|of| !self.states.has(&of.stream));
-        problems(without.map(|of| format!("stream `{}` printed no STATE", of.stream.told())))
+        problems(without.map(|of| format!("stream `{}` printed no STATE", of.stream.name)))
     }
 
     /// Does it leave out what the first read had, whose state it began with? No record lies before
@@ -262,7 +267,7 @@ impl Read {
                 let same = blind && before > 1 && now == before;
                 vague |= same && self.lookback.is_some();
                 let too_many = now > before || same && self.lookback.is_none();
-                let name = two.stream.told();
+                let name = &two.stream.name;
                 too_many.then(|| {
                     format!("stream `{name}`: {before} records, and {now} since its state")
                 })
@@ -280,7 +285,7 @@ impl Read {
     pub fn is_empty(&self) -> Verdict {
         let full = self.streams.iter().filter(|of| of.sum.count > 0);
         problems(full.map(|of| {
-            format!("stream `{}`: {} records since the future", of.stream.told(), of.sum.count)
+            format!("stream `{}`: {} records since the future", of.stream.name, of.sum.count)
         }))
     }
 }

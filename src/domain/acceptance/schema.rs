@@ -4,7 +4,6 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 use super::expansion;
-use crate::domain::builtin::one_line;
 
 /// Steps back that a pattern may take on one text: what needs more is no match.
 const STEPS_BACK: usize = 10_000;
@@ -22,7 +21,7 @@ pub(super) fn compiled(schema: &Value) -> Result<Validator, String> {
     if let Err(error) = jsonschema::draft7::meta::validate(schema) {
         let place = error.instance_path().to_string();
         let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
-        return Err(one_line(&format!("{at}{error}")));
+        return Err(format!("{at}{error}"));
     }
     // A validator walks through all of it for each record, and nothing can end it meanwhile.
     expansion::flaw(schema)?;
@@ -30,7 +29,7 @@ pub(super) fn compiled(schema: &Value) -> Result<Validator, String> {
     let patterns = PatternOptions::fancy_regex().backtrack_limit(STEPS_BACK);
     let options = jsonschema::draft7::options();
     let options = options.with_retriever(Nowhere).with_pattern_options(patterns);
-    options.build(schema).map_err(|error| one_line(&error.to_string()))
+    options.build(schema).map_err(|error| error.to_string())
 }
 
 /// Where an instance breaks the schema: the first thing, in words.
@@ -38,7 +37,7 @@ pub(super) fn breach(validator: &Validator, instance: &Value) -> Option<String> 
     let error = validator.validate(instance).err()?;
     let place = error.instance_path().to_string();
     let at = if place.is_empty() { String::new() } else { format!("at `{place}`: ") };
-    Some(one_line(&format!("{at}{error}")))
+    Some(format!("{at}{error}"))
 }
 
 /// Nothing outside of the document is looked up.

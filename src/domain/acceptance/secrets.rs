@@ -1,4 +1,5 @@
-//! What a configuration holds must not be printed.
+//! What a configuration holds must not be printed. Here is judged whether it was; the
+//! [`Redactor`](crate::domain::redact::Redactor) keeps it out of what is told.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +9,13 @@ use serde_json::{Map, Value};
 const SHORTEST: usize = 6;
 /// The same, where it is not known whether they are secret.
 const SHORTEST_GUESS: usize = 8;
-/// Bytes of a value's beginning that tell nothing of it.
-const FEWEST: usize = 3;
-/// Stands where a text was cut.
-const CUT: char = '…';
 /// Values that are no secrets, whatever holds them.
 const COMMON: &[&str] = &["default", "public", "localhost", "client_credentials", "oauth2.0"];
-/// What stands in a value's place.
-const HIDDEN: &str = "***";
 
 /// The secret values of one configuration, and whether any was printed.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    /// The longest first: one may be a part of another.
-    values: Vec<String>,
+    values: BTreeSet<String>,
     /// Does the connector say at all which values are secret? Without a SPEC it is guessed.
     known: bool,
     guessed: bool,
@@ -54,8 +48,6 @@ impl Secrets {
         });
         let escaped: Vec<String> = escaped.collect();
         values.extend(escaped);
-        let mut values: Vec<String> = values.into_iter().collect();
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         let guessed = spec.is_none();
         Self { values, known: guessed || !names.is_empty(), guessed, printed: 0 }
     }
@@ -71,30 +63,6 @@ impl Secrets {
         }
     }
 
-    /// A text without them. Where a text was cut, as `…` tells, the beginning of one may be left of
-    /// it, which is no less hidden.
-    pub fn redacted(&self, text: String) -> String {
-        let mut text = text;
-        for value in &self.values {
-            if text.contains(value) {
-                text = text.replace(value, HIDDEN);
-            }
-        }
-        if !text.contains(CUT) || self.values.is_empty() {
-            return text;
-        }
-        let mut parts: Vec<&str> = text.split(CUT).collect();
-        let last = parts.pop().unwrap_or_default();
-        let mut whole = String::with_capacity(text.len());
-        for part in parts {
-            let begun = self.values.iter().map(|value| begins(value, part)).max().unwrap_or(0);
-            whole.push_str(&part[..part.len() - begun]);
-            whole.push_str(if begun > 0 { HIDDEN } else { "" });
-            whole.push(CUT);
-        }
-        whole + last
-    }
-
     /// Is it only guessed which they are?
     pub(super) fn is_guessed(&self) -> bool {
         self.guessed
@@ -104,13 +72,6 @@ impl Secrets {
     pub(super) fn printed(&self) -> Option<u64> {
         (self.known && !self.values.is_empty()).then_some(self.printed)
     }
-}
-
-/// How many bytes at the end of a text are the beginning of a value; a few are a coincidence.
-fn begins(value: &str, text: &str) -> usize {
-    let most = value.len().min(text.len());
-    let is = |end: &usize| value.is_char_boundary(*end) && text.ends_with(&value[..*end]);
-    (FEWEST..=most).rev().find(is).unwrap_or(0)
 }
 
 /// The lines of a value of several, without the marks around a key.

@@ -3,19 +3,22 @@
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use self::files::Files;
-use super::Site;
-use super::listen::listen;
+use super::listen::{Ear, listen};
+use super::{Site, blocking, built_image};
 use crate::domain::acceptance::config::{Asked, Config, Suite, Test};
 use crate::domain::acceptance::{
     Catalog, Check, Discover, End, Expected, Heard, Named, Read, Secrets, Spec, States, impossible,
     keeps_secrets, missing, skipped,
 };
 use crate::domain::builtin::{Case, Report, Verdict};
+use crate::domain::redact::Redactor;
+use crate::domain::secret::SecretValue;
 use crate::exec::Executor;
 use crate::exec::images::{CONFIG, Halted, Talk};
 
@@ -24,11 +27,7 @@ const CATALOG: &str = "/data/catalog.json";
 const STATE: &str = "/data/state.json";
 
 pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
-    let Some(image) = site.task.image.clone() else {
-        let reason = "the image is not known: the step that builds it did not build one in this \
-                      job; run it together with this step";
-        return Err(Halted::Errored { reason: reason.to_owned(), retry: false });
-    };
+    let image = built_image(site)?;
     let (config, files) = match Files::gather(site).await? {
         Ok(found) => found,
         Err(case) => return Ok(Report { suite: "acceptance", cases: vec![case], note: None }),
@@ -44,6 +43,7 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
         cases: Vec::new(),
         spec: None,
         catalogs: BTreeMap::new(),
+        redactors: BTreeMap::new(),
         without: BTreeSet::new(),
     };
     for suite in Suite::ALL {
@@ -63,6 +63,8 @@ struct Trial<'a, E> {
     spec: Option<Value>,
     /// What was discovered, by the path of the configuration.
     catalogs: BTreeMap<String, Option<Catalog>>,
+    /// What keeps a configuration out of all that is told, by its path.
+    redactors: BTreeMap<String, Arc<Redactor>>,
     /// Configurations that are not there.
     without: BTreeSet<String>,
 }
@@ -73,7 +75,15 @@ struct Given<'t> {
     path: String,
     config: Vec<u8>,
     limit: Duration,
+    /// Judges whether they were printed.
     secrets: Secrets,
+    redactor: Arc<Redactor>,
+}
+
+/// What an image is asked with its configuration.
+struct Asks {
+    command: &'static str,
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// What `read` is given.
@@ -128,7 +138,7 @@ impl<E: Executor> Trial<'_, E> {
         if suite == Suite::Spec {
             return self.spec(named, test).await;
         }
-        let Some(mut given) = self.given(suite, named, test) else { return Ok(()) };
+        let Some(mut given) = self.given(suite, named, test).await? else { return Ok(()) };
         let before = self.cases.len();
         match suite {
             Suite::Spec | Suite::Connection => self.check(named, &mut given).await?,
@@ -139,32 +149,66 @@ impl<E: Executor> Trial<'_, E> {
         }
         // What the image said may be quoted in what is wrong with it.
         for case in self.cases.iter_mut().skip(before) {
-            if let Verdict::Failed(findings) = &mut case.verdict {
-                for finding in findings {
-                    finding.text = given.secrets.redacted(std::mem::take(&mut finding.text));
-                }
-            }
+            case.redact(&given.redactor);
         }
         self.cases.push(keeps_secrets(named, &given.secrets));
         Ok(())
     }
 
     /// The test's configuration; without it the test is skipped, and never passed.
-    fn given<'t>(&mut self, suite: Suite, named: Named<'_>, test: &'t Test) -> Option<Given<'t>> {
+    async fn given<'t>(
+        &mut self,
+        suite: Suite,
+        named: Named<'_>,
+        test: &'t Test,
+    ) -> Result<Option<Given<'t>>, Halted> {
         let path = test.config_path.clone().unwrap_or_else(|| files::CREDENTIALS.to_owned());
         let Some(config) = self.files.config(&path) else {
             let why = format!("no credentials: `{path}` is not there");
             self.cases.push(skipped(named, &why));
             self.without.insert(path);
-            return None;
+            return Ok(None);
         };
-        let Ok(value) = serde_json::from_slice::<Value>(config) else {
+        let config = config.to_vec();
+        let Ok(value) = serde_json::from_slice::<Value>(&config) else {
             self.cases.push(impossible(named, &format!("`{path}` is no JSON")));
-            return None;
+            return Ok(None);
+        };
+        let redactor = match self.redactor(&path, &config).await? {
+            Ok(redactor) => redactor,
+            Err(why) => {
+                self.cases.push(impossible(named, &format!("`{path}`: {why}")));
+                return Ok(None);
+            }
         };
         let secrets = Secrets::of(self.spec.as_ref(), &value);
         let limit = test.timeout.unwrap_or(suite.limit());
-        Some(Given { test, config: config.to_vec(), path, limit, secrets })
+        Ok(Some(Given { test, config, path, limit, secrets, redactor }))
+    }
+
+    /// What keeps a configuration and the step's secrets out of all that is told; why it can't, if
+    /// they are too large.
+    async fn redactor(
+        &mut self,
+        path: &str,
+        config: &[u8],
+    ) -> Result<Result<Arc<Redactor>, String>, Halted> {
+        if let Some(redactor) = self.redactors.get(path) {
+            return Ok(Ok(redactor.clone()));
+        }
+        let step = &self.site.task.step;
+        let secrets = step.secrets.iter().map(|secret| secret.value.clone());
+        let (secrets, config): (Vec<_>, _) = (secrets.collect(), config.to_vec());
+        let connector = step.labels.connector.clone();
+        let made = blocking(self.site.stop, move || {
+            let given = secrets.iter().map(SecretValue::expose).filter(|value| *value != config);
+            Ok(Redactor::of(given.chain([config.as_slice()]), connector.as_str()))
+        });
+        let made = made.await?.map(Arc::new);
+        if let Ok(redactor) = &made {
+            self.redactors.insert(path.to_owned(), redactor.clone());
+        }
+        Ok(made)
     }
 
     async fn spec(&mut self, named: Named<'_>, test: &Test) -> Result<(), Halted> {
@@ -178,26 +222,34 @@ impl<E: Executor> Trial<'_, E> {
         };
         let talk =
             self.talk(test, vec!["spec".to_owned()], test.timeout.unwrap_or(Suite::Spec.limit()));
-        let mut spec = Spec::default();
-        let end = listen(self.site, talk, None, |heard| spec.hear(heard)).await?;
-        self.cases.extend(spec.cases(named, &end, expected.as_ref()));
-        self.spec = spec.schema_of().cloned();
+        let ear = Ear::new(Spec::default(), Spec::hear, self.site.task.redactor.clone());
+        let (end, ear) = listen(self.site, talk, ear).await?;
+        self.cases.extend(ear.judge.cases(named, &end, expected.as_ref()));
+        self.spec = ear.judge.schema_of().cloned();
         Ok(())
     }
 
     async fn check(&mut self, named: Named<'_>, given: &mut Given<'_>) -> Result<(), Halted> {
-        let mut check = Check::default();
-        let end = self.call("check", given, Vec::new(), |heard| check.hear(heard)).await?;
+        let asked = Asks { command: "check", files: Vec::new() };
+        let (end, check) = self.call(asked, given, Check::default(), Check::hear).await?;
         self.cases.extend(check.cases(named, &end, given.test.status));
         Ok(())
     }
 
     async fn discover(&mut self, named: Named<'_>, given: &mut Given<'_>) -> Result<(), Halted> {
-        let mut discover = Discover::default();
-        let end = self.call("discover", given, Vec::new(), |heard| discover.hear(heard)).await?;
-        self.cases.extend(discover.cases(named, &end));
-        self.catalogs.insert(given.path.clone(), discover.catalog().cloned());
+        let (end, discover) = self.ask_streams(given).await?;
+        let name = named.0.to_owned();
+        // Every schema is compiled.
+        let cases = move || Ok(discover.cases(Named(&name), &end));
+        self.cases.extend(blocking(self.site.stop, cases).await?);
         Ok(())
+    }
+
+    async fn ask_streams(&mut self, given: &mut Given<'_>) -> Result<(End, Discover), Halted> {
+        let asked = Asks { command: "discover", files: Vec::new() };
+        let (end, discover) = self.call(asked, given, Discover::default(), Discover::hear).await?;
+        self.catalogs.insert(given.path.clone(), discover.catalog().cloned());
+        Ok((end, discover))
     }
 
     /// The streams to read: the file's, else what is discovered with this configuration.
@@ -221,9 +273,7 @@ impl<E: Executor> Trial<'_, E> {
             });
         }
         if !self.catalogs.contains_key(&given.path) {
-            let mut discover = Discover::default();
-            self.call("discover", given, Vec::new(), |heard| discover.hear(heard)).await?;
-            self.catalogs.insert(given.path.clone(), discover.catalog().cloned());
+            self.ask_streams(given).await?;
         }
         let found = self.catalogs.get(&given.path).cloned().flatten();
         if found.is_none() {
@@ -253,8 +303,8 @@ impl<E: Executor> Trial<'_, E> {
             return Ok(());
         }
         let reading = Reading { catalog: &catalog, incremental: false, state: None };
-        let mut read = Read::new(&catalog, test);
-        let end = self.read(given, &reading, |heard| read.hear(heard, &mut expected)).await?;
+        let read = self.reader(given, &reading).await?;
+        let (end, read, expected) = self.read(given, &reading, (read, expected)).await?;
         self.cases.extend(read.cases(named, &end));
         if test.expect_records.is_some() {
             let case = match flawed {
@@ -330,34 +380,43 @@ impl<E: Executor> Trial<'_, E> {
         if let Some(state) = &reading.state {
             since.hear_all(state);
         }
-        let mut read = Read::new(reading.catalog, given.test).since(since);
-        let mut none = Expected::default();
-        let end = self.read(given, reading, |heard| read.hear(heard, &mut none)).await?;
+        let read = self.reader(given, reading).await?.since(since);
+        let (end, read, _) = self.read(given, reading, (read, Expected::default())).await?;
         self.cases.push(named.case(&format!("{which} read ends well"), end.verdict()));
         Ok(end.is_good().then_some(read))
+    }
+
+    /// Judges a read; every schema is compiled for it.
+    async fn reader(&self, given: &Given<'_>, reading: &Reading<'_>) -> Result<Read, Halted> {
+        let (catalog, test) = (reading.catalog.clone(), given.test.clone());
+        let redactor = given.redactor.clone();
+        blocking(self.site.stop, move || Ok(Read::new(&catalog, &test, redactor))).await
     }
 
     async fn read(
         &self,
         given: &mut Given<'_>,
         reading: &Reading<'_>,
-        hear: impl FnMut(Heard),
-    ) -> Result<End, Halted> {
+        judges: (Read, Expected),
+    ) -> Result<(End, Read, Expected), Halted> {
         let catalog = reading.catalog.to_read(reading.incremental).to_string();
         let mut files = vec![(CATALOG.to_owned(), catalog.into_bytes())];
         files
             .extend(reading.state.as_ref().map(|s| (STATE.to_owned(), s.to_string().into_bytes())));
-        self.call("read", given, files, hear).await
+        let asked = Asks { command: "read", files };
+        let hear = |(read, expected): &mut (Read, Expected), heard| read.hear(heard, expected);
+        let (end, (read, expected)) = self.call(asked, given, judges, hear).await?;
+        Ok((end, read, expected))
     }
 
     /// Calls the image with the configuration, and whatever files it is given.
-    async fn call(
+    async fn call<J: Send + 'static>(
         &self,
-        command: &str,
+        Asks { command, files }: Asks,
         given: &mut Given<'_>,
-        files: Vec<(String, Vec<u8>)>,
-        hear: impl FnMut(Heard),
-    ) -> Result<End, Halted> {
+        judge: J,
+        hear: fn(&mut J, Heard),
+    ) -> Result<(End, J), Halted> {
         let mut arguments = vec![command.to_owned(), "--config".to_owned(), CONFIG.to_owned()];
         for (path, _) in &files {
             let flag = if path == CATALOG { "--catalog" } else { "--state" };
@@ -365,7 +424,11 @@ impl<E: Executor> Trial<'_, E> {
         }
         let talk = self.talk(given.test, arguments, given.limit);
         let talk = Talk { files, config: Some(given.config.clone()), ..talk };
-        listen(self.site, talk, Some(&mut given.secrets), hear).await
+        let ear = Ear::new(judge, hear, given.redactor.clone());
+        let ear = ear.watching(std::mem::take(&mut given.secrets));
+        let (end, ear) = listen(self.site, talk, ear).await?;
+        given.secrets = ear.secrets;
+        Ok((end, ear.judge))
     }
 
     fn talk(&self, test: &Test, arguments: Vec<String>, limit: Duration) -> Talk {

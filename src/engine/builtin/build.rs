@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::listen::listen;
+use super::listen::{Ear, listen};
 use super::{Images, Site, blocking};
 use crate::domain::acceptance::{Named, Spec};
 use crate::domain::build::{Folder, Recipe, Sources, dev_name, sources};
@@ -135,7 +135,7 @@ async fn spec<E: Executor>(
     step.env.clear();
     let arguments = vec!["spec".to_owned()];
     let talk = Talk { step, arguments, files: Vec::new(), config: None, limit: SPEC };
-    let mut spec = Spec::default();
-    let end = listen(site, talk, None, |heard| spec.hear(heard)).await?;
-    Ok(spec.cases(Named("spec"), &end, None))
+    let ear = Ear::new(Spec::default(), Spec::hear, site.task.redactor.clone());
+    let (end, ear) = listen(site, talk, ear).await?;
+    Ok(ear.judge.cases(Named("spec"), &end, None))
 }

@@ -1,124 +1,144 @@
 //! Listens to an image: every line is heard as it comes, told in the log, and forgotten.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::Site;
+use super::{Site, again};
 use crate::domain::acceptance::{End, Heard, Line, Lines, Secrets, heard};
+use crate::domain::redact::Redactor;
 use crate::exec::Executor;
 use crate::exec::images::{Halted, Said, Talk, TalkEnd};
 
 /// How many chunks of output may wait to be heard.
 const CHUNKS: usize = 32;
-/// Characters of a line of the error stream that are told.
+/// Bytes of a line of the error stream that are told.
 const TOLD: usize = 4_000;
 
-/// Calls an image and shows each line of its answer. The secrets of its configuration are looked
-/// for in all that it prints, and told to nobody.
-pub(super) async fn listen<E: Executor>(
-    site: &Site<'_, E>,
-    talk: Talk,
-    mut secrets: Option<&mut Secrets>,
-    mut hear: impl FnMut(Heard),
-) -> Result<End, Halted> {
-    let limit = talk.limit;
-    let (said, mut heard) = mpsc::channel(CHUNKS);
-    let call = site.executor.talk(talk, said, site.stop.clone());
-    let listening = async {
+/// Who hears what an image prints. A judge may take its time for a line: it has a thread.
+pub(super) struct Ear<J> {
+    pub(super) judge: J,
+    hear: fn(&mut J, Heard),
+    /// What is told is freed of these, before it is cut.
+    redactor: Arc<Redactor>,
+    /// Looked for in all that is printed.
+    pub(super) secrets: Secrets,
+    /// Bytes of the longest line that was not read.
+    longest: u64,
+}
+
+impl<J> Ear<J> {
+    pub(super) fn new(judge: J, hear: fn(&mut J, Heard), redactor: Arc<Redactor>) -> Self {
+        Self { judge, hear, redactor, secrets: Secrets::default(), longest: 0 }
+    }
+
+    pub(super) fn watching(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Hears all of it, and tells what people read.
+    fn listen(mut self, mut said: mpsc::Receiver<Said>, log: &mpsc::Sender<Bytes>) -> Self {
         let (mut out, mut err) = (Lines::default(), Lines::default());
-        let mut longest = 0;
-        while let Some(said) = heard.recv().await {
+        while let Some(said) = said.blocking_recv() {
             let mut told = String::new();
             match said {
-                Said::Out(chunk) => out.take(&chunk, |line| {
-                    watch(line, secrets.as_deref_mut());
-                    take(line, &mut hear, &mut told, &mut longest);
-                }),
-                Said::Err(chunk) => err.take(&chunk, |line| {
-                    watch(line, secrets.as_deref_mut());
-                    tell(line, secrets.as_deref(), &mut told);
-                }),
+                Said::Out(chunk) => out.take(&chunk, |line| self.out(line, &mut told)),
+                Said::Err(chunk) => err.take(&chunk, |line| self.err(line, &mut told)),
             }
-            site.say(without(secrets.as_deref(), told)).await;
+            say(log, told);
         }
         let mut told = String::new();
-        out.finish(|line| {
-            watch(line, secrets.as_deref_mut());
-            take(line, &mut hear, &mut told, &mut longest);
-        });
-        err.finish(|line| {
-            watch(line, secrets.as_deref_mut());
-            tell(line, secrets.as_deref(), &mut told);
-        });
-        site.say(without(secrets.as_deref(), told)).await;
-        longest
-    };
-    let (end, longest) = tokio::join!(call, listening);
-    Ok(match end {
+        out.finish(|line| self.out(line, &mut told));
+        err.finish(|line| self.err(line, &mut told));
+        say(log, told);
+        self
+    }
+
+    fn out(&mut self, line: Line<'_>, told: &mut String) {
+        self.watch(line);
+        match line {
+            Line::Whole(line) => {
+                let heard = heard(line);
+                if let Some(line) = heard.told(&self.redactor) {
+                    let _ = writeln!(told, "{line}");
+                }
+                (self.hear)(&mut self.judge, heard);
+            }
+            Line::TooLong { bytes, .. } => {
+                self.longest = bytes.max(self.longest);
+                too_long(bytes, told);
+            }
+        }
+    }
+
+    fn err(&mut self, line: Line<'_>, told: &mut String) {
+        self.watch(line);
+        match line {
+            Line::Whole(line) => {
+                let line = String::from_utf8_lossy(line);
+                let line = self.redactor.text(&line);
+                let _ = writeln!(told, "{}", &line[..line.floor_char_boundary(TOLD)]);
+            }
+            Line::TooLong { bytes, .. } => too_long(bytes, told),
+        }
+    }
+
+    fn watch(&mut self, (Line::Whole(line) | Line::TooLong { start: line, .. }): Line<'_>) {
+        self.secrets.hear(line);
+    }
+}
+
+/// Nothing is told of how it began: a secret may be cut in two there.
+fn too_long(bytes: u64, told: &mut String) {
+    let _ = writeln!(told, "! a line of {bytes} bytes is not read");
+}
+
+/// Nobody to read it is nobody to miss it.
+fn say(log: &mpsc::Sender<Bytes>, told: String) {
+    if !told.is_empty() {
+        let _ = log.blocking_send(told.into());
+    }
+}
+
+/// Calls an image and lets each line of its answer be heard.
+pub(super) async fn listen<E: Executor, J: Send + 'static>(
+    site: &Site<'_, E>,
+    talk: Talk,
+    ear: Ear<J>,
+) -> Result<(End, Ear<J>), Halted> {
+    let limit = talk.limit;
+    let (saying, said) = mpsc::channel(CHUNKS);
+    let call = site.executor.talk(talk, saying, site.stop.clone());
+    let log = site.log.clone();
+    // It ends with the call, whose sender is gone then.
+    let listening = tokio::task::spawn_blocking(move || ear.listen(said, &log));
+    let (end, ear) = tokio::join!(call, listening);
+    let ear = ear.map_err(|e| again(e.to_string()))?;
+    let end = match end {
         TalkEnd::Halted(halted) => return Err(halted),
-        _ if longest > 0 => End::TooLong(longest),
+        _ if ear.longest > 0 => End::TooLong(ear.longest),
         TalkEnd::Exited { code, out_of_memory } => End::Exited { code, out_of_memory },
         TalkEnd::TimedOut => End::TimedOut(limit),
         TalkEnd::Unfit(why) => End::Unfit(why),
-    })
-}
-
-fn watch(line: Line<'_>, secrets: Option<&mut Secrets>) {
-    let (Line::Whole(line) | Line::TooLong { start: line, .. }) = line;
-    if let Some(secrets) = secrets {
-        secrets.hear(line);
-    }
-}
-
-fn without(secrets: Option<&Secrets>, told: String) -> String {
-    match secrets {
-        Some(secrets) => secrets.redacted(told),
-        None => told,
-    }
-}
-
-fn take(line: Line<'_>, hear: &mut impl FnMut(Heard), told: &mut String, longest: &mut u64) {
-    match line {
-        Line::Whole(line) => {
-            let heard = heard(line);
-            if let Some(line) = heard.told() {
-                let _ = writeln!(told, "{line}");
-            }
-            hear(heard);
-        }
-        Line::TooLong { bytes, .. } => {
-            *longest = bytes.max(*longest);
-            let _ = writeln!(told, "! a line of {bytes} bytes is not read");
-        }
-    }
-}
-
-/// What is cut off must not be what a secret is known by.
-fn tell(line: Line<'_>, secrets: Option<&Secrets>, told: &mut String) {
-    let line = match line {
-        Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
-        Line::TooLong { start, .. } => format!("{}…", String::from_utf8_lossy(start)),
     };
-    let line = without(secrets, line);
-    let _ = writeln!(told, "{}", &line[..line.floor_char_boundary(TOLD)]);
+    Ok((end, ear))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn a_secret_at_the_cut_is_hidden() {
-        let spec = json!({ "properties": { "key": { "airbyte_secret": true } } });
-        let secrets = Secrets::of(Some(&spec), &json!({ "key": "secret-0123456789" }));
+        let redactor = Redactor::of([b"secret-0123456789".as_slice()], "source-x").unwrap();
+        let mut ear = Ear::new((), |(), _| {}, Arc::new(redactor));
         let line = format!("{}secret-0123456789", "x".repeat(TOLD - 10));
         let (mut told, mut start) = (String::new(), String::new());
-        tell(Line::Whole(line.as_bytes()), Some(&secrets), &mut told);
+        ear.err(Line::Whole(line.as_bytes()), &mut told);
         assert!(told.ends_with("x***\n"));
-        tell(Line::TooLong { bytes: 1 << 30, start: b"a secret-0123" }, Some(&secrets), &mut start);
-        assert_eq!(start, "a ***…\n");
+        ear.err(Line::TooLong { bytes: 1 << 30, start: b"a secret-0123" }, &mut start);
+        assert_eq!(start, "! a line of 1073741824 bytes is not read\n");
     }
 }

@@ -14,6 +14,7 @@ mod left;
 mod network;
 mod output;
 mod reaper;
+mod scan;
 mod secrets;
 mod services;
 mod talk;
@@ -35,7 +36,7 @@ use tokio_util::task::TaskTracker;
 pub use self::connect::{DEFAULT_HOST, usual_config};
 pub use self::left::Left;
 pub use self::reaper::Reaper;
-use super::images::{self, BuildEnd, ImageBuild, Talk, TalkEnd};
+use super::images::{self, BuildEnd, ImageBuild, Scan, Talk, TalkEnd};
 use super::{
     Course, Divided, Division, Ended, ExecError, Executor, Exit, Halt, StepRun, Trust,
     unless_stopped,
@@ -442,6 +443,13 @@ impl Executor for Docker {
         stop: CancellationToken,
     ) -> TalkEnd {
         self.call(&talk, &said, &stop).await
+    }
+
+    async fn scan(&self, scan: Scan, log: mpsc::Sender<Bytes>, stop: CancellationToken) -> Ended {
+        let given = Given { step: &scan.step, log: &log, cancel: &stop };
+        let mut course = Course::begin();
+        let exit = self.run_scanner(&scan, &given, &mut course).await;
+        course.end(exit)
     }
 
     async fn forget(&self, image: &str) -> Result<(), ExecError> {

@@ -12,6 +12,7 @@ use crate::domain::time::human;
 use crate::domain::verdict::Standing;
 
 use super::{step_look, title};
+use crate::render::findings;
 use crate::render::log;
 use crate::render::look::{self, Look};
 use crate::render::markdown::{closed, code, cut, fenced, link, one_line, text};
@@ -33,6 +34,9 @@ pub(super) fn summary(standing: &Standing<'_>, links: &Links) -> String {
     if let Some(tests) = &standing.step.facts.tests {
         summary.push_str(&failing_tests(tests));
     }
+    if let Some(found) = &standing.step.facts.annotations {
+        summary.push_str(&findings::summary(found));
+    }
     let room = SUMMARY_MAX_BYTES.saturating_sub(summary.len());
     let room = if look == Look::Passed { room.min(PASSED_LOG_MAX) } else { room };
     summary.push_str(&log_part(&standing.step.facts.excerpt, room));
@@ -52,6 +56,7 @@ fn facts(standing: &Standing<'_>, look: Look) -> String {
     let waited = waited.filter(|waited| waited.as_secs() > 0);
     parts.extend(waited.map(|waited| format!("waited {}", human(waited))));
     parts.extend(step.facts.exit_code.map(|code| format!("exit code {code}")));
+    parts.extend(step.facts.coverage.map(findings::coverage));
     if step.attempt > 1 {
         parts.push(format!("attempt {}", step.attempt));
     }

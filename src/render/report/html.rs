@@ -2,11 +2,13 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use crate::domain::annotation::Annotations;
 use crate::domain::links::Links;
 use crate::domain::names::StepId;
 use crate::domain::run::{Artifact, Job, Run, StepRecord};
 use crate::domain::time::human;
 
+use crate::render::findings;
 use crate::render::html::{
     big_state_badge, document, duration, prose, reasons, state_badge, state_sign, tests, time,
 };
@@ -159,6 +161,8 @@ fn happened(step: &StepRecord) -> String {
     parts.extend(
         step.facts.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}")),
     );
+    parts.extend(step.facts.annotations.as_ref().map(Annotations::told));
+    parts.extend(step.facts.coverage.map(findings::coverage));
     parts.extend(look::reason(step));
     if step.attempt > 1 {
         parts.push(format!("attempt {}", step.attempt));
@@ -186,6 +190,7 @@ fn step_part(
             div.pad {
                 (step_facts(run, job, step, links))
                 @if let Some(found) = &step.facts.tests { h3 { "Tests" } (tests(found)) }
+                @if let Some(found) = &step.facts.annotations { h3 { "Findings" } (findings::section(found)) }
                 (artifacts(job, step, links, run))
                 @if let Some(log) = log.or(excerpt(step)) { h3 { "Log" } (log_part(log)) }
             }

@@ -112,7 +112,13 @@ fn step_json(job: &Job, step: &StepRecord) -> Value {
             "key": log.key, "bytes": log.bytes, "lines": log.lines, "cut": log.cut,
         })),
         "tests": facts.tests,
-        "annotations": [],
+        "annotations": facts.annotations.as_ref().map_or(&[][..], |found| &found.kept),
+        "annotation_counts": facts.annotations.as_ref().map(|found| json!({
+            "error": found.errors, "warning": found.warnings, "note": found.notes,
+        })),
+        "coverage": facts.coverage.map(|found| json!({
+            "covered": found.covered, "lines": found.lines, "percent": found.rate(),
+        })),
         "artifacts": facts.artifacts,
         "segments": facts.segments,
         "allow_failure": spec.is_some_and(|spec| spec.allow_failure),

@@ -19,6 +19,7 @@ use crate::domain::objects::segment;
 use crate::domain::pipeline::{Network, StepSpec};
 use crate::domain::run::{Artifact, Job, Run, Segment, StepRecord};
 use crate::domain::time::human;
+use crate::render::findings;
 use crate::render::html::{about, big_state_badge, duration, tests};
 use crate::render::look::{self, Look};
 use crate::web::Web;
@@ -94,9 +95,13 @@ fn details(web: &Web, run: &Run, job: &Job, step: &StepRecord) -> Markup {
     let spec = job.plan.step(&step.id);
     html! {
         @if let Some(found) = &step.facts.tests { h2 { "Tests" } (tests(found)) }
+        @if let Some(found) = &step.facts.annotations { h2 { "Findings" } (findings::section(found)) }
         @if !step.facts.artifacts.is_empty() { (artifacts(web, run, job, step)) }
         div.panel { div.pad { dl.facts {
             @if let Some(code) = step.facts.exit_code { dt { "Exit code" } dd { (code) } }
+            @if let Some(found) = step.facts.coverage {
+                dt { "Coverage" } dd { (found.told()) ", " (found.covered) " of " (found.lines) " lines" }
+            }
             (fact_time("Ready", Some(step.queued_at)))
             (fact_time("Started", look::started_at(step)))
             (fact_time("Ended", look::settled_at(step)))
@@ -139,7 +144,7 @@ fn declared(web: &Web, run: &Run, job: &Job, step: &StepRecord, spec: &StepSpec)
             @if spec.retries > 0 { ", up to " (spec.retries) " more tries" }
             @if spec.allow_failure { ", a failure does not count" }
         }
-        @if spec.uses.is_none() { dt { "Commands" }
+        @if !spec.run.is_empty() { dt { "Commands" }
         dd { details #commands { summary { (spec.run.len()) @if spec.run.len() == 1 { " line" } @else { " lines" } }
             pre.wrapped { @for line in &spec.run { (line) "\n" } }
         } } }

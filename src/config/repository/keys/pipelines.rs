@@ -6,9 +6,11 @@ use super::{Key, Shape, Takes};
 
 const TRIGGERS: &[&str] = &["pull_request", "merge_group"];
 /// What `uses` takes; see [`Builtin`](crate::domain::builtin::Builtin).
-const BUILTINS: &[&str] = &["qa", "build", "acceptance"];
+const BUILTINS: &[&str] = &["qa", "build", "acceptance", "scan", "report"];
 /// Built-in steps of the design that are not there yet.
-pub(in super::super) const BUILTINS_TO_COME: &[&str] = &["scan", "upload-secrets", "report"];
+pub(in super::super) const BUILTINS_TO_COME: &[&str] = &["upload-secrets"];
+/// What `fail` takes; see [`FailOn`](crate::domain::scan::FailOn).
+const GRAVITIES: &[&str] = &["error", "warning", "note", "never"];
 const NETWORKS: &[&str] = &["none", "bridge"];
 pub(in super::super) const CACHES: &[&str] = &["success", "all", "never", "off", "false"];
 const PERMISSIONS: &[&str] = &["write"];
@@ -127,6 +129,8 @@ pub(in super::super) static STEP: Shape = Shape {
             .default("[]")
             .examples(&["[\"*.log\"]"]),
         Key::new("reports", Takes::One(&REPORTS), "Files under `$CHECKVALVE_OUT` that are read."),
+        Key::new("fail", Takes::Word(GRAVITIES), "`uses: scan`: the least grave finding that fails it.")
+            .default("\"error\""),
         Key::new("allow_failure", Takes::Flag, "A failure is shown and does not count.")
             .default("false"),
         Key::new("untrusted", Takes::Flag, "May run before a foreign change is approved.")
@@ -186,9 +190,19 @@ pub(in super::super) static REPORTS: Shape = Shape {
     what: "`reports`",
     id: "reports",
     about: "Files that a step leaves and that are read for the check.",
-    keys: &[Key::new("junit", Takes::Pattern, "JUnit XML, under `$CHECKVALVE_OUT`.")
-        .examples(&["\"junit.xml\""])],
-    not_yet: &[("sarif", "SARIF is not read yet: keep the file with `artifacts`")],
+    keys: &[
+        Key::new("junit", Takes::Pattern, "JUnit XML, under `$CHECKVALVE_OUT`.")
+            .examples(&["\"junit.xml\""]),
+        Key::new("sarif", Takes::Pattern, "SARIF 2.1.0: what tools found becomes annotations.")
+            .examples(&["\"ruff.sarif\""]),
+        Key::new(
+            "coverage",
+            Takes::Pattern,
+            "Cobertura's XML (coverage.py) or lcov: lines reached.",
+        )
+        .examples(&["\"coverage.xml\"", "\"lcov.info\""]),
+    ],
+    not_yet: &[],
 };
 
 const SOURCES: &[&str] = &["gsm", "sops", "env", "local"];
