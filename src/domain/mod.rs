@@ -33,6 +33,7 @@ pub mod secret;
 pub mod state;
 pub mod time;
 pub mod trigger;
+pub mod turn;
 pub mod unselected;
 pub mod verdict;
 pub mod yaml;

@@ -1,6 +1,7 @@
 //! The loop of one job: decide → start → record.
 
 mod replay;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, StepState};
+use crate::domain::turn::Maker;
 use crate::exec::{Executor, SourceArchive};
 
 /// What a job waits for.
@@ -78,6 +80,10 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     prospects: BTreeMap<StepId, Prospect>,
     /// What waiting steps begin with: what their parents left for them.
     shares: BTreeMap<StepId, E::Left>,
+    /// Steps that work out what others wait for.
+    turns: BTreeSet<StepId>,
+    /// For whom steps wait, or waited last.
+    waited: BTreeMap<StepId, Maker>,
 }
 
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
@@ -118,6 +124,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             ground: None,
             prospects: BTreeMap::new(),
             shares: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            waited: BTreeMap::new(),
         }
     }
 
@@ -161,6 +169,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 Some(Event::Tried(step, tried)) => self.tried(&step, (*tried)?).await?,
                 Some(Event::Rested(step)) => {
                     self.resting.remove(&step);
+                    if self.waited.contains_key(&step) && !self.turns.contains(&step) {
+                        self.look_again(&step).await?;
+                    }
                 }
                 Some(Event::Slot(slot)) => self.slot = slot,
                 Some(Event::Stop) => {}
@@ -203,7 +214,13 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             self.apply(skips).await?;
         }
         let free = usize::from(self.slot.is_some());
-        let decisions = decide::decide(self.job.plan, &self.states(), free);
+        let mut decisions = decide::decide(self.job.plan, &self.states(), free);
+        while let Some(step) = to_start(&decisions)
+            && !self.has_turn(&step).await?
+        {
+            self.replay().await?;
+            decisions = decide::decide(self.job.plan, &self.states(), free);
+        }
         self.apply(decisions).await?;
         // What is not used now must not be kept from others.
         if self.startable().is_empty() {
@@ -348,7 +365,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         self.shares.extend(shares);
         self.journal.record(std::slice::from_ref(&record)).await?;
         if record.state.is_settled() {
-            self.remember(spec, &record, tried.kept).await?;
+            let remembered = self.remember(spec, &record, tried.kept).await?;
+            self.end_turn(spec, record.state.outcome(), remembered).await?;
         }
         Ok(())
     }
@@ -417,6 +435,14 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         }
         self.ready = startable;
     }
+}
+
+/// The step that is to begin; there is a slot for one.
+fn to_start(decisions: &[Decision]) -> Option<StepId> {
+    decisions.iter().find_map(|decision| match decision {
+        Decision::Start(step) => Some(step.clone()),
+        Decision::Skip(..) => None,
+    })
 }
 
 async fn slot(slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {

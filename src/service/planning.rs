@@ -2,7 +2,9 @@
 //! plans. Everything decided here is decided by pure functions of `domain`; this only brings them
 //! what they ask for.
 
+mod again;
 mod answers;
+mod definition;
 mod documents;
 mod jobs;
 mod mentions;
@@ -10,6 +12,8 @@ mod registry;
 mod snapshot;
 mod sources;
 mod survey;
+
+use std::collections::BTreeSet;
 
 use crate::config::grants::Grants;
 use crate::config::repository::Invalid;
@@ -21,10 +25,14 @@ use crate::domain::run::{Problem, ProblemKind, Selection};
 use crate::domain::trigger::Scope;
 use crate::git::{BareRepo, GitError};
 
+pub use self::again::planned_before;
+pub use self::definition::Definition;
+use self::definition::Wanted;
 use self::jobs::Declared;
 pub use self::jobs::plans;
 pub use self::registry::registries_here;
-pub use self::survey::{RepositoryFile, Survey, survey_here};
+pub use self::sources::sources_here;
+pub use self::survey::{RepositoryFile, Survey, survey_here, survey_to_replay};
 
 /// What is to run for one head.
 #[derive(Debug, Clone)]
@@ -33,6 +41,8 @@ pub struct Planned {
     pub selection: Selection,
     /// By connector name.
     pub jobs: Vec<PlannedJob>,
+    /// What all of it was made of; absent where it was not made anew.
+    pub definition: Option<Box<Definition>>,
 }
 
 #[derive(Debug, Clone)]
@@ -116,20 +126,47 @@ pub async fn plan(
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
     let survey = survey::of_commits(repo.objects(), base, head).await?;
-    if *scope == Scope::Affected && !survey.impacts.refused.is_empty() {
+    plan_survey(survey, scope, Some(granted))
+}
+
+/// Plans again what was planned, from what was written down then, and from nothing else. What the
+/// server gave then is not judged again.
+pub async fn plan_again(definition: &Definition) -> Result<Planned, PlanningError> {
+    let survey = survey::of_definition(definition).await?;
+    match &definition.wanted {
+        Some(Wanted::Scope { scope }) => plan_survey(survey, scope, None),
+        Some(Wanted::Names { names }) => plans(&survey, names),
+        None => plans(&survey, &BTreeSet::new()),
+    }
+}
+
+fn plan_survey(
+    mut survey: Survey,
+    scope: &Scope,
+    granted: Option<(&RepoName, &Grants)>,
+) -> Result<Planned, PlanningError> {
+    if *scope.connectors() == Scope::Affected && !survey.impacts.refused.is_empty() {
         return Err(PlanningError::Configuration(Box::new(refused(&survey))));
     }
-    let (wanted, unknown) = jobs::wanted(&survey, scope);
+    let (wanted, unknown) = jobs::wanted(&survey, scope.connectors());
     if !unknown.is_empty() {
         return Err(PlanningError::Unknown(unknown));
     }
     let secrets = survey.base_secrets.as_deref().unwrap_or_default();
-    let declared = Declared { secrets, granted: Some(granted) };
+    let declared = Declared { secrets, granted };
     let (jobs, without_pipeline) = jobs::planned(&survey, &wanted, declared)?;
     let mut selection = survey.selection(without_pipeline);
     let with_job = jobs.iter().map(|job| &job.connector).collect();
     selection.unselected = Some(survey.unselected(&with_job));
-    Ok(Planned { merge_base: survey.merge_base, selection, jobs })
+    let wanted = Wanted::Scope { scope: scope.clone() };
+    let definition = survey.definition.take().map(|made_of| {
+        Box::new(made_of.planned(wanted, jobs.iter().map(|job| job.plan.sources())))
+    });
+    let planned = Planned { merge_base: survey.merge_base, selection, jobs, definition };
+    match scope.first() {
+        Some(step) => again::begin_at(step, planned).map_err(PlanningError::Unknown),
+        None => Ok(planned),
+    }
 }
 
 /// `unclaimed: error` met paths that nothing claims.
