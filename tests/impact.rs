@@ -236,6 +236,20 @@ async fn commands_name_connectors_and_steps() {
 
     let all = plan_head(&repo, &base, &Scope::All).await.unwrap();
     assert_eq!(names(&all), ["source-a", "source-b"]);
+
+    // From a step on: it, and what comes after it, of each connector that has it.
+    let from = |step: &str, of| Scope::From { step: step.to_owned(), of: Box::new(of) };
+    let found = plan_head(&repo, &base, &from("UNIT", Scope::Affected)).await.unwrap();
+    assert_eq!(names(&found), ["source-a"]);
+    assert_eq!(
+        found.jobs[0].only.iter().map(StepId::as_str).collect::<Vec<_>>(),
+        ["unit", "report"]
+    );
+    let found = plan_head(&repo, &base, &from("lint", Scope::All)).await.unwrap();
+    assert_eq!(names(&found), ["source-a", "source-b"]);
+    let error = plan_head(&repo, &base, &from("unitt", Scope::Affected)).await;
+    let Err(PlanningError::Unknown(unknown)) = error else { panic!("{error:?}") };
+    assert_eq!(unknown[0].closest.as_deref(), Some("unit"));
 }
 
 #[tokio::test]

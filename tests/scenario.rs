@@ -175,6 +175,37 @@ async fn retest_runs_again_only_what_failed() {
     assert_eq!(reactions.id, comment);
     let contents: Vec<&str> = reactions.reactions.iter().map(|(_, what)| what.as_str()).collect();
     assert_eq!(contents, ["eyes", "rocket"]);
+    // By the plan that was made, and not by another one.
+    let runs = world.runs().await;
+    let mut digests = Vec::new();
+    for run in &runs {
+        let report = format!("/runs/{}/source-a/report.json", run["id"].as_str().unwrap());
+        digests.push(world.json(&report).await["plan_digest"].clone());
+    }
+    assert_eq!(digests[0], digests[1]);
+    let api = |run: &serde_json::Value| format!("/api/v1/runs/{}", run["id"].as_str().unwrap());
+    let again = world.json(&api(&runs[0])).await;
+    let notes = again["selection"]["notes"].to_string();
+    assert!(notes.contains(runs[1]["id"].as_str().unwrap()), "{notes}");
+
+    // From a step on: what comes before it is left alone.
+    world.sim.comment(REPO, number, "ada", "/test source-a --from unit").await.unwrap();
+    world.settle().await;
+    assert_eq!((lines("install"), lines("unit")), (2, 3));
+    let run = world.json(&api(&world.runs().await[0])).await;
+    let states: Vec<&str> = run["connectors"][0]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["skipped", "finished", "finished"], "{run}");
+    assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("success"));
+    let comment = world.sim.comment(REPO, number, "ada", "/test --from unitt").await.unwrap();
+    world.settle().await;
+    let replies = world.sim.comments(REPO, number);
+    let reply = replies.iter().find(|reply| reply.body.contains(&comment.to_string())).unwrap();
+    assert!(reply.body.contains("did you mean `unit`"), "{}", reply.body);
     world.finish().await;
 }
 

@@ -21,10 +21,14 @@ mod jobs;
 mod locks;
 #[path = "store/maintenance.rs"]
 mod maintenance;
+#[path = "store/own.rs"]
+mod own;
 #[path = "store/planning.rs"]
 mod planning;
 #[path = "store/runs.rs"]
 mod runs;
+#[path = "store/turns.rs"]
+mod turns;
 
 use fixture::Place;
 
@@ -55,6 +59,13 @@ stories! {
     cache:
         a_result_is_found_by_its_key_alone,
         a_late_holder_keeps_no_result;
+    turns:
+        of_several_one_works_and_the_others_know_for_whom_they_wait,
+        another_takes_over_when_a_turn_dies_or_is_given_back,
+        who_waited_for_a_failure_goes_on_beside_others,
+        of_many_that_ask_at_once_one_has_it;
+    own:
+        results_of_an_own_run_are_found_until_it_is_forgotten;
     deliveries:
         one_of_many_equal_deliveries_is_fresh,
         bodies_come_back_as_they_were,

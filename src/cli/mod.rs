@@ -8,6 +8,9 @@ pub mod exit;
 pub mod list;
 pub mod plan;
 pub mod registry;
+pub mod replay;
+mod reports;
+pub mod results;
 pub mod schema;
 mod secrets;
 pub mod select;
@@ -83,6 +86,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// A registry of the connectors, from their metadata
     Registry(registry::RegistryArgs),
+    /// Plan again from a run's replay.json, and print the plan's hash
+    Replay(replay::ReplayArgs),
     /// Bring the database up to date
     Migrate,
 }
@@ -135,6 +140,7 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         repo: cli.global.repo,
         pipelines: cli.global.pipelines,
         verbose: cli.global.verbose,
+        record: matches!(cli.command, Command::Test(_)),
     };
     match cli.command {
         Command::Demo(args) => demo::run(&args, settings).await,
@@ -160,6 +166,7 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         Command::Config(args) => passed(config::run(&args, &global, &mut io::stdout()).await),
         Command::Schema(args) => passed(schema::run(&args, &mut io::stdout())),
         Command::Registry(args) => Ok(registry::run(&args, &global, &mut io::stdout()).await?),
+        Command::Replay(args) => Ok(replay::run(&args, &mut io::stdout()).await?),
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
             state_dir::StateDir::open(&state)?;

@@ -11,7 +11,7 @@ use crate::domain::rules::closest;
 
 #[derive(Debug, Clone, Args)]
 pub struct SchemaArgs {
-    /// `repository-file`, `affected`, `list`, `plan`, `run` or `queue`
+    /// `repository-file`, `affected`, `list`, `plan`, `run`, `queue` or `events`
     pub name: String,
 }
 
@@ -22,6 +22,8 @@ const ANSWERS: &[(&str, &str)] = &[
     ("plan", include_str!("schemas/plan.json")),
     ("run", include_str!("schemas/run.json")),
     ("queue", include_str!("schemas/queue.json")),
+    // Of `test --format json`: each line.
+    ("events", include_str!("schemas/events.json")),
 ];
 const REPOSITORY_FILE: &str = "repository-file";
 

@@ -12,7 +12,9 @@ use crate::domain::catalog::Connector;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::rules::{Pattern, Selector, closest_few};
 use crate::git::{GitError, LocalRepo};
-use crate::service::planning::{PlanningError, RepositoryFile, Survey, survey_here};
+use crate::service::planning::{
+    PlanningError, RepositoryFile, Survey, survey_here, survey_to_replay,
+};
 
 /// Options that stand before any subcommand.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +24,8 @@ pub struct Global {
     /// A repository file to use instead of the repository's.
     pub pipelines: Option<PathBuf>,
     pub verbose: u8,
+    /// Is what is read to be written down, for `replay`?
+    pub record: bool,
 }
 
 /// Why a command did not do what it was asked to.
@@ -254,6 +258,9 @@ pub(super) async fn survey(
     global: &Global,
 ) -> Result<Survey, CliError> {
     let file = global.pipelines.as_deref().map(repository_file).transpose()?;
+    if global.record && head.is_none() {
+        return Ok(survey_to_replay(repo, base, file.as_ref()).await?);
+    }
     Ok(survey_here(repo, base, head, file.as_ref()).await?)
 }
 

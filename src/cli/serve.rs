@@ -270,6 +270,7 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
     let planner = Planner {
         store: store.clone(),
         sources: common.sources.clone(),
+        blobs: common.blobs.clone(),
         grants: settings.grants().clone(),
         worker: common.worker,
     };

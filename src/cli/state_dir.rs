@@ -69,7 +69,12 @@ impl StateDir {
     }
 
     pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.path.join(name);
+        Self::folder_in(&self.path, name)
+    }
+
+    /// A folder that all who use the state folder share: it needs no place.
+    pub(super) fn folder_in(state: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = state.join(name);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

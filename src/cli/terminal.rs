@@ -1,29 +1,35 @@
 //! Tells people at a terminal, logs of build servers and scripts what happens, each in its own
 //! way.
 
-use std::collections::BTreeMap;
+mod board;
+mod events;
+mod screen;
+mod texts;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
-use serde_json::json;
+use serde_json::Value;
 
+use self::board::{Board, FRAME, Look, spinner};
+use self::events::Held;
+use self::texts::{
+    Paint, clean, clean_lines, counted, described, failed, failure, outcome_line, reused_lines,
+};
 use super::test::{LocalDone, LocalResult, Verdict};
 use crate::ambient;
+use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::plan::Plan;
 use crate::domain::run::StepRecord;
-use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
-use crate::domain::time::{Timestamp, human};
-
-/// How many lines of a failed step's log are shown at the end.
-const TAIL_LINES: usize = 30;
-/// How many failed tests of a step are named.
-const TESTS: usize = 20;
+use crate::domain::state::Conclusion;
+use crate::domain::time::human;
 
 /// In which way to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,169 +43,209 @@ pub enum Format {
 }
 
 impl Format {
-    /// What suits standard output.
+    /// What suits standard output. A build server shows what was written, not what moved, though
+    /// some give their jobs a terminal.
     pub fn of_stdout() -> Self {
-        if io::stdout().is_terminal() && io::stderr().is_terminal() {
-            Self::Human
-        } else {
-            Self::Plain
-        }
+        let moves = ambient::env("TERM").is_some_and(|term| term != "dumb");
+        let people = io::stdout().is_terminal() && moves && ambient::env("CI").is_none();
+        if people { Self::Human } else { Self::Plain }
     }
 }
 
 /// Where it is told.
 pub struct Terminal {
     format: Format,
-    out: Mutex<Box<dyn Write + Send>>,
-    bars: MultiProgress,
-    lines: Mutex<BTreeMap<ConnectorName, Line>>,
-    /// Are colours welcome?
-    colours: bool,
+    paint: Paint,
+    inner: Arc<Mutex<Inner>>,
+    ticker: Mutex<Option<Ticker>>,
+    /// Can the screen be drawn on?
+    live: bool,
 }
 
-/// The live line of a connector.
-struct Line {
-    bar: ProgressBar,
-    running: Running,
+struct Inner {
+    out: Box<dyn Write + Send>,
+    /// Of the last JSON line.
+    seq: u64,
+    held: Held,
+    /// What moves, once something runs, and how it looks.
+    board: Option<Board>,
+    frame: usize,
+    plain: bool,
+    paint: Paint,
 }
 
-/// The steps that run, and since when.
-type Running = Arc<Mutex<BTreeMap<StepId, Timestamp>>>;
+/// Draws until it is dropped.
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // It draws, and panics nowhere.
+            let _ = thread.join();
+        }
+    }
+}
 
 impl Terminal {
     /// Standard output, in a given way or in the one that suits it.
     pub fn stdout(format: Option<Format>) -> Self {
         let format = format.unwrap_or_else(Format::of_stdout);
-        let colours = io::stdout().is_terminal() && ambient::env("NO_COLOR").is_none();
-        Self { colours, ..Self::new(format, Box::new(io::stdout())) }
+        let terminal = io::stdout().is_terminal();
+        let term = ambient::env("TERM");
+        let moves = terminal && term.as_deref().is_some_and(|term| term != "dumb");
+        let colours = moves && ambient::env("NO_COLOR").is_none();
+        let mut told = Self::told(format, Box::new(io::stdout()), Paint(colours));
+        told.lock().plain = term.as_deref() == Some("linux");
+        told.live = moves && format == Format::Human;
+        told
     }
 
     /// Anything that takes text.
     pub fn new(format: Format, out: Box<dyn Write + Send>) -> Self {
-        Self {
-            format,
-            out: Mutex::new(out),
-            bars: MultiProgress::new(),
-            lines: Mutex::new(BTreeMap::new()),
-            colours: false,
-        }
+        Self::told(format, out, Paint(false))
+    }
+
+    fn told(format: Format, out: Box<dyn Write + Send>, paint: Paint) -> Self {
+        let held = Held::default();
+        let inner = Inner { out, seq: 0, held, board: None, frame: 0, plain: false, paint };
+        let inner = Arc::new(Mutex::new(inner));
+        Self { format, paint, inner, ticker: Mutex::new(None), live: false }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something for people, beside the events.
     pub fn say(&self, text: &str) {
         match self.format {
-            Format::Json => self.event(&json!({"type": "message", "text": text})),
-            Format::Human | Format::Plain => self.line(text),
+            Format::Json => self.event(events::message(text)),
+            Format::Human | Format::Plain => self.line(&clean_lines(text)),
         }
     }
 
-    pub(super) fn begin(&self, connectors: usize) {
+    pub(super) fn begin<'p>(&self, run: RunId, plans: impl ExactSizeIterator<Item = &'p Plan>) {
+        let connectors = plans.len();
         match (self.format, connectors) {
-            (Format::Json, _) => self.event(&json!({"type": "begin", "connectors": connectors})),
-            (_, 0) => self.line("nothing to run"),
+            (Format::Json, _) => return self.event(events::begun(run, plans)),
+            (_, 0) => return self.line("nothing to run"),
             (_, n) => self.line(&format!("{} to test", counted(n, "connector"))),
+        }
+        if self.live {
+            self.lock().board = Some(Board::new(connectors, ambient::now()));
+            *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(tick(self.inner.clone()));
+        }
+    }
+
+    /// It was asked to end.
+    pub(super) fn stopping(&self) {
+        self.say("stopping; once more (Ctrl-C) to stop at once");
+        if let Some(board) = &mut self.lock().board {
+            board.stopping = true;
         }
     }
 
     /// A connector's turn has come.
     pub(super) fn connector(&self, plan: &Plan) {
-        let name = plan.connector();
-        match self.format {
-            Format::Json => self.event(&json!({
-                "type": "connector", "connector": name, "state": "running", "conclusion": null,
-            })),
-            Format::Plain => {}
-            Format::Human => {
-                let running = Running::default();
-                let bar = self.bars.add(ProgressBar::new_spinner());
-                bar.set_style(style(running.clone()));
-                bar.set_prefix(name.to_string());
-                bar.enable_steady_tick(Duration::from_millis(250));
-                lock(&self.lines).insert(name.clone(), Line { bar, running });
-            }
+        if self.format == Format::Json {
+            self.event(events::connector(plan));
+        } else if let Some(board) = &mut self.lock().board {
+            board.connector(plan, ambient::now());
         }
     }
 
     /// A step changed.
     pub(super) fn step(&self, connector: &ConnectorName, step: &StepRecord) {
         match self.format {
-            Format::Json => self.event(&step_event(connector, step)),
+            Format::Json => {
+                if step.state.is_settled() {
+                    let rest = self.lock().held.rest(connector, &step.id);
+                    if let Some((attempt, offset, text)) = rest {
+                        let of = (&step.id, attempt);
+                        self.event(events::log(connector, of, (offset, &text)));
+                    }
+                }
+                self.event(events::step(connector, step));
+            }
             Format::Plain => {
-                let (id, how) = (&step.id, described(step));
-                self.line(&format!("{connector} / {id}: {how}"));
+                let (name, id) = (clean(connector.as_str()), clean(step.id.as_str()));
+                self.line(&format!("{name} / {id}: {}", described(step)));
             }
             Format::Human => {
-                let lines = lock(&self.lines);
-                let Some(line) = lines.get(connector) else { return };
-                let mut running = lock(&line.running);
-                if let StepState::Running { started_at } = step.state {
-                    running.insert(step.id.clone(), started_at);
-                } else {
-                    running.remove(&step.id);
+                if let Some(board) = &mut self.lock().board {
+                    board.step(connector, step);
                 }
             }
         }
     }
 
-    pub(super) fn connector_done(&self, done: &LocalDone) {
-        let name = done.plan.connector();
-        if self.format == Format::Json {
-            self.event(&json!({
-                "type": "connector", "connector": name, "state": "concluded",
-                "conclusion": done.conclusion,
-                "duration": done.finished_at.since(done.started_at).as_secs_f64(),
-            }));
+    /// A step printed something.
+    pub(super) fn printed(
+        &self,
+        connector: &ConnectorName,
+        (step, attempt): (&StepId, u32),
+        offset: u64,
+        chunk: &[u8],
+    ) {
+        if self.format != Format::Json {
             return;
         }
-        if let Some(line) = lock(&self.lines).remove(name) {
-            line.bar.finish_and_clear();
-            self.bars.remove(&line.bar);
+        let told = self.lock().held.take((connector, step), attempt, offset, chunk);
+        if let Some((offset, text)) = told {
+            self.event(events::log(connector, (step, attempt), (offset, &text)));
         }
-        self.line(&self.outcome_line(done));
     }
 
-    fn outcome_line(&self, done: &LocalDone) -> String {
-        let name = done.plan.connector();
-        let took = human(done.finished_at.since(done.started_at));
-        let ran = done.steps.iter().filter(|step| step.state.outcome().is_some()).count();
-        let bad: Vec<String> = failed(done).map(|step| step.id.to_string()).collect();
-        match done.conclusion {
-            Conclusion::Success => {
-                let mark = self.coloured("32", "✓");
-                format!("{mark} {name}: passed · {} · {took}", counted(ran, "step"))
-            }
-            Conclusion::Cancelled => {
-                format!("{} {name}: cancelled · {took}", self.coloured("33", "-"))
-            }
-            Conclusion::Failure | Conclusion::ActionRequired => {
-                let mark = self.coloured("31", "✗");
-                let place = if bad.is_empty() { "" } else { " at " };
-                format!("{mark} {name}: failed{place}{} · {took}", bad.join(", "))
-            }
+    pub(super) fn connector_done(&self, done: &LocalDone) {
+        if self.format == Format::Json {
+            return self.event(events::connector_done(done));
         }
+        if let Some(board) = &mut self.lock().board {
+            board.done(done.plan.connector(), done.conclusion);
+        }
+        let mut lines = vec![outcome_line(done, self.paint)];
+        // Plain lines have said so of each step.
+        if self.format == Format::Human {
+            lines.extend(reused_lines(done).iter().map(|line| self.paint.dim(line)));
+        }
+        self.line(&lines.join("\n"));
     }
 
     /// Everything has ended: what failed and why, then the verdict.
     pub(super) fn end(&self, result: &LocalResult, took: Duration, reports: Option<&Path>) {
+        self.stop_drawing();
         if self.format == Format::Json {
-            self.event(&summary_event(result, took));
-            return;
+            return self.event(events::ended(result, took));
         }
         for job in &result.jobs {
             for step in failed(job) {
                 self.line(&failure(job.plan.connector(), step));
             }
         }
+        let mut text = self.verdict(result);
+        let _ = write!(text, " · {}", human(took));
+        if let Some(folder) = reports {
+            let _ = write!(text, "\nlogs: {}", clean(&folder.display().to_string()));
+        }
+        self.line(&text);
+    }
+
+    fn verdict(&self, result: &LocalResult) -> String {
         let count =
             |conclusion| result.jobs.iter().filter(move |job| job.conclusion == conclusion).count();
         let passed = count(Conclusion::Success);
         let failed = count(Conclusion::Failure);
         let cancelled = count(Conclusion::Cancelled);
         let mut text = match result.verdict {
-            Verdict::Passed => self.coloured("32", "passed"),
-            Verdict::Failed => self.coloured("31", "failed"),
-            Verdict::CouldNotRun => self.coloured("31", "could not run"),
-            Verdict::Interrupted => self.coloured("33", "interrupted"),
+            Verdict::Passed => self.paint.green("passed"),
+            Verdict::Failed => self.paint.red("failed"),
+            Verdict::CouldNotRun => self.paint.red("could not run"),
+            Verdict::Interrupted => self.paint.yellow("interrupted"),
         };
         let _ = write!(text, ": {passed} of {} passed", counted(result.jobs.len(), "connector"));
         for (count, what) in [(failed, "failed"), (cancelled, "cancelled")] {
@@ -207,181 +253,69 @@ impl Terminal {
                 let _ = write!(text, ", {count} {what}");
             }
         }
-        let _ = write!(text, " · {}", human(took));
-        if let Some(folder) = reports {
-            let _ = write!(text, "\nlogs: {}", folder.display());
+        text
+    }
+
+    /// Takes away what moves.
+    fn stop_drawing(&self) {
+        drop(self.ticker.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut inner = self.lock();
+        if inner.board.take().is_some() {
+            let _ = screen::say(&mut inner.out, "");
         }
-        self.line(&text);
     }
 
-    fn coloured(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    fn event(&self, event: Value) {
+        let mut inner = self.lock();
+        inner.seq += 1;
+        let line = events::line(inner.seq, ambient::now(), event);
+        inner.line(&line);
     }
 
-    fn event(&self, event: &serde_json::Value) {
-        self.line(&event.to_string());
-    }
-
-    /// Writes a line above the live ones. Nobody to read it (a closed pipe) is no reason to stop
-    /// testing.
     fn line(&self, text: &str) {
-        let write = || {
-            let mut out = lock(&self.out);
-            let _ = writeln!(out, "{text}").and_then(|()| out.flush());
-        };
-        if self.format == Format::Human { self.bars.suspend(write) } else { write() }
+        self.lock().line(text);
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Terminal {
+    /// Also where an error ends us early.
+    fn drop(&mut self) {
+        self.stop_drawing();
+    }
 }
 
-/// A connector's name and the steps that run, each with its age.
-fn style(running: Running) -> ProgressStyle {
-    let steps = move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
-        let now = ambient::now();
-        let running = lock(&running);
-        let steps: Vec<String> = running
-            .iter()
-            .map(|(step, since)| format!("{step} {}", age(now.since(*since))))
-            .collect();
-        let _ = to.write_str(if steps.is_empty() { "waiting for a slot" } else { "" });
-        let _ = to.write_str(&steps.join(", "));
-    };
-    let style = ProgressStyle::with_template("{spinner} {prefix}: {steps}");
-    style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("steps", steps)
-}
-
-/// Whole seconds: tenths would flicker.
-fn age(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds < 60 { format!("{seconds} s") } else { human(duration) }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
-/// Steps that stand in the way of green, or would if they counted.
-fn failed(job: &LocalDone) -> impl Iterator<Item = &StepRecord> {
-    job.steps.iter().filter(|step| match step.state.outcome() {
-        Some(Outcome::Failed | Outcome::TimedOut | Outcome::Errored) => true,
-        Some(Outcome::Succeeded | Outcome::Cancelled) | None => false,
-    })
-}
-
-/// A step's state in words.
-fn described(step: &StepRecord) -> String {
-    let reason = step.facts.reason.as_deref();
-    let because = reason.map_or(String::new(), |reason| format!(": {reason}"));
-    match &step.state {
-        StepState::Waiting if step.attempt > 1 => reason.unwrap_or("waiting").to_owned(),
-        StepState::Waiting => "waiting".to_owned(),
-        StepState::Running { .. } if step.attempt > 1 => format!("running, try {}", step.attempt),
-        StepState::Running { .. } => "running".to_owned(),
-        StepState::Skipped { reason: SkipReason::NotAsked, .. } => "not asked for".to_owned(),
-        StepState::Skipped { reason, .. } => reason.to_string(),
-        StepState::Finished { started_at, finished_at, outcome } => {
-            let took = human(finished_at.since(*started_at));
-            let code = step.facts.exit_code.filter(|code| *code != 0);
-            let code = code.map_or(String::new(), |code| format!(" (exit {code})"));
-            let how = match outcome {
-                Outcome::Succeeded => "passed",
-                Outcome::Failed => "failed",
-                Outcome::TimedOut => "timed out",
-                Outcome::Errored => "could not run",
-                Outcome::Cancelled => "cancelled",
-            };
-            format!("{how}{code} after {took}{because}")
+impl Inner {
+    /// Writes a line above what moves. Nobody to read it (a closed pipe) is no reason to stop
+    /// testing.
+    fn line(&mut self, text: &str) {
+        if self.board.is_some() {
+            let _ = screen::say(&mut self.out, text);
+            self.draw();
+        } else {
+            let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
         }
     }
-}
 
-/// A failed step for the end: its failed tests, then the end of its log.
-fn failure(connector: &ConnectorName, step: &StepRecord) -> String {
-    let mut text = format!("\n== {connector} / {}: {}", step.id, described(step));
-    if let Some(tests) = &step.facts.tests {
-        let all = tests.passed + tests.failed + tests.skipped;
-        let _ = write!(text, "\n   {} of {all} tests failed", tests.failed);
-        for test in tests.failures.iter().take(TESTS) {
-            let message = test.message.lines().next().unwrap_or_default();
-            let _ = write!(text, "\n   - {}: {message}", test.name);
-        }
-        if tests.failures.len() > TESTS {
-            let _ = write!(text, "\n   … and {} more", tests.failures.len() - TESTS);
-        }
+    fn draw(&mut self) {
+        let Some(board) = &self.board else { return };
+        let look = Look { paint: self.paint, spinner: spinner(self.frame, self.plain) };
+        let lines = board.lines(ambient::now(), screen::size(), look);
+        let _ = screen::draw(&mut self.out, &lines);
     }
-    for line in tail(&step.facts.excerpt) {
-        let _ = write!(text, "\n   | {line}");
-    }
-    text
 }
 
-/// The last lines, of each what a terminal would show after its carriage returns.
-fn tail(excerpt: &str) -> Vec<&str> {
-    let lines: Vec<&str> = excerpt
-        .lines()
-        .map(|line| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default())
-        .collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
-}
-
-fn step_event(connector: &ConnectorName, step: &StepRecord) -> serde_json::Value {
-    let mut event = step_json(step);
-    event["type"] = json!("step");
-    event["connector"] = json!(connector);
-    event["step"] = event["id"].take();
-    if let Some(object) = event.as_object_mut() {
-        object.remove("id");
-    }
-    event
-}
-
-/// A step with the field names of the API (design §6.3).
-fn step_json(step: &StepRecord) -> serde_json::Value {
-    let (started_at, finished_at) = match &step.state {
-        StepState::Running { started_at } => (Some(started_at), None),
-        StepState::Finished { started_at, finished_at, .. } => {
-            (Some(started_at), Some(finished_at))
+/// Draws a picture now and then: a thread of its own, so that nothing that runs has to.
+fn tick(inner: Arc<Mutex<Inner>>) -> Ticker {
+    let (stop, stopped) = channel::<()>();
+    let thread = std::thread::spawn(move || {
+        while stopped.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
+            let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.frame = inner.frame.wrapping_add(1);
+            inner.draw();
         }
-        StepState::Waiting | StepState::Skipped { .. } => (None, None),
-    };
-    json!({
-        "id": step.id,
-        "state": step.state.as_str(),
-        "outcome": step.state.outcome(),
-        "reason": step.facts.reason,
-        "exit_code": step.facts.exit_code,
-        "attempt": step.attempt,
-        "queued_at": step.queued_at,
-        "started_at": started_at,
-        "finished_at": finished_at,
-        "tests": step.facts.tests,
-        "artifacts": step.facts.artifacts,
-    })
+    });
+    Ticker { stop: Some(stop), thread: Some(thread) }
 }
 
-fn summary_event(result: &LocalResult, took: Duration) -> serde_json::Value {
-    let connectors: Vec<_> = result
-        .jobs
-        .iter()
-        .map(|job| {
-            json!({
-                "name": job.plan.connector(),
-                "conclusion": job.conclusion,
-                "duration": job.finished_at.since(job.started_at).as_secs_f64(),
-                "steps": job.steps.iter().map(step_json).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    json!({
-        "type": "summary",
-        "run": result.run,
-        "verdict": result.verdict.as_str(),
-        "exit_status": result.verdict.status(),
-        "duration": took.as_secs_f64(),
-        "connectors": connectors,
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -1,30 +1,32 @@
 //! Runs plans here, with the same engine as a server, for `checkvalve test`.
 
+mod journal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt;
-use tokio::io::AsyncWriteExt;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
+use self::journal::LocalJournal;
+use super::results::Results;
 use super::terminal::{Format, Terminal};
 use crate::ambient;
+use crate::domain::cache::Reuse;
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::StepId;
-use crate::domain::objects;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::Plan;
-use crate::domain::run::{Artifact, LogRef, StepFacts, StepRecord, job_conclusion};
+use crate::domain::run::{StepFacts, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 use crate::domain::time::Timestamp;
-use crate::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Journal, Kept, Left, Stop};
+use crate::engine::{Engine, EngineOptions, Images, JobCache, JobLabels, JobRun, Stop};
 use crate::exec::{Executor as _, Executors, SourceArchive};
 
 /// How long removals may take after a second Ctrl-C.
@@ -96,6 +98,8 @@ pub struct LocalJob {
     /// Added to each step's own environment: `CHECKVALVE_SHA` and the like.
     pub env: BTreeMap<String, String>,
     pub secrets: JobSecrets,
+    /// Are its plan's digests those of the source? Else no result is used, and none is kept.
+    pub known: bool,
 }
 
 /// How to run them.
@@ -114,6 +118,9 @@ pub struct LocalOptions {
     pub report_dir: Option<PathBuf>,
     /// Where they go if there is no `report_dir` and something else wants them; nobody is told.
     pub keep_dir: Option<PathBuf>,
+    /// Those of earlier calls, and where to keep new ones.
+    pub results: Option<Results>,
+    pub reuse: Reuse,
 }
 
 impl LocalOptions {
@@ -129,6 +136,8 @@ impl LocalOptions {
             slots: cores.max(args.concurrency.map_or(1, NonZeroUsize::get)),
             report_dir: args.report_dir.clone(),
             keep_dir: None,
+            results: None,
+            reuse: if args.no_cache { Reuse::Never } else { Reuse::All },
         }
     }
 }
@@ -166,6 +175,16 @@ impl Verdict {
     }
 }
 
+impl From<Verdict> for Conclusion {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Passed => Self::Success,
+            Verdict::Failed | Verdict::CouldNotRun => Self::Failure,
+            Verdict::Interrupted => Self::Cancelled,
+        }
+    }
+}
+
 /// A connector that was tested.
 #[derive(Debug, Clone)]
 pub struct LocalDone {
@@ -182,6 +201,7 @@ pub struct LocalDone {
 #[derive(Debug, Clone)]
 pub struct LocalResult {
     pub run: RunId,
+    pub reuse: Reuse,
     pub verdict: Verdict,
     /// In the order given; those that could not be carried on are missing.
     pub jobs: Vec<LocalDone>,
@@ -215,9 +235,10 @@ pub async fn run_local(
     jobs: Vec<LocalJob>,
     options: &LocalOptions,
     terminal: &Terminal,
-    mut interrupts: mpsc::Receiver<()>,
+    interrupts: &mut mpsc::Receiver<()>,
 ) -> Result<LocalResult, UnknownStep> {
-    let run = RunId::new(ambient::ulid());
+    let known = options.results.as_ref().map(|results| results.run);
+    let run = known.unwrap_or_else(|| RunId::new(ambient::ulid()));
     let began = ambient::now();
     let stop = Stop::new();
     let jobs = select_steps(jobs, options)?;
@@ -229,7 +250,7 @@ pub async fn run_local(
         terminal,
         stop: &stop,
     };
-    terminal.begin(jobs.len());
+    terminal.begin(run, jobs.iter().map(|(job, _)| &job.plan));
     let mut work = Box::pin(local.run_all(jobs));
     let mut interrupted = false;
     let (jobs, troubles) = loop {
@@ -240,7 +261,7 @@ pub async fn run_local(
                     break (Vec::new(), Vec::new());
                 }
                 interrupted = true;
-                terminal.say("stopping; once more (Ctrl-C) to stop at once");
+                terminal.stopping();
                 stop.stop("interrupted");
             }
         }
@@ -264,7 +285,10 @@ pub async fn run_local(
     if interrupted {
         verdict = Verdict::Interrupted;
     }
-    let result = LocalResult { run, verdict, jobs };
+    let result = LocalResult { run, reuse: options.reuse, verdict, jobs };
+    if let Some(results) = &options.results {
+        results.end(verdict.into()).await;
+    }
     terminal.end(&result, ambient::now().since(began), options.report_dir.as_deref());
     Ok(result)
 }
@@ -317,11 +341,12 @@ impl Local<'_> {
         let connector = job.plan.connector().clone();
         let started_at = ambient::now();
         let spool = tempfile::Builder::new().prefix("checkvalve-").tempdir()?;
-        let folder = objects::segment(connector.as_str());
-        let keep = self.options.report_dir.as_ref().or(self.options.keep_dir.as_ref());
-        let keep = keep.map(|dir| dir.join(&folder));
+        let reports = self.options.report_dir.as_deref().or(self.options.keep_dir.as_deref());
+        let results = self.options.results.as_ref().filter(|_| job.known);
         self.terminal.connector(&job.plan);
-        let journal = LocalJournal { terminal: self.terminal, plan: &job.plan, folder, keep };
+        let journal = LocalJournal::new(self.terminal, &job.plan, results, reports);
+        let cache = results
+            .map(|results| JobCache { repository: results.repository, reuse: self.options.reuse });
         let run = JobRun {
             plan: &job.plan,
             records,
@@ -335,7 +360,7 @@ impl Local<'_> {
             env: job.env,
             secrets: job.secrets,
             source: job.source,
-            cache: None,
+            cache,
             spool: spool.path().to_owned(),
             fail_fast: self.options.fail_fast,
             images: Images::Kept,
@@ -420,68 +445,6 @@ fn verdict(jobs: &[LocalDone]) -> Verdict {
         }
     }
     verdict
-}
-
-/// Tells the terminal, and copies what steps leave to the report folder if there is one.
-struct LocalJournal<'a> {
-    terminal: &'a Terminal,
-    plan: &'a Plan,
-    /// The connector's folder below the report folder.
-    folder: String,
-    keep: Option<PathBuf>,
-}
-
-impl Journal for LocalJournal<'_> {
-    type Error = io::Error;
-
-    async fn record(&self, steps: &[StepRecord]) -> io::Result<()> {
-        for step in steps {
-            self.terminal.step(self.plan.connector(), step);
-        }
-        Ok(())
-    }
-
-    async fn printed(&self, _step: &StepId, _attempt: u32, _offset: u64, _chunk: &Bytes) {}
-
-    async fn keep(&self, left: &Left) -> io::Result<Kept> {
-        let log = objects::step_log(&left.step, left.attempt);
-        let mut artifacts = Vec::new();
-        if let Some(keep) = &self.keep {
-            copy(&left.log, &keep.join(&log)).await?;
-            for path in &left.artifacts {
-                let key = objects::step_artifact(&left.step, left.attempt, path);
-                let bytes = copy(&left.out.join(path), &keep.join(&key)).await?;
-                let key = format!("{}/{key}", self.folder);
-                artifacts.push(Artifact { path: path.clone(), key, bytes });
-            }
-        }
-        let key = format!("{}/{log}", self.folder);
-        let log = LogRef { key, bytes: left.bytes, lines: left.lines, cut: left.cut };
-        Ok(Kept { log: Some(log), artifacts })
-    }
-}
-
-impl LocalJournal<'_> {
-    /// Writes `log.txt`: all steps' logs in the plan's order.
-    async fn join_logs(&self, steps: &[StepRecord]) -> io::Result<()> {
-        let Some(keep) = &self.keep else { return Ok(()) };
-        tokio::fs::create_dir_all(keep).await?;
-        let mut whole = tokio::fs::File::create(keep.join("log.txt")).await?;
-        for step in steps.iter().filter(|step| step.facts.log.is_some()) {
-            whole.write_all(format!("===== {} =====\n", step.id).as_bytes()).await?;
-            let log = keep.join(objects::step_log(&step.id, step.attempt));
-            tokio::io::copy(&mut tokio::fs::File::open(log).await?, &mut whole).await?;
-        }
-        whole.flush().await
-    }
-}
-
-async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
-    if let Some(folder) = to.parent() {
-        tokio::fs::create_dir_all(folder).await?;
-    }
-    let copied = tokio::fs::copy(from, to).await;
-    copied.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", to.display())))
 }
 
 #[path = "test_tests.rs"]

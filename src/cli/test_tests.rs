@@ -63,7 +63,8 @@ impl Place {
     fn job(&self, name: &str, steps: Vec<StepSpec>) -> LocalJob {
         let env = BTreeMap::from([("CHECKVALVE_SHA".to_owned(), "abc".to_owned())]);
         let secrets = JobSecrets::default();
-        LocalJob { plan: plan(name, steps), source: self.source.clone(), env, secrets }
+        let source = self.source.clone();
+        LocalJob { plan: plan(name, steps), source, env, secrets, known: true }
     }
 }
 
@@ -77,6 +78,8 @@ fn options() -> LocalOptions {
         slots: 4,
         report_dir: None,
         keep_dir: None,
+        results: None,
+        reuse: Reuse::All,
     }
 }
 
@@ -89,12 +92,12 @@ async fn run_until(
     jobs: Vec<LocalJob>,
     options: &LocalOptions,
     format: Format,
-    interrupts: mpsc::Receiver<()>,
+    mut interrupts: mpsc::Receiver<()>,
 ) -> (LocalResult, String) {
     let paper = Paper::default();
     let terminal = Terminal::new(format, Box::new(paper.clone()));
     let executor = Executors::Host(Host::new(Duration::from_millis(200)));
-    let result = run_local(executor, jobs, options, &terminal, interrupts).await.unwrap();
+    let result = run_local(executor, jobs, options, &terminal, &mut interrupts).await.unwrap();
     (result, paper.text())
 }
 
@@ -131,20 +134,32 @@ async fn plain_lines_tell_what_failed_and_why() {
 }
 
 #[tokio::test]
-async fn json_lines_are_objects_and_end_with_a_summary() {
+async fn json_lines_are_events_as_their_schema_says_and_end_with_the_run() {
     let place = Place::new();
-    let jobs = vec![place.job("source-a", vec![step("unit", &[], "exit 3")])];
+    let jobs = vec![place.job("source-a", vec![step("unit", &[], "echo broken; exit 3")])];
     let (_, text) = run(jobs, &options(), Format::Json).await;
     let events: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["begin", "connector", "step", "step", "connector", "summary"]);
-    assert_eq!(events[2]["state"], "running");
-    let done = &events[3];
-    assert_eq!((&done["connector"], &done["step"]), (&"source-a".into(), &"unit".into()));
+    assert_eq!(kinds, ["run", "connector", "step", "log", "step", "connector", "run"]);
+    assert_eq!((&events[0]["state"], &events[2]["state"]), (&"running".into(), &"running".into()));
+    assert_eq!((&events[3]["offset"], &events[3]["text"]), (&0.into(), &"broken\n".into()));
+    let done = &events[4];
+    assert_eq!((&done["connector"], &done["id"]), (&"source-a".into(), &"unit".into()));
     assert_eq!((&done["outcome"], &done["exit_code"]), (&"failed".into(), &3.into()));
-    assert_eq!((&events[5]["verdict"], &events[5]["exit_status"]), (&"failed".into(), &1.into()));
-    assert_eq!(events[5]["connectors"][0]["steps"][0]["outcome"], "failed");
+    let end = &events[6];
+    assert_eq!((&end["verdict"], &end["exit_status"]), (&"failed".into(), &1.into()));
+    assert_eq!((&end["state"], &end["conclusion"]), (&"concluded".into(), &"failure".into()));
+    assert_eq!(end["connectors"][0]["steps"][0]["outcome"], "failed");
+    assert_eq!(end["id"], events[0]["id"]);
+    let numbers: Vec<_> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+    let schema = include_str!("schemas/events.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    for event in &events {
+        let errors: Vec<String> = schema.iter_errors(event).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}: {event}");
+    }
 }
 
 #[tokio::test]

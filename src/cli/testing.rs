@@ -6,40 +6,37 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use bytes::Bytes;
 use clap::Args;
 
 use super::engine::docker_options;
 use super::exit::{Exit, UsageError};
-use super::select::{CliError, Global, SelectArgs};
+use super::reports;
+use super::results::{Results, repository_id};
+use super::select::{CliError, Global, SelectArgs, Selected};
 use super::terminal::{Format, Terminal};
-use super::test::{
-    ExecutorName, LocalDone, LocalJob, LocalOptions, LocalResult, RunArgs, Verdict, interrupts,
-    run_local,
-};
+use super::test::{ExecutorName, LocalJob, LocalOptions, RunArgs, Verdict, interrupts, run_local};
 use crate::ambient;
-use crate::blobs::{Blobs, BlobsUrl};
 use crate::config::server::{ExecutorKind, Settings};
 use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
-use crate::domain::links::Links;
-use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
+use crate::domain::names::{RepoName, Sha, StepId};
 use crate::domain::objects;
 use crate::domain::pipeline::StepSpec;
-use crate::domain::run::{Job, Repository, Run, Selection};
+use crate::domain::plan::Inputs;
+use crate::domain::run::Repository;
 use crate::domain::secret::JobSecrets;
-use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
 use crate::exec::docker::Docker;
 use crate::exec::host::Host;
-use crate::exec::{Executors, SourceArchive, Trust};
+use crate::exec::{Executor as _, Executors, SourceArchive, Trust};
 use crate::git::LocalRepo;
-use crate::render::{graph, report, timeline};
 use crate::secrets::Providers;
-use crate::service::planning::{Planned, PlannedJob, plans};
+use crate::service::planning::{Planned, PlannedJob, plans, sources_here};
 use crate::service::secrets::{Files, Wanted, committed, on_disk};
+use crate::store::NewRun;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+/// Bytes of what earlier calls left to heirs.
+const SNAPSHOTS: u64 = 20 << 30;
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -50,15 +47,66 @@ pub struct TestArgs {
 }
 
 pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyhow::Result<Exit> {
+    // From the first moment on: what is made ready may take long, too.
+    let mut interrupts = interrupts();
+    let terminal = Terminal::stdout(args.run.format);
+    let ready = tokio::select! {
+        ready = Box::pin(prepare(args, global, settings, &terminal)) => ready?,
+        Some(()) = interrupts.recv() => {
+            terminal.say("interrupted");
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let Some(Ready { executor, jobs, planned, here, options, spool: _spool }) = ready else {
+        return Ok(Exit::Passed);
+    };
+    let result = run_local(executor.clone(), jobs, &options, &terminal, &mut interrupts)
+        .await
+        .map_err(|error| UsageError(error.to_string()))?;
+    let run = reports::as_run(&here, &planned, &result);
+    let names = run.jobs.iter().map(|job| job.connector.clone()).collect();
+    let definition = planned.definition.map(|made_of| made_of.of_connectors(names));
+    tokio::select! {
+        written = reports::write(&args.run, settings, (&run, definition.as_ref()), &options) => written?,
+        Some(()) = interrupts.recv() => return Ok(Exit::Interrupted),
+    }
+    if options.results.is_some() {
+        trim(&executor, settings).await;
+    }
+    Ok(match result.verdict {
+        Verdict::Passed => Exit::Passed,
+        Verdict::Failed => Exit::Failed,
+        Verdict::CouldNotRun => Exit::CouldNotRun,
+        Verdict::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// All that is needed to run.
+struct Ready {
+    executor: Executors,
+    jobs: Vec<LocalJob>,
+    planned: Planned,
+    here: Here,
+    options: LocalOptions,
+    /// Where the sources lie until the end.
+    spool: tempfile::TempDir,
+}
+
+/// `None`: there is nothing to run.
+async fn prepare(
+    args: &TestArgs,
+    global: &Global,
+    settings: &Settings,
+    terminal: &Terminal,
+) -> anyhow::Result<Option<Ready>> {
     let selected = args.select.select(global).await?;
     let planned = plans(&selected.survey, &selected.names).map_err(CliError::from)?;
-    let terminal = Terminal::stdout(args.run.format);
     for name in &planned.selection.without_pipeline {
         terminal.say(&format!("{name} has no pipeline: nothing is run for it"));
     }
     if planned.jobs.is_empty() && args.run.format != Some(Format::Json) {
         terminal.say("nothing is selected: nothing to run");
-        return Ok(Exit::Passed);
+        return Ok(None);
     }
     if let Some(dir) = &args.run.report_dir {
         tokio::fs::create_dir_all(dir)
@@ -72,27 +120,91 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
     };
     let spool = tempfile::Builder::new().prefix("checkvalve-test-").tempdir()?;
     let here = Here::of(&selected.repo, args.run.is_ci).await?;
+    let jobs = local_jobs(args, settings, &selected, (&here, &planned, spool.path())).await?;
+    let mut options = LocalOptions::new("checkvalve-test", &args.run);
+    // What is uploaded holds the logs, whether or not they are to stay here.
+    options.keep_dir = args.run.is_ci.then(|| spool.path().join("reports"));
+    // Where nothing is known of what steps run on, there are no results either.
+    if executor.identity().is_some() {
+        options.results = results(settings, &here, options.reuse, terminal).await;
+    }
+    if options.results.is_some() {
+        for job in jobs.iter().filter(|job| !job.known) {
+            terminal.say(&format!(
+                "{}: what is tested is not what was planned, since its files changed meanwhile or \
+                 are not as HEAD has them; no result of it is reused or kept",
+                job.plan.connector()
+            ));
+        }
+    }
+    Ok(Some(Ready { executor, jobs, planned, here, options, spool }))
+}
+
+async fn local_jobs(
+    args: &TestArgs,
+    settings: &Settings,
+    selected: &Selected,
+    (here, planned, spool): (&Here, &Planned, &Path),
+) -> anyhow::Result<Vec<LocalJob>> {
+    let repo = &selected.repo;
     let remote = remote_secrets(&args.run, settings)?;
     let providers = super::secrets::providers(settings, !remote)?;
     let mut jobs = Vec::new();
     for job in &planned.jobs {
-        let mut local = local_job(&here, &selected.repo, job, spool.path()).await?;
-        local.secrets = secrets(&here, &selected.repo, &local, (&providers, &args.run)).await?;
+        let mut local = local_job(here, repo, job, spool).await?;
+        local.secrets = secrets(here, repo, &local, (&providers, &args.run)).await?;
         jobs.push(local);
     }
-    let mut options = LocalOptions::new("checkvalve-test", &args.run);
-    // What is uploaded holds the logs, whether or not they are to stay here.
-    options.keep_dir = args.run.is_ci.then(|| spool.path().join("reports"));
-    let result = run_local(executor, jobs, &options, &terminal, interrupts())
-        .await
-        .map_err(|error| UsageError(error.to_string()))?;
-    reports(args, settings, &as_run(&here, &planned, &result), &options).await?;
-    Ok(match result.verdict {
-        Verdict::Passed => Exit::Passed,
-        Verdict::Failed => Exit::Failed,
-        Verdict::CouldNotRun => Exit::CouldNotRun,
-        Verdict::Interrupted => Exit::Interrupted,
-    })
+    // Read again after it was packed: what was another thing in between is not to be known by
+    // either name.
+    let commit = (!here.local).then_some(&here.head);
+    let inputs: Vec<&Inputs> = jobs.iter().map(|job| job.plan.inputs()).collect();
+    let packed = sources_here(repo, commit, &inputs).await?;
+    for (job, packed) in jobs.iter_mut().zip(packed) {
+        job.known = *job.plan.sources() == packed;
+    }
+    Ok(jobs)
+}
+
+/// Results of earlier calls. Without them everything runs, which is no reason not to.
+async fn results(
+    settings: &Settings,
+    here: &Here,
+    reuse: Reuse,
+    terminal: &Terminal,
+) -> Option<Results> {
+    let run = NewRun {
+        id: RunId::new(ambient::ulid()),
+        repository: here.repository(),
+        pull: None,
+        title: here.branch.clone(),
+        head_ref: here.branch.clone(),
+        base_ref: String::new(),
+        head_sha: here.head.clone(),
+        base_sha: here.head.clone(),
+        trigger: Trigger::Manual,
+        cause: ambient::ulid().to_string(),
+        actor: String::new(),
+        scope: Scope::Affected,
+        reuse,
+        problem: None,
+    };
+    match Results::open(settings, &run).await {
+        Ok(results) => Some(results),
+        Err(error) => {
+            terminal.say(&format!("nothing is reused, and nothing is kept for later: {error:#}"));
+            None
+        }
+    }
+}
+
+/// Removes what long steps left to their heirs in earlier calls, if it is old or too much.
+async fn trim(executor: &Executors, settings: &Settings) {
+    let Executors::Docker(docker) = executor else { return };
+    let Ok(age) = settings.retention() else { return };
+    if let Err(error) = docker.reaper().trim_snapshots(age, SNAPSHOTS).await {
+        tracing::warn!("old snapshots are kept: {error}");
+    }
 }
 
 /// Is Secret Manager asked, or do `secrets/` folders stand in for it?
@@ -153,12 +265,14 @@ async fn executor(name: Option<ExecutorName>, settings: &Settings) -> anyhow::Re
 }
 
 /// What is tested: the work tree, or with `--is-ci` the commit as it was pushed.
-struct Here {
-    head: Sha,
+pub(super) struct Here {
+    pub(super) head: Sha,
     /// The work tree is exported, not the commit.
     local: bool,
     name: RepoName,
-    branch: String,
+    pub(super) branch: String,
+    /// Where the repository comes from, else where it lies.
+    origin: String,
 }
 
 impl Here {
@@ -175,9 +289,17 @@ impl Here {
         }
         let local = !is_ci && repo.work_tree().is_some();
         let (name, branch) = repo.names().await;
+        let place = || repo.objects().place().display().to_string();
+        let origin = name.clone().unwrap_or_else(place);
         let fallback = || "local/repository".parse();
         let name = name.and_then(|name| name.parse().ok()).map_or_else(fallback, Ok)?;
-        Ok(Self { head, local, name, branch: branch.unwrap_or_else(|| "HEAD".to_owned()) })
+        let branch = branch.unwrap_or_else(|| "HEAD".to_owned());
+        Ok(Self { head, local, name, branch, origin })
+    }
+
+    pub(super) fn repository(&self) -> Repository {
+        let id = repository_id(&self.origin, !self.local);
+        Repository { id, name: self.name.clone(), installation: 0, private: false }
     }
 }
 
@@ -195,169 +317,7 @@ async fn local_job(
     }
     let env = BTreeMap::from([("CHECKVALVE_SHA".to_owned(), here.head.to_string())]);
     let (plan, source) = (job.plan.clone(), Arc::new(SourceArchive { tar }));
-    Ok(LocalJob { plan, source, env, secrets: JobSecrets::default() })
-}
-
-/// Writes the reports into `--report-dir`, and with `--is-ci` uploads them.
-async fn reports(
-    args: &TestArgs,
-    settings: &Settings,
-    run: &Run,
-    options: &LocalOptions,
-) -> anyhow::Result<()> {
-    let links = Links { public: String::new(), github: settings.github_url()? };
-    let Some(kept) = options.report_dir.as_ref().or(options.keep_dir.as_ref()) else {
-        return Ok(());
-    };
-    let files = report_files(run, kept, &links).await;
-    if let Some(dir) = &args.run.report_dir {
-        for (name, bytes, _) in &files {
-            let path = dir.join(name);
-            let folder = path.parent().unwrap_or(dir);
-            tokio::fs::create_dir_all(folder).await?;
-            tokio::fs::write(&path, bytes)
-                .await
-                .with_context(|| format!("can't write {}", path.display()))?;
-        }
-    }
-    if args.run.is_ci {
-        upload(settings, run, kept, files).await.context("the reports could not be uploaded")?;
-    }
-    Ok(())
-}
-
-/// Stores what a server would store of such a run, under the same names.
-async fn upload(
-    settings: &Settings,
-    run: &Run,
-    kept: &Path,
-    files: Vec<ReportFile>,
-) -> anyhow::Result<()> {
-    let state = settings.state_dir(ambient::env)?;
-    let url: BlobsUrl = settings.store_url(&state).parse()?;
-    let blobs = Blobs::open(&url, |name| settings.text(name).map(str::to_owned)).await?;
-    let prefix = objects::run_prefix(run);
-    for (name, bytes, kind) in files {
-        blobs.put(&format!("{prefix}/{name}"), bytes, kind).await?;
-    }
-    for job in &run.jobs {
-        let folder = objects::segment(job.connector.as_str());
-        let mut names = vec![("log.txt".to_owned(), TEXT)];
-        for step in &job.steps {
-            if step.facts.log.is_some() {
-                names.push((objects::step_log(&step.id, step.attempt), TEXT));
-            }
-            let key = |path: &str| objects::step_artifact(&step.id, step.attempt, path);
-            let artifacts = step.facts.artifacts.iter().map(|artifact| key(&artifact.path));
-            names.extend(artifacts.map(|name| (name, "application/octet-stream")));
-        }
-        for (name, kind) in names {
-            let name = format!("{folder}/{name}");
-            blobs.put_file(&format!("{prefix}/{name}"), &kept.join(&name), kind).await?;
-        }
-    }
-    Ok(())
-}
-
-type ReportFile = (String, Bytes, &'static str);
-
-/// Every report of the run: its name below the run's folder, its bytes and content type. Logs that
-/// were written into `dir` are quoted in the HTML.
-async fn report_files(run: &Run, dir: &Path, links: &Links) -> Vec<ReportFile> {
-    let json = |value: &serde_json::Value| {
-        Bytes::from(serde_json::to_string_pretty(value).unwrap_or_default() + "\n")
-    };
-    let html = "text/html; charset=utf-8";
-    let mut files = vec![
-        ("index.html".to_owned(), report::index_html(run, links).into(), html),
-        ("run.json".to_owned(), json(&report::run_json(run, links)), "application/json"),
-        ("replay.json".to_owned(), json(&report::replay_json(run)), "application/json"),
-    ];
-    for job in &run.jobs {
-        let folder = objects::segment(job.connector.as_str());
-        let logs = logs_of(job, &dir.join(&folder)).await;
-        let mut add =
-            |name: &str, bytes: Bytes, kind| files.push((format!("{folder}/{name}"), bytes, kind));
-        add("report.json", json(&report::job_json(run, job, links)), "application/json");
-        add("report.html", report::job_html(run, job, links, &logs).into(), html);
-        add("junit.xml", report::junit_xml(job).into(), "application/xml");
-        add("graph.svg", graph::job_svg(job).into(), "image/svg+xml");
-        add("timeline.svg", timeline::job_svg(job).into(), "image/svg+xml");
-    }
-    files
-}
-
-async fn logs_of(job: &Job, folder: &Path) -> Vec<(StepId, Vec<u8>)> {
-    let mut logs = Vec::new();
-    for step in &job.steps {
-        let path = folder.join(objects::step_log(&step.id, step.attempt));
-        if let Ok(bytes) = tokio::fs::read(path).await {
-            let last = bytes.len().saturating_sub(64 * 1024);
-            logs.push((step.id.clone(), bytes[last..].to_vec()));
-        }
-    }
-    logs
-}
-
-/// What was run here in the form that reports are views of.
-fn as_run(here: &Here, planned: &Planned, result: &LocalResult) -> Run {
-    let started_at = result.jobs.iter().map(|job| job.started_at).min();
-    let finished_at = result.jobs.iter().map(|job| job.finished_at).max();
-    let now = ambient::now();
-    let jobs: Vec<Job> = result.jobs.iter().map(|done| as_job(planned, done)).collect();
-    let conclusion = match result.verdict {
-        Verdict::Passed => Conclusion::Success,
-        Verdict::Failed | Verdict::CouldNotRun => Conclusion::Failure,
-        Verdict::Interrupted => Conclusion::Cancelled,
-    };
-    Run {
-        id: RunId::new(ambient::ulid()),
-        repository: Repository { id: 0, name: here.name.clone(), installation: 0, private: false },
-        pull: None,
-        title: here.branch.clone(),
-        head_ref: here.branch.clone(),
-        base_ref: String::new(),
-        head_sha: here.head.clone(),
-        base_sha: planned.merge_base.clone().unwrap_or_else(|| here.head.clone()),
-        merge_base: planned.merge_base.clone(),
-        trigger: Trigger::Manual,
-        cause: "test".to_owned(),
-        actor: String::new(),
-        scope: Scope::Affected,
-        reuse: Reuse::default(),
-        state: RunState::Concluded,
-        conclusion: Some(conclusion),
-        problem: None,
-        selection: Some(Selection::clone(&planned.selection)),
-        created_at: started_at.unwrap_or(now),
-        started_at,
-        concluded_at: finished_at.or(Some(now)),
-        superseded_by: None,
-        cancel: None,
-        revision: 1,
-        jobs,
-    }
-}
-
-fn as_job(planned: &Planned, done: &LocalDone) -> Job {
-    let connector: &ConnectorName = done.plan.connector();
-    let of = planned.jobs.iter().find(|job| job.connector == *connector);
-    Job {
-        id: done.job,
-        connector: connector.clone(),
-        change: of.map_or(crate::domain::impact::ChangeKind::Modified, |job| job.change),
-        reasons: of.map(|job| job.reasons.clone()).unwrap_or_default(),
-        plan: done.plan.clone(),
-        state: RunState::Concluded,
-        conclusion: Some(done.conclusion),
-        attempt: 1,
-        epoch: 0,
-        created_at: done.started_at,
-        started_at: Some(done.started_at),
-        concluded_at: Some(done.finished_at),
-        cancel: None,
-        steps: done.steps.clone(),
-    }
+    Ok(LocalJob { plan, source, env, secrets: JobSecrets::default(), known: false })
 }
 
 /// RUN's flags may also stand before the subcommand, as teams have them in their scripts: they are

@@ -28,6 +28,8 @@ const SHORT: usize = 60;
 pub enum Reuse {
     /// None: asked to run without.
     Never,
+    /// None, but what steps inherit from earlier runs' steps: asked to run these.
+    Inherited,
     /// Successes: asked to run again what failed.
     Success,
     /// Failures too, of steps that say `cache: all`.
@@ -39,6 +41,7 @@ impl Reuse {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Never => "never",
+            Self::Inherited => "inherited",
             Self::Success => "success",
             Self::All => "all",
         }
@@ -46,7 +49,7 @@ impl Reuse {
 
     fn takes(self, policy: CachePolicy, outcome: Outcome) -> bool {
         match outcome {
-            Outcome::Succeeded => self != Self::Never,
+            Outcome::Succeeded => matches!(self, Self::Success | Self::All),
             Outcome::Failed => self == Self::All && policy == CachePolicy::All,
             Outcome::TimedOut | Outcome::Errored | Outcome::Cancelled => false,
         }
@@ -291,6 +294,10 @@ pub fn judge(
     let key = ingredients.key();
     if reuse == Reuse::Never {
         let because = "the run was asked to reuse nothing".to_owned();
+        return Err(CacheFacts::miss(key, because));
+    }
+    if reuse == Reuse::Inherited {
+        let because = "the run was asked to run this step".to_owned();
         return Err(CacheFacts::miss(key, because));
     }
     match (known.result, known.last) {

@@ -87,15 +87,15 @@ pub fn parse(body: &str) -> Asked {
 pub fn help() -> &'static str {
     "| command | what it does |\n\
      |---|---|\n\
-     | `/test` | runs everything that this change affects |\n\
+     | `/test` | runs everything that this change affects, planned anew |\n\
      | `/test all` | runs every connector |\n\
      | `/test source-a, source-b` | runs these connectors; `source-a/unit` is one step |\n\
-     | `/retest` | runs again what did not succeed on this commit, and what never ran |\n\
+     | `/retest` | runs again what did not succeed on this commit, and what never ran, as it was planned |\n\
      | `/retest source-a` | the same, of this connector |\n\
      | `/cancel`, `/cancel source-a` | stops what runs or waits |\n\
      | `/help` | shows this |\n\
      \n\
-     `--no-cache` reuses no earlier result, `--from <step>` begins at that step. A command stands \
+     `--no-cache` reuses no earlier result, `--from <step>` runs that step and what comes after it. A command stands \
      at the start of a line; several lines work together; upper and lower case are one. An edited \
      comment runs nothing."
 }

@@ -42,6 +42,7 @@ pub mod state;
 pub mod subnet;
 pub mod time;
 pub mod trigger;
+pub mod turn;
 pub mod unselected;
 pub mod urgency;
 pub mod verdict;

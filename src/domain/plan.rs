@@ -293,6 +293,31 @@ impl Plan {
         self.steps.iter().filter(wanted).map(|spec| &spec.id).collect()
     }
 
+    /// A step, and every step that comes after it.
+    pub fn from_on(&self, first: &StepId) -> BTreeSet<StepId> {
+        let mut after: BTreeSet<StepId> = BTreeSet::new();
+        // The plan's order puts each step after its needs.
+        for spec in &self.steps {
+            if spec.id == *first || spec.needs.iter().any(|need| after.contains(need)) {
+                after.insert(spec.id.clone());
+            }
+        }
+        after
+    }
+
+    /// The steps to run where only these are wanted, in the plan's order: with those that build the
+    /// images which these work with, since an image is gone with its job.
+    pub fn to_run(&self, wanted: &BTreeSet<StepId>) -> Vec<StepId> {
+        let mut all: BTreeSet<&StepId> = wanted.iter().collect();
+        for spec in self.steps.iter().filter(|spec| wanted.contains(&spec.id)) {
+            if spec.is(Builtin::Acceptance) {
+                all.extend(self.before(&spec.id, Builtin::Build));
+            }
+        }
+        let ids = self.steps.iter().map(|spec| &spec.id);
+        ids.filter(|id| all.contains(id)).cloned().collect()
+    }
+
     /// Is each of its steps left out, but for one that tells of the others?
     pub fn tests_nothing(&self) -> bool {
         self.steps.iter().all(|step| step.left_out.is_some() || step.is(Builtin::Report))

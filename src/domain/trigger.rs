@@ -39,6 +39,35 @@ pub enum Scope {
     All,
     /// These, whether affected or not; a connector with no steps named runs all of its steps.
     Only { targets: Vec<Target> },
+    /// The same, by the plans that were made of them for this head before: the configuration is not
+    /// asked again.
+    Again { targets: Vec<Target> },
+    /// Of what the other scope says, this step of each connector that has it, and what comes after
+    /// it.
+    From { step: String, of: Box<Scope> },
+}
+
+impl Scope {
+    /// Without the step at which it begins.
+    pub fn connectors(&self) -> &Self {
+        match self {
+            Self::From { of, .. } => of.connectors(),
+            Self::Affected | Self::All | Self::Only { .. } | Self::Again { .. } => self,
+        }
+    }
+
+    /// The step at which it begins.
+    pub fn first(&self) -> Option<&str> {
+        match self {
+            Self::From { step, .. } => Some(step),
+            Self::Affected | Self::All | Self::Only { .. } | Self::Again { .. } => None,
+        }
+    }
+
+    /// Is it about everything that is affected, with all of its steps?
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Affected | Self::All)
+    }
 }
 
 /// A connector, or one step of it, as commands and buttons name it.

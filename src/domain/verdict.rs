@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::{ConnectorName, StepId};
 use super::run::{Job, ProblemKind, Run, StepRecord};
 use super::state::{Conclusion, Outcome, RunState, SkipReason, StepState};
-use super::trigger::{Scope, Trigger};
+use super::trigger::Trigger;
 
 /// One step and the record that counts for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,9 +91,7 @@ fn own_run(runs: &[Run]) -> Option<&Run> {
     // stands in for it, else the fault could never be mended on this head.
     let later = runs.get(newest.map_or(0, |index| index + 1)..).unwrap_or_default();
     let stands_in = |run: &&Run| {
-        counts(run)
-            && (run.problem.is_some() || run.selection.is_some())
-            && !matches!(run.scope, Scope::Only { .. })
+        counts(run) && (run.problem.is_some() || run.selection.is_some()) && run.scope.is_whole()
     };
     later.iter().rfind(stands_in).or(own)
 }

@@ -1,6 +1,7 @@
 //! The loop of one job: decide → start → record.
 
 mod replay;
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, StepState};
+use crate::domain::turn::Maker;
 use crate::domain::urgency;
 use crate::exec::{Executor, SourceArchive};
 
@@ -82,6 +84,10 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     prospects: BTreeMap<StepId, Prospect>,
     /// What waiting steps begin with: what their parents left for them.
     shares: BTreeMap<StepId, E::Left>,
+    /// Steps that work out what others wait for.
+    turns: BTreeSet<StepId>,
+    /// For whom steps wait, or waited last.
+    waited: BTreeMap<StepId, Maker>,
 }
 
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
@@ -123,6 +129,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             ground: None,
             prospects: BTreeMap::new(),
             shares: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            waited: BTreeMap::new(),
         }
     }
 
@@ -169,6 +177,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 Some(Event::Tried(step, tried)) => self.tried(&step, (*tried)?).await?,
                 Some(Event::Rested(step)) => {
                     self.resting.remove(&step);
+                    if self.waited.contains_key(&step) && !self.turns.contains(&step) {
+                        self.look_again(&step).await?;
+                    }
                 }
                 Some(Event::Slot(slot)) => {
                     self.asking = None;
@@ -213,12 +224,13 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             let skips = decide::fail_fast(self.job.plan, &self.states());
             self.apply(skips).await?;
         }
-        let first = self.slot.as_ref().and_then(|_| self.most_urgent());
-        let mut decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
-        decisions.retain(|decision| match decision {
-            Decision::Start(step) => Some(step) == first.as_ref(),
-            Decision::Skip(..) => true,
-        });
+        let mut decisions = self.decisions();
+        while let Some(step) = to_start(&decisions)
+            && !self.has_turn(&step).await?
+        {
+            self.replay().await?;
+            decisions = self.decisions();
+        }
         self.apply(decisions).await?;
         // What is not used now must not be kept from others.
         if self.startable().is_empty() {
@@ -226,6 +238,17 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             self.asking = None;
         }
         Ok(())
+    }
+
+    /// What to skip, and the step to begin if there is a slot for one.
+    fn decisions(&self) -> Vec<Decision> {
+        let first = self.slot.as_ref().and_then(|_| self.most_urgent());
+        let mut decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
+        decisions.retain(|decision| match decision {
+            Decision::Start(step) => Some(step) == first.as_ref(),
+            Decision::Skip(..) => true,
+        });
+        decisions
     }
 
     async fn apply(&mut self, decisions: Vec<Decision>) -> Result<(), J::Error> {
@@ -364,7 +387,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         self.shares.extend(shares);
         self.journal.record(std::slice::from_ref(&record)).await?;
         if record.state.is_settled() {
-            self.remember(spec, &record, tried.kept).await?;
+            let remembered = self.remember(spec, &record, tried.kept).await?;
+            self.end_turn(spec, record.state.outcome(), remembered).await?;
         }
         Ok(())
     }
@@ -461,6 +485,14 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         }
         self.ready = startable;
     }
+}
+
+/// The step that is to begin; there is a slot for one.
+fn to_start(decisions: &[Decision]) -> Option<StepId> {
+    decisions.iter().find_map(|decision| match decision {
+        Decision::Start(step) => Some(step.clone()),
+        Decision::Skip(..) => None,
+    })
 }
 
 /// How long to wait before the step is tried again, if it is.

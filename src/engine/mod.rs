@@ -31,6 +31,7 @@ use crate::domain::pipeline::Resources;
 use crate::domain::plan::Plan;
 use crate::domain::run::{Artifact, LogRef, StepRecord};
 use crate::domain::secret::JobSecrets;
+use crate::domain::turn::{Maker, Turn};
 use crate::exec::{Executor, SourceArchive};
 use slots::{Room, Slots};
 
@@ -85,6 +86,25 @@ pub trait Journal: Send + Sync {
     fn forget(
         &self,
         _ingredients: &Ingredients,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Asks for the turn to work out what is made of this, after having waited for somebody.
+    fn turn(
+        &self,
+        _step: &StepId,
+        _ingredients: &Ingredients,
+        _waited: Option<&Maker>,
+    ) -> impl Future<Output = Result<Turn, Self::Error>> + Send {
+        ready(Ok(Turn::Free))
+    }
+
+    /// Ends a turn that left no result to be remembered; `failed`, if it would fail for others, too.
+    fn end_turn(
+        &self,
+        _ingredients: &Ingredients,
+        _failed: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         ready(Ok(()))
     }

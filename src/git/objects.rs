@@ -74,6 +74,11 @@ impl Objects {
         Ok(entries)
     }
 
+    /// Where the repository lies: one folder for all of its work trees.
+    pub fn place(&self) -> &Path {
+        &self.common
+    }
+
     /// The file where answers about this repository's blobs may be kept, never in a work tree.
     pub fn answers(&self) -> Option<&Path> {
         self.answers.as_deref()

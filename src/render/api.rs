@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 
 use super::look;
+use super::report::plan_hash;
 
 /// GitHub's ids of a run's check runs, by the check run's name (`<connector> / <step>`).
 pub type CheckRunIds = BTreeMap<String, u64>;
@@ -33,6 +34,10 @@ pub struct RunJson {
     pub concluded_at: Option<Timestamp>,
     pub superseded_by: Option<String>,
     pub url: String,
+    /// The digest of all of its plans: equal plans, equal digests. Absent in lists, and until it is
+    /// planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_hash: Option<String>,
     /// What planning found; absent in lists, and until it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionJson>,
@@ -146,7 +151,9 @@ impl ErrorJson {
 pub fn run(run: &Run, links: &Links, checks: &CheckRunIds) -> RunJson {
     let connectors = run.jobs.iter().map(|job| connector(run, job, links, checks)).collect();
     let selection = run.selection.as_ref().map(selection);
-    RunJson { selection, connectors: Some(connectors), ..listed(run, links) }
+    let hash = || plan_hash(run.jobs.iter().map(|job| &job.plan));
+    let plan_hash = run.selection.is_some().then(hash);
+    RunJson { plan_hash, selection, connectors: Some(connectors), ..listed(run, links) }
 }
 
 /// One run as it stands in a list.
@@ -165,6 +172,7 @@ pub fn listed(run: &Run, links: &Links) -> RunJson {
         concluded_at: run.concluded_at,
         superseded_by: run.superseded_by.map(|newer| newer.to_string()),
         url: links.run(run.id),
+        plan_hash: None,
         selection: None,
         connectors: None,
     }

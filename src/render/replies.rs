@@ -22,6 +22,14 @@ pub fn targets(targets: &[Target]) -> String {
     names.join(", ")
 }
 
+/// `--from <step>`
+pub fn begins_at(step: &str) -> String {
+    let shown: String = step.chars().filter(|c| *c != '`' && !c.is_control()).take(60).collect();
+    format!(
+        "It begins at `{shown}`; of what comes before, only what that inherits is made again, if it must be."
+    )
+}
+
 pub fn may_not_write(login: &str) -> String {
     format!(
         "Commands are obeyed from people who may write to this repository, and `{login}` may not."

@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use tracing::info;
 
+use super::planning::Definition;
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::ids::JobId;
 use crate::domain::links::Links;
@@ -13,6 +15,9 @@ use crate::domain::objects;
 use crate::domain::run::{Job, Run};
 use crate::render::report;
 use crate::store::Store;
+
+/// What a run can be planned again from.
+const REPLAY: &str = "replay.json";
 
 /// Archives what has concluded.
 #[derive(Debug, Clone)]
@@ -66,10 +71,13 @@ impl Archivist {
         let prefix = objects::run_prefix(run);
         let index = report::index_html(run, &self.links);
         let json = report::run_json(run, &self.links);
-        let replay = report::replay_json(run);
+        let mut replay = report::replay_json(run);
+        let name = format!("{prefix}/{REPLAY}");
+        let written = self.blobs.get(&name, None).await?;
+        replay["planning"] = written.map_or(Value::Null, |object| planning_of(&object.bytes));
         self.put(&prefix, "index.html", index.into(), "text/html; charset=utf-8").await?;
         self.put(&prefix, "run.json", pretty(&json), "application/json").await?;
-        self.put(&prefix, "replay.json", pretty(&replay), "application/json").await?;
+        self.put(&prefix, REPLAY, compact(&replay), "application/json").await?;
         self.store.mark_run_archived(run.id).await?;
         info!(run.id = %run.id, "archived");
         Ok(())
@@ -94,6 +102,29 @@ impl Archivist {
     }
 }
 
+/// Writes down what a run's plans were made of, under the name that the rest of it will join once
+/// the run has concluded.
+pub(super) async fn keep_definition(
+    blobs: &Blobs,
+    run: &Run,
+    definition: &Definition,
+) -> Result<(), BlobError> {
+    let replay = json!({"run": run.id, "planning": definition});
+    let key = format!("{}/{REPLAY}", objects::run_prefix(run));
+    blobs.put(&key, compact(&replay), "application/json").await
+}
+
+/// What was written down when the run was planned.
+fn planning_of(replay: &[u8]) -> Value {
+    let mut replay: Value = serde_json::from_slice(replay).unwrap_or_default();
+    replay.get_mut("planning").map(Value::take).unwrap_or_default()
+}
+
+/// On one line: of a tree of thousands of files people read nothing.
+fn compact(value: &Value) -> Bytes {
+    format!("{value}\n").into()
+}
+
 /// The final names of the logs and artifacts that a job's steps name.
 fn referred_to(job: &Job) -> BTreeSet<&str> {
     let facts = || job.steps.iter().map(|step| &step.facts);
@@ -103,7 +134,7 @@ fn referred_to(job: &Job) -> BTreeSet<&str> {
 }
 
 /// JSON as people read it, with a newline at the end.
-pub(super) fn pretty(value: &serde_json::Value) -> Bytes {
+pub(super) fn pretty(value: &Value) -> Bytes {
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text.into()

@@ -170,11 +170,6 @@ impl Commands<'_> {
     async fn effects(&self, pull: &PullFacts, asked: &Asked) -> Result<Effects, Failure> {
         let (not, afresh) = (asked.problems.clone(), asked.no_cache);
         let mut effects = Effects { afresh, not, ..Effects::default() };
-        if asked.from.is_some() {
-            effects.not.push(
-                "`--from` needs step snapshots, which this version does not have yet.".into(),
-            );
-        }
         let wants_code =
             asked.commands.iter().any(|c| matches!(c, Command::Test(_) | Command::Retest(_)));
         let runs = self.store.runs_of_head(self.repository.id, &pull.head_sha).await?;
@@ -190,6 +185,10 @@ impl Commands<'_> {
                 Command::OkToTest(_) => effects.not.push(replies::no_approvals_yet()),
                 Command::Help => {}
             }
+        }
+        if let (Some(step), Some(of)) = (&asked.from, effects.scope.take()) {
+            effects.will.push(replies::begins_at(step));
+            effects.scope = Some(Scope::From { step: step.clone(), of: Box::new(of) });
         }
         Ok(effects)
     }
@@ -341,7 +340,10 @@ fn test(effects: &mut Effects, tested: &Tested) {
     effects.will.push(match &scope {
         Scope::Affected => "Everything that the change affects runs again.".to_owned(),
         Scope::All => "Every connector runs.".to_owned(),
-        Scope::Only { targets } => format!("Runs: {}.", replies::targets(targets)),
+        Scope::Only { targets } | Scope::Again { targets } => {
+            format!("Runs: {}.", replies::targets(targets))
+        }
+        Scope::From { step, .. } => replies::begins_at(step),
     });
     effects.scope = Some(join(effects.scope.take(), scope));
 }
@@ -387,8 +389,8 @@ fn retest(effects: &mut Effects, runs: &[Run], named: &[Target]) {
         }
         return;
     }
-    effects.will.push(format!("Runs again: {}.", replies::targets(&targets)));
-    effects.scope = Some(join(effects.scope.take(), Scope::Only { targets }));
+    effects.will.push(format!("Runs again, as planned: {}.", replies::targets(&targets)));
+    effects.scope = Some(join(effects.scope.take(), Scope::Again { targets }));
 }
 
 fn cancel(effects: &mut Effects, runs: &[Run], named: &[Target]) {
@@ -430,7 +432,7 @@ fn rerun_step(effects: &mut Effects, runs: &[Run], connector: &str, step: &str) 
         .into_iter()
         .map(|id| Target { connector: connector.to_owned(), step: Some(id.to_string()) })
         .collect();
-    effects.scope = Some(Scope::Only { targets });
+    effects.scope = Some(Scope::Again { targets });
 }
 
 /// "Re-run" on `checkvalve`: what did not succeed; everything, if all is green.
@@ -453,6 +455,20 @@ fn join(one: Option<Scope>, other: Scope) -> Scope {
             Scope::Only { targets }
         }
         (Some(Scope::Affected), _) | (_, Scope::Affected) => Scope::Affected,
+        (Some(Scope::Again { mut targets }), Scope::Again { targets: more }) => {
+            targets.extend(more);
+            targets.sort();
+            targets.dedup();
+            Scope::Again { targets }
+        }
+        // Who asks for a plan anew of one of them has it of all.
+        (Some(Scope::Only { targets }), Scope::Again { targets: more })
+        | (Some(Scope::Again { targets }), Scope::Only { targets: more }) => {
+            join(Some(Scope::Only { targets }), Scope::Only { targets: more })
+        }
+        (Some(Scope::From { of, .. }), other) | (Some(other), Scope::From { of, .. }) => {
+            join(Some(*of), other)
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::cache::{Cached, Ingredients, Known};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::objects;
 use crate::domain::run::{Artifact, LogRef, Run, StepRecord};
+use crate::domain::turn::{Maker, Turn};
 use crate::engine::{Journal, Kept, Left};
 use crate::store::{Lease, LogTail, NewResult, Store, StoreError};
 
@@ -230,6 +231,19 @@ impl Journal for JobJournal<'_> {
 
     async fn forget(&self, ingredients: &Ingredients) -> Result<(), JournalError> {
         Ok(self.store.forget_result(self.lease, ingredients).await?)
+    }
+
+    async fn turn(
+        &self,
+        step: &StepId,
+        ingredients: &Ingredients,
+        waited: Option<&Maker>,
+    ) -> Result<Turn, JournalError> {
+        Ok(self.store.take_turn(self.lease, step, ingredients, waited).await?)
+    }
+
+    async fn end_turn(&self, ingredients: &Ingredients, failed: bool) -> Result<(), JournalError> {
+        Ok(self.store.end_turn(self.lease, ingredients, failed).await?)
     }
 }
 

@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
 
+use super::archive;
 use super::commands::Commands;
 use super::planning::{self, Planned, PlanningError};
 use super::source::{SourceError, Sources};
 use crate::ambient;
+use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
-use crate::domain::trigger::Trigger;
+use crate::domain::trigger::{Scope, Trigger};
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
 const TERM: Duration = Duration::from_mins(1);
@@ -27,6 +29,8 @@ const MAX_ATTEMPTS: u32 = 4;
 pub struct Planner {
     pub store: Store,
     pub sources: Sources,
+    /// Where it is written down what plans were made of.
+    pub blobs: Blobs,
     pub grants: Grants,
     pub worker: WorkerId,
 }
@@ -90,13 +94,34 @@ impl Planner {
     }
 
     async fn plan(&self, run: &Run) -> Result<PlannedRun, PlanFailure> {
+        if let Some(planned) = self.planned_before(run).await? {
+            info!(run.id = %run.id, connectors = planned.jobs.len(), "planned as before");
+            return Ok(to_store(planned));
+        }
         let commits = [run.base_sha.clone(), run.head_sha.clone()];
         let repo = self.sources.with_commits(&run.repository, &commits).await?;
         let granted = (&run.repository.name, &self.grants);
         let (base, head) = (&run.base_sha, &run.head_sha);
         let planned = planning::plan(&repo, base, head, &run.scope, granted).await?;
+        // Before the plan is: what a plan was made of is there as soon as it is.
+        if let Some(definition) = &planned.definition {
+            archive::keep_definition(&self.blobs, run, definition).await?;
+        }
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
         Ok(to_store(planned))
+    }
+
+    /// The plans of earlier runs, if the run asks for those and they are there.
+    async fn planned_before(&self, run: &Run) -> Result<Option<Planned>, PlanFailure> {
+        if !matches!(run.scope.connectors(), Scope::Again { .. }) {
+            return Ok(None);
+        }
+        let mut runs = self.store.runs_of_head(run.repository.id, &run.head_sha).await?;
+        // Pointed at another base, it is another change.
+        let same = |other: &Run| other.pull == run.pull && other.base_ref == run.base_ref;
+        runs.retain(|other| same(other) && other.id != run.id);
+        let planned = planning::planned_before(&run.scope, &runs).transpose();
+        Ok(planned.map_err(PlanningError::Unknown)?)
     }
 
     async fn failed(&self, lease: PlanningLease, failure: &PlanFailure) -> Result<(), StoreError> {
@@ -160,6 +185,10 @@ enum PlanFailure {
     Source(#[from] SourceError),
     #[error(transparent)]
     Planning(#[from] PlanningError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
 }
 
 impl PlanFailure {
@@ -171,7 +200,7 @@ impl PlanFailure {
             }
             Self::Planning(_) => true,
             // A token that is refused now may be granted in a moment.
-            Self::Source(SourceError::Github(_)) => false,
+            Self::Source(SourceError::Github(_)) | Self::Store(_) | Self::Blobs(_) => false,
             // Only who carries out a plan makes a merge again.
             Self::Source(SourceError::OtherMerge { .. }) => true,
         }

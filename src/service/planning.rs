@@ -2,8 +2,10 @@
 //! plans. Everything decided here is decided by pure functions of `domain`; this only brings them
 //! what they ask for.
 
+mod again;
 mod answers;
 mod composed;
+mod definition;
 mod documents;
 mod jobs;
 mod mentions;
@@ -12,6 +14,8 @@ mod registry;
 mod snapshot;
 mod sources;
 mod survey;
+
+use std::collections::BTreeSet;
 
 use crate::config::grants::Grants;
 use crate::config::repository::Invalid;
@@ -23,10 +27,14 @@ use crate::domain::run::{Problem, ProblemKind, Selection};
 use crate::domain::trigger::Scope;
 use crate::git::{BareRepo, GitError};
 
+pub use self::again::planned_before;
+pub use self::definition::Definition;
+use self::definition::Wanted;
 use self::jobs::Declared;
 pub use self::jobs::plans;
 pub use self::registry::registries_here;
-pub use self::survey::{RepositoryFile, Survey, survey_here};
+pub use self::sources::sources_here;
+pub use self::survey::{RepositoryFile, Survey, survey_here, survey_to_replay};
 
 /// What is to run for one head.
 #[derive(Debug, Clone)]
@@ -35,6 +43,8 @@ pub struct Planned {
     pub selection: Selection,
     /// By connector name.
     pub jobs: Vec<PlannedJob>,
+    /// What all of it was made of; absent where it was not made anew.
+    pub definition: Option<Box<Definition>>,
 }
 
 #[derive(Debug, Clone)]
@@ -118,19 +128,41 @@ pub async fn plan(
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
     let survey = survey::of_commits(repo.objects(), base, head).await?;
-    if *scope == Scope::Affected && !survey.impacts.refused.is_empty() {
+    plan_survey(survey, scope, Some(granted), Some((repo, base, head))).await
+}
+
+/// Plans again what was planned, from what was written down then, and from nothing else. What the
+/// server gave then is not judged again.
+pub async fn plan_again(definition: &Definition) -> Result<Planned, PlanningError> {
+    let survey = survey::of_definition(definition).await?;
+    match &definition.wanted {
+        Some(Wanted::Scope { scope }) => plan_survey(survey, scope, None, None).await,
+        Some(Wanted::Names { names }) => plans(&survey, names),
+        None => plans(&survey, &BTreeSet::new()),
+    }
+}
+
+/// `at` is where merges are made; without it, there are none.
+async fn plan_survey(
+    mut survey: Survey,
+    scope: &Scope,
+    granted: Option<(&RepoName, &Grants)>,
+    at: Option<(&BareRepo, &Sha, &Sha)>,
+) -> Result<Planned, PlanningError> {
+    if *scope.connectors() == Scope::Affected && !survey.impacts.refused.is_empty() {
         return Err(PlanningError::Configuration(Box::new(refused(&survey))));
     }
-    let (wanted, unknown) = jobs::wanted(&survey, scope);
+    let (wanted, unknown) = jobs::wanted(&survey, scope.connectors());
     if !unknown.is_empty() {
         return Err(PlanningError::Unknown(unknown));
     }
     let secrets = survey.base_secrets.as_deref().unwrap_or_default();
-    let declared = Declared { secrets, granted: Some(granted) };
+    let declared = Declared { secrets, granted };
     let (of_merge, of_head) = jobs::split(&survey, wanted);
     let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;
     let mut notes = Vec::new();
-    if !of_merge.is_empty() {
+    let merges = at.filter(|_| !of_merge.is_empty());
+    if let Some((repo, base, head)) = merges {
         let merged = merged::planned(repo, (base, head), &survey, (&of_merge, declared)).await?;
         jobs.extend(merged.jobs);
         jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
@@ -142,7 +174,16 @@ pub async fn plan(
     selection.notes.extend(notes);
     let with_job = jobs.iter().map(|job| &job.connector).collect();
     selection.unselected = Some(survey.unselected(&with_job));
-    Ok(Planned { merge_base: survey.merge_base, selection, jobs })
+    let wanted = Wanted::Scope { scope: scope.clone() };
+    // What a merge holds is not written down: such a plan is made again with the repository alone.
+    let definition = survey.definition.take().filter(|_| merges.is_none()).map(|made_of| {
+        Box::new(made_of.planned(wanted, jobs.iter().map(|job| job.plan.sources())))
+    });
+    let planned = Planned { merge_base: survey.merge_base, selection, jobs, definition };
+    match scope.first() {
+        Some(step) => again::begin_at(step, planned).map_err(PlanningError::Unknown),
+        None => Ok(planned),
+    }
 }
 
 /// `unclaimed: error` met paths that nothing claims.

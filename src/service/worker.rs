@@ -15,7 +15,7 @@ use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
-use crate::domain::cache::CacheState;
+use crate::domain::cache::{CacheState, Reuse};
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::domain::names::StepId;
@@ -223,7 +223,7 @@ impl Worker {
             env: step_environment(run),
             secrets,
             source: Arc::new(source),
-            cache: Some(JobCache { repository: run.repository.id, reuse: run.reuse }),
+            cache: Some(JobCache { repository: run.repository.id, reuse: reuse(run) }),
             spool: spool.to_owned(),
             fail_fast: false,
             images: Images::OfJob { repository: run.repository.id },
@@ -340,6 +340,15 @@ pub fn step_environment(run: &Run) -> BTreeMap<String, String> {
         ("CHECKVALVE_SHA".to_owned(), run.head_sha.to_string()),
         ("CHECKVALVE_RUN".to_owned(), run.id.to_string()),
     ])
+}
+
+/// Which earlier results a run's steps may use. Who asks to begin at a step wants to see it run.
+fn reuse(run: &Run) -> Reuse {
+    match run.reuse {
+        Reuse::Never => Reuse::Never,
+        _ if run.scope.first().is_some() => Reuse::Inherited,
+        reuse => reuse,
+    }
 }
 
 /// Where the engine spools a step's log.

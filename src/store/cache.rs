@@ -4,7 +4,9 @@
 use super::Store;
 use super::error::StoreError;
 use super::jobs::{Lease, still_held};
+use super::pool::Tx;
 use super::rows::{from_json, from_word, parse, to_json};
+use super::turns;
 use crate::domain::cache::{Cached, Ingredients, Known};
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
@@ -90,18 +92,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let run = still_held(&mut tx, lease).await?;
-        let values = args![
-            result.ingredients.key(),
-            result.repository,
-            result.connector,
-            result.step,
-            result.origin,
-            run.as_str(),
-            result.outcome.as_str(),
-            to_json(result.facts)?,
-            to_json(result.ingredients)?,
-        ];
-        tx.execute(KEEP, values).await?;
+        keep(&mut tx, &run, &result).await?;
+        // Whoever waited for it finds it the moment that its turn is over.
+        turns::end(&mut tx, lease, &result.ingredients.key()).await?;
         tx.commit().await
     }
 
@@ -113,7 +106,31 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         still_held(&mut tx, lease).await?;
-        tx.execute(FORGET, args![ingredients.key()]).await?;
+        forget(&mut tx, ingredients).await?;
         tx.commit().await
     }
+}
+
+/// Keeps a result whose log and artifacts are among the objects of a run.
+pub(super) async fn keep(
+    tx: &mut Tx<'_>,
+    run: &str,
+    result: &NewResult<'_>,
+) -> Result<(), StoreError> {
+    let values = args![
+        result.ingredients.key(),
+        result.repository,
+        result.connector,
+        result.step,
+        result.origin,
+        run,
+        result.outcome.as_str(),
+        to_json(result.facts)?,
+        to_json(result.ingredients)?,
+    ];
+    tx.execute(KEEP, values).await.map(drop)
+}
+
+pub(super) async fn forget(tx: &mut Tx<'_>, ingredients: &Ingredients) -> Result<(), StoreError> {
+    tx.execute(FORGET, args![ingredients.key()]).await.map(drop)
 }

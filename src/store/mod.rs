@@ -28,6 +28,7 @@ mod logs;
 mod maintenance;
 mod nudge;
 mod open;
+mod own;
 mod planning;
 mod pulls;
 mod queue;
@@ -35,6 +36,7 @@ mod read;
 mod runs;
 mod settle;
 mod takeover;
+mod turns;
 
 use std::sync::Arc;
 
@@ -88,6 +90,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     heads::STATEMENTS,
     jobs::STATEMENTS,
     maintenance::STATEMENTS,
+    own::STATEMENTS,
     planning::STATEMENTS,
     pulls::STATEMENTS,
     queue::STATEMENTS,
@@ -95,6 +98,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     runs::STATEMENTS,
     settle::STATEMENTS,
     takeover::STATEMENTS,
+    turns::STATEMENTS,
 ];
 
 impl Store {

@@ -34,6 +34,20 @@ struct Wish {
     /// Limits it to these.
     #[serde(default)]
     connectors: Option<Vec<ConnectorName>>,
+    /// Of `retest`: by which plan.
+    #[serde(default)]
+    plan: ByPlan,
+}
+
+/// Two things that both are called running again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ByPlan {
+    /// As it was planned for this head, whatever the configuration is now.
+    #[default]
+    Same,
+    /// Planned anew, with the configuration as it is now.
+    Current,
 }
 
 fn wish(body: &Bytes) -> Result<Wish, WebError> {
@@ -47,7 +61,8 @@ fn wish(body: &Bytes) -> Result<Wish, WebError> {
         WebError::bad_request(
             "bad_body",
             format!("The body can't be read: {error}."),
-            "Send nothing, or `{\"connectors\": [\"name\", …]}`.",
+            "Send nothing, or `{\"connectors\": [\"name\", …], \"plan\": \"same\"}`; `plan`, of a \
+             retest, is `same` or `current`.",
         )
     })
 }
@@ -113,14 +128,21 @@ pub(crate) async fn retest(
     }
     let scope = match own_problem(&runs)? {
         Some(_) => Scope::Affected,
-        None => Scope::Only { targets: targets(&limited(to_retest(&runs), &wish)) },
+        None => {
+            let targets = targets(&limited(to_retest(&runs), &wish));
+            if targets.is_empty() {
+                let because = "everything on this commit runs, waits or has succeeded";
+                return Ok(nothing(&web, id, because));
+            }
+            match wish.plan {
+                ByPlan::Same => Scope::Again { targets },
+                ByPlan::Current => Scope::Only { targets },
+            }
+        }
     };
     let targets = match &scope {
-        Scope::Only { targets } if targets.is_empty() => {
-            return Ok(nothing(&web, id, "everything on this commit runs, waits or has succeeded"));
-        }
-        Scope::Only { targets } => targets.clone(),
-        Scope::Affected | Scope::All => Vec::new(),
+        Scope::Only { targets } | Scope::Again { targets } => targets.clone(),
+        Scope::Affected | Scope::All | Scope::From { .. } => Vec::new(),
     };
     let new = new_run(&run, scope);
     let made = match web.store.create_run(new).await? {

@@ -11,7 +11,7 @@ use checkvalve::domain::trigger::Scope;
 use checkvalve::git::BareRepo;
 use checkvalve::service::planning::{self, Planned, PlanningError};
 
-/// As a server that grants nothing plans.
+/// As a server that grants nothing plans; and once more, from nothing but what that wrote down.
 pub(crate) async fn plan(
     repo: &BareRepo,
     base: &Sha,
@@ -19,7 +19,17 @@ pub(crate) async fn plan(
     scope: &Scope,
 ) -> Result<Planned, PlanningError> {
     let name = "acme/connectors".parse().unwrap();
-    planning::plan(repo, base, head, scope, (&name, &Grants::default())).await
+    let planned = planning::plan(repo, base, head, scope, (&name, &Grants::default())).await?;
+    let written = serde_json::to_string(planned.definition.as_ref().unwrap()).unwrap();
+    let again = planning::plan_again(&serde_json::from_str(&written).unwrap()).await?;
+    assert_eq!(again.selection, planned.selection);
+    assert_eq!(again.jobs.len(), planned.jobs.len());
+    for (one, other) in planned.jobs.iter().zip(&again.jobs) {
+        assert_eq!(one.plan, other.plan);
+        assert_eq!((&one.reasons, &one.only), (&other.reasons, &other.only));
+        assert_eq!(one.plan.digest(), other.plan.digest());
+    }
+    Ok(planned)
 }
 
 /// A repository with a work tree, gone at the end of the test.

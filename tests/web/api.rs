@@ -191,7 +191,7 @@ async fn a_retest_runs_what_did_not_succeed() {
     let made = house.run(body["run"].as_str().unwrap().parse().unwrap()).await;
     assert_eq!((made.trigger, made.head_sha), (Trigger::Manual, house.run(id).await.head_sha));
     let target = |step: &str| Target { connector: failed[0].clone(), step: Some(step.to_owned()) };
-    let Scope::Only { targets } = made.scope else { panic!("{:?}", made.scope) };
+    let Scope::Again { targets } = made.scope else { panic!("{:?}", made.scope) };
     assert_eq!(targets, [target("unit")]);
     // Again, at once: it is on its way.
     let (code, body) = post(&house, &path, Some(TOKEN), "").await;

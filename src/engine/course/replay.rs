@@ -47,7 +47,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     }
 
     /// A step's earlier result, if it may be used now.
-    fn usable(&self, step: &StepId) -> Option<Cached> {
+    pub(super) fn usable(&self, step: &StepId) -> Option<Cached> {
         let (spec, record) = (self.job.plan.step(step)?, self.records.get(step)?);
         let as_supposed = self.is_as_supposed(spec);
         let hit = self.prospects.get(step)?.hit.as_ref();
@@ -88,31 +88,35 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         }
     }
 
-    /// Keeps a result for later runs, now that it is written down as this one's.
+    /// Keeps a result for later runs, now that it is written down as this one's; false if it is not
+    /// one to be kept.
     pub(super) async fn remember(
         &mut self,
         spec: &StepSpec,
         record: &StepRecord,
         kept: Vec<(String, E::Left)>,
-    ) -> Result<(), J::Error> {
+    ) -> Result<bool, J::Error> {
         if !self.is_as_supposed(spec) {
-            return Ok(());
+            return Ok(false);
         }
         let unknown = self.prospects.get(&spec.id).is_some_and(|p| p.ingredients.is_none());
         if unknown {
             reuse::learn(&*self.engine.executor, self.job, &mut self.prospects).await;
         }
-        let Some(prospect) = self.prospects.get(&spec.id) else { return Ok(()) };
+        let Some(prospect) = self.prospects.get(&spec.id) else { return Ok(false) };
         match prospect.keeps(spec, record) {
             Keeps::This(ingredients) => self.journal.remember(record, ingredients).await?,
-            Keeps::NoOther(ingredients) => return self.journal.forget(ingredients).await,
-            Keeps::Nothing => return Ok(()),
+            Keeps::NoOther(ingredients) => {
+                self.journal.forget(ingredients).await?;
+                return Ok(false);
+            }
+            Keeps::Nothing => return Ok(false),
         }
         if record.state.outcome() == Some(Outcome::Succeeded) {
             for (name, left) in kept {
                 self.engine.executor.keep(left, &name).await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -10,6 +10,7 @@ use crate::render::html::{
     big_state_badge, document, duration, problem, reasons, selection, state_badge, steps_grid, time,
 };
 use crate::render::look::{self, Look};
+use crate::render::report::plan_hash;
 
 /// Reasons that are listed per connector.
 const REASONS_MAX: usize = 5;
@@ -55,6 +56,10 @@ fn lead(run: &Run, links: &Links) -> Markup {
             span { "commit " a.mono href=(links.github_commit(&run.repository.name, &run.head_sha)) { (run.head_sha.short()) } }
             span { (run.trigger.as_str().replace('_', " ")) " by " (run.actor) }
             span { (time(run.created_at)) }
+        }
+        @if !run.jobs.is_empty() {
+            p.muted { "Plan " span.mono { (plan_hash(run.jobs.iter().map(|job| &job.plan))) } " · "
+                a href="replay.json" { "replay.json" } ": " code { "checkvalve replay" } " plans again from it" }
         }
         @if let Some(cancel) = &run.cancel {
             div class="notice is-cancelled" { p { "Stopped: " (cancel) } }

@@ -130,8 +130,9 @@ pub fn run_json(run: &Run, links: &Links) -> Value {
     serde_json::to_value(api::run(run, links, &CheckRunIds::new())).unwrap_or_default()
 }
 
-/// `replay.json`: what caused the run, what was found and what was planned; enough to plan again
-/// offline and to compare by [`plan_hash`].
+/// `replay.json`: what caused the run, what was found and what was planned, to compare by
+/// [`plan_hash`]; whoever planned it adds as `planning` what it was made of, enough to plan again
+/// offline.
 pub fn replay_json(run: &Run) -> Value {
     let plans: Vec<Value> = run
         .jobs
@@ -145,6 +146,7 @@ pub fn replay_json(run: &Run) -> Value {
                 "digest": job.plan.digest(),
                 "plan": job.plan,
                 "images": images(job),
+                "keys": keys(job),
             })
         })
         .collect();
@@ -179,6 +181,15 @@ fn images(job: &Job) -> Value {
         Some((step.id.to_string(), Value::String(digest.clone())))
     });
     Value::Object(digests.collect())
+}
+
+/// The keys under which the steps' results are known.
+fn keys(job: &Job) -> Value {
+    let keys = job.steps.iter().filter_map(|step| {
+        let key = step.facts.cache.as_ref()?.key.as_ref()?;
+        Some((step.id.to_string(), Value::String(key.clone())))
+    });
+    Value::Object(keys.collect())
 }
 
 /// A digest of all plans of a run, whatever order they come in: equal plans, equal hashes, on

@@ -34,7 +34,9 @@ pub(super) fn wanted(survey: &Survey, scope: &Scope) -> (Wanted, Vec<UnknownName
             let names = survey.connectors().into_iter().map(|connector| connector.name.clone());
             (names.map(|name| (name, BTreeSet::new())).collect(), Vec::new())
         }
-        Scope::Only { targets } => named(survey, targets),
+        // What was planned before and is not known any more is planned anew.
+        Scope::Only { targets } | Scope::Again { targets } => named(survey, targets),
+        Scope::From { of, .. } => wanted(survey, of),
     }
 }
 
@@ -112,12 +114,11 @@ pub(super) fn planned(
         let sources = digests.of(plan.inputs());
         let secrets = declared.of(&plan)?;
         let plan = plan.with_sources(sources).with_secrets(secrets);
-        let only = plan.steps().iter().map(|step| step.id.clone());
         jobs.push(PlannedJob {
             connector: name.clone(),
             change: impact.map_or(ChangeKind::Modified, |impact| impact.change),
             reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
-            only: only.filter(|id| steps.contains(id)).collect(),
+            only: plan.to_run(steps),
             plan,
         });
     }
@@ -134,7 +135,12 @@ pub fn plans(
     let declared = Declared { secrets: &survey.rules().secrets, granted: None };
     let (jobs, without_pipeline) = planned(survey, &wanted, declared)?;
     let selection = survey.selection(without_pipeline);
-    Ok(super::Planned { merge_base: survey.merge_base.clone(), selection, jobs })
+    let wanted = super::Wanted::Names { names: names.clone() };
+    let digests = jobs.iter().map(|job| job.plan.sources());
+    let definition =
+        survey.definition.clone().map(|made_of| Box::new(made_of.planned(wanted, digests)));
+    let merge_base = survey.merge_base.clone();
+    Ok(super::Planned { merge_base, selection, jobs, definition })
 }
 
 impl Declared<'_> {

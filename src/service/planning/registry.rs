@@ -28,7 +28,7 @@ pub async fn registries_here(
     };
     let objects = repo.objects();
     let answers = Answers::open(objects.answers());
-    let from = Contents { objects, answers: &answers, work_tree: None };
+    let from = Contents { objects, answers: &answers, work_tree: None, record: false };
     let tree = if let Some(commit) = &commit {
         Snapshot::new(from, objects.tree(commit).await?)
     } else {

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::answers::Answers;
+use super::definition::{Definition, Tape};
 use super::sources::Sources;
 use crate::domain::catalog::Paths;
 use crate::domain::names::Sha;
@@ -29,15 +31,26 @@ pub(super) struct Contents<'r> {
     pub(super) answers: &'r Answers,
     /// Of what differs from the index.
     pub(super) work_tree: Option<&'r Path>,
+    /// Is what is read to be written down, so that all can be planned again without the repository?
+    pub(super) record: bool,
+}
+
+/// A repository, or what was written down of one.
+#[derive(Debug, Clone, Copy)]
+enum Origin<'r> {
+    Repository(Contents<'r>),
+    Told(&'r Definition),
 }
 
 pub(super) struct Snapshot<'r> {
-    from: Contents<'r>,
+    from: Origin<'r>,
     pub(super) paths: Paths,
     /// In the order of the paths.
     files: Vec<(EntryKind, Source)>,
     /// Symbolic links and submodules.
     special: BTreeMap<String, EntryKind>,
+    /// What was read.
+    tape: Option<Mutex<Tape>>,
 }
 
 impl<'r> Snapshot<'r> {
@@ -59,22 +72,61 @@ impl<'r> Snapshot<'r> {
         files.sort_by(|a, b| a.0.cmp(&b.0));
         files.dedup_by(|later, earlier| later.0 == earlier.0);
         let (paths, files) = files.into_iter().unzip();
-        Self { from, paths: Paths::new(paths), files, special }
+        let tape = from.record.then(Mutex::default);
+        Self { from: Origin::Repository(from), paths: Paths::new(paths), files, special, tape }
+    }
+
+    /// A tree that was written down: files in the order of their paths, and what is special.
+    pub(super) fn told(
+        definition: &'r Definition,
+        files: BTreeMap<String, Source>,
+        special: BTreeMap<String, EntryKind>,
+    ) -> Self {
+        let kind = |path: &String| special.get(path).copied().unwrap_or(EntryKind::File);
+        let files: Vec<(String, (EntryKind, Source))> =
+            files.into_iter().map(|(path, source)| (path.clone(), (kind(&path), source))).collect();
+        let (paths, files) = files.into_iter().unzip();
+        let from = Origin::Told(definition);
+        Self { from, paths: Paths::new(paths), files, special, tape: None }
     }
 
     /// Writes down what was read out of files, for the next survey.
     pub(super) fn keep_answers(&self) {
-        self.from.answers.keep();
+        match self.from {
+            Origin::Repository(from) => from.answers.keep(),
+            Origin::Told(_) => {}
+        }
     }
 
     pub(super) fn source(&self, path: &str) -> Option<&Source> {
-        self.files.get(self.paths.position(path)?).map(|(_, source)| source)
+        let at = self.paths.position(path)?;
+        if let Some(mut tape) = self.tape() {
+            tape.asked.insert(at);
+        }
+        self.files.get(at).map(|(_, source)| source)
+    }
+
+    /// What was read, if that is written down.
+    pub(super) fn tape(&self) -> Option<MutexGuard<'_, Tape>> {
+        self.tape.as_ref().map(|tape| tape.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The symbolic links and submodules.
+    pub(super) fn specials(&self) -> &BTreeMap<String, EntryKind> {
+        &self.special
+    }
+
+    pub(super) fn file_at(&self, at: usize) -> Option<(&str, &Source)> {
+        self.files.get(at).map(|(_, source)| (self.paths.at(at), source))
     }
 
     /// Its paths and what they hold.
     pub(super) fn into_parts(self) -> (Paths, Sources) {
-        let work_tree = self.from.work_tree.map(Path::to_owned);
-        (self.paths, Sources { files: self.files, work_tree })
+        let (work_tree, known) = match self.from {
+            Origin::Repository(from) => (from.work_tree.map(Path::to_owned), BTreeMap::new()),
+            Origin::Told(definition) => (None, definition.digests().clone()),
+        };
+        (self.paths, Sources { files: self.files, work_tree, known })
     }
 
     /// Is the path a symbolic link or a submodule?
@@ -84,17 +136,22 @@ impl<'r> Snapshot<'r> {
 
     /// One file's content, if it is there; an error if it can't be read.
     pub(super) async fn file(&self, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        match self.source(path) {
-            Some(Source::Blob(oid)) => {
-                let read = self.from.objects.read(oid, LARGEST).await?;
-                read.map(Some).ok_or_else(|| GitError::Unread { path: path.to_owned() })
+        let Some(source) = self.source(path) else { return Ok(None) };
+        let unread = || GitError::Unread { path: path.to_owned() };
+        let content = match (self.from, source) {
+            (Origin::Told(definition), source) => definition.content(source).ok_or_else(unread)?,
+            (Origin::Repository(from), Source::Blob(oid)) => {
+                from.objects.read(oid, LARGEST).await?.ok_or_else(unread)?
             }
-            Some(Source::Disk(below)) => {
+            (Origin::Repository(_), Source::Disk(below)) => {
                 let failed = |source| GitError::Io { what: format!("`{path}`"), source };
-                self.on_disk(below).map(Some).map_err(failed)
+                self.on_disk(below).map_err(failed)?
             }
-            None => Ok(None),
+        };
+        if let Some(mut tape) = self.tape() {
+            tape.contents.insert(source.clone(), content.clone());
         }
+        Ok(Some(content))
     }
 
     /// Contents of those of the paths that can be read.
@@ -114,6 +171,8 @@ impl<'r> Snapshot<'r> {
         sources: impl Iterator<Item = &Source>,
         mut show: impl FnMut(Source, &[u8]),
     ) -> Result<(), GitError> {
+        // Of what is written down there are answers, and no contents to ask anew.
+        let Origin::Repository(from) = self.from else { return Ok(()) };
         let mut oids = BTreeSet::new();
         for source in sources {
             match source {
@@ -126,13 +185,16 @@ impl<'r> Snapshot<'r> {
             }
         }
         let show = |oid: &Sha, content: Vec<u8>| show(Source::Blob(oid.clone()), &content);
-        self.from.objects.read_each(&oids, LARGEST, show).await
+        from.objects.read_each(&oids, LARGEST, show).await
     }
 
     /// At most one byte more than [`LARGEST`], which tells that it is larger. A symbolic link's is
     /// its target's name, as in a commit.
     fn on_disk(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let path = self.from.work_tree.ok_or(io::ErrorKind::NotFound)?.join(path);
+        let Origin::Repository(from) = self.from else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let path = from.work_tree.ok_or(io::ErrorKind::NotFound)?.join(path);
         if let Ok(target) = std::fs::read_link(&path) {
             return Ok(target.as_os_str().as_bytes().to_vec());
         }
@@ -156,23 +218,36 @@ impl<'r> Snapshot<'r> {
         let mut found = HashMap::new();
         let mut unknown = Vec::new();
         for source in sources.collect::<BTreeSet<_>>() {
-            let known = match source {
-                Source::Blob(oid) => self.from.answers.find(question, oid),
-                Source::Disk(_) => None,
+            let known = match (self.from, source) {
+                (Origin::Told(definition), source) => definition.answer(question, source),
+                (Origin::Repository(from), Source::Blob(oid)) => from.answers.find(question, oid),
+                (Origin::Repository(_), Source::Disk(_)) => None,
             };
             match known {
-                Some(known) => drop(found.insert(source.clone(), known)),
+                Some(known) => {
+                    self.note(question, source, &known);
+                    found.insert(source.clone(), known);
+                }
                 None => unknown.push(source),
             }
         }
         let show = |source: Source, content: &[u8]| {
             let answer = answer(content);
-            if let Source::Blob(oid) = &source {
-                self.from.answers.learn(question, oid, &answer);
+            if let (Origin::Repository(from), Source::Blob(oid)) = (self.from, &source) {
+                from.answers.learn(question, oid, &answer);
             }
+            self.note(question, &source, &answer);
             found.insert(source, answer);
         };
         self.each(unknown.into_iter(), show).await?;
         Ok(found)
+    }
+
+    fn note<A: serde::Serialize>(&self, question: &str, source: &Source, answer: &A) {
+        if let Some(mut tape) = self.tape()
+            && let Ok(answer) = serde_json::to_value(answer)
+        {
+            tape.answers.entry(question.to_owned()).or_default().insert(source.clone(), answer);
+        }
     }
 }

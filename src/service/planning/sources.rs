@@ -9,11 +9,13 @@ use std::rc::Rc;
 use aws_lc_rs::digest;
 use sha2::{Digest, Sha256};
 
-use super::snapshot::Source;
+use super::answers::Answers;
+use super::snapshot::{Contents, Snapshot, Source};
 use crate::domain::catalog::Paths;
+use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
 use crate::domain::rules::Pattern;
-use crate::git::EntryKind;
+use crate::git::{EntryKind, GitError, LocalRepo};
 
 /// A folder with more parts is told as one.
 const PARTS: usize = 300;
@@ -23,6 +25,8 @@ const PARTS: usize = 300;
 pub(super) struct Sources {
     pub(super) files: Vec<(EntryKind, Source)>,
     pub(super) work_tree: Option<PathBuf>,
+    /// Digests of parts that were written down, where the contents are not there.
+    pub(super) known: BTreeMap<String, String>,
 }
 
 /// Digests of many connectors' inputs, of one tree.
@@ -35,9 +39,37 @@ pub(super) struct Digests<'s> {
     digested: RefCell<HashMap<String, String>>,
 }
 
+/// What inputs hold at a commit, or in the work tree as it is now: digests as plans have them, in
+/// the order of the inputs.
+pub async fn sources_here(
+    repo: &LocalRepo,
+    commit: Option<&Sha>,
+    inputs: &[&Inputs],
+) -> Result<Vec<BTreeMap<String, String>>, GitError> {
+    let answers = Answers::open(None);
+    let objects = repo.objects();
+    let entries = match (commit, repo.work_tree()) {
+        (None, Some(top)) => {
+            let mut entries = repo.files(&repo.unstaged().await?).await?;
+            // As it is packed: without what a sparse checkout leaves out.
+            entries.retain(|entry| top.join(entry.as_path()).symlink_metadata().is_ok());
+            entries
+        }
+        (Some(commit), _) => objects.tree(commit).await?,
+        (None, None) => objects.tree(&repo.resolve("HEAD").await?).await?,
+    };
+    let work_tree = repo.work_tree().filter(|_| commit.is_none());
+    let from = Contents { objects, answers: &answers, work_tree, record: false };
+    let (paths, sources) = Snapshot::new(from, entries).into_parts();
+    let digests = Digests::new(&sources, &paths);
+    Ok(inputs.iter().map(|inputs| digests.of(inputs)).collect())
+}
+
 impl<'s> Digests<'s> {
     pub(super) fn new(sources: &'s Sources, paths: &'s Paths) -> Self {
-        Self { sources, paths, matched: RefCell::default(), digested: RefCell::default() }
+        let known = sources.known.iter().map(|(part, digest)| (part.clone(), digest.clone()));
+        let digested = RefCell::new(known.collect());
+        Self { sources, paths, matched: RefCell::default(), digested }
     }
 
     /// A digest of each part of the inputs: a file, what is in a folder of an input, or all that

@@ -1,11 +1,18 @@
 //! What is known of a change before anyone asks what should run.
 
+mod here;
+
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::here::of_definition;
+pub use self::here::{survey_here, survey_to_replay};
 use super::PlanningError;
 use super::answers::Answers;
 use super::composed::Composed;
+use super::definition::{Basis, Definition};
 use super::documents::Documents;
 use super::mentions::Mentions;
 use super::snapshot::{Contents, Snapshot};
@@ -21,10 +28,10 @@ use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
 use crate::domain::secret::SecretSpec;
 use crate::domain::unselected::Unselected;
-use crate::git::{Comparison, EntryKind, GitError, LocalRepo, Objects, TreeEntry};
+use crate::git::{Comparison, EntryKind, GitError, Objects, TreeEntry};
 
 /// A file used instead of the repository's own, on both sides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RepositoryFile {
     pub name: String,
     pub text: String,
@@ -59,6 +66,8 @@ pub struct Survey {
     pub(super) base_secrets: Option<Vec<SecretSpec>>,
     /// The services that compose files of the head list.
     pub(super) composed: Composed,
+    /// All that it was made of, if that was asked for.
+    pub(super) definition: Option<Definition>,
 }
 
 impl Survey {
@@ -177,12 +186,14 @@ struct Against<'r> {
     tip: Option<Snapshot<'r>>,
     /// The rules of the base's tip.
     rules: Option<Result<RepoRules, repository::Invalid>>,
+    /// Where they were read, in words.
+    at: Option<String>,
 }
 
 impl Against<'_> {
     fn nothing() -> Self {
         let change = ChangeSet::Complete { files: Vec::new() };
-        Self { merge_base: None, change, tree: None, tip: None, rules: None }
+        Self { merge_base: None, change, tree: None, tip: None, rules: None, at: None }
     }
 
     /// The secrets that the base declares, if there is a base.
@@ -200,18 +211,18 @@ pub(super) async fn of_commits(
     base: &Sha,
     head: &Sha,
 ) -> Result<Survey, PlanningError> {
-    commits(objects, Some(base), head, None).await
+    commits(objects, Some(base), head, (None, true)).await
 }
 
 async fn commits(
     objects: &Objects,
     base: Option<&Sha>,
     head: &Sha,
-    file: Option<&RepositoryFile>,
+    (file, record): (Option<&RepositoryFile>, bool),
 ) -> Result<Survey, PlanningError> {
     let at = format!("at {}", head.short());
     let answers = Answers::open(objects.answers());
-    let from = Contents { objects, answers: &answers, work_tree: None };
+    let from = Contents { objects, answers: &answers, work_tree: None, record };
     let Some(base) = base else {
         let snapshot = Snapshot::new(from, objects.tree(head).await?);
         return survey(snapshot, &at, Against::nothing(), file).await;
@@ -254,37 +265,7 @@ async fn against<'r>(
         Some(tip) if file.is_none() => Some(rules_of(tip, &at, None).await?),
         Some(_) | None => None,
     };
-    Ok(Against { merge_base, change, tree, tip, rules })
-}
-
-/// Surveys the repository that one stands in: `head` (or the work tree, or in a bare repository
-/// HEAD) against its merge base with `base`, or by itself.
-pub async fn survey_here(
-    repo: &LocalRepo,
-    base: Option<&Sha>,
-    head: Option<&Sha>,
-    file: Option<&RepositoryFile>,
-) -> Result<Survey, PlanningError> {
-    if repo.work_tree().is_none() || head.is_some() {
-        let head = match head {
-            Some(head) => head.clone(),
-            None => repo.resolve("HEAD").await?,
-        };
-        return commits(repo.objects(), base, &head, file).await;
-    }
-    let answers = Answers::open(repo.objects().answers());
-    let from = Contents { objects: repo.objects(), answers: &answers, work_tree: repo.work_tree() };
-    let unstaged = repo.unstaged().await?;
-    let against = async {
-        let Some(base) = base else { return Ok(Against::nothing()) };
-        let compared = match repo.resolve("HEAD").await {
-            Ok(tip) => repo.changes(base, &tip, &unstaged).await,
-            Err(error) => Comparison::everything(None, error.to_string()),
-        };
-        against(from, base, (compared, None), file).await
-    };
-    let (entries, against) = tokio::join!(repo.files(&unstaged), against);
-    survey(Snapshot::new(from, entries?), "in the work tree", against?, file).await
+    Ok(Against { merge_base, change, tree, tip, rules, at: Some(at) })
 }
 
 async fn survey(
@@ -340,11 +321,13 @@ async fn survey(
     notes.extend_from_slice(view.head.dependencies().notes());
     notes.extend(told(&view.head.findings));
     head.keep_answers();
-    let (merge_base, change) = (against.merge_base, against.change);
+    let (base_at, merge_base) = (against.at.as_deref(), against.merge_base.as_ref());
+    let basis = Basis { at, base_at, merge_base, change: &against.change, file };
+    let definition = Definition::of(&basis, &head, (tree, against.tip.as_ref()));
     let (paths, sources) = head.into_parts();
-    let survey = Survey {
-        merge_base,
-        change,
+    Ok(Survey {
+        merge_base: against.merge_base,
+        change: against.change,
         impacts,
         notes,
         paths,
@@ -354,8 +337,8 @@ async fn survey(
         tip,
         base_secrets,
         composed,
-    };
-    Ok(survey)
+        definition,
+    })
 }
 
 /// The first of what is wrong with connectors' files.

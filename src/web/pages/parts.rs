@@ -5,7 +5,7 @@ use maud::{Markup, PreEscaped, html};
 use crate::domain::names::Sha;
 use crate::domain::run::{Job, Repository, Run};
 use crate::domain::time::{Timestamp, human};
-use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::render::html::{duration, prose, state_badge, time};
 use crate::render::look::{self, Look};
 use crate::render::{graph, timeline, why};
@@ -50,18 +50,24 @@ pub(super) fn cause(run: &Run) -> Markup {
 
 /// What the run was asked to do.
 pub(super) fn scope(run: &Run) -> Markup {
+    html! {
+        @match run.scope.connectors() {
+            Scope::Affected | Scope::From { .. } => "every connector that the change can affect",
+            Scope::All => "every connector of the repository",
+            Scope::Only { targets: listed } => (targets(listed)),
+            Scope::Again { targets: listed } => { (targets(listed)) "as planned before" },
+        }
+        @if let Some(step) = run.scope.first() { ", from " code { (step) } " on" }
+    }
+}
+
+fn targets(targets: &[Target]) -> Markup {
     const SHOWN: usize = 12;
     html! {
-        @match &run.scope {
-            Scope::Affected => "every connector that the change can affect",
-            Scope::All => "every connector of the repository",
-            Scope::Only { targets } => {
-                @for target in targets.iter().take(SHOWN) {
-                    code { (target.connector) @if let Some(step) = &target.step { " / " (step) } } " "
-                }
-                @if targets.len() > SHOWN { span.muted { "and " (targets.len() - SHOWN) " more" } }
-            }
+        @for target in targets.iter().take(SHOWN) {
+            code { (target.connector) @if let Some(step) = &target.step { " / " (step) } } " "
         }
+        @if targets.len() > SHOWN { span.muted { "and " (targets.len() - SHOWN) " more " } }
     }
 }
 
@@ -177,9 +183,13 @@ pub(super) fn what_to_write(web: &Web, run: &Run) -> Markup {
     let href = web.links.github_pull(&run.repository.name, number);
     html! {
         p.muted {
-            @if done { "To run again what did not succeed, comment " code { "/retest" } }
-            @else { "To stop it, comment " code { "/cancel" } }
+            @if done {
+                "To run again what did not succeed, by the same plan, comment " code { "/retest" }
+            } @else { "To stop it, comment " code { "/cancel" } }
             " on " a href=(href) { "pull request #" (number) } "."
+            @if done {
+                " " code { "/test" } " plans anew, with the configuration as it is now, and runs everything."
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::render::html::{
     about, big_state_badge, problem, prose, reasons, selection, state_badge, steps_grid,
 };
 use crate::render::look::Look;
+use crate::render::report::plan_hash;
 use crate::web::Web;
 use crate::web::access::Visitor;
 use crate::web::error::Answer;
@@ -155,6 +156,10 @@ fn asked(web: &Web, run: &Run) -> Markup {
         dt { "Head" } dd { (commit(&run.head_sha)) " " code { (run.head_ref) } }
         dt { "Base" } dd { (commit(&run.base_sha)) " " code { (run.base_ref) } }
         @if let Some(sha) = &run.merge_base { dt { "Merge base" } dd { (commit(sha)) } }
+        @if !run.jobs.is_empty() {
+            dt { "Plan" }
+            dd { span.mono title="The digest of all plans of the run: equal plans have equal ones." { (plan_hash(run.jobs.iter().map(|job| &job.plan))) } }
+        }
         (fact_time("Made", Some(run.created_at)))
         (fact_time("Started", run.started_at))
         (fact_time("Concluded", run.concluded_at))
