@@ -95,6 +95,8 @@ pub(super) enum Takes {
     Size,
     /// Names and values.
     Environment,
+    /// Images, each with the one in its place.
+    Images,
     /// Variables of `match`, each with patterns.
     Conditions,
     /// Names, each with a text or a list of them.

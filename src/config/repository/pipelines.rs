@@ -359,21 +359,7 @@ impl Problems<'_> {
             return None;
         };
         let image = self.text(node, "`image`")?;
-        if image.chars().any(|c| c.is_whitespace() || c.is_control()) || image.starts_with('-') {
-            self.add(node.place, format!("`{image}` is not an image's name"), "write `name:tag`");
-            return None;
-        }
-        // An engine takes an image's id for a name, and the begin of it, whoever's that is.
-        let is_hex = image.len() >= 12 && image.bytes().all(|b| b.is_ascii_hexdigit());
-        let is_id = image.starts_with("sha256:") || is_hex;
-        let is_ours =
-            image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
-        if is_id || is_ours {
-            let mend = "write `name:tag`, or `name@sha256:…`";
-            self.add(node.place, format!("`{image}` can't be named as an image here"), mend);
-            return None;
-        }
-        Some(image)
+        self.image_name(node.place, image)
     }
 
     pub(super) fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {

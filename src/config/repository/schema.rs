@@ -56,6 +56,7 @@ fn gather(
             | Takes::Duration
             | Takes::Size
             | Takes::Environment
+            | Takes::Images
             | Takes::Conditions
             | Takes::Values
             | Takes::Attributes
@@ -135,6 +136,11 @@ fn takes(takes: Takes) -> Value {
             "minimum": 1,
         }),
         Takes::Environment => environment(),
+        Takes::Images => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[^\\s-]\\S*$" },
+            "additionalProperties": { "type": "string", "pattern": "^[^\\s-]\\S*$" },
+        }),
         Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
