@@ -11,6 +11,8 @@ mod bench;
 mod config;
 #[path = "support/mounts.rs"]
 mod mounts;
+#[path = "cli/presets.rs"]
+mod presets;
 #[path = "cli/registry.rs"]
 mod registry;
 #[path = "cli/select.rs"]

@@ -26,7 +26,7 @@ use checkvalve::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Stop}
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
-use images::{BUSYBOX, USER};
+use images::{BARE, BUSYBOX, USER};
 use scripted::{Notes, Scripted};
 use steps::{Place, plan, spec};
 
@@ -369,6 +369,16 @@ async fn what_may_fail_is_inherited_as_it_was_left() {
     let Some(ran) = ran else { return };
     assert_eq!(ran.told(), "lint=failed unit=succeeded");
     assert_eq!(ran.log("unit", 1), "partly\n");
+}
+
+#[tokio::test]
+async fn a_chain_in_an_image_without_a_shell_is_not_its_steps_fault() {
+    let bare = |spec: StepSpec| StepSpec { image: BARE.to_owned(), ..spec };
+    let steps = vec![bare(first("install", "true")), bare(from("install", "unit", "true"))];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=errored unit=-");
+    let reason = ran.record("install").facts.reason.clone().unwrap_or_default();
+    assert!(reason.contains("has no `sh`"), "{reason}");
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ impl Problems<'_> {
 
     /// What may be given to an engine as an image's name.
     pub(super) fn image_name(&mut self, place: Place, image: String) -> Option<String> {
-        let is_blank = image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control());
+        let is_blank =
+            image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control());
         if is_blank || image.starts_with('-') {
             self.add(place, format!("`{image}` is not an image's name"), "write `name:tag`");
             return None;
