@@ -191,12 +191,9 @@ async fn binary_output_is_kept_and_shown_as_text() {
 
 /// Aliases of aliases: a few hundred bytes that stand for more values than there is memory.
 fn yaml_bomb() -> String {
-    let mut bomb = "data:\n  a0: &a0 [x]\n".to_owned();
-    for n in 1..40 {
-        let before = format!("*a{},", n - 1).repeat(9);
-        bomb.push_str(&format!("  a{n}: &a{n} [{before}x]\n"));
-    }
-    bomb
+    let level = |n: usize| format!("  a{n}: &a{n} [{}x]\n", format!("*a{},", n - 1).repeat(9));
+    let levels: Vec<String> = (1..40).map(level).collect();
+    format!("data:\n  a0: &a0 [x]\n{}", levels.concat())
 }
 
 #[tokio::test(flavor = "multi_thread")]

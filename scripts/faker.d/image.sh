@@ -7,7 +7,7 @@ DEBIAN=checkvalve-faker/debian:1
 CONNECTOR=airbyte-source-faker
 CONNECTOR_VERSION=7.2.1
 # Tools of the preset's steps, and what builds the package.
-TOOLS=(pytest black==24.8.0 isort==5.12.0 poetry-core)
+TOOLS=(pytest ruff==0.13.2 poetry-core)
 
 # The Python just unpacked, through its own loader; see `compile_python` of scripts/images.
 debian_python() {
@@ -42,7 +42,7 @@ make_image() {
     # shellcheck disable=SC2154 # `prepare` sets it
     root=$work/root context=$work/context
     mkdir -p "$context"/{wheels,build,connector}
-    unpack "$root" python3 python3-venv busybox-static
+    unpack "$root" python3 python3-venv libstdc++6 busybox-static
     link_applets "$root"
     accounts "$root"
     rm -rf "$root"/usr/share/{doc,info,lintian,locale,man} "$root"/var/{lib/dpkg,log,cache}
@@ -52,9 +52,11 @@ make_image() {
         "$context/connector"
     load "$DEBIAN" "$root" 'ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin' 'ENV LANG=C.UTF-8'
     # The older builder, as `uses: build` has it.
-    DOCKER_BUILDKIT=0 docker build --quiet --network none --label "$LABEL=$VERSION" --tag "$FAKER" \
-        --file scripts/faker.d/Dockerfile "$context" >/dev/null ||
-        die "the image could not be built" "see the message above; is the disk full? run: df -h"
+    if ! DOCKER_BUILDKIT=0 docker build --network none --label "$LABEL=$VERSION" --tag "$FAKER" \
+        --file scripts/faker.d/Dockerfile "$context" >"$work/log" 2>&1; then
+        tail -n20 "$work/log" >&2
+        die "the image could not be built" "see the messages above; is the disk full? run: df -h"
+    fi
     # The first stage, which nobody needs again.
     docker image ls --quiet --filter dangling=true --filter label=dev.checkvalve.stage=faker |
         xargs -r docker image rm >/dev/null 2>&1 || true

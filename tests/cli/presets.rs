@@ -90,7 +90,10 @@ fn airbyte() -> Bench {
 }
 
 fn planned(bench: &Bench) -> String {
-    bench.run(&["plan", "--all"]).exits(0).out
+    let out = bench.run(&["plan", "--all"]).exits(0).out;
+    let (plans, notes) = out.split_once("\nconfiguration: ").unwrap();
+    assert!(!notes.contains("no pipeline is for"), "{notes}");
+    plans.to_owned()
 }
 
 #[test]

@@ -136,11 +136,7 @@ fn takes(takes: Takes) -> Value {
             "minimum": 1,
         }),
         Takes::Environment => environment(),
-        Takes::Images => json!({
-            "type": "object",
-            "propertyNames": { "pattern": "^[^\\s-]\\S*$" },
-            "additionalProperties": { "type": "string", "pattern": "^[^\\s-]\\S*$" },
-        }),
+        Takes::Images => images(),
         Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
@@ -183,6 +179,15 @@ fn environment() -> Value {
             "not": { "pattern": "^CHECKVALVE_" },
         },
         "additionalProperties": { "type": ["string", "number", "boolean"] },
+    })
+}
+
+fn images() -> Value {
+    let name = "^[^\\s-]\\S*$";
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": name },
+        "additionalProperties": { "type": "string", "pattern": name },
     })
 }
 

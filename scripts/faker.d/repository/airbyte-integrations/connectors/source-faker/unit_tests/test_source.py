@@ -1,6 +1,5 @@
 from source_faker import SourceFaker
 
-
 CONFIG = {"count": 3, "seed": 1, "parallelism": 1, "records_per_slice": 10}
 
 
