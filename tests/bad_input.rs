@@ -189,6 +189,32 @@ async fn binary_output_is_kept_and_shown_as_text() {
     world.finish().await;
 }
 
+/// Aliases of aliases: a few hundred bytes that stand for more values than there is memory.
+fn yaml_bomb() -> String {
+    let level = |n: usize| format!("  a{n}: &a{n} [{}x]\n", format!("*a{},", n - 1).repeat(9));
+    let levels: Vec<String> = (1..40).map(level).collect();
+    format!("data:\n  a0: &a0 [x]\n{}", levels.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_is_a_yaml_bomb_is_a_finding_with_its_line() {
+    const METADATA: &str = "airbyte-integrations/connectors/source-a/metadata.yaml";
+    let config = "preset: airbyte\npipelines: [{ steps: [{ id: qa, uses: qa }] }]\n";
+    let files = [(CONFIG_PATH, config), (METADATA, "data:\n  name: A\n")];
+    let world = World::new(Steps::Host, &files).await;
+    let head = world.push("bomb", &[(METADATA, &yaml_bomb())]).await;
+    world.open("bomb").await;
+    world.settle().await;
+    assert_eq!(world.table(&head), "checkvalve: failure\nsource-a / qa: failure\n");
+    let qa = words(&world.check(&head, "source-a / qa"));
+    assert!(qa.contains("metadata.yaml:") && qa.contains("100000 values"), "{qa}");
+    let said = words(&world.check(&head, "checkvalve"));
+    assert!(said.contains("metadata.yaml:"), "the finding is told: {said}");
+    let peak = world.peak_memory();
+    assert!(peak < 150, "the server held {peak} MiB");
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_superseded_step_that_ignores_sigterm_and_forks_is_ended() {
     let world = World::new(Steps::Host, FILES).await;

@@ -15,6 +15,8 @@ mod config;
 mod images;
 #[path = "support/mounts.rs"]
 mod mounts;
+#[path = "cli/presets.rs"]
+mod presets;
 #[path = "cli/registry.rs"]
 mod registry;
 #[path = "cli/replay.rs"]

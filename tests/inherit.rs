@@ -372,6 +372,16 @@ async fn what_may_fail_is_inherited_as_it_was_left() {
 }
 
 #[tokio::test]
+async fn a_chain_in_an_image_without_a_shell_is_not_its_steps_fault() {
+    let bare = |spec: StepSpec| StepSpec { image: BARE.to_owned(), ..spec };
+    let steps = vec![bare(first("install", "true")), bare(from("install", "unit", "true"))];
+    let Some(ran) = contained(steps).await else { return };
+    assert_eq!(ran.told(), "install=errored unit=-");
+    let reason = ran.record("install").facts.reason.clone().unwrap_or_default();
+    assert!(reason.contains("has no `sh`"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_container_that_dies_between_two_steps_is_not_the_next_ones_fault() {
     let Some(api) = images::engine().await else { return };
     let (stop, notes) = (Stop::new(), Arc::<Notes>::default());

@@ -10,7 +10,7 @@ use super::affected::chain;
 use super::select::{CliError, Global, SelectArgs, print_json, shown};
 use crate::domain::impact::{ChangeKind, Reason};
 use crate::domain::names::StepId;
-use crate::domain::pipeline::Network;
+use crate::domain::pipeline::{Network, StepSpec};
 use crate::domain::plan::Plan;
 use crate::domain::run::Selection;
 use crate::domain::time::human;
@@ -80,6 +80,35 @@ fn answer(planned: &Planned) -> Answer<'_> {
     Answer { selection: &planned.selection, jobs: jobs.collect() }
 }
 
+/// A step in a line.
+fn facts(step: &StepSpec) -> String {
+    if let Some(why) = &step.left_out {
+        return format!("not run: {}", shown(why));
+    }
+    let does = match &step.uses {
+        Some(uses) => format!("built-in {}", uses.builtin.as_str()),
+        None => shown(&step.image),
+    };
+    let mut facts = vec![does, format!("at most {}", human(step.timeout()))];
+    if !step.needs.is_empty() {
+        let needs: Vec<&str> = step.needs.iter().map(StepId::as_str).collect();
+        facts.push(format!("after {}", needs.join(", ")));
+    }
+    if let Some(from) = &step.from {
+        facts.push(format!("from {from}"));
+    }
+    if step.network == Network::None {
+        facts.push("no network".to_owned());
+    }
+    if step.always {
+        facts.push("always".to_owned());
+    }
+    if step.allow_failure {
+        facts.push("may fail".to_owned());
+    }
+    facts.join(" · ")
+}
+
 fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
     if planned.jobs.is_empty() {
         writeln!(out, "nothing would run")?;
@@ -93,24 +122,7 @@ fn people(planned: &Planned, out: &mut impl Write) -> Result<(), CliError> {
             writeln!(out, "  one at a time with every job of the lock {}", shown(lock))?;
         }
         for step in job.plan.steps() {
-            let mut facts = vec![shown(&step.image), format!("at most {}", human(step.timeout()))];
-            if !step.needs.is_empty() {
-                let needs: Vec<&str> = step.needs.iter().map(StepId::as_str).collect();
-                facts.push(format!("after {}", needs.join(", ")));
-            }
-            if step.network == Network::None {
-                facts.push("no network".to_owned());
-            }
-            if step.always {
-                facts.push("always".to_owned());
-            }
-            if step.allow_failure {
-                facts.push("may fail".to_owned());
-            }
-            if let Some(why) = &step.left_out {
-                facts = vec![format!("not run: {}", shown(why))];
-            }
-            writeln!(out, "  {}: {}", shown(step.id.as_str()), facts.join(" · "))?;
+            writeln!(out, "  {}: {}", shown(step.id.as_str()), facts(step))?;
         }
         writeln!(out)?;
     }

@@ -5,6 +5,7 @@
 
 mod builtin;
 mod depends;
+mod images;
 mod inherit;
 mod keys;
 mod matrix;
@@ -22,6 +23,7 @@ mod text;
 
 use std::collections::BTreeSet;
 
+use self::images::Instead;
 use self::keys::{FILE as FILE_SHAPE, POLICY, PRESETS};
 use self::problems::Problems;
 pub use self::problems::{Invalid, Place, Wrong};
@@ -64,6 +66,8 @@ struct Read<'t> {
     kinds: Kinds,
     /// Secrets that its steps use, which the file or its preset must declare.
     used: Used,
+    /// Images that stand in for others.
+    instead: Instead,
     problems: Problems<'t>,
 }
 
@@ -86,6 +90,7 @@ fn read<'t>(name: &str, text: &'t str) -> Result<Read<'t>, Invalid> {
         says_connectors: false,
         kinds: Kinds::new(),
         used: Used::new(),
+        instead: Instead::new(),
         problems,
     };
     read.sections();
@@ -113,6 +118,9 @@ impl Read<'_> {
         }
         for item in problems.items(&fields, "pipelines") {
             rules.pipelines.extend(problems.pipeline(item, kinds, &mut self.used));
+        }
+        if let Some(node) = fields.get("images") {
+            self.instead = problems.images(node);
         }
         if let Some(node) = fields.get("secrets") {
             rules.secrets = problems.secrets(node);

@@ -8,6 +8,7 @@ pub mod config;
 mod discover;
 mod expansion;
 mod expected;
+mod formats;
 mod lines;
 mod message;
 mod read;

@@ -135,7 +135,8 @@ pub fn waves(services: &[Service]) -> Result<Vec<Vec<&Service>>, Unfit> {
 
 /// What speaks against an image's name in a configuration, and the mend.
 pub fn image_fault(image: &str) -> Option<(String, &'static str)> {
-    if image.chars().any(|c| c.is_whitespace() || c.is_control()) || image.starts_with('-') {
+    let is_blank = image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control());
+    if is_blank || image.starts_with('-') {
         return Some((format!("`{image}` is not an image's name"), "write `name:tag`"));
     }
     // An engine takes an image's id for a name, and the begin of it, whoever's that is.

@@ -111,7 +111,7 @@ fn a_bare_repository_is_looked_at_as_it_is_committed() {
 }
 
 /// What is shown, used instead of the file, means the same.
-fn shows_the_same(bench: &Bench, origins: &[&str]) {
+pub(crate) fn shows_the_same(bench: &Bench, origins: &[&str]) {
     let shown = bench.run(&["config", "show"]).exits(0).says(origins).out;
     let file = bench.place("shown.yml");
     std::fs::write(&file, &shown).unwrap();

@@ -99,6 +99,8 @@ pub(super) enum Takes {
     Environment,
     /// Variables, each with a list of values.
     Matrix,
+    /// Images, each with the one in its place.
+    Images,
     /// Variables of `match`, each with patterns.
     Conditions,
     /// Names, each with a text or a list of them.

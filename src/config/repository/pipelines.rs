@@ -14,7 +14,6 @@ use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{CachePolicy, DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
 use crate::domain::rules::{Condition, Pattern, closest};
-use crate::domain::service::image_fault;
 use crate::domain::yaml::{Node, Value};
 
 /// A step as it stands in the file.
@@ -303,14 +302,6 @@ impl Problems<'_> {
         };
         let image = self.text(node, "`image`")?;
         self.image_name(node.place, &image).then_some(image)
-    }
-
-    pub(super) fn image_name(&mut self, place: Place, image: &str) -> bool {
-        if let Some((what, mend)) = image_fault(image) {
-            self.add(place, what, mend);
-            return false;
-        }
-        true
     }
 
     pub(super) fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {

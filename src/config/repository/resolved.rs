@@ -66,6 +66,7 @@ pub fn resolved(
         source.map(|(read, chosen)| (Origin::Preset(chosen.preset), &read.document)),
     );
     let (kinds, used) = (std::mem::take(&mut own.kinds), std::mem::take(&mut own.used));
+    let instead = std::mem::take(&mut own.instead);
     let mut problems = own.problems;
     let mut rules = merged((own.rules, own.unclaimed), preset);
     rules.origin = match &chosen {
@@ -82,6 +83,7 @@ pub fn resolved(
         Some(chosen) => {
             rules.preset = chosen.preset;
             problems.known_kinds(&kinds, &rules);
+            problems.put_images(&instead, &mut rules);
         }
         None => {
             open = Some(format!(

@@ -61,6 +61,7 @@ fn gather(
             | Takes::Size
             | Takes::Environment
             | Takes::Matrix
+            | Takes::Images
             | Takes::Conditions
             | Takes::Values
             | Takes::Attributes
@@ -148,6 +149,7 @@ fn takes(takes: Takes) -> Value {
         }),
         Takes::Environment => environment(),
         Takes::Matrix => matrix(),
+        Takes::Images => images(),
         Takes::Conditions => conditions(),
         Takes::Values => json!({
             "type": "object",
@@ -205,6 +207,15 @@ fn matrix() -> Value {
         "minProperties": 1,
         "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
         "additionalProperties": values,
+    })
+}
+
+fn images() -> Value {
+    let name = "^[^\\s-]\\S*$";
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": name },
+        "additionalProperties": { "type": "string", "pattern": name },
     })
 }
 

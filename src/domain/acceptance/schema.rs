@@ -3,7 +3,7 @@
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-use super::expansion;
+use super::{expansion, formats};
 
 /// Steps back that a pattern may take on one text: what needs more is no match.
 const STEPS_BACK: usize = 10_000;
@@ -29,7 +29,7 @@ pub(super) fn compiled(schema: &Value) -> Result<Validator, String> {
     let patterns = PatternOptions::fancy_regex().backtrack_limit(STEPS_BACK);
     let options = jsonschema::draft7::options();
     let options = options.with_retriever(Nowhere).with_pattern_options(patterns);
-    options.build(schema).map_err(|error| error.to_string())
+    formats::lenient(options).build(schema).map_err(|error| error.to_string())
 }
 
 /// Where an instance breaks the schema: the first thing, in words.
@@ -57,6 +57,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn formats_are_those_that_connectors_keep_to() {
+        let schema = json!({ "properties": {
+            "at": { "type": "string", "format": "date-time" },
+            "day": { "type": "string", "format": "date" },
+            "link": { "type": "string", "format": "uri" },
+            "mail": { "type": "string", "format": "email" },
+        } });
+        let validator = compiled(&schema).unwrap();
+        let good = json!({
+            "at": "2014-10-12T08:08:11.908655", "day": "2014-10-12", "link": "/a b",
+            "mail": "root@localhost",
+        });
+        assert_eq!(breach(&validator, &good), None);
+        for (name, value) in [("at", "yesterday"), ("day", "2014-10"), ("mail", "nobody")] {
+            assert!(breach(&validator, &json!({ name: value })).is_some(), "{name}");
+        }
+    }
 
     #[test]
     fn a_pattern_takes_no_more_than_so_many_steps() {

@@ -64,6 +64,14 @@ pub(in super::super) static FILE: Shape = Shape {
             "What runs. The first pipeline whose `for` matches is a connector's.",
         ),
         Key::new(
+            "images",
+            Takes::Images,
+            "Images in place of those that steps name, the preset's steps among them: the image \
+             as it is named there, and the one to run.",
+        )
+        .default("{}")
+        .examples(&["{\"python:3.11\": \"registry.example.com/python:3.11\"}"]),
+        Key::new(
             "secrets",
             Takes::Named(&SECRET),
             "What steps may be given in confidence. A pull request is given what its base branch \
