@@ -1,7 +1,6 @@
 //! Where functions lie in the program: `layout/start.ld` puts what a start runs next to each other.
 
 #![expect(clippy::disallowed_methods, reason = "Cargo speaks to build scripts by variables")]
-#![expect(clippy::print_stdout, reason = "and hears them on their output")]
 
 fn main() {
     let of = |name: &str| std::env::var(name).unwrap_or_default();

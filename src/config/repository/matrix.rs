@@ -115,7 +115,7 @@ impl Problems<'_> {
         for step in read {
             self.pairs(&step, &of);
             let mut made = instances(&step, &of);
-            self.images(&step, &made);
+            self.filled(&step, &made);
             for spec in &made {
                 if specs.iter().any(|other| same(&other.id, &spec.id)) {
                     let what = format!("two steps are called `{}`", spec.id);
@@ -153,7 +153,7 @@ impl Problems<'_> {
     }
 
     /// Images are names once the values are in.
-    fn images(&mut self, step: &Step, made: &[StepSpec]) {
+    fn filled(&mut self, step: &Step, made: &[StepSpec]) {
         let Some(place) = step.image else { return };
         for spec in made {
             if let Some((open, rest)) = spec.image.split_once('{') {

@@ -12,8 +12,7 @@ use tokio::sync::mpsc;
 
 use super::container::{Container, is_missing};
 use super::{
-    Attached, Course, Docker, Exit, Given, Halt, Held, SLOW, halt, image, network, told,
-    unless_stopped,
+    Attached, Course, Docker, Exit, Given, Halt, Held, SLOW, halt, network, told, unless_stopped,
 };
 use crate::domain::pipeline::Network;
 use crate::exec::images::Scan;
@@ -31,7 +30,7 @@ impl Docker {
         let Given { step, cancel, .. } = *given;
         course.enter("export");
         unless_stopped(cancel, self.export(scan)).await?;
-        let image = unless_stopped(cancel, image::find(&self.api, &step.image, course)).await?;
+        let image = unless_stopped(cancel, self.find_image(&step.image, course)).await?;
         course.image_digest.clone_from(&image.digest);
         course.enter("create");
         let network = match step.network {

@@ -19,8 +19,7 @@ pub(super) fn begin_at(step: &str, planned: Planned) -> Result<Planned, Vec<Unkn
         known.extend(steps.iter().map(|spec| spec.id.clone()));
         // All instances of a matrix are called alike.
         let first = steps.iter().filter(|spec| spec.is_called(step));
-        let after: BTreeSet<StepId> =
-            first.flat_map(|first| job.plan.from_on(&first.id)).collect();
+        let after: BTreeSet<StepId> = first.flat_map(|first| job.plan.from_on(&first.id)).collect();
         if after.is_empty() {
             without.push(job.connector.to_string());
         } else {
