@@ -7,7 +7,7 @@ pub const LOCK_MAX: usize = 200;
 
 /// The variables that a lock names, in order.
 pub fn variables(lock: &str) -> impl Iterator<Item = &str> {
-    parts(lock).filter_map(|part| part.err())
+    parts(lock).filter_map(Result::err)
 }
 
 /// The lock of one connector's job, or the variable that it does not have.

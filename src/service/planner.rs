@@ -198,11 +198,9 @@ impl PlanFailure {
             Self::Planning(PlanningError::Git(error)) | Self::Source(SourceError::Git(error)) => {
                 !error.may_pass()
             }
-            Self::Planning(_) => true,
+            Self::Planning(_) | Self::Source(SourceError::OtherMerge { .. }) => true,
             // A token that is refused now may be granted in a moment.
             Self::Source(SourceError::Github(_)) | Self::Store(_) | Self::Blobs(_) => false,
-            // Only who carries out a plan makes a merge again.
-            Self::Source(SourceError::OtherMerge { .. }) => true,
         }
     }
 

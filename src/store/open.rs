@@ -22,7 +22,8 @@ use super::{Inner, Store, StoreError, intake, logs};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "start", include_str!("../../migrations/0001_start.sql")),
     (2, "cache", include_str!("../../migrations/0002_cache.sql")),
-    (6, "making", include_str!("../../migrations/0006_making.sql")),
+    (3, "keys", include_str!("../../migrations/0003_keys.sql")),
+    (4, "making", include_str!("../../migrations/0004_making.sql")),
 ];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.

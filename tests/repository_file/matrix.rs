@@ -84,7 +84,7 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
         )
     };
     for (text, expected) in [
-        (step("{}"), ":4:37: the matrix of step `a` is empty"),
+        (step("{}"), ":4:36: the matrix of step `a` is empty"),
         (step("{ v: [] }"), "the matrix of step `a` has a variable without values"),
         (step("{ v: 3 }"), "`matrix.v` wants a list"),
         (step("{ v: [[1]] }"), "`matrix.v` wants values"),

@@ -20,7 +20,7 @@ async fn none_due(store: &Store) -> bool {
 }
 
 pub(crate) async fn jobs_with_one_lock_never_run_at_once(place: &Place) {
-    static HELD: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+    let held = [AtomicBool::new(false), AtomicBool::new(false)];
     let store = place.open().await;
     let names: Vec<String> = (0..6).map(|i| format!("source-{i}")).collect();
     let with = ["x", "y", "x", "", "x", "y"];
@@ -41,22 +41,21 @@ pub(crate) async fn jobs_with_one_lock_never_run_at_once(place: &Place) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             };
-            let held = match job.plan.lock() {
-                Some("x") => Some(&HELD[0]),
-                Some(_) => Some(&HELD[1]),
+            let mine = match job.plan.lock() {
+                Some("x") => Some(&held[0]),
+                Some(_) => Some(&held[1]),
                 None => None,
             };
-            let was = held.map(|held| held.swap(true, Ordering::SeqCst));
+            let was = mine.map(|held| held.swap(true, Ordering::SeqCst));
             assert_ne!(was, Some(true), "{:?} is held twice", job.plan.lock());
             tokio::time::sleep(Duration::from_millis(3)).await;
-            held.map(|held| held.swap(false, Ordering::SeqCst));
+            mine.map(|held| held.swap(false, Ordering::SeqCst));
             settle(&store, lease, &job, Outcome::Succeeded).await;
             let lock = job.plan.lock().unwrap_or_default().to_owned();
             *done.lock().unwrap().entry(lock).or_default() += 1;
         }
     };
     tokio::join!(work(), work(), work(), work(), work(), work());
-    HELD.iter().for_each(|held| held.store(false, Ordering::SeqCst));
     let done = done.into_inner().unwrap();
     assert_eq!((done["x"], done["y"], done[""]), (15, 10, 5));
 }
