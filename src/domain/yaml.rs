@@ -162,7 +162,11 @@ pub fn parse(text: &str) -> Result<Node, Broken> {
 fn broken(text: &str, error: &serde_saphyr::Error) -> Broken {
     use serde_saphyr::Error;
     let place = error.location().map_or(Place::START, place);
-    let kind = error.without_snippet();
+    let mut kind = error.without_snippet();
+    // What is wrong where an alias stands for it is told with both places.
+    while let Error::AliasError { error, .. } = kind {
+        kind = error.without_snippet();
+    }
     let (what, mend) = if matches!(kind, Error::MultipleDocuments { .. }) {
         (
             "the file holds more than one document (`---`)".to_owned(),
@@ -181,7 +185,7 @@ fn broken(text: &str, error: &serde_saphyr::Error) -> Broken {
     } else if is_indented_by_tab(text, place) {
         ("a tab indents this line".to_owned(), "indent with blanks: YAML takes no tabs there")
     } else {
-        (words(error), "mend the YAML; an editor with YAML support shows where it breaks")
+        (words(kind), "mend the YAML; an editor with YAML support shows where it breaks")
     };
     Broken { place, what, mend }
 }

@@ -72,6 +72,17 @@ async fn an_image_is_built_asked_for_its_spec_and_removed() {
 }
 
 #[tokio::test]
+async fn a_stage_that_was_copied_from_goes_with_its_image() {
+    let file = "FROM checkvalve-test/busybox:1 AS first\nLABEL first-stage=yes\nRUN echo x > /made\n\
+                FROM checkvalve-test/busybox:1\nCOPY --from=first /made /made\n";
+    let Some((api, done)) = build(&[("Dockerfile", file)]).await else { return };
+    assert_eq!(done.outcome("build"), Outcome::Succeeded, "{}", done.log("build"));
+    assert!(!has_layer(&api, "first-stage").await);
+    let id = done.step("build").facts.built.clone().unwrap();
+    assert!(api.inspect_image(&id).await.is_err(), "nobody needs it after the job");
+}
+
+#[tokio::test]
 async fn a_build_that_fails_is_the_connectors_and_leaves_nothing() {
     let file = dockerfile("LABEL failed-build=yes\nRUN echo broken; exit 3");
     let Some((api, done)) = build(&[("Dockerfile", &file)]).await else { return };

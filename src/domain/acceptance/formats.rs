@@ -18,7 +18,7 @@ const ANY: [&str; 9] = [
 ];
 
 /// The formats that the draft itself takes more strictly.
-pub(super) fn lenient<'i>(options: ValidationOptions<'i>) -> ValidationOptions<'i> {
+pub(super) fn lenient(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
     let options = options
         .with_format("date-time", is_date_time)
         .with_format("time", is_time)

@@ -83,7 +83,14 @@ impl Docker {
         });
         let ended = ended.await;
         match (ended, seen.error, seen.id) {
-            (Ok(()), None, Some(id)) => Ok(BuildEnd::Built(id)),
+            (Ok(()), None, Some(id)) => {
+                // Stages that it copied from hang on nothing; its own layers the engine keeps.
+                if build.passing {
+                    let cleared = self.forget_layers(&seen.layers, began);
+                    let _ = tokio::time::timeout(TIDYING, cleared).await;
+                }
+                Ok(BuildEnd::Built(id))
+            }
             (Ok(()), None, None) => Err(Halt::again("the engine ended the build without a word")),
             (halted, error, _) => {
                 let cleared = self.forget_layers(&seen.layers, began);
