@@ -19,6 +19,7 @@ use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::plan::Plan;
+use crate::domain::rules::Preset;
 use crate::domain::run::{Artifact, LogRef, StepFacts, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
@@ -113,6 +114,8 @@ pub struct LocalOptions {
     pub report_dir: Option<PathBuf>,
     /// Where they go if there is no `report_dir` and something else wants them; nobody is told.
     pub keep_dir: Option<PathBuf>,
+    /// The tag of images that are built.
+    pub image_tag: &'static str,
 }
 
 impl LocalOptions {
@@ -128,6 +131,7 @@ impl LocalOptions {
             slots: cores.max(args.concurrency.map_or(1, NonZeroUsize::get)),
             report_dir: args.report_dir.clone(),
             keep_dir: None,
+            image_tag: Preset::None.image_tag(),
         }
     }
 }
@@ -326,7 +330,7 @@ impl Local<'_> {
             cache: None,
             spool: spool.path().to_owned(),
             fail_fast: self.options.fail_fast,
-            images: Images::Kept,
+            images: Images::Kept { tag: self.options.image_tag },
         };
         let steps = self.engine.run(run, &journal, self.stop).await.map_err(io::Error::other)?;
         journal.join_logs(&steps).await?;

@@ -77,6 +77,7 @@ fn options() -> LocalOptions {
         slots: 4,
         report_dir: None,
         keep_dir: None,
+        image_tag: "dev",
     }
 }
 

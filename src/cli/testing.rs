@@ -79,6 +79,7 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
         jobs.push(local);
     }
     let mut options = LocalOptions::new("checkvalve-test", &args.run);
+    options.image_tag = selected.survey.rules().preset.image_tag();
     // What is uploaded holds the logs, whether or not they are to stay here.
     options.keep_dir = args.run.is_ci.then(|| spool.path().join("reports"));
     let result = run_local(executor, jobs, &options, &terminal, interrupts())

@@ -8,6 +8,7 @@ use super::problems::{Place, Problems};
 use super::reader::Fields;
 use super::secrets::Used;
 use super::sections::Kinds;
+use crate::domain::image_name;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::pipeline::{CachePolicy, DEFAULT_TIMEOUT, Network, Resources, StepSpec};
 use crate::domain::plan::{Inputs, Plan, PlanError};
@@ -359,18 +360,8 @@ impl Problems<'_> {
             return None;
         };
         let image = self.text(node, "`image`")?;
-        if image.chars().any(|c| c.is_whitespace() || c.is_control()) || image.starts_with('-') {
-            self.add(node.place, format!("`{image}` is not an image's name"), "write `name:tag`");
-            return None;
-        }
-        // An engine takes an image's id for a name, and the begin of it, whoever's that is.
-        let is_hex = image.len() >= 12 && image.bytes().all(|b| b.is_ascii_hexdigit());
-        let is_id = image.starts_with("sha256:") || is_hex;
-        let is_ours =
-            image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
-        if is_id || is_ours {
-            let mend = "write `name:tag`, or `name@sha256:…`";
-            self.add(node.place, format!("`{image}` can't be named as an image here"), mend);
+        if let Some((what, mend)) = image_name::fault(&image) {
+            self.add(node.place, what, mend);
             return None;
         }
         Some(image)
