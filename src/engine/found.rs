@@ -206,5 +206,7 @@ mod tests {
         let none = Redactor::default();
         let found = Found::below(folder.path(), &globs, Some("junit.xml".to_owned()), &none);
         assert_eq!(found.artifacts, ["junit.xml", "other.xml"]);
+        let told = "test report `junit.xml`: 64 MiB are too much to read";
+        assert_eq!(found.trouble.as_deref(), Some(told));
     }
 }
