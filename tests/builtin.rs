@@ -113,6 +113,15 @@ async fn resume<E: Executor>(
     files: &[(&str, &str)],
     records: Vec<StepRecord>,
 ) -> Done {
+    run(executor, plan, files, (records, Images::OfJob { repository: 1 })).await
+}
+
+async fn run<E: Executor>(
+    executor: E,
+    plan: &Plan,
+    files: &[(&str, &str)],
+    (records, images): (Vec<StepRecord>, Images),
+) -> Done {
     let (folder, notes, ulid) = (tempfile::tempdir().unwrap(), Notes::default(), ambient::ulid());
     let job = JobRun {
         plan,
@@ -129,7 +138,7 @@ async fn resume<E: Executor>(
         source: source(&folder, files),
         spool: folder.path().join("spool"),
         fail_fast: false,
-        images: Images::OfJob { repository: 1 },
+        images,
         cache: None,
     };
     let records = Engine::new(executor, 2).run(job, &notes, &Stop::new()).await.unwrap();

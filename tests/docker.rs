@@ -13,6 +13,8 @@ mod registry;
 #[expect(dead_code, reason = "shared with the tests of other executors")]
 #[path = "support/steps.rs"]
 mod steps;
+#[path = "docker/talk.rs"]
+mod talk;
 #[expect(dead_code, reason = "nothing here connects to it")]
 #[path = "support/tls.rs"]
 mod tls;

@@ -120,7 +120,7 @@ fn a_built_in_step_needs_neither_image_nor_commands() {
     assert_eq!(step.artifacts, ["*.json", "junit.xml"]);
     // The version is a part of the definition.
     let stored = serde_json::to_value(&step).unwrap();
-    assert_eq!(stored["uses"], serde_json::json!({ "builtin": "qa", "version": 1 }));
+    assert_eq!(stored["uses"], serde_json::json!({ "builtin": "qa", "version": 2 }));
 }
 
 #[test]
@@ -247,6 +247,11 @@ fn bad_files_are_refused_with_a_mend() {
         (with_steps("      - { id: a, run: y }\n"), "step `a` has no `image`"),
         (with_steps("      - { id: a, image: 3.11, run: y }\n"), "put it in quotes"),
         (with_steps("      - { id: a, image: \"x y\", run: y }\n"), "not an image's name"),
+        (with_steps("      - { id: a, image: beef, run: y }\n"), "`beef` may be the begin of any"),
+        (
+            with_steps("      - { id: a, image: \"docker.io/checkvalve/1:job\", run: y }\n"),
+            "is an image that another job made",
+        ),
         (with_steps("      - { id: a, image: x }\n"), "nothing to `run`"),
         (with_steps("      - { id: a, image: x, run: [] }\n"), "nothing to `run`"),
         (with_steps("      - { id: a, image: x, run: y, needs: [b] }\n"), "which does not exist"),
@@ -521,7 +526,7 @@ const PIECES: &[&str] = &[
     "pipelines:\n",
     "  - steps:\n",
     "      - id: a\n",
-    "        image: b\n",
+    "        image: x\n",
     "        run: c\n",
     "        timeout: ",
     "10m\n",

@@ -22,6 +22,7 @@ use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::Plan;
+use crate::domain::rules::Preset;
 use crate::domain::run::{StepFacts, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
@@ -121,6 +122,8 @@ pub struct LocalOptions {
     /// Those of earlier calls, and where to keep new ones.
     pub results: Option<Results>,
     pub reuse: Reuse,
+    /// The tag of images that are built.
+    pub image_tag: &'static str,
 }
 
 impl LocalOptions {
@@ -138,6 +141,7 @@ impl LocalOptions {
             keep_dir: None,
             results: None,
             reuse: if args.no_cache { Reuse::Never } else { Reuse::All },
+            image_tag: Preset::None.image_tag(),
         }
     }
 }
@@ -363,7 +367,7 @@ impl Local<'_> {
             cache,
             spool: spool.path().to_owned(),
             fail_fast: self.options.fail_fast,
-            images: Images::Kept,
+            images: Images::Kept { tag: self.options.image_tag },
         };
         let steps = self.engine.run(run, &journal, self.stop).await.map_err(io::Error::other)?;
         journal.join_logs(&steps).await?;

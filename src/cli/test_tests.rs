@@ -80,6 +80,7 @@ fn options() -> LocalOptions {
         keep_dir: None,
         results: None,
         reuse: Reuse::All,
+        image_tag: "dev",
     }
 }
 

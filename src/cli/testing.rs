@@ -122,6 +122,7 @@ async fn prepare(
     let here = Here::of(&selected.repo, args.run.is_ci).await?;
     let jobs = local_jobs(args, settings, &selected, (&here, &planned, spool.path())).await?;
     let mut options = LocalOptions::new("checkvalve-test", &args.run);
+    options.image_tag = selected.survey.rules().preset.image_tag();
     // What is uploaded holds the logs, whether or not they are to stay here.
     options.keep_dir = args.run.is_ci.then(|| spool.path().join("reports"));
     // Where nothing is known of what steps run on, there are no results either.

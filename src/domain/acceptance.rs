@@ -5,6 +5,7 @@
 
 mod check;
 pub mod config;
+mod cursor;
 mod discover;
 mod expansion;
 mod expected;

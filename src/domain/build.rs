@@ -2,16 +2,21 @@
 
 mod dockerfile;
 mod ignore;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::dockerfile::{Sources, sources};
 pub use self::ignore::Ignore;
+pub use self::sources::{Sources, sources};
+use super::catalog::Flaw;
 use super::metadata;
 use super::yaml::{self, Node};
 
-/// Bytes of one file that says how to build.
-const LARGEST: usize = 1 << 20;
+/// Bytes of one file that are looked at: one more than it may have tells that it is too large.
+pub const LARGEST: usize = yaml::MAX_BYTES + 1;
+const METADATA: &str = "metadata.yaml";
+/// Hooks of Airbyte's own build.
+const HOOKS: &str = "build_customization.py";
 
 /// What lies right in the folder.
 #[derive(Debug, Default)]
@@ -21,7 +26,7 @@ pub struct Folder {
 }
 
 /// Files whose content matters.
-const READ: [&str; 3] = ["Dockerfile", ".dockerignore", "metadata.yaml"];
+const READ: [&str; 3] = ["Dockerfile", ".dockerignore", METADATA];
 
 /// How the image is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,22 @@ pub struct Recipe {
     pub name: Option<String>,
     /// Its metadata is Airbyte's: it answers to `spec`.
     pub airbyte: bool,
+    /// What of the folder does not count, though it may seem to.
+    pub notes: Vec<String>,
+}
+
+/// Why no image can be made.
+#[derive(Debug)]
+pub struct Unbuildable {
+    /// The file below the root that says so; empty for the folder as a whole.
+    pub file: &'static str,
+    pub flaw: Flaw,
+}
+
+impl Unbuildable {
+    fn folder(text: &str, mend: &str) -> Self {
+        Self { file: "", flaw: Flaw::unusable(None, text, mend) }
+    }
 }
 
 impl Folder {
@@ -54,10 +75,10 @@ impl Folder {
         Ignore::parse(self.read.get(".dockerignore").map_or("", String::as_str))
     }
 
-    /// How to make the image, or why it can't be made, with the mend.
-    pub fn recipe(&self) -> Result<Recipe, String> {
-        let document = self.read.get("metadata.yaml").and_then(|text| yaml::parse(text).ok());
-        let document = document.filter(metadata::is_airbyte);
+    /// How to make the image, or why it can't be made, with the mend. As in Airbyte's own build, a
+    /// base image goes before a Dockerfile.
+    pub fn recipe(&self) -> Result<Recipe, Unbuildable> {
+        let document = self.metadata()?;
         let data = document.as_ref().and_then(|document| document.get("data"));
         let text = |key: &str| data.and_then(|data| data.get(key)).and_then(Node::text);
         let name = text("dockerRepository").map(str::to_owned);
@@ -65,42 +86,77 @@ impl Folder {
         labels.extend(name.clone().map(|name| ("io.airbyte.name".to_owned(), name)));
         let version = text("dockerImageTag").map(str::to_owned);
         labels.extend(version.map(|version| ("io.airbyte.version".to_owned(), version)));
-        let airbyte = document.is_some();
-        if let Some(dockerfile) = self.read.get("Dockerfile") {
-            let dockerfile = dockerfile.clone();
-            return Ok(Recipe { generated: None, dockerfile, labels, name, airbyte });
-        }
         let base = data.and_then(|data| data.get("connectorBuildOptions"));
-        let base = base.and_then(|options| options.get("baseImage")).and_then(Node::text);
-        let Some(base) = base else {
-            return Err("the connector's folder has no `Dockerfile`, and its metadata no \
-                        `connectorBuildOptions.baseImage`: add one of them"
-                .to_owned());
+        let base = base.and_then(|options| options.entry("baseImage"));
+        let base = base.and_then(|entry| Some((entry.node.text()?, entry.node.place)));
+        let generated = match base {
+            Some((base, place)) => self.generate(base, place)?,
+            None => None,
         };
-        let dockerfile = self.generate(base)?;
-        Ok(Recipe { generated: Some(dockerfile.clone()), dockerfile, labels, name, airbyte })
+        let own = self.read.get("Dockerfile").cloned();
+        let notes = self.notes(base.is_some(), generated.is_some());
+        let airbyte = document.is_some();
+        match generated.clone().or(own) {
+            Some(dockerfile) => Ok(Recipe { generated, dockerfile, labels, name, airbyte, notes }),
+            None if base.is_some() => Err(Unbuildable::folder(
+                "the folder has no `Dockerfile`, and none can be made for it: it has neither \
+                 `manifest.yaml` nor `setup.py` nor `pyproject.toml`",
+                "add a `Dockerfile`, or build the image in a step of your own",
+            )),
+            None => Err(Unbuildable::folder(
+                "the connector's folder has no `Dockerfile`, and no metadata of Airbyte's with a \
+                 `connectorBuildOptions.baseImage`",
+                "add one of them",
+            )),
+        }
     }
 
-    fn generate(&self, base: &str) -> Result<String, String> {
+    /// Airbyte's metadata, if there is any. Of a file that can't be read nobody knows whose it is.
+    fn metadata(&self) -> Result<Option<Node>, Unbuildable> {
+        let Some(text) = self.read.get(METADATA) else { return Ok(None) };
+        let document = yaml::parse(text).map_err(|broken| Unbuildable {
+            file: METADATA,
+            flaw: Flaw::unusable(broken.place, broken.what, broken.mend),
+        })?;
+        Ok(Some(document).filter(metadata::is_airbyte))
+    }
+
+    /// The Dockerfile for a base image; none where nothing tells how to go on from it.
+    fn generate(&self, base: &str, place: yaml::Place) -> Result<Option<String>, Unbuildable> {
         if base.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("`connectorBuildOptions.baseImage` is no image's name".to_owned());
+            let text = "`connectorBuildOptions.baseImage` is no image's name";
+            let flaw = Flaw::unusable(place, text, "write `name:tag@sha256:…`");
+            return Err(Unbuildable { file: METADATA, flaw });
         }
         let has = |name: &str| self.names.contains(name);
         if has("manifest.yaml") {
-            return Ok(dockerfile::of_manifest(base, has("components.py")));
+            return Ok(Some(dockerfile::of_manifest(base, has("components.py"))));
         }
-        if has("setup.py") || has("pyproject.toml") {
-            return Ok(dockerfile::of_python(base));
+        let is_python = has("setup.py") || has("pyproject.toml");
+        Ok(is_python.then(|| dockerfile::of_python(base)))
+    }
+
+    fn notes(&self, based: bool, generated: bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.read.contains_key("Dockerfile") && generated {
+            notes.push(
+                "the `Dockerfile` does not count: the metadata's `connectorBuildOptions.baseImage` \
+                 goes before it"
+                    .to_owned(),
+            );
         }
-        Err("the folder has no `Dockerfile`, and none can be made for it: it has neither \
-             `manifest.yaml` nor `setup.py` nor `pyproject.toml`. Add a `Dockerfile`, or build the \
-             image in a step of your own"
-            .to_owned())
+        if self.names.contains(HOOKS) && based {
+            notes.push(format!(
+                "`{HOOKS}` is not carried out: what its hooks add to the released image, this one \
+                 lacks"
+            ));
+        }
+        notes
     }
 }
 
 /// The name of an image that stays on the developer's machine.
-pub fn dev_name(recipe: &Recipe, connector: &str) -> String {
+pub fn dev_name(recipe: &Recipe, connector: &str, tag: &str) -> String {
     let plain = |c: char| match c.to_ascii_lowercase() {
         c if c.is_ascii_lowercase() || c.is_ascii_digit() => c,
         _ => '-',
@@ -110,7 +166,7 @@ pub fn dev_name(recipe: &Recipe, connector: &str) -> String {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "/-_.".contains(c);
         !name.is_empty() && name.chars().all(fits)
     });
-    format!("{}:dev", given.unwrap_or_else(own).trim_matches(['-', '/', '.', '_']))
+    format!("{}:{tag}", given.unwrap_or_else(own).trim_matches(['-', '/', '.', '_']))
 }
 
 #[cfg(test)]

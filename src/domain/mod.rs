@@ -16,6 +16,7 @@ pub mod decide;
 pub mod depends;
 pub mod event;
 pub mod ids;
+pub mod image_name;
 pub mod impact;
 pub mod inherit;
 pub mod junit;

@@ -38,6 +38,14 @@ impl Preset {
             Self::Airflow => "airflow",
         }
     }
+
+    /// The tag of an image that is built on one's own machine, as its own tools have it.
+    pub fn image_tag(self) -> &'static str {
+        match self {
+            Self::Estuary => "local",
+            Self::None | Self::Airbyte | Self::Tinybird | Self::Airflow => "dev",
+        }
+    }
 }
 
 impl fmt::Display for Preset {

@@ -133,20 +133,6 @@ pub fn waves(services: &[Service]) -> Result<Vec<Vec<&Service>>, Unfit> {
     Ok(waves)
 }
 
-/// What speaks against an image's name in a configuration, and the mend.
-pub fn image_fault(image: &str) -> Option<(String, &'static str)> {
-    let is_blank = image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control());
-    if is_blank || image.starts_with('-') {
-        return Some((format!("`{image}` is not an image's name"), "write `name:tag`"));
-    }
-    // An engine takes an image's id for a name, and the begin of it, whoever's that is.
-    let is_hex = image.len() >= 12 && image.bytes().all(|b| b.is_ascii_hexdigit());
-    let is_id = image.starts_with("sha256:") || is_hex;
-    let is_ours = image.starts_with("checkvalve-share") || image.starts_with("checkvalve-snapshot");
-    let mend = "write `name:tag`, or `name@sha256:…`";
-    (is_id || is_ours).then(|| (format!("`{image}` can't be named as an image here"), mend))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -148,7 +148,7 @@ pub(super) async fn clear_away<E: Executor>(
     job: &JobRun<'_>,
     records: &[StepRecord],
 ) {
-    if job.images == Images::Kept {
+    if matches!(job.images, Images::Kept { .. }) {
         return;
     }
     for image in records.iter().filter_map(|record| record.facts.built.as_deref()) {

@@ -304,6 +304,8 @@ mod tests {
         let none = Arc::default();
         let found = Found::below(folder.path(), &globs, &junit("x/../junit.xml"), &none);
         assert_eq!(found.artifacts, ["junit.xml", "other.xml"]);
+        let told = "test report `junit.xml`: 64 MiB are too much to read";
+        assert_eq!(found.trouble.as_deref(), Some(told));
     }
 
     #[test]

@@ -192,8 +192,8 @@ pub struct JobRun<'a> {
 pub enum Images {
     /// They are named `checkvalve/<repository id>:<job>`, and removed at the job's end.
     OfJob { repository: u64 },
-    /// They are for whoever runs the job: named as the connector says, with the tag `dev`.
-    Kept,
+    /// They are for whoever runs the job: named as the connector says, with this tag.
+    Kept { tag: &'static str },
 }
 
 /// Asks a job to end early, and says why. Clones are the same request.

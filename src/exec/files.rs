@@ -43,7 +43,8 @@ impl SourceArchive {
             let mut entry = entry?;
             let path = relative(entry.path()?);
             let Ok(below) = path.strip_prefix(relative(root)) else { continue };
-            if below.as_os_str().is_empty() || excluded(&below.to_string_lossy()) {
+            let replaced = dockerfile.is_some() && below == Path::new("Dockerfile");
+            if below.as_os_str().is_empty() || replaced || excluded(&below.to_string_lossy()) {
                 continue;
             }
             let mut header = entry.header().clone();

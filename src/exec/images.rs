@@ -1,7 +1,7 @@
 //! What built-in steps ask of an executor that has images: to build one, and to call its own
 //! entrypoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct ImageBuild {
     pub labels: BTreeMap<String, String>,
     /// What it builds on.
     pub images: Vec<String>,
+    /// For which platforms, where it says so.
+    pub platforms: BTreeSet<String>,
     /// Does it go with its job?
     pub passing: bool,
 }

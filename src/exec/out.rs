@@ -10,13 +10,14 @@ use tar::Archive;
 /// How much is taken from one try.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caps {
-    pub(super) files: usize,
+    /// Files and folders, and what is neither.
+    pub(super) entries: usize,
     /// Bytes, together.
     pub(super) bytes: u64,
 }
 
 /// Enough for browser traces and coverage pages; a loop that never stops writing ends here.
-pub(super) const CAPS: Caps = Caps { files: 10_000, bytes: 1 << 30 };
+pub(super) const CAPS: Caps = Caps { entries: 10_000, bytes: 1 << 30 };
 
 /// How many refusals are told one by one.
 const TOLD: usize = 20;
@@ -26,15 +27,17 @@ const TOLD: usize = 20;
 pub(super) struct Taken<'a> {
     to: &'a Path,
     caps: Caps,
-    files: usize,
+    entries: usize,
     bytes: u64,
+    /// Is there no room for more? Then that was told.
+    full: bool,
     refused: Vec<String>,
     refusals: usize,
 }
 
 impl<'a> Taken<'a> {
     pub(super) fn new(to: &'a Path, caps: Caps) -> Self {
-        Self { to, caps, files: 0, bytes: 0, refused: Vec::new(), refusals: 0 }
+        Self { to, caps, entries: 0, bytes: 0, full: false, refused: Vec::new(), refusals: 0 }
     }
 
     /// Takes an archive of the out folder, whose first path component is the folder itself.
@@ -44,19 +47,20 @@ impl<'a> Taken<'a> {
             let mut entry = entry?;
             let path = entry.path()?.components().skip(1).collect::<PathBuf>();
             let kind = entry.header().entry_type();
-            if path.as_os_str().is_empty() || !self.may_take(&path, kind.is_dir(), kind.is_file()) {
+            if path.as_os_str().is_empty() {
                 continue;
             }
-            if kind.is_dir() {
+            if !self.may_take(&path, kind.is_dir(), kind.is_file()) {
+                self.has_room(0);
+            } else if kind.is_dir() {
                 self.folder(&path)?;
-                continue;
-            }
-            let size = entry.size();
-            if !self.has_room(size) {
-                break;
-            }
-            if let Some(to) = self.place(&path)? {
+            } else if self.has_room(entry.size())
+                && let Some(to) = self.place(&path)?
+            {
                 io::copy(&mut entry, &mut File::create_new(to)?)?;
+            }
+            if self.full {
+                break;
             }
         }
         Ok(self.notes())
@@ -77,15 +81,17 @@ impl<'a> Taken<'a> {
                 let path = folder.join(child.file_name());
                 let meta = child.metadata()?;
                 if !self.may_take(&path, meta.is_dir(), meta.is_file()) {
-                    continue;
-                }
-                if meta.is_dir() {
+                    self.has_room(0);
+                } else if meta.is_dir() {
                     self.folder(&path)?;
                     folders.push(path);
-                } else if !self.has_room(meta.len()) {
-                    return Ok(self.notes());
-                } else if let Some(to) = self.place(&path)? {
+                } else if self.has_room(meta.len())
+                    && let Some(to) = self.place(&path)?
+                {
                     fs::rename(child.path(), to)?;
+                }
+                if self.full {
+                    return Ok(self.notes());
                 }
             }
         }
@@ -106,26 +112,42 @@ impl<'a> Taken<'a> {
         true
     }
 
-    /// Counts a file; false when it is one too many.
+    /// Counts an entry; false when it is one too many.
     fn has_room(&mut self, size: u64) -> bool {
         let fits =
-            self.files < self.caps.files && self.bytes.saturating_add(size) <= self.caps.bytes;
+            self.entries < self.caps.entries && self.bytes.saturating_add(size) <= self.caps.bytes;
         if fits {
-            self.files += 1;
+            self.entries += 1;
             self.bytes += size;
-        } else {
-            let (files, mib) = (self.caps.files, self.caps.bytes >> 20);
+        } else if !self.full {
+            self.full = true;
+            let (entries, mib) = (self.caps.entries, self.caps.bytes >> 20);
             self.refused.push(format!(
-                "$CHECKVALVE_OUT holds more than {files} files or {mib} MiB; the rest is not kept"
+                "$CHECKVALVE_OUT holds more than {entries} files and folders or {mib} MiB; the rest \
+                 is not kept"
             ));
         }
         fits
     }
 
+    /// Makes a folder, and those that it is in: each counts, since a path may name a thousand.
     fn folder(&mut self, path: &Path) -> io::Result<()> {
-        match fs::create_dir_all(self.to.join(path)) {
-            Err(e) if refusable(&e) => self.refuse(path, &e.to_string()),
-            result => return result,
+        let mut to = self.to.to_owned();
+        for part in path.components() {
+            to.push(part);
+            if to.is_dir() {
+                continue;
+            }
+            if !self.has_room(0) {
+                break;
+            }
+            match fs::create_dir(&to) {
+                Err(e) if refusable(&e) => {
+                    self.refuse(path, &e.to_string());
+                    break;
+                }
+                made => made?,
+            }
         }
         Ok(())
     }
@@ -250,11 +272,67 @@ mod tests {
             entry(&mut tar, &format!("out/{n}"), EntryType::Regular, &[b'x'; 40]);
         }
         let bytes = tar.into_inner().unwrap();
-        for caps in [Caps { files: 2, bytes: 1000 }, Caps { files: 9, bytes: 100 }] {
-            let to = folder.path().join(caps.files.to_string());
+        for caps in [Caps { entries: 2, bytes: 1000 }, Caps { entries: 9, bytes: 100 }] {
+            let to = folder.path().join(caps.entries.to_string());
             let notes = Taken::new(&to, caps).archive(bytes.as_slice()).unwrap();
             assert_eq!(notes.len(), 1);
             assert_eq!(fs::read_dir(&to).unwrap().count(), 2);
         }
+    }
+
+    /// How many files and folders there are.
+    fn count(folder: &Path) -> usize {
+        let children = fs::read_dir(folder).unwrap().map(|child| child.unwrap().path());
+        children.map(|child| if child.is_dir() { 1 + count(&child) } else { 1 }).sum()
+    }
+
+    #[test]
+    fn folders_and_what_is_refused_count_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = format!("out/{}/x", ["d"; 40].join("/"));
+        let kinds: [(&str, EntryType); 3] = [
+            ("folders", EntryType::Directory),
+            ("links", EntryType::Symlink),
+            ("deep", EntryType::Regular),
+        ];
+        for (which, kind) in kinds {
+            let mut tar = Builder::new(Vec::new());
+            if which == "deep" {
+                entry(&mut tar, &deep, kind, b"");
+            }
+            for n in 0..30 {
+                entry(&mut tar, &format!("out/{n}"), kind, b"");
+            }
+            entry(&mut tar, "out/last", EntryType::Regular, b"");
+            let to = folder.path().join(which);
+            let bytes = tar.into_inner().unwrap();
+            let caps = Caps { entries: 20, bytes: 1000 };
+            let notes = Taken::new(&to, caps).archive(bytes.as_slice()).unwrap();
+            assert!(
+                notes.iter().any(|note| note.contains("more than 20 files and folders")),
+                "{notes:?}"
+            );
+            assert!(count(&to) <= 20 && !to.join("last").exists(), "{which}: {}", count(&to));
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_entries_leave_ten_thousand() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("from");
+        let mut tar = Builder::new(Vec::new());
+        for n in 0..50_000 {
+            entry(&mut tar, &format!("out/f{n}"), EntryType::Directory, b"");
+            entry(&mut tar, &format!("out/f{n}/x"), EntryType::Regular, b"");
+        }
+        for n in 0..6_000 {
+            fs::create_dir_all(from.join(format!("f{n}/g"))).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        let notes = Taken::new(&one, CAPS).archive(bytes.as_slice()).unwrap();
+        let more = Taken::new(&other, CAPS).folder_tree(&from).unwrap();
+        assert_eq!((notes.len(), more.len()), (1, 1), "{notes:?} {more:?}");
+        assert_eq!((count(&one), count(&other)), (CAPS.entries, CAPS.entries));
     }
 }

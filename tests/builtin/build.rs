@@ -3,16 +3,20 @@
 use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
-use bollard::query_parameters::ListImagesOptions;
+use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions};
+use checkvalve::ambient;
 use checkvalve::domain::builtin::Builtin;
-use checkvalve::domain::pipeline::{Network, StepSpec};
+use checkvalve::domain::pipeline::{Network, Resources, StepSpec};
+use checkvalve::domain::rules::Preset;
 use checkvalve::domain::state::Outcome;
+use checkvalve::engine::Images;
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
+use futures_util::StreamExt;
 
-use super::images::engine;
+use super::images::{busybox, engine};
 use super::scripted::Scripted;
-use super::{Done, carry_out, plan, uses};
+use super::{Done, built, carry_out, plan, resident_mib, resume, run, uses};
 
 const METADATA: &str = include_str!("metadata.yaml");
 pub(crate) const SPEC: &str =
@@ -92,8 +96,12 @@ async fn a_build_that_fails_is_the_connectors_and_leaves_nothing() {
     assert!(done.log("build").contains("broken\n"), "{}", done.log("build"));
     assert!(!has_layer(&api, "failed-build").await);
     for (file, told) in [
-        ("FROM checkvalve/1:job_x\n", "builds on `checkvalve/1:job_x`"),
+        (
+            "FROM checkvalve/1:job_x\n",
+            "Dockerfile:1:1: `checkvalve/1:job_x` is an image that another job made",
+        ),
         ("FRM x\n", "nknown instruction"),
+        ("FROM --platform=linux/s390x x:1\n", "for `linux/s390x`, and the engine is one of linux/"),
     ] {
         let Some((_, done)) = build(&[("Dockerfile", file)]).await else { return };
         assert_eq!(done.outcome("build"), Outcome::Failed, "{}", done.reason("build"));
@@ -141,4 +149,120 @@ async fn without_docker_it_is_not_the_connectors_fault() {
         let reason = done.reason("build");
         assert!(reason.contains("needs the Docker executor"), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_build_has_its_steps_limits_and_no_network() {
+    let Some(_) = engine().await else { return };
+    let file = dockerfile(
+        "RUN cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
+         cat cpu/cpu.cfs_quota_us cpu.max 2>/dev/null; ls /sys/class/net | tr '\\n' ' '; echo",
+    );
+    let resources = Some(Resources { cpus: 0.5, memory: 64 << 20 });
+    for (network, names) in [(Network::None, "\nlo \n"), (Network::Bridge, "\neth0 lo \n")] {
+        let steps = vec![StepSpec { resources, network, ..step() }];
+        let done = carry_out(docker().await, &plan(steps), &[("Dockerfile", &file)]).await;
+        let log = done.log("build");
+        assert_eq!(done.outcome("build"), Outcome::Succeeded, "{log}");
+        assert!(log.contains("\n67108864\n") && log.contains("\n50000"), "{log}");
+        assert!(log.contains(names), "{log}");
+    }
+}
+
+/// The engine would do it, past what is looked at in the Dockerfile.
+#[tokio::test]
+async fn an_image_with_something_to_do_on_build_is_not_built_on() {
+    let Some(api) = engine().await else { return };
+    let tag = ambient::ulid().to_string().to_lowercase();
+    let options = CreateImageOptions {
+        from_src: Some("-".to_owned()),
+        repo: Some("checkvalve-test/onbuild".to_owned()),
+        tag: Some(tag.clone()),
+        changes: vec!["ONBUILD ADD http://127.0.0.1:1/x /x".to_owned()],
+        ..CreateImageOptions::default()
+    };
+    let body = bollard::body_full(busybox(&["sh"]).into());
+    let made: Vec<_> = api.create_image(Some(options), Some(body), None).collect().await;
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let image = format!("checkvalve-test/onbuild:{tag}");
+    for file in [format!("FROM {image}\n"), format!("FROM scratch\nCOPY --from={image} /a /a\n")] {
+        let done = carry_out(docker().await, &plan(vec![step()]), &[("Dockerfile", &file)]).await;
+        let log = done.log("build");
+        assert_eq!(done.outcome("build"), Outcome::Failed, "{log}");
+        assert!(log.contains("(`ONBUILD ADD http://127.0.0.1:1/x /x`)"), "{log}");
+    }
+    api.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_built_on_ones_own_machine_stays_under_its_own_name() {
+    let Some(api) = engine().await else { return };
+    let own = format!("checkvalve-test/{}", ambient::ulid().to_string().to_lowercase());
+    let metadata = METADATA.replace("airbyte/source-x", &own);
+    let entry = format!("#!/bin/sh\necho '{SPEC}'\n");
+    let file = dockerfile("COPY run.sh /run.sh\nENTRYPOINT [\"sh\", \"/run.sh\"]");
+    let files =
+        [("Dockerfile", file.as_str()), ("metadata.yaml", &metadata), ("run.sh", entry.as_str())];
+    for tag in [Preset::Airbyte.image_tag(), Preset::Estuary.image_tag()] {
+        let images = Images::Kept { tag };
+        let done = run(docker().await, &plan(vec![step()]), &files, (Vec::new(), images)).await;
+        assert_eq!(done.outcome("build"), Outcome::Succeeded, "{}", done.log("build"));
+        let image = api.inspect_image(&format!("{own}:{tag}")).await.unwrap();
+        assert_eq!(image.id, done.step("build").facts.built);
+        let labels = image.config.unwrap().labels.unwrap();
+        assert_eq!(labels["io.airbyte.name"], own);
+        assert!(!labels.contains_key("io.checkvalve.job"), "the reaper takes no one's own image");
+    }
+    for tag in ["dev", "local"] {
+        let image = format!("{own}:{tag}");
+        api.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_count_is_told_with_the_image() {
+    let Some(_) = engine().await else { return };
+    let metadata = format!(
+        "{METADATA}  connectorBuildOptions: {{ baseImage: \"checkvalve-test/busybox:1\" }}\n"
+    );
+    let files = [
+        ("Dockerfile", "FROM scratch\n"),
+        ("metadata.yaml", metadata.as_str()),
+        ("manifest.yaml", "x"),
+        ("build_customization.py", ""),
+    ];
+    let Some((_, done)) = build(&files).await else { return };
+    // The base image has no connector's program.
+    assert_eq!(done.tests("build").3, ["spec: ends well", "spec: is one SPEC"]);
+    let (log, reason) = (done.log("build"), done.reason("build"));
+    assert!(log.contains("note: the `Dockerfile` does not count"), "{log}");
+    assert!(log.contains("COPY manifest.yaml "), "{log}");
+    assert!(reason.contains("`build_customization.py` is not carried out"), "{reason}");
+}
+
+/// Read by the step itself, before anything is built or asked.
+#[tokio::test]
+async fn files_that_can_not_be_read_are_failures_with_their_place() {
+    let mut bomb = "a0: &a0 [x]\n".to_owned();
+    for n in 1..20 {
+        let aliases = format!("*a{},", n - 1).repeat(9);
+        bomb.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
+    }
+    let before = resident_mib();
+    let broken = METADATA.replace("tags: [language:python]", "tags: [");
+    for text in [&broken, &bomb] {
+        let files = [("Dockerfile", "FROM x:1\n"), ("metadata.yaml", text.as_str())];
+        let done = carry_out(Host::default(), &plan(vec![step()]), &files).await;
+        assert_eq!(done.outcome("build"), Outcome::Failed);
+        assert_eq!(done.tests("build").3, ["there is a Dockerfile, or one can be made"]);
+        assert!(done.log("build").contains("source-x/metadata.yaml:"), "{}", done.log("build"));
+    }
+    let plan = plan(vec![step(), uses(Builtin::Acceptance, &["build"])]);
+    let files = [("acceptance-test-config.yml", bomb.as_str())];
+    let done = resume(Host::default(), &plan, &files, vec![built("sha256:12")]).await;
+    assert_eq!(done.outcome("acceptance"), Outcome::Failed);
+    let log = done.log("acceptance");
+    assert!(log.contains("source-x/acceptance-test-config.yml:"), "{log}");
+    let more = resident_mib().saturating_sub(before);
+    assert!(more < 256, "{more} MiB more");
 }

@@ -141,7 +141,7 @@ fn what_is_shown_reads_back_to_the_same() {
         ],
     );
     // With Airbyte's conventions: archived ones, languages, documentation pages.
-    bench.write(FILE, "pipelines:\n  - steps: [{ id: unit, image: a, run: b }]\n");
+    bench.write(FILE, "pipelines:\n  - steps: [{ id: unit, image: x, run: b }]\n");
     shows_the_same(
         &bench,
         &[

@@ -11,7 +11,7 @@ const SEEDS: &[&str] = &[
     include_str!("../../src/config/repository/presets/tinybird.yml"),
     include_str!("../../src/config/repository/presets/airflow.yml"),
     "preset: airflow\nignore: \"*.md\"\npipelines:\n- for: {kind: dags}\n  steps:\n  - &s\n    \
-     id: a\n    image: b\n    run: |\n      set -e\n        indented\n\n      end\n    \
+     id: a\n    image: x\n    run: |\n      set -e\n        indented\n\n      end\n    \
      env: {A: 3.10, B: true, C: 'it''s', D: \"\\t\\e[0m \\u2028é\"}\n  - {<<: *s, id: b, needs: a}\n",
 ];
 

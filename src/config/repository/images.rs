@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Place, Problems};
+use crate::domain::image_name;
 use crate::domain::rules::{RepoRules, closest};
-use crate::domain::service::image_fault;
 use crate::domain::yaml::{Node, Value};
 
 /// What a step names, and what is taken in its place.
@@ -32,7 +32,7 @@ impl Problems<'_> {
 
     /// May it be given to an engine as an image's name?
     pub(super) fn image_name(&mut self, place: Place, image: &str) -> bool {
-        let fault = image_fault(image);
+        let fault = image_name::fault(image);
         let is_name = fault.is_none();
         if let Some((what, mend)) = fault {
             self.add(place, what, mend);

@@ -301,7 +301,9 @@ impl Problems<'_> {
             return None;
         };
         let image = self.text(node, "`image`")?;
-        self.image_name(node.place, &image).then_some(image)
+        // With a matrix, it is a name once the values are in.
+        let is_named = fields.get("matrix").is_some() || self.image_name(node.place, &image);
+        is_named.then_some(image)
     }
 
     pub(super) fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {

@@ -7,7 +7,8 @@ use super::keys::{COMPOSE, READY, SERVICE};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
 use crate::domain::names::{InvalidName, ServiceAlias};
-use crate::domain::service::{MAX_SERVICES, Ready, Service, image_fault, waves, words};
+use crate::domain::image_name;
+use crate::domain::service::{MAX_SERVICES, Ready, Service, waves, words};
 use crate::domain::yaml::{Node, Value};
 
 /// The services of a step, as far as the repository file says them.
@@ -84,7 +85,7 @@ impl Problems<'_> {
         let alias = self.required(&fields, "alias", "the name by which the step reaches it");
         let alias = alias.and_then(|(place, text)| self.alias(place, &text));
         let image = self.required(&fields, "image", "as `image: \"postgres:16\"`");
-        let image = image.and_then(|(place, image)| match image_fault(&image) {
+        let image = image.and_then(|(place, image)| match image_name::fault(&image) {
             Some((what, mend)) => {
                 self.add(place, what, mend);
                 None

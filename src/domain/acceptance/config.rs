@@ -1,8 +1,14 @@
 //! `acceptance-test-config.yml`: which tests there are, and with what.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::keys::{
+    ANY, CURSOR_KEYS, EXPECTED_KEYS, NAMED_KEYS, OTHER_SUITES, ROOT, SUITE_KEYS, beneath,
+    of_other_suite,
+};
 use crate::domain::catalog::Flaw;
 use crate::domain::rules::closest;
 use crate::domain::yaml::{Entry, Node, Value};
@@ -36,54 +42,6 @@ impl Suite {
             Self::BasicRead => "basic_read",
             Self::FullRefresh => "full_refresh",
             Self::Incremental => "incremental",
-        }
-    }
-
-    /// Keys of a test that are obeyed.
-    fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Spec => &["spec_path", "config_path"],
-            Self::Connection => &["config_path", "status"],
-            Self::Discovery => &["config_path"],
-            Self::BasicRead => &[
-                "config_path",
-                "configured_catalog_path",
-                "empty_streams",
-                "expect_records",
-                "validate_schema",
-            ],
-            Self::FullRefresh => &["config_path", "configured_catalog_path", "ignored_fields"],
-            Self::Incremental => &[
-                "config_path",
-                "configured_catalog_path",
-                "cursor_paths",
-                "future_state",
-                "threshold_days",
-            ],
-        }
-    }
-
-    /// Keys that ask for what is not judged here.
-    fn not_judged(self) -> &'static [&'static str] {
-        match self {
-            Self::Spec => &["backward_compatibility_tests_config", "auth_default_method"],
-            Self::Connection => &[],
-            Self::Discovery => {
-                &["backward_compatibility_tests_config", "validate_primary_keys_data_type"]
-            }
-            Self::BasicRead => &[
-                "validate_stream_statuses",
-                "validate_state_messages",
-                "validate_data_points",
-                "fail_on_extra_columns",
-                "expect_trace_message_on_failure",
-                "file_types",
-                "client_container_config",
-            ],
-            Self::FullRefresh => &["client_container_config"],
-            Self::Incremental => {
-                &["skip_comprehensive_incremental_tests", "client_container_config"]
-            }
         }
     }
 
@@ -148,19 +106,6 @@ pub struct Config {
     pub notes: Vec<String>,
 }
 
-const ROOT: &[&str] = &[
-    "connector_image",
-    "acceptance_tests",
-    "tests",
-    "base_path",
-    "test_strictness_level",
-    "custom_environment_variables",
-];
-/// Suites that are not judged here.
-const OTHER_SUITES: &[&str] = &["connector_attributes", "connector_documentation"];
-/// Keys of any test.
-const ANY: &[&str] = &["timeout_seconds", "deployment_mode"];
-
 /// Reads the document; every error at once.
 pub fn read(document: &Node) -> Result<Config, Vec<Flaw>> {
     let mut reader = Reader::default();
@@ -193,7 +138,37 @@ impl Reader {
             let text = format!("`{what}` has no key `{}`", entry.key);
             self.flaws.push(Flaw::unusable(entry.place, text, mend));
         }
+        for (at, entry) in entries.iter().enumerate() {
+            if entries[..at].iter().any(|earlier| earlier.key == entry.key) {
+                let text = format!("`{}` stands twice in `{what}`", entry.key);
+                self.flaws.push(Flaw::unusable(entry.place, text, "keep one of them"));
+            }
+        }
         entries
+    }
+
+    /// Asked for, and not judged here.
+    fn note(&mut self, key: &str, of: &str) {
+        let told = format!("`{key}` of `{of}` is not judged here");
+        if !self.notes.contains(&told) {
+            self.notes.push(told);
+        }
+    }
+
+    /// What is not judged may be misspelt, too.
+    fn look_beneath(&mut self, entry: &Entry) {
+        let keys = beneath(&entry.key);
+        let mappings = match &entry.node.value {
+            _ if keys.is_empty() => return,
+            Value::List(items) => items.as_slice(),
+            Value::Null => return,
+            _ => std::slice::from_ref(&entry.node),
+        };
+        for mapping in mappings {
+            for inner in self.entries(mapping, &entry.key, keys) {
+                self.look_beneath(inner);
+            }
+        }
     }
 
     fn text(&mut self, entry: &Entry) -> Option<String> {
@@ -206,14 +181,17 @@ impl Reader {
 
     fn config(&mut self, document: &Node) -> Config {
         let mut config = Config::default();
-        let mut asked = false;
+        let mut asked: Option<&str> = None;
         for entry in self.entries(document, "the file", ROOT) {
             match entry.key.as_str() {
-                "acceptance_tests" | "tests" => {
-                    asked = true;
-                    let legacy = entry.key == "tests";
-                    config.suites.append(&mut self.suites(&entry.node, legacy));
+                key @ ("acceptance_tests" | "tests") => {
+                    if asked.replace(key).is_some_and(|other| other != key) {
+                        let text = "it has both `acceptance_tests` and the older `tests`";
+                        self.flaws.push(Flaw::unusable(entry.place, text, "keep one of them"));
+                    }
+                    config.suites.append(&mut self.suites(&entry.node, key == "tests"));
                 }
+                "base_path" => self.base_path(entry),
                 "test_strictness_level" => match entry.node.text() {
                     Some("high") => config.strict = true,
                     Some("low") => {}
@@ -223,7 +201,7 @@ impl Reader {
                 _ => drop(self.text(entry)),
             }
         }
-        if !asked {
+        if asked.is_none() {
             let mend = "add `acceptance_tests:` with the suites";
             self.flaws.push(Flaw::unusable(document.place, "it has no `acceptance_tests`", mend));
         }
@@ -236,12 +214,29 @@ impl Reader {
             self.wrong(node, "custom_environment_variables", "a mapping");
             return BTreeMap::new();
         };
-        let value = |entry: &Entry| match &entry.node.value {
-            Value::Text(text) | Value::Number(text) => Some((entry.key.clone(), text.clone())),
-            Value::Bool(truth) => Some((entry.key.clone(), truth.to_string())),
-            Value::Null | Value::List(_) | Value::Map(_) => None,
-        };
-        entries.iter().filter_map(value).collect()
+        let mut env = BTreeMap::new();
+        for entry in entries {
+            let value = match &entry.node.value {
+                Value::Text(text) | Value::Number(text) => text.clone(),
+                Value::Bool(truth) => truth.to_string(),
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    self.wrong(&entry.node, &entry.key, "a text");
+                    continue;
+                }
+            };
+            env.insert(entry.key.clone(), value);
+        }
+        env
+    }
+
+    fn base_path(&mut self, entry: &Entry) {
+        let path = self.text(entry).unwrap_or_default();
+        if !matches!(path.as_str(), "" | "." | "./") {
+            let text =
+                format!("`base_path` can't be `{path}`: paths begin at the connector's folder");
+            let mend = "remove it, and write the paths from there";
+            self.flaws.push(Flaw::unusable(entry.node.place, text, mend));
+        }
     }
 
     fn suites(&mut self, node: &Node, legacy: bool) -> BTreeMap<Suite, Asked> {
@@ -253,6 +248,7 @@ impl Reader {
             let Some(suite) = suite else {
                 if OTHER_SUITES.contains(&entry.key.as_str()) {
                     self.notes.push(format!("the suite `{}` is not judged here", entry.key));
+                    self.other_suite(entry, legacy);
                 }
                 continue;
             };
@@ -266,9 +262,27 @@ impl Reader {
         suites
     }
 
+    fn other_suite(&mut self, suite: &Entry, legacy: bool) {
+        let tests = if legacy {
+            Some(&suite.node)
+        } else {
+            let entries = self.entries(&suite.node, &suite.key, SUITE_KEYS);
+            entries.iter().find(|entry| entry.key == "tests").map(|entry| &entry.node)
+        };
+        let keys = [of_other_suite(&suite.key), ANY].concat();
+        let Some(Value::List(tests)) = tests.map(|tests| &tests.value) else { return };
+        for test in tests {
+            for entry in self.entries(test, &format!("a test of {}", suite.key), &keys) {
+                self.look_beneath(entry);
+            }
+        }
+    }
+
     fn asked(&mut self, suite: Suite, node: &Node) -> Option<Asked> {
-        let entries = self.entries(node, suite.as_str(), &["tests", "bypass_reason"]);
-        let get = |key: &str| entries.iter().find(|entry| entry.key == key);
+        let entries = self.entries(node, suite.as_str(), SUITE_KEYS);
+        let get = |key: &str| {
+            entries.iter().find(|entry| entry.key == key).filter(|entry| !entry.node.is_null())
+        };
         match (get("tests"), get("bypass_reason")) {
             (Some(tests), None) => Some(Asked::Tests(self.tests(suite, &tests.node))),
             (None, Some(reason)) => self.text(reason).map(Asked::Bypassed),
@@ -293,6 +307,11 @@ impl Reader {
             self.wrong(node, suite.as_str(), "a list of tests");
             return Vec::new();
         };
+        if items.is_empty() {
+            let text = format!("`{}` has no test in its list", suite.as_str());
+            let mend = "add a test (`- {}` is one), or a `bypass_reason` in place of the list";
+            self.flaws.push(Flaw::unusable(node.place, text, mend));
+        }
         items.iter().map(|item| self.test(suite, item)).collect()
     }
 
@@ -304,10 +323,8 @@ impl Reader {
         let mut test = Test::default();
         for entry in self.entries(node, &format!("a test of {}", suite.as_str()), &keys) {
             if other.contains(&entry.key.as_str()) {
-                let told = format!("`{}` of `{}` is not judged here", entry.key, suite.as_str());
-                if !self.notes.contains(&told) {
-                    self.notes.push(told);
-                }
+                self.note(&entry.key, suite.as_str());
+                self.look_beneath(entry);
             } else {
                 self.key(&mut test, entry);
             }
@@ -341,14 +358,10 @@ impl Reader {
             },
             "empty_streams" => test.empty_streams = self.names(node, "empty_streams"),
             "expect_records" => {
-                const KEYS: &[&str] =
-                    &["path", "bypass_reason", "exact_order", "extra_fields", "extra_records"];
-                test.expect_records = self.path_in(entry, "path", KEYS);
+                test.expect_records = self.path_in(entry, "path", EXPECTED_KEYS);
             }
             "future_state" => {
-                const KEYS: &[&str] =
-                    &["future_state_path", "bypass_reason", "cursor_format", "missing_streams"];
-                test.future_state = self.path_in(entry, "future_state_path", KEYS);
+                test.future_state = self.path_in(entry, "future_state_path", CURSOR_KEYS);
             }
             "threshold_days" => test.lookback = self.days(node),
             "cursor_paths" => {
@@ -375,6 +388,14 @@ impl Reader {
 
     fn path_in(&mut self, entry: &Entry, key: &str, keys: &[&str]) -> Option<String> {
         let entries = self.entries(&entry.node, &entry.key, keys);
+        for inner in entries.iter().filter(|inner| ![key, "bypass_reason"].contains(&&*inner.key)) {
+            // What is switched off is not asked for.
+            if keys.contains(&inner.key.as_str()) && !matches!(inner.node.value, Value::Bool(false))
+            {
+                self.note(&inner.key, &entry.key);
+            }
+            self.look_beneath(inner);
+        }
         entries.iter().find(|entry| entry.key == key).and_then(|entry| self.text(entry))
     }
 
@@ -409,6 +430,9 @@ impl Reader {
         };
         let mut names = BTreeSet::new();
         for item in items {
+            if matches!(item.value, Value::Map(_)) {
+                self.entries(item, what, NAMED_KEYS);
+            }
             let name = item.text().or_else(|| item.get("name").and_then(Node::text));
             match name {
                 Some(name) => drop(names.insert(name.to_owned())),

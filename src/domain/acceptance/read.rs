@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::config::Test;
+use super::cursor::{is_older, is_within};
 use super::discover::{Catalog, Stream};
 use super::expected::Expected;
 use super::message::{Heard, Message, Record};
-use super::state::{States, cursor_of, is_older, is_within};
+use super::state::{States, cursor_of};
 use super::{End, Named, problem, problems, schema};
 use crate::domain::builtin::{Case, Verdict, one_line};
 use crate::domain::redact::Redactor;
@@ -66,6 +67,8 @@ struct Of {
     validator: Option<Validator>,
     ignored: Vec<Vec<String>>,
     sum: Sum,
+    /// Was the cursor of a record comparable with the state's?
+    compared: bool,
 }
 
 /// Hears an answer to `read`.
@@ -105,6 +108,7 @@ impl Read {
                 .collect(),
             stream: stream.clone(),
             sum: Sum::default(),
+            compared: false,
         };
         let streams: Vec<Of> = catalog.streams.iter().map(of).collect();
         let key =
@@ -167,7 +171,7 @@ impl Read {
         }
         let state = self.since.cursor(&of.stream);
         if let Some((state, here)) = state.zip(cursor_of(&data, &of.stream.cursor))
-            && is_older(here, &state)
+            && is_older(here, &state).inspect(|_| of.compared = true) == Some(true)
         {
             match self.lookback.map(|days| is_within(here, &state, days)) {
                 Some(Some(true)) => {}
@@ -263,7 +267,7 @@ impl Read {
         let told: Vec<String> = both
             .filter_map(|(one, two)| {
                 let (before, now) = (one.sum.count, two.sum.count);
-                let blind = self.since.cursor(&two.stream).is_none();
+                let blind = !two.compared;
                 let same = blind && before > 1 && now == before;
                 vague |= same && self.lookback.is_some();
                 let too_many = now > before || same && self.lookback.is_none();

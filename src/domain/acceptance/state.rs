@@ -1,9 +1,7 @@
 //! How far a read came, in the connector's own words, and what they say of a record.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use chrono::{Days, NaiveDate};
 use serde_json::{Map, Value, json};
 
 use super::discover::Stream;
@@ -150,47 +148,4 @@ pub(super) fn cursor_of<'d>(data: &'d Value, path: &[String]) -> Option<&'d Valu
         return None;
     }
     path.iter().try_fold(data, |value, field| value.get(field))
-}
-
-/// Does a record's cursor lie before a state's? Of two dates the shorter one counts: a day is not
-/// before its own noon. What can't be compared is not older.
-pub(super) fn is_older(record: &Value, state: &Value) -> bool {
-    match (record, state) {
-        (Value::Number(record), Value::Number(state)) => match (record.as_i64(), state.as_i64()) {
-            (Some(record), Some(state)) => record < state,
-            _ => record.as_f64() < state.as_f64(),
-        },
-        (Value::String(record), Value::String(state)) => {
-            let (mut record, mut state) = (record.as_str(), state.as_str());
-            if let (Ok(record), Ok(state)) = (record.parse::<i64>(), state.parse::<i64>()) {
-                return record < state;
-            }
-            if is_date(record) && is_date(state) {
-                let length = record.len().min(state.len()).min("2020-01-01T00:00:00".len());
-                record = record.get(..length).unwrap_or(record);
-                state = state.get(..length).unwrap_or(state);
-            }
-            // A blank stands where a `T` may.
-            let plain = |text: &str| text.replace(' ', "T");
-            plain(record).cmp(&plain(state)) == Ordering::Less
-        }
-        _ => false,
-    }
-}
-
-/// Is a record's date no more than so many days before a state's? `None` if they are no dates.
-pub(super) fn is_within(record: &Value, state: &Value, days: u32) -> Option<bool> {
-    let date = |value: &Value| {
-        let day = value.as_str().filter(|text| is_date(text))?.get(..10)?;
-        NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()
-    };
-    let (record, state) = (date(record)?, date(state)?);
-    let first = state.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN);
-    Some(record >= first)
-}
-
-fn is_date(text: &str) -> bool {
-    let mut parts = text.splitn(3, '-');
-    parts.next().is_some_and(|year| year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()))
-        && parts.next().is_some_and(|month| month.len() == 2)
 }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::config::{Asked, Config, Suite};
-use super::state::is_older;
 use super::*;
 use crate::domain::redact::Redactor;
 use crate::domain::yaml;
@@ -41,29 +40,6 @@ fn a_cursor_is_found_in_every_form_of_state() {
     assert_eq!(state(&other).cursor(&catalog.streams[0]), None);
 }
 
-#[test]
-fn older_is_what_can_be_known_to_be() {
-    for (record, state) in [
-        (json!(1), json!(2)),
-        (json!(1.5), json!(2)),
-        (json!("9"), json!("10")),
-        (json!("2024-01-01"), json!("2024-01-02T00:00:00Z")),
-        (json!("2024-01-01 10:00:00"), json!("2024-01-01T11:00:00.000Z")),
-        (json!("a"), json!("b")),
-    ] {
-        assert!(is_older(&record, &state), "{record} {state}");
-        assert!(!is_older(&state, &record), "{state} {record}");
-    }
-    for (record, state) in [
-        (json!("2024-01-02"), json!("2024-01-02T12:00:00Z")),
-        (json!("2024-01-02T12:00:00+00:00"), json!("2024-01-02T12:00:00Z")),
-        (json!(1), json!("2")),
-        (json!(null), json!(2)),
-    ] {
-        assert!(!is_older(&record, &state), "{record} {state}");
-    }
-}
-
 fn judged(catalog: &Catalog, test: &config::Test) -> Read {
     Read::new(catalog, test, Arc::default())
 }
@@ -91,6 +67,18 @@ fn where_no_cursor_can_tell_a_second_read_has_fewer_records() {
     let seeing = state(&json!({ "type": "STREAM", "stream": own }));
     assert_eq!(read(&seeing, 3).honours(&first), Verdict::Passed, "none lies before its cursor");
     assert!(matches!(read(&seeing, 4).honours(&first), Verdict::Failed(_)), "there are more");
+}
+
+#[test]
+fn a_state_that_no_record_can_be_compared_with_tells_nothing() {
+    let first = read(&States::default(), 3);
+    for at in [json!("1704067200"), json!("2024-01-01T00:00:00Z"), json!(null)] {
+        let own = json!({ "stream_descriptor": { "name": "users" }, "stream_state": { "at": at } });
+        let since = state(&json!({ "type": "STREAM", "stream": own }));
+        let verdict = read(&since, 3).honours(&first);
+        assert!(matches!(verdict, Verdict::Failed(_)), "{at}: the same 3 records: {verdict:?}");
+        assert_eq!(read(&since, 2).honours(&first), Verdict::Passed, "{at}");
+    }
 }
 
 #[test]
@@ -160,6 +148,61 @@ fn every_error_of_the_file_has_its_place() {
             "2:21 `a test of spec` has no key `status`; remove it",
         ),
         (
+            "acceptance_tests:\n  spec: { tests: [] }\n",
+            "2:18 `spec` has no test in its list; add a test (`- {}` is one), or a `bypass_reason` in \
+             place of the list",
+        ),
+        (
+            "tests:\n  spec: []\ntest_strictness_level: high\n",
+            "2:9 `spec` has no test in its list; add a test (`- {}` is one), or a `bypass_reason` in \
+             place of the list",
+        ),
+        (
+            "acceptance_tests:\n  spec: { bypass_reason: }\n",
+            "2:9 `spec` has no `tests`; add `tests:` with a list, or a `bypass_reason`",
+        ),
+        (
+            "acceptance_tests: {}\ntests: {}\n",
+            "2:1 it has both `acceptance_tests` and the older `tests`; keep one of them",
+        ),
+        (
+            "acceptance_tests: { spec: { bypass_reason: a }, spec: { bypass_reason: b } }\n",
+            "1:49 `spec` stands twice in `acceptance_tests`; keep one of them",
+        ),
+        (
+            "acceptance_tests: {}\nbase_path: integration_tests\n",
+            "2:12 `base_path` can't be `integration_tests`: paths begin at the connector's folder; \
+             remove it, and write the paths from there",
+        ),
+        (
+            "acceptance_tests: {}\ncustom_environment_variables: { A: [1] }\n",
+            "2:36 `A` can't be a list; write a text",
+        ),
+        (
+            "tests:\n  basic_read: [{ empty_streams: [{ name: a, bypas_reason: b }] }]\n",
+            "2:45 `empty_streams` has no key `bypas_reason`; did you mean `bypass_reason`?",
+        ),
+        (
+            "tests:\n  full_refresh: [{ ignored_fields: { a: [{ nam: x }] } }]\n",
+            "2:44 `ignored_fields` has no key `nam`; did you mean `name`?",
+        ),
+        (
+            "tests:\n  connector_attributes: [{ allowed_hosts: { bypass_reson: x } }]\n",
+            "2:45 `allowed_hosts` has no key `bypass_reson`; did you mean `bypass_reason`?",
+        ),
+        (
+            "acceptance_tests: { connector_documentation: { test: [] } }\n",
+            "1:48 `connector_documentation` has no key `test`; did you mean `tests`?",
+        ),
+        (
+            "tests:\n  spec: [{ backward_compatibility_tests_config: { disable_for: 1 } }]\n",
+            "2:51 `backward_compatibility_tests_config` has no key `disable_for`; remove it",
+        ),
+        (
+            "tests:\n  incremental: [{ future_state: { cursor_format: { streams: [{ nam: a }] } } }]\n",
+            "2:64 `streams` has no key `nam`; did you mean `name`?",
+        ),
+        (
             "acceptance_tests: []\ntest_strictness_level: middle\n",
             "1:19 `acceptance_tests` can't be a list; write a mapping",
         ),
@@ -167,6 +210,26 @@ fn every_error_of_the_file_has_its_place() {
         let errors = configured(text).unwrap_err();
         assert!(errors.iter().any(|error| error == told), "{errors:?}\n--- not ---\n{told}");
     }
+}
+
+#[test]
+fn what_is_asked_for_and_not_judged_is_noted() {
+    let text = "base_path: ./\ntests:\n  basic_read:\n  - expect_records: { path: a, exact_order: true, \
+        extra_fields: false }\n    validate_primary_keys_data_type: false\n  incremental:\n  - future_state: \
+        { future_state_path: b, missing_streams: [{ name: x, bypass_reason: y }], cursor_format: { \
+        format: z, streams: [{ name: x, format: z }] } }\n  connector_attributes: [{ \
+        streams_without_primary_key: [{ name: x }] }]\n";
+    let notes = configured(text).unwrap().notes;
+    assert_eq!(
+        notes,
+        [
+            "`exact_order` of `expect_records` is not judged here",
+            "`validate_primary_keys_data_type` of `basic_read` is not judged here",
+            "`missing_streams` of `future_state` is not judged here",
+            "`cursor_format` of `future_state` is not judged here",
+            "the suite `connector_attributes` is not judged here",
+        ]
+    );
 }
 
 fn told(read: &mut Read, message: &Value) {

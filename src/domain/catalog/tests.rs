@@ -139,6 +139,17 @@ fn attributes_come_from_yaml_json_and_toml() {
         assert_eq!((findings[0].path.as_str(), findings[0].line), ("a/m.yaml", Some(1)));
         assert!(!findings[0].text.contains('\n'));
     }
+    let mut bomb = "a0: &a0 [x]\n".to_owned();
+    for n in 1..20 {
+        let aliases = format!("*a{},", n - 1).repeat(9);
+        bomb.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
+    }
+    let texts = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a,".repeat(90_000));
+    for text in [bomb, texts] {
+        let (attributes, findings) = read("m.yaml", &text);
+        assert_eq!((attributes.len(), findings.len()), (0, 1), "{findings:?}");
+        assert_eq!(findings[0].path, "a/m.yaml");
+    }
     let flaw = Document::parse("m.yaml", b"a: 1\nb: \xff").unwrap_err();
     assert_eq!((flaw.text.as_str(), flaw.place.unwrap().line), ("is not UTF-8", 2));
     assert!(Document::parse("m.yaml", &vec![b' '; 2 << 20]).is_err());

@@ -7,7 +7,7 @@ use crate::domain::yaml::Place;
 const SCHEME: &str = "http://";
 /// A line that says this may have any link.
 const IGNORE: &str = "ignore-https-check";
-/// Folders that Airbyte's own check passes over.
+/// Folders of a connector that Airbyte's own check passes over.
 const FOLDERS: &[&str] = &[
     ".venv",
     "tests",
@@ -60,7 +60,7 @@ pub(super) struct Links {
 impl Links {
     /// `below` is the path below the connector's root.
     pub(super) fn file(&mut self, path: &str, below: &str, content: &[u8]) {
-        let mut folders = path.split('/').rev();
+        let mut folders = below.split('/').rev();
         let name = folders.next().unwrap_or(below);
         if folders.any(|folder| FOLDERS.contains(&folder))
             || FILES.iter().any(|end| name.ends_with(end))
@@ -141,5 +141,21 @@ fn as_text(content: &[u8]) -> Option<&str> {
             std::str::from_utf8(&content[..error.valid_up_to()]).ok()
         }
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_is_a_folder_of_the_connector_wherever_that_lies() {
+        let mut links = Links::default();
+        for below in ["a.py", "tests/a.py", "src/build/a.py"] {
+            links.file(&format!("tests/build/x/{below}"), below, b"x = 'http://x.example'");
+        }
+        let Verdict::Failed(findings) = links.verdict() else { panic!() };
+        let paths: Vec<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
+        assert_eq!(paths, ["tests/build/x/a.py"]);
     }
 }

@@ -6,7 +6,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use super::{MAX_SERVICES, Ready, Service, image_fault, waves};
+use super::{MAX_SERVICES, Ready, Service, waves};
 use crate::domain::names::ServiceAlias;
 use crate::domain::yaml::{self, Entry, Node, Place, Value};
 
@@ -222,7 +222,7 @@ impl Reader {
 
     fn image(&mut self, node: &Node) -> Option<String> {
         let image = self.text(node, "`image`")?;
-        if let Some((what, mend)) = image_fault(&image) {
+        if let Some((what, mend)) = image_name::fault(&image) {
             self.add(node.place, what, mend);
             return None;
         }

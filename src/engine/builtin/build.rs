@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::listen::{Ear, listen};
 use super::{Images, Site, blocking};
 use crate::domain::acceptance::{Named, Spec};
-use crate::domain::build::{Folder, Recipe, Sources, dev_name, sources};
+use crate::domain::build::{self, Folder, Recipe, Sources, Unbuildable, dev_name, sources};
 use crate::domain::builtin::{Case, Report, Verdict};
 use crate::domain::catalog::Finding;
 use crate::domain::plan::below;
@@ -13,7 +13,7 @@ use crate::exec::Executor;
 use crate::exec::images::{BuildEnd, Halted, ImageBuild, Talk};
 
 /// Bytes of a file that is looked at.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = build::LARGEST as u64;
 /// How long the image may take to say what it wants to be configured with.
 const SPEC: Duration = Duration::from_mins(1);
 
@@ -30,10 +30,16 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
         Ok(folder)
     });
     let folder = folder.await?;
-    if let Some(recipe) = recipe(site, &folder, &mut cases) {
-        make(site, &folder, recipe, &mut cases).await?;
+    let mut notes = Vec::new();
+    if let Some((recipe, sources)) = recipe(site, &folder, &mut cases) {
+        notes.clone_from(&recipe.notes);
+        for note in &notes {
+            site.say(format!("note: {note}\n")).await;
+        }
+        make(site, &folder, (recipe, sources), &mut cases).await?;
     }
-    Ok(Report { suite: "build", cases, note: None })
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    Ok(Report { suite: "build", cases, note })
 }
 
 /// How the image is made, if it can be.
@@ -41,39 +47,45 @@ fn recipe<E>(
     site: &Site<'_, E>,
     folder: &Folder,
     cases: &mut Vec<Case>,
-) -> Option<(Recipe, Vec<String>)> {
+) -> Option<(Recipe, Sources)> {
     let root = site.task.plan.root();
     let recipe = match folder.recipe() {
         Ok(recipe) => recipe,
-        Err(why) => {
-            let verdict = Verdict::Failed(vec![Finding::whole(root, why)]);
+        Err(Unbuildable { file, flaw }) => {
+            let path = format!("{root}/{file}");
+            let finding = Finding::of(path.trim_matches('/'), flaw);
+            let verdict = Verdict::Failed(vec![finding]);
             cases.push(Case::new("there is a Dockerfile, or one can be made", verdict));
             return None;
         }
     };
     cases.push(Case::new("there is a Dockerfile, or one can be made", Verdict::Passed));
-    let path = format!("{root}/Dockerfile").trim_start_matches('/').to_owned();
+    // One that is made here has its image's name from the metadata.
+    let is_own = recipe.generated.is_none();
+    let file = if is_own { "Dockerfile" } else { "metadata.yaml" };
+    let path = format!("{root}/{file}").trim_start_matches('/').to_owned();
     let finding = |(line, text, mend): (usize, String, &str)| Finding {
         path: path.clone(),
-        line: u32::try_from(line).ok(),
-        column: Some(1),
+        line: u32::try_from(line).ok().filter(|_| is_own),
+        column: Some(1).filter(|_| is_own),
         text,
         mend: mend.to_owned(),
     };
-    let Sources { images, mut refused } = sources(&recipe.dockerfile, &site.task.step.env);
+    let mut sources = sources(&recipe.dockerfile, &site.task.step.env);
+    let mut refused = std::mem::take(&mut sources.refused);
     if u64::try_from(recipe.dockerfile.len()).is_ok_and(|length| length >= LARGEST) {
         refused.push((1, "it is larger than 1 MiB".to_owned(), "make it smaller"));
     }
     let verdict = Verdict::of(refused.into_iter().map(finding).collect());
     let good = verdict == Verdict::Passed;
     cases.push(Case::new("it builds on images of registries alone", verdict));
-    good.then_some((recipe, images))
+    good.then_some((recipe, sources))
 }
 
 async fn make<E: Executor>(
     site: &Site<'_, E>,
     folder: &Folder,
-    (recipe, images): (Recipe, Vec<String>),
+    (recipe, sources): (Recipe, Sources),
     cases: &mut Vec<Case>,
 ) -> Result<(), Halted> {
     let step = &site.task.step;
@@ -91,13 +103,20 @@ async fn make<E: Executor>(
     }
     let tag = match site.task.images {
         Images::OfJob { repository } => format!("checkvalve/{repository}:{}", step.labels.job),
-        Images::Kept => dev_name(&recipe, step.labels.connector.as_str()),
+        Images::Kept { tag } => dev_name(&recipe, step.labels.connector.as_str(), tag),
     };
     let labels = recipe.labels.clone();
     let (step, passing) = (step.clone(), matches!(site.task.images, Images::OfJob { .. }));
-    let context_file = context.clone();
-    let build =
-        ImageBuild { step, context: context_file, tag: tag.clone(), labels, images, passing };
+    let Sources { images, platforms, .. } = sources;
+    let build = ImageBuild {
+        step,
+        context: context.clone(),
+        tag: tag.clone(),
+        labels,
+        images,
+        platforms,
+        passing,
+    };
     let end = site.executor.build(build, site.log.clone(), site.stop.clone()).await;
     // A context may be large, and is of no more use.
     let _ = tokio::fs::remove_file(&context).await;

@@ -7,7 +7,6 @@
 //! own. A step that means harm can get around that, as the shell is its own user's: it could as well
 //! change the files that its heirs inherit. It gains no more than that by it.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -15,9 +14,7 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as ApiError;
 use bollard::exec::StartExecOptions;
 use bollard::models::ExecConfig;
-use bollard::query_parameters::{
-    AttachContainerOptions, KillContainerOptions, WaitContainerOptions,
-};
+use bollard::query_parameters::{AttachContainerOptions, KillContainerOptions};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use memchr::memmem;
@@ -27,7 +24,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::container::{Container, no_shell};
-use super::watch::{NO_SHELL, OUT_OF_MEMORY, is_running, judge_container};
+use super::output::remember;
+use super::watch::{OUT_OF_MEMORY, Witness, found_nothing, is_running, judge_container};
 use super::{Exit, Halt, halt, told};
 use crate::ambient;
 
@@ -68,8 +66,6 @@ const FENCE: u8 = 0x1e;
 const LOOK: Duration = Duration::from_secs(30);
 /// How long the order to end may take to arrive.
 const ORDER: Duration = Duration::from_secs(5);
-/// How many bytes of a container's first output are remembered.
-const HEAD: usize = 200;
 
 /// A running container that takes steps.
 pub(super) struct Agent {
@@ -208,7 +204,9 @@ impl Agent {
             };
             match next {
                 Ok(Some(Ok(chunk))) => {
-                    let read = reader.read(remembered(head, chunk.into_bytes()));
+                    let chunk = chunk.into_bytes();
+                    remember(head, &chunk);
+                    let read = reader.read(chunk);
                     if !read.output.is_empty() {
                         // Without a reader the step goes on, its output read and forgotten.
                         let _ = log.send(read.output).await;
@@ -226,49 +224,6 @@ impl Agent {
     }
 }
 
-fn remembered(head: &mut Vec<u8>, chunk: Bytes) -> Bytes {
-    let room = HEAD - head.len();
-    head.extend_from_slice(&chunk[..chunk.len().min(room)]);
-    chunk
-}
-
-/// Waits for a container's end from before it on: an engine that was restarted meanwhile knows
-/// how it found the container, and not how the step ended.
-struct Witness {
-    end: Pin<Box<dyn Future<Output = bool> + Send>>,
-    saw: Option<bool>,
-}
-
-impl Witness {
-    fn of(container: &Container) -> Self {
-        let (api, name) = (container.api().clone(), container.name().to_owned());
-        let end = async move {
-            let options = WaitContainerOptions { condition: "not-running".to_owned() };
-            let mut wait = Box::pin(api.wait_container(&name, Some(options)));
-            matches!(
-                wait.next().await,
-                Some(Ok(_) | Err(ApiError::DockerContainerWaitError { .. }))
-            )
-        };
-        Self { end: Box::pin(end), saw: None }
-    }
-
-    fn is_done(&self) -> bool {
-        self.saw.is_some()
-    }
-
-    async fn wait(&mut self) {
-        self.saw = Some((&mut self.end).await);
-    }
-
-    async fn saw_the_end(&mut self) -> bool {
-        if self.saw.is_none() {
-            let _ = timeout(ORDER, self.wait()).await;
-        }
-        self.saw == Some(true)
-    }
-}
-
 /// The container went away under the step, by its own doing or somebody else's.
 async fn ended(
     container: &Container,
@@ -277,7 +232,7 @@ async fn ended(
     image: &str,
 ) -> Result<Exit, Halt> {
     let exit = judge_container(container, stopped, lost).await?;
-    if matches!(exit.code, 126 | 127) && head.starts_with(NO_SHELL) {
+    if found_nothing(exit.code, head) {
         return Err(no_shell(image, &String::from_utf8_lossy(head)));
     }
     if exit.code == 0 && !stopped {

@@ -60,7 +60,7 @@ impl Docker {
                 unless_stopped(stop, network::ensure(&self.api, name, turn)).await?
             }
         };
-        if let Some(why) = unless_stopped(stop, self.refusal(&build.images)).await? {
+        if let Some(why) = unless_stopped(stop, self.refusal(build)).await? {
             return Ok(BuildEnd::Failed(why));
         }
         let began = ambient::now();
@@ -104,8 +104,16 @@ impl Docker {
 
     /// Has all that a build begins with here, and looks whether it may: what an image has its heirs
     /// do is done by the engine, past the build's network.
-    async fn refusal(&self, images: &[String]) -> Result<Option<String>, Halt> {
-        for name in images {
+    async fn refusal(&self, build: &ImageBuild) -> Result<Option<String>, Halt> {
+        // Another platform's image is another image than the one that is looked at.
+        let own = self.platform.replace("x86_64", "amd64").replace("aarch64", "arm64");
+        if let Some(other) = build.platforms.iter().find(|platform| **platform != own) {
+            return Ok(Some(format!(
+                "it builds on images for `{other}`, and the engine is one of {own}: leave \
+                 `--platform` out"
+            )));
+        }
+        for name in &build.images {
             self.find_image(name, &mut Course::begin()).await?;
             let found = self.api.inspect_image(name).await;
             let found = found.map_err(|e| halt(&format!("image `{name}` is gone"), &e))?;

@@ -23,7 +23,7 @@ const APART: Duration = Duration::from_millis(200);
 /// How often a broken line is mended.
 const MENDS: u32 = 10;
 /// How many bytes of the output's begin are remembered.
-const HEAD: usize = 200;
+const HEAD: usize = 300;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>;
 
@@ -94,8 +94,7 @@ impl Output {
             match next {
                 Some(Ok(chunk)) => {
                     let chunk = chunk.into_bytes();
-                    let room = HEAD - self.head.len();
-                    self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    remember(&mut self.head, &chunk);
                     // Without a reader the step goes on, its output read and forgotten.
                     let _ = self.log.send(chunk).await;
                 }
@@ -104,6 +103,12 @@ impl Output {
             }
         }
     }
+}
+
+/// Keeps the output's begin.
+pub(super) fn remember(head: &mut Vec<u8>, chunk: &[u8]) {
+    let room = HEAD.saturating_sub(head.len());
+    head.extend_from_slice(&chunk[..chunk.len().min(room)]);
 }
 
 /// Asks until the engine answers, or the wait for the container's end has its answer.

@@ -3,20 +3,19 @@
 //! The sandbox is that of steps. A configuration is a secret: it goes through the container's
 //! standard input into its memory, and never into a layer.
 
-use std::pin::Pin;
-use std::time::Duration;
+use std::pin::{Pin, pin};
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::{ContainerCreateBody, ImageInspect};
-use bollard::query_parameters::{
-    AttachContainerOptions, InspectContainerOptions, UploadToContainerOptions, WaitContainerOptions,
-};
+use bollard::query_parameters::{AttachContainerOptions, UploadToContainerOptions};
 use futures_util::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::container::{AMBIGUOUS, Container, SOON, Start, TRUST, is_missing};
+use super::output::remember;
+use super::watch::{Witness, found_nothing, judge_container};
 use super::{ApiError, Docker, Halt, halt, network, told, unless_stopped};
 use crate::domain::pipeline::Network;
 use crate::exec::images::{CONFIG, Said, Talk, TalkEnd};
@@ -25,10 +24,6 @@ use crate::exec::source::relative;
 /// Takes the configuration from the standard input, of which the length is known, and becomes the
 /// image's entrypoint.
 const TAKE_CONFIG: &str = r#"umask 077; head -c "$1" > "$2"; shift 2; exec "$@" < /dev/null"#;
-/// How long a container may outlive its output.
-const APART: Duration = Duration::from_secs(5);
-/// What the engine's init prints when there is nothing to run.
-const NO_PROGRAM: &[u8] = b"[FATAL tini";
 
 type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
@@ -112,11 +107,27 @@ impl Docker {
         said: &mpsc::Sender<Said>,
     ) -> Result<TalkEnd, Halt> {
         let AttachContainerResults { output, input } = attached;
-        let (head, input) = tokio::join!(hand_on(output, said), hand_in(input, talk));
+        let mut witness = Witness::of(container);
+        let (head, input) = {
+            let heard = async { tokio::join!(hand_on(output, said), hand_in(input, talk)) };
+            let mut heard = pin!(heard);
+            loop {
+                tokio::select! {
+                    biased;
+                    heard = &mut heard => break heard,
+                    () = witness.wait(), if !witness.is_done() => {}
+                }
+            }
+        };
         let head = head?;
         drop(input);
-        let end = self.end_of(container).await?;
-        if matches!(end, TalkEnd::Exited { code: 126 | 127, .. }) && head.starts_with(NO_PROGRAM) {
+        // What it printed is what is judged: a line that broke looks like its end.
+        let lost = !witness.saw_the_end().await;
+        let exit = judge_container(container, false, lost).await?;
+        if lost {
+            return Err(Halt::again("the line to the engine broke while the image ran"));
+        }
+        if found_nothing(exit.code, &head) {
             let head = String::from_utf8_lossy(&head);
             let line = head.lines().next().unwrap_or_default().to_owned();
             let why = match (&talk.config, line.contains("exec sh ")) {
@@ -128,7 +139,7 @@ impl Docker {
             };
             return Ok(TalkEnd::Unfit(why));
         }
-        Ok(end)
+        Ok(TalkEnd::Exited { code: exit.code, out_of_memory: exit.reason.is_some() })
     }
 
     /// Sends the files that are no secrets into the container's layer.
@@ -160,29 +171,6 @@ impl Docker {
         };
         let attached = self.api.attach_container(container.name(), Some(options)).await;
         attached.map_err(|e| halt("the container could not be attached to", &e))
-    }
-
-    /// How the container ended, whose output has.
-    async fn end_of(&self, container: &Container) -> Result<TalkEnd, Halt> {
-        let options = WaitContainerOptions { condition: "not-running".to_owned() };
-        let mut wait = Box::pin(self.api.wait_container(container.name(), Some(options)));
-        // Whatever it answers, the state says more; a line that broke looks like an end.
-        let _ = tokio::time::timeout(APART, wait.next()).await;
-        let inspected =
-            self.api.inspect_container(container.name(), None::<InspectContainerOptions>).await;
-        let inspected =
-            inspected.map_err(|e| halt("the Docker Engine went away while the image ran", &e))?;
-        let state = inspected.state.unwrap_or_default();
-        match state.exit_code {
-            _ if state.running == Some(true) => {
-                Err(Halt::again("the line to the engine broke while the image ran"))
-            }
-            Some(code) => {
-                let out_of_memory = state.oom_killed == Some(true) && code != 0;
-                Ok(TalkEnd::Exited { code, out_of_memory })
-            }
-            None => Err(Halt::again("the engine does not know how the container ended")),
-        }
     }
 }
 
@@ -228,15 +216,13 @@ async fn hand_on(
     mut output: impl futures_util::Stream<Item = Result<LogOutput, ApiError>> + Unpin,
     said: &mpsc::Sender<Said>,
 ) -> Result<Vec<u8>, Halt> {
-    const HEAD: usize = 300;
     let mut head = Vec::new();
     while let Some(chunk) = output.next().await {
         let chunk =
             chunk.map_err(|e| Halt::again(format!("the output was cut off: {}", told(&e))))?;
         let said_now = match chunk {
             LogOutput::StdErr { message } => {
-                let room = HEAD - head.len();
-                head.extend_from_slice(&message[..message.len().min(room)]);
+                remember(&mut head, &message);
                 Said::Err(message)
             }
             LogOutput::StdOut { message }

@@ -1,5 +1,7 @@
 //! Takes a running container's output and waits for its end.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::Docker as Api;
@@ -30,7 +32,9 @@ const SECOND_LOOK: Duration = Duration::from_millis(200);
 const SECOND_LOOKS: u32 = 4;
 /// What the engine's init prints when there is no shell to run; its status is then 127 or 126, as
 /// if it were the step's.
-pub(super) const NO_SHELL: &[u8] = b"[FATAL tini";
+const NOTHING: &[u8] = b"[FATAL tini";
+/// How long the end of the output and the end of the container may lie apart.
+const APART: Duration = Duration::from_secs(5);
 
 /// Why the kernel ended it.
 pub(super) const OUT_OF_MEMORY: &str = "out of memory";
@@ -81,7 +85,7 @@ impl<'a> Watch<'a> {
             let note = format!("\ncheckvalve: the output was cut off here: {why}\n");
             let _ = log.send(note.into()).await;
         }
-        if matches!(state.exit_code, Some(126 | 127)) && pumped.head.starts_with(NO_SHELL) {
+        if state.exit_code.is_some_and(|code| found_nothing(code, &pumped.head)) {
             return Err(no_shell(image, &String::from_utf8_lossy(&pumped.head)));
         }
         judge(api, name, &state, &end).await
@@ -158,6 +162,44 @@ async fn inspect(api: &Api, name: &str) -> Result<ContainerState, Halt> {
     }
 }
 
+/// Waits for a container's end from before it on: an engine that was restarted meanwhile knows
+/// how it found the container, and not how the step ended.
+pub(super) struct Witness {
+    end: Pin<Box<dyn Future<Output = bool> + Send>>,
+    saw: Option<bool>,
+}
+
+impl Witness {
+    pub(super) fn of(container: &Container) -> Self {
+        let (api, name) = (container.api().clone(), container.name().to_owned());
+        let end = async move {
+            let options = WaitContainerOptions { condition: "not-running".to_owned() };
+            let mut wait = Box::pin(api.wait_container(&name, Some(options)));
+            matches!(
+                wait.next().await,
+                Some(Ok(_) | Err(ApiError::DockerContainerWaitError { .. }))
+            )
+        };
+        Self { end: Box::pin(end), saw: None }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.saw.is_some()
+    }
+
+    pub(super) async fn wait(&mut self) {
+        self.saw = Some((&mut self.end).await);
+    }
+
+    /// Did it see the end, all the time? To be asked when the end is near.
+    pub(super) async fn saw_the_end(&mut self) -> bool {
+        if self.saw.is_none() {
+            let _ = tokio::time::timeout(APART, self.wait()).await;
+        }
+        self.saw == Some(true)
+    }
+}
+
 /// How a container ended in which a step ran that was not to end it.
 pub(super) async fn judge_container(
     container: &Container,
@@ -199,6 +241,11 @@ pub(super) async fn is_running(container: &Container) -> Result<bool, Halt> {
 
 fn vanished() -> Halt {
     Halt::again("the container was removed by somebody else while the step ran")
+}
+
+/// Did the init find nothing to run, by what was printed first?
+pub(super) fn found_nothing(code: i64, head: &[u8]) -> bool {
+    matches!(code, 126 | 127) && head.starts_with(NOTHING)
 }
 
 /// Is the status the step's own?
