@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use crate::domain::names::Sha;
 use crate::domain::plan::Inputs;
@@ -81,14 +82,18 @@ pub struct CommitSource {
     pub inputs: Inputs,
     /// Where the archive is written.
     pub folder: PathBuf,
+    /// Written once, whoever asks for it how often.
+    pub fetched: OnceCell<Arc<SourceArchive>>,
 }
 
 impl Source for CommitSource {
     fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
         Box::pin(async {
-            let Self { sources, repository, commit, inputs, folder } = self;
-            let archive = sources.archive(repository, commit, inputs, folder).await;
-            archive.map(Arc::new).map_err(|error| error.to_string())
+            let Self { sources, repository, commit, inputs, folder, fetched } = self;
+            let archive = fetched.get_or_try_init(async || {
+                sources.archive(repository, commit, inputs, folder).await.map(Arc::new)
+            });
+            archive.await.cloned().map_err(|error| error.to_string())
         })
     }
 }

@@ -51,6 +51,9 @@ const SLOW: Duration = Duration::from_mins(15);
 /// For how long an image's digest is taken to be what it was.
 const SEEN: Duration = Duration::from_secs(5);
 
+/// What a step may use that declares nothing is a part of its result's key.
+const GRANTED_IN: u64 = 256 << 20;
+
 /// How an executor of containers behaves.
 #[derive(Debug, Clone)]
 pub struct DockerOptions {
@@ -139,7 +142,9 @@ impl Docker {
         let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(1 << 32);
         let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).map_or(1.0, f64::from);
         // A quarter is left to the engine and the host, so that a step is ended before they are.
-        let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
+        // In whole parts, since the same host's memory reads a little different after a restart.
+        let memory = (memory / 4 * 3).max(GRANTED_IN) / GRANTED_IN * GRANTED_IN;
+        let whole = Resources { cpus: cores, memory };
         let limits = options.limits.unwrap_or(whole);
         let starts = Arc::new(Semaphore::new(options.starts.max(1)));
         let part = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());
@@ -224,7 +229,7 @@ impl Docker {
             }
         };
         let id = from.as_ref().map_or(&image.id, |kept| &kept.id);
-        let body = if step.shared {
+        let body = if image.is_shared(step) {
             self.shared_body(step, id, network)
         } else {
             self.body(step, (id, from.is_some()), network)?
@@ -255,7 +260,7 @@ impl Docker {
                 unless_stopped(given.cancel, upload).await?;
             }
             course.enter("start");
-            self.start(&held.container, given).await
+            self.start(&held.container, held.image.is_shared(given.step), given).await
         };
         let attached = match prepared.await {
             Ok(attached) => attached,
@@ -356,6 +361,7 @@ impl Docker {
     async fn start<'c>(
         &'c self,
         container: &'c Container,
+        shared: bool,
         given: &Given<'_>,
     ) -> Result<Attached<'c>, Halt> {
         let Given { step, log, cancel } = *given;
@@ -367,7 +373,7 @@ impl Docker {
         loop {
             // A start that fails ends what was attached before it.
             let handover = Handover::attach(&self.api, container.name(), &step.secrets).await?;
-            let attached = if step.shared {
+            let attached = if shared {
                 Attached::Agent(Agent::attach(container, &step.image).await?)
             } else {
                 let watch = watch::Watch::begin(&self.api, container.name(), log.clone());
