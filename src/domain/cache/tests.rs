@@ -40,8 +40,7 @@ fn whatever_can_change_a_result_changes_its_key_and_those_behind_it() {
     let changes: [fn(&mut Vec<StepSpec>); 8] = [
         |steps| steps[0].run.push("more".into()),
         |steps| {
-            steps[0].resources =
-                Some(super::super::pipeline::Resources { cpus: 1.0, memory: 1 << 30 });
+            steps[0].resources = Some(Resources { cpus: 1.0, memory: 1 << 30 });
         },
         |steps| steps[0].junit = Some("other.xml".into()),
         |steps| steps[0].image = "python:4".into(),
