@@ -51,6 +51,106 @@ async fn world(steps: Steps, database: Option<String>, marks: &Path) -> World {
     World::with(steps, database, &files).await
 }
 
+/// Steps that inherit, two of them from one, and show what they began with.
+fn chain() -> Vec<(&'static str, String)> {
+    let step = |id: &str, from: &str, end: &str| {
+        let begin = if from.is_empty() {
+            "image: \"checkvalve-test/busybox:1\"".to_owned()
+        } else {
+            format!("from: {from}")
+        };
+        format!(
+            "      - {{ id: {id}, {begin}, network: none, run: \"echo {id} $CHECKVALVE_CONNECTOR; cat \
+             made 2> /dev/null || true; echo {id} >> made; sleep 0.3; {end}\" }}\n"
+        )
+    };
+    let mut files = files(Path::new("/nowhere"));
+    let (head, _) = files[0].1.split_once("    steps:\n").unwrap();
+    files[0].1 = [
+        format!("{head}    steps:\n"),
+        step("install", "", "true"),
+        step("unit", "install", "[ $CHECKVALVE_CONNECTOR = source-a ]"),
+        step("lint", "install", "true"),
+        step("build", "unit", "true"),
+    ]
+    .concat();
+    files
+}
+
+const UNDISTURBED_CHAIN: &str = "checkvalve: failure\nsource-a / build: success\n\
+     source-a / install: success\nsource-a / lint: success\nsource-a / unit: success\n\
+     source-b / build: skipped\nsource-b / install: success\nsource-b / lint: success\n\
+     source-b / unit: failure\n";
+
+/// What is stored of the run of a head, by name; attempts without their number.
+async fn stored(world: &World, head: &str) -> BTreeMap<String, String> {
+    let run = world.runs().await.into_iter().find(|run| run["head_sha"] == head).unwrap();
+    let run = run["id"].as_str().unwrap().to_owned();
+    let state = world.state.path();
+    let folder = ["objects", "state/objects"].map(|objects| state.join(objects));
+    let folder = folder.into_iter().find(|objects| objects.exists()).unwrap();
+    let names = || {
+        let files = files_below(&folder).into_iter();
+        let of_run = files.filter_map(|file| {
+            let name = file.strip_prefix(&folder).unwrap().to_str()?.to_owned();
+            let (_, name) = name.split_once(&format!("/{run}/"))?;
+            (!name.contains(".epoch-")).then(|| (name.to_owned(), file.clone()))
+        });
+        of_run.collect::<Vec<_>>()
+    };
+    world
+        .until("the run is archived", async |_: &World| {
+            names().iter().any(|(name, _)| name == "run.json")
+        })
+        .await;
+    let number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = |name: &str| {
+        let parts = name.split('/').map(|part| Some(part).filter(|p| !number(p)).unwrap_or("N"));
+        parts.collect::<Vec<_>>().join("/")
+    };
+    let read = |(name, file): &(String, std::path::PathBuf)| {
+        (plain(name), String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned())
+    };
+    names().iter().map(read).collect()
+}
+
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = entries.flat_map(|entry| match entry.file_type().unwrap().is_dir() {
+        true => files_below(&entry.path()),
+        false => vec![entry.path()],
+    });
+    below.collect()
+}
+
+/// The steps of a job's whole log, and what each of them printed.
+fn sections(log: &str) -> BTreeMap<String, String> {
+    let sections = log.split("==> ").skip(1).map(|section| {
+        let (heading, printed) = section.split_once('\n').unwrap();
+        let (step, _) = heading.split_once(" (attempt ").unwrap();
+        (step.to_owned(), printed.trim_end().to_owned())
+    });
+    sections.collect()
+}
+
+/// The same objects as an undisturbed run has, and in its logs at least what that printed: what a
+/// step inherits may have been made again before it.
+fn stored_as(undisturbed: &BTreeMap<String, String>, now: &BTreeMap<String, String>) {
+    let names = |stored: &BTreeMap<String, String>| stored.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(now), names(undisturbed));
+    for connector in ["source-a", "source-b"] {
+        let name = format!("{connector}/log.txt");
+        let (now, before) = (sections(&now[&name]), sections(&undisturbed[&name]));
+        for (step, printed) in before {
+            assert!(now[&step].ends_with(&printed), "{name}, {step}: {now:?}");
+        }
+    }
+    for (step, printed) in sections(&undisturbed["source-a/log.txt"]) {
+        let shown = printed.lines().all(|line| now["source-a/report.html"].contains(line));
+        assert!(shown, "the report shows no log of {step}");
+    }
+}
+
 /// A pull request that changes both connectors; its head.
 async fn change_both(world: &World, branch: &str) -> String {
     let changes = [("source-a/code.txt", branch), ("source-b/code.txt", branch)];
@@ -88,6 +188,7 @@ async fn killed_at_any_moment(database: Option<String>) {
     let head = change_both(&world, "undisturbed").await;
     world.settle().await;
     as_undisturbed(&world, &head);
+    let undisturbed = stored(&world, &head).await;
     let jitter = checkvalve::ambient::now().as_millis().unsigned_abs() % 60;
     eprintln!("jitter: {jitter} ms");
     let moments = [vec![0], vec![250], vec![700], vec![150, 500, 300]];
@@ -102,8 +203,54 @@ async fn killed_at_any_moment(database: Option<String>) {
         }
         world.settle().await;
         as_undisturbed(&world, &head);
+        stored_as(&undisturbed, &stored(&world, &head).await);
     }
     world.finish().await;
+}
+
+/// The same with containers that inherit: nothing of what was killed is left on the engine.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_in_containers() {
+    if images::engine().await.is_none() {
+        return;
+    }
+    let files = chain();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    let mut world = World::with(Steps::Docker, None, &files).await;
+    let networks = networks();
+    let head = change_both(&world, "undisturbed").await;
+    world.settle().await;
+    assert_eq!(world.table(&head), UNDISTURBED_CHAIN);
+    let undisturbed = stored(&world, &head).await;
+    let jitter = checkvalve::ambient::now().as_millis().unsigned_abs() % 60;
+    eprintln!("jitter: {jitter} ms");
+    for (nth, moments) in [vec![900], vec![1600], vec![600, 1500]].iter().enumerate() {
+        let head = change_both(&world, &format!("killed-{nth}")).await;
+        world.sim.quiet().await;
+        for moment in moments {
+            tokio::time::sleep(Duration::from_millis(moment + jitter)).await;
+            world.kill();
+            world.start().await;
+        }
+        world.settle().await;
+        assert_eq!(world.table(&head), UNDISTURBED_CHAIN);
+        made_once(&world, &head, 1);
+        stored_as(&undisturbed, &stored(&world, &head).await);
+    }
+    world
+        .until("nothing is left on the engine", async |world: &World| {
+            world.containers().is_empty() && world.images().is_empty()
+        })
+        .await;
+    assert_eq!(self::networks(), networks);
+    world.finish().await;
+}
+
+/// The engine's networks that are ours; one for all steps stays.
+fn networks() -> String {
+    let list = ["network", "ls", "--filter", "name=checkvalve", "--format", "{{.Name}}"];
+    let listed = std::process::Command::new("docker").args(list).output().unwrap();
+    String::from_utf8_lossy(&listed.stdout).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -197,6 +197,18 @@ async fn a_stop_settles_everything_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_stop_while_a_skip_is_written_down_settles_what_waits() {
+    let (place, stop) = (Place::new(), Stop::new());
+    let engine = Engine::with_options(Scripted::default(), 4, options());
+    let useless = StepSpec { left_out: Some("of no use".into()), ..step("useless", &[], "ok") };
+    let plan = plan(vec![useless, step("unit", &[], "ok")]);
+    let notes = Notes { stop_at_skips: Some(stop.clone()), ..Notes::default() };
+    let records = engine.run(job(&plan, &place), &notes, &stop).await.unwrap();
+    assert_eq!(told(&records), "useless=- unit=cancelled");
+    assert_eq!(records[1].facts.reason.as_deref(), Some("enough"));
+}
+
+#[tokio::test]
 async fn the_first_failure_can_end_the_rest() {
     let place = Place::new();
     let engine = Engine::with_options(Scripted::default(), 1, options());
@@ -255,6 +267,26 @@ async fn a_resumed_job_runs_again_what_was_running_and_nothing_else() {
     assert_eq!(told(&records), "a=succeeded b=succeeded c=succeeded");
     let begun = scripted.begun.lock().unwrap();
     assert_eq!(*begun, [("b".to_owned(), 2), ("c".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn what_a_step_has_used_up_of_its_tries_a_takeover_does_not_give_back() {
+    let (place, scripted) = (Place::new(), Scripted::default());
+    let engine = Engine::with_options(scripted.clone(), 4, options());
+    let plan = plan(vec![StepSpec { retries: 1, ..step("unit", &[], "fail") }]);
+    let notes = Notes::default();
+    let records = engine.run(job(&plan, &place), &notes, &Stop::new()).await.unwrap();
+    assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=failed", 2));
+    // The worker dies while the second try runs.
+    let noted = notes.records.lock().unwrap().clone();
+    let second = |record: &&StepRecord| record.attempt == 2 && record.state.as_str() == "running";
+    let died = noted.iter().flatten().find(second).unwrap();
+    let stored = serde_json::to_string(died).unwrap();
+    let job =
+        JobRun { records: vec![serde_json::from_str(&stored).unwrap()], ..job(&plan, &place) };
+    let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
+    assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=failed", 3));
+    assert_eq!(scripted.begun.lock().unwrap().len(), 3, "the third was its last");
 }
 
 #[tokio::test]
@@ -337,21 +369,23 @@ async fn containers_run_beside_each_other_and_end_with_their_limit() {
     assert!(owned.is_empty(), "{owned:?}");
 }
 
-/// Steps that need some of the earlier ones and end in any way, a few of them cleaning up.
+/// Steps that need some of the earlier ones and end in any way, a few of them cleaning up or left
+/// out.
 fn random_plans() -> impl Strategy<Value = Plan> {
     let words = prop_oneof![Just("ok 1"), Just("fail 1"), Just("hopeless 1"), Just("err 1 1")];
-    proptest::collection::vec((any::<u8>(), words, any::<bool>(), any::<bool>()), 1..9).prop_map(
-        |steps| {
-            let steps = steps.iter().enumerate().map(|(n, (needs, words, always, allowed))| {
-                let needs: Vec<_> =
-                    (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
-                let needs: Vec<_> = needs.iter().map(String::as_str).collect();
-                let spec = step(&format!("s{n}"), &needs, words);
-                StepSpec { always: *always, allow_failure: *allowed, ..spec }
-            });
-            plan(steps.collect())
-        },
-    )
+    let flags = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2));
+    proptest::collection::vec((any::<u8>(), words, flags), 1..9).prop_map(|steps| {
+        let steps = steps.iter().enumerate().map(|(n, (needs, words, flags))| {
+            let (always, allow_failure, useless) = *flags;
+            let needs: Vec<_> =
+                (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
+            let needs: Vec<_> = needs.iter().map(String::as_str).collect();
+            let spec = step(&format!("s{n}"), &needs, words);
+            let left_out = useless.then(|| "of no use".to_owned());
+            StepSpec { always, allow_failure, left_out, ..spec }
+        });
+        plan(steps.collect())
+    })
 }
 
 fn check_run(plan: &Plan, records: &[StepRecord], slots: usize, scripted: &Scripted) {
@@ -376,7 +410,7 @@ proptest! {
     #[test]
     fn every_run_settles_in_order_and_within_its_slots(
         plan in random_plans(), slots in 1_usize..4, fail_fast in any::<bool>(),
-        stop_after in proptest::option::of(0_u64..20),
+        stop_after in proptest::option::of(0_u64..20), stop_at_skips in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -391,7 +425,8 @@ proptest! {
             let options = EngineOptions { backoff: Duration::from_millis(1), ..options() };
             let engine = Engine::with_options(scripted.clone(), slots, options);
             let job = JobRun { fail_fast, ..job(&plan, &place) };
-            let notes = Notes::default();
+            let stop_at_skips = stop_at_skips.then(|| stop.clone());
+            let notes = Notes { stop_at_skips, ..Notes::default() };
             let run = engine.run(job, &notes, &stop);
             let records = tokio::time::timeout(Duration::from_secs(20), run).await;
             check_run(&plan, &records.unwrap().unwrap(), slots, &scripted);

@@ -16,7 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
-use bollard::query_parameters::{ListContainersOptions, ListImagesOptions};
+use bollard::models::{ContainerConfig, ContainerCreateBody};
+use bollard::query_parameters::{
+    CommitContainerOptions, CreateContainerOptions, ListContainersOptions, ListImagesOptions,
+    RemoveContainerOptions,
+};
 use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::{Network, Resources, StepSpec};
@@ -382,6 +386,87 @@ async fn a_chain_in_an_image_without_a_shell_is_not_its_steps_fault() {
 }
 
 #[tokio::test]
+async fn who_inherits_from_a_step_that_was_ended_at_its_limit_is_skipped_everywhere() {
+    let steps = |hang: &str| {
+        let limit = |spec: StepSpec| StepSpec { timeout_ms: 1500, allow_failure: true, ..spec };
+        let report = StepSpec { needs: vec!["lint".parse().unwrap()], ..first("report", "true") };
+        vec![limit(first("lint", hang)), from("lint", "unit", "echo never"), report]
+    };
+    let check = |ran: &Ran| {
+        assert_eq!(ran.told(), "lint=timed_out unit=- report=succeeded");
+        let reason = ran.record("unit").facts.reason.as_deref();
+        assert_eq!(reason, Some("not run: `lint` did not succeed"));
+    };
+    check(&run(Scripted::default(), "x", steps("ok 9000"), &Stop::new()).await);
+    check(&run(Host::default(), "host", steps("sleep 100"), &Stop::new()).await);
+    if let Some(ran) = contained(steps("sleep 100")).await {
+        check(&ran);
+    }
+}
+
+/// An image that declares a volume, made of the usual one.
+async fn with_volume(api: &Api) -> &'static str {
+    const NAME: &str = "checkvalve-test/volume";
+    let config =
+        ContainerCreateBody { image: Some(BUSYBOX.to_owned()), ..ContainerCreateBody::default() };
+    let made = api.create_container(None::<CreateContainerOptions>, config).await.unwrap();
+    let options = CommitContainerOptions {
+        container: Some(made.id.clone()),
+        repo: Some(NAME.to_owned()),
+        tag: Some("1".to_owned()),
+        changes: Some("VOLUME /data".to_owned()),
+        ..CommitContainerOptions::default()
+    };
+    api.commit_container(options, ContainerConfig::default()).await.unwrap();
+    api.remove_container(&made.id, None::<RemoveContainerOptions>).await.unwrap();
+    "checkvalve-test/volume:1"
+}
+
+#[tokio::test]
+async fn what_is_in_a_volume_no_heir_sees() {
+    let Some(api) = images::engine().await else { return };
+    let image = with_volume(&api).await;
+    let heir = "cat made; ls /data | wc -l";
+    let steps = vec![
+        first("install", "echo installed > made; echo x > /data/x"),
+        from("install", "unit", heir),
+        from("install", "lint", heir),
+        from("unit", "deep", heir),
+    ];
+    let steps = steps.into_iter().map(|spec| StepSpec { image: image.to_owned(), ..spec });
+    let ran = contained(steps.collect()).await.unwrap();
+    for heir in ["unit", "lint", "deep"] {
+        assert_eq!(ran.log(heir, 1), "installed\n0\n", "{heir}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_nobody_waits_for_any_more_is_removed() {
+    let Some(api) = images::engine().await else { return };
+    let instance = format!("inherit-{}", ambient::ulid());
+    let docker = DockerOptions::new(instance.clone());
+    let docker = Docker::connect(ambient::env("DOCKER_HOST").as_deref(), docker).await.unwrap();
+    let (stop, notes) = (Stop::new(), Arc::<Notes>::default());
+    // Large enough for the engine to take its time over the copy.
+    let large = "head -c 500000000 /dev/zero | tr '\\0' x > large";
+    let steps = vec![first("install", large), apart(from("install", "unit", "true"))];
+    let end = async {
+        while notes.kept.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        stop.stop("superseded");
+    };
+    let run = run_noting(docker.clone(), &instance, steps, (&stop, notes.clone()));
+    let (ran, ()) = tokio::join!(run, end);
+    assert!(ran.told().ends_with("unit=cancelled"), "{}", ran.told());
+    docker.settled().await;
+    // It may be there for a while after nobody waits for it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(left(&api, &instance).await, (0, 0), "containers and images are left");
+}
+
+#[tokio::test]
 async fn a_container_that_dies_between_two_steps_is_not_the_next_ones_fault() {
     let Some(api) = images::engine().await else { return };
     let (stop, notes) = (Stop::new(), Arc::<Notes>::default());
@@ -429,15 +514,4 @@ async fn the_engine_divides_what_is_left_and_makes_again_what_is_not_there() {
     let ran = run(forgetful.clone(), "x", steps(), &Stop::new()).await;
     let reason = ran.record("unit").facts.reason.clone().unwrap();
     assert!(reason.contains("`install`, whose file system it inherits, was run again"), "{reason}");
-}
-
-#[tokio::test]
-async fn an_image_without_a_shell_is_told_of_and_nothing_inherits_from_it() {
-    let bare = StepSpec { image: BARE.to_owned(), ..first("install", "true") };
-    let heir = StepSpec { image: BARE.to_owned(), ..from("install", "unit", "true") };
-    let Some(ran) = contained(vec![bare, heir]).await else { return };
-    assert_eq!(ran.told(), "install=errored unit=-");
-    let why = ran.record("install").facts.reason.as_deref().unwrap_or_default();
-    assert!(why.contains("has no `sh`"), "{why}");
-    assert_eq!(ran.record("install").attempt, 1, "another try would find no shell either");
 }

@@ -22,8 +22,12 @@ use serde_json::json;
 use sqlx::{Column, Connection, Row, ValueRef};
 use world::{Extra, REPO, Steps, World};
 
-const TOKEN: &str = r#"pl@nted/s3cret "quoted" & more=1"#;
+const TOKEN: &str = r#"pl@nted/s3cret "quoted" & it's <more>=1"#;
 const LEAF: &str = "leaf-of-the-config-91";
+/// Its base64 takes more than one line.
+const LONG: &str = "a leaf that is long enough: 0123456789 abcdefghijklmnopqrstuvwxyz 9876543210 .";
+/// Of the URL in the config.
+const PASSWORD: &str = "pa55w0rd-of-the-url";
 const KEY: &str = "first line of a key 7\nsecond line of a key 8";
 /// Of `fixtures/sops/by-age.json`.
 const IN_TREE: &str = "hunter2-hunter2";
@@ -48,7 +52,7 @@ pipelines:
         secrets: [token, config, tree, tiny]
         artifacts: ["**"]
         reports: { junit: junit.xml }
-      - { id: base, image: "checkvalve-test/busybox:1", network: none, run: "echo left > left.txt" }
+      - { id: base, image: "checkvalve-test/busybox:1", network: none, run: "echo left > left.txt; sleep 3.2" }
       - { id: heir, from: base, run: "test -s left.txt; test -n \"$TOKEN\"; cat $CHECKVALVE_SECRETS/config; echo $TOKEN", secrets: [token, config] }
       - { id: other-heir, from: base, run: "test -s left.txt; test -z \"$TOKEN\"; test ! -e $CHECKVALVE_SECRETS/config" }
       - { id: without, image: "checkvalve-test/busybox:1", network: none, run: "test -z \"$TOKEN\"; test -z \"$(ls $CHECKVALVE_SECRETS)\"; echo nothing is here" }
@@ -64,13 +68,21 @@ printf %s "$TOKEN" | base64; printf "x%s" "$TOKEN" | base64; printf "xy%s" "$TOK
 printf %s "$TOKEN" | od -An -tx1 -v | tr -d ' \n'; echo
 printf %s "$TOKEN" | sed 's/%/%25/g; s/ /%20/g; s/"/%22/g; s/&/%26/g; s/=/%3D/g; s#/#%2F#g; s/@/%40/g'; echo
 printf %s "$TOKEN" | sed 's/"/\\"/g'; echo
+printf %s "$TOKEN" | sed 's/"/\\"/g; s/[\\"]/\\&/g'; echo
+printf %s "$TOKEN" | sed 's/"/\\"/g; s#/#\\/#g'; echo
+printf %s "$TOKEN" | sed 's/"/\\"/g; s/&/\\u0026/g; s/</\\u003c/g; s/>/\\u003e/g'; echo
+printf %s "$TOKEN" | sed 's/%/%25/g; s/ /+/g; s/"/%22/g; s/&/%26/g; s/=/%3d/g; s#/#%2f#g; s/@/%40/g; s/</%3c/g; s/>/%3e/g; s/'"'"'/%27/g'; echo
+printf %s "$TOKEN" | sed "s/'/'\\\\''/g"; echo
+long=$(sed -n 's/.*"long": *"\([^"]*\)".*/\1/p' "$CHECKVALVE_SECRETS/config")
+printf %s "$long" | base64
+sed -n 's/.*"url": *"\([^"]*\)".*/\1/p' "$CHECKVALVE_SECRETS/config"
 printf "%.9s" "$TOKEN"; sleep 0.3; printf %s "$TOKEN" | cut -c 10-
 cat "$CHECKVALVE_SECRETS/config"; base64 "$CHECKVALVE_SECRETS/config"
 cat "$CHECKVALVE_SECRETS/tree"
 leaf=$(sed -n 's/.*"leaf": *"\([^"]*\)".*/\1/p' "$CHECKVALVE_SECRETS/config")
 echo "$leaf" > "$CHECKVALVE_OUT/kept.txt.$leaf"
 echo fine > "$CHECKVALVE_OUT/fine.txt"
-escaped=$(printf %s "$TOKEN" | sed 's/&/\&amp;/g; s/"/\&quot;/g')
+escaped=$(printf %s "$TOKEN" | sed 's/&/\&amp;/g; s/"/\&quot;/g; s/</\&lt;/g')
 cat > "$CHECKVALVE_OUT/junit.xml" <<X
 <testsuite name="s"><testcase name="of $leaf" classname="c"><failure message="$escaped"><![CDATA[$TOKEN
 $leaf]]></failure></testcase></testsuite>
@@ -82,18 +94,43 @@ exit 1
 /// Every promised form, made apart from the product's code.
 fn forms() -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
-    for value in [TOKEN, LEAF, IN_TREE, "first line of a key 7", "second line of a key 8"] {
+    let lines = ["first line of a key 7", "second line of a key 8"];
+    for value in [TOKEN, LEAF, LONG, PASSWORD, IN_TREE, lines[0], lines[1]] {
         forms.push(value.to_owned());
         forms.push(hex::encode(value));
         forms.push(hex::encode_upper(value));
         let json = serde_json::to_string(value).unwrap();
-        forms.push(json[1..json.len() - 1].to_owned());
-        forms.push(value.replace('&', "&amp;").replace('"', "&quot;"));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let url = |byte: u8| {
-            if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
-        };
-        forms.push(value.bytes().map(url).collect());
+        let json = &json[1..json.len() - 1];
+        let twice = serde_json::to_string(json).unwrap();
+        forms.push(json.to_owned());
+        forms.push(twice[1..twice.len() - 1].to_owned());
+        forms.push(json.replace('/', "\\/"));
+        let html = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+        forms.push(html.replace('\'', "\\u0027").replace('=', "\\u003d"));
+        forms.push(html);
+        forms.push(value.replace('\'', "'\\''"));
+        let xml = value.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        forms.push(xml.replace('>', "&gt;"));
+        forms.push(xml);
+        for plain in ["-._~", "-._~/", "-._~!*'()", "-._*"] {
+            let url = |byte: u8| {
+                let plain = byte.is_ascii_alphanumeric() || plain.as_bytes().contains(&byte);
+                if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+            };
+            let lower = |byte: u8| match url(byte) {
+                escaped if escaped.len() == 3 => escaped.to_lowercase(),
+                plain => plain,
+            };
+            for text in [value.bytes().map(url).collect(), value.bytes().map(lower).collect()] {
+                let text: String = text;
+                forms.push(text.replace("%20", "+"));
+                forms.push(text);
+            }
+        }
+        let lines = STANDARD_NO_PAD.encode(value).into_bytes();
+        for width in [64, 76].into_iter().filter(|width| lines.len() > *width) {
+            forms.push(String::from_utf8(lines[..width].to_vec()).unwrap());
+        }
         for before in 0..3 {
             let text = format!("{}{value}", &"xy"[..before]);
             let first = [0, 2, 3][before];
@@ -148,7 +185,10 @@ async fn assert_rows_clean(database: &Path) {
 }
 
 async fn world(steps: Steps, google: &Google) -> World {
-    let config = json!({ "leaf": LEAF, "key": KEY, "number": 1, "start_date": "2026-01-01" });
+    let url = format!("postgres://user:{PASSWORD}@db.example/x");
+    let config = json!({
+        "leaf": LEAF, "key": KEY, "long": LONG, "url": url, "number": 1, "start_date": "2026-01-01",
+    });
     let config = serde_json::to_string_pretty(&config).unwrap();
     google.put("SECRET_SOURCE-A__CREDS", &json!({ "connector": "source-a" }), &[(true, &config)]);
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sops/keys.txt");
@@ -226,7 +266,26 @@ async fn nothing_is_found_afterwards(steps: Steps) {
     let state = world.state.path().join("state");
     assert_rows_clean(&state.join("checkvalve.db")).await;
     assert_folder_clean(&state);
+    if steps == Steps::Docker {
+        assert_images_clean(&world);
+    }
     world.finish().await;
+}
+
+/// What the engine keeps for later runs: configurations, histories, file systems.
+fn assert_images_clean(world: &World) {
+    let images = world.images();
+    assert!(!images.is_empty(), "`base` took long enough for its file system to be kept");
+    for image in images {
+        let asked: [&[&str]; 3] = [&["inspect"], &["history", "--no-trunc"], &["save"]];
+        for command in asked {
+            let answer = Command::new("docker").args(command).arg(&image).output().unwrap();
+            assert!(answer.status.success() && !answer.stdout.is_empty(), "docker {command:?}");
+            assert_clean(&format!("docker {command:?}"), &answer.stdout);
+        }
+        let removed = Command::new("docker").args(["rmi", "-f", &image]).output().unwrap();
+        assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,8 +17,9 @@ use checkvalve::ambient;
 use checkvalve::domain::cache::{CacheState, Reuse};
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::{CachePolicy, StepSpec};
-use checkvalve::domain::run::StepRecord;
+use checkvalve::domain::run::{StepFacts, StepRecord};
 use checkvalve::domain::secret::JobSecrets;
+use checkvalve::domain::state::{SkipReason, StepState};
 use checkvalve::engine::{Engine, EngineOptions, Images, JobCache, JobLabels, JobRun, Stop};
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -43,6 +44,15 @@ impl<E: Executor + Clone> House<E> {
     }
 
     async fn run(&self, steps: Vec<StepSpec>) -> Vec<StepRecord> {
+        self.resume(steps, vec![], &Stop::new()).await
+    }
+
+    async fn resume(
+        &self,
+        steps: Vec<StepSpec>,
+        records: Vec<StepRecord>,
+        stop: &Stop,
+    ) -> Vec<StepRecord> {
         let place = Place::new();
         self.notes.printed.lock().unwrap().clear();
         let sources = BTreeMap::from([("source-x/src".to_owned(), self.source.repeat(64))]);
@@ -53,7 +63,7 @@ impl<E: Executor + Clone> House<E> {
         let ulid = ambient::ulid();
         let job = JobRun {
             plan: &plan,
-            records: vec![],
+            records,
             labels: JobLabels {
                 instance: self.instance.clone(),
                 run: RunId::new(ulid),
@@ -69,7 +79,7 @@ impl<E: Executor + Clone> House<E> {
             spool: place.path().join(ulid.to_string()),
             fail_fast: false,
         };
-        engine.run(job, &self.notes, &Stop::new()).await.unwrap()
+        engine.run(job, &self.notes, stop).await.unwrap()
     }
 }
 
@@ -216,6 +226,83 @@ async fn a_failure_takes_back_the_success_that_was_made_of_the_same() {
     assert_eq!(told(&house.run(ok()).await), "unit=failed:miss");
     house.reuse = Reuse::Success;
     assert_eq!(told(&house.run(ok()).await), "unit=failed:miss", "not green without a run");
+}
+
+#[tokio::test]
+async fn who_inherits_does_not_begin_with_what_was_taken_back() {
+    let mut house = House::new(Scripted::default());
+    let mut slow = steps();
+    slow[0].run = vec!["ok 3100".to_owned()];
+    house.run(slow.clone()).await;
+    let not_asked = || StepRecord {
+        id: "install".parse().unwrap(),
+        state: StepState::Skipped { at: ambient::now(), reason: SkipReason::NotAsked },
+        attempt: 1,
+        queued_at: ambient::now(),
+        facts: StepFacts::default(),
+    };
+    let changed = |n: u32| {
+        let mut changed = slow.clone();
+        changed[1].run = vec![format!("ok {n}")];
+        changed
+    };
+    house.resume(changed(6), vec![not_asked()], &Stop::new()).await;
+    let begun = |house: &House<Scripted>| {
+        let histories = house.executor.histories.lock().unwrap();
+        histories.iter().filter(|history| *history == "install").count()
+    };
+    assert_eq!(begun(&house), 1, "its file system was kept");
+    house.executor.spoilt.store(true, std::sync::atomic::Ordering::SeqCst);
+    house.reuse = Reuse::Never;
+    assert!(told(&house.run(slow.clone()).await).starts_with("install=failed:miss"));
+    house.executor.spoilt.store(false, std::sync::atomic::Ordering::SeqCst);
+    house.reuse = Reuse::Success;
+    let before = begun(&house);
+    house.resume(changed(7), vec![not_asked()], &Stop::new()).await;
+    assert_eq!(begun(&house), before + 1, "what it left then is nobody's beginning any more");
+}
+
+#[tokio::test]
+async fn an_earlier_result_that_is_long_in_coming_holds_up_nothing() {
+    let house = House::new(Scripted::default());
+    let steps = |unit: &str| vec![step("endless", &[], "ok"), step("unit", &[], unit)];
+    house.run(steps("ok")).await;
+    let (stop, begun) = (Stop::new(), house.executor.begun.clone());
+    let end = async {
+        while begun.lock().unwrap().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stop.stop("superseded");
+    };
+    let resumed = house.resume(steps("ok 6"), vec![], &stop);
+    let both = async { tokio::join!(resumed, end).0 };
+    let records = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert_eq!(told(&records), "endless=cancelled:none unit=succeeded:miss");
+}
+
+#[tokio::test]
+async fn an_earlier_result_that_can_not_be_read_is_worked_out_again() {
+    let house = House::new(Scripted::default());
+    let steps = || vec![step("unreadable", &[], "ok"), step("unit", &["unreadable"], "ok")];
+    house.run(steps()).await;
+    let records = house.run(steps()).await;
+    assert_eq!(told(&records), "unreadable=succeeded:miss unit=succeeded:hit");
+    assert!(because(&records, "unreadable").contains("could not be copied"));
+}
+
+#[tokio::test]
+async fn what_was_left_for_an_heir_with_an_earlier_result_does_not_stay() {
+    let house = House::new(Scripted::default());
+    let steps = |late: &str| {
+        let forgotten = StepSpec { allow_failure: true, ..step("forgotten", &[], "ok") };
+        vec![forgotten, from("forgotten", "unit", "ok"), step("late", &["unit"], late)]
+    };
+    house.run(steps("ok")).await;
+    let records = house.run(steps("ok 6")).await;
+    assert_eq!(told(&records), "forgotten=succeeded:miss unit=succeeded:hit late=succeeded:miss");
+    let held = house.executor.held.lock().unwrap().clone();
+    assert_eq!(held.last(), Some(&("late".to_owned(), 0)), "{held:?}");
 }
 
 #[tokio::test]

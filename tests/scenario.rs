@@ -122,6 +122,42 @@ async fn what_a_push_does_not_change_is_reused_with_its_log_and_artifacts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_earlier_result_that_is_not_whole_nothing_is_published() {
+    if images::engine().await.is_none() {
+        return;
+    }
+    let kept = "echo product > $CHECKVALVE_OUT/product.txt";
+    let random = "echo x > $CHECKVALVE_OUT/$(cat /proc/sys/kernel/random/uuid).txt";
+    let config = CONFIG.replace(kept, &format!("{kept}; {random}"));
+    let mut files = FILES.to_vec();
+    files[0].1 = &config;
+    let world = World::new(Steps::Docker, &files).await;
+    world.push("change", &[("source-a/code.txt", "new")]).await;
+    let number = world.open("change").await;
+    world.settle().await;
+    let artifacts = |named: &str| {
+        let find = ["-name", named, "-path", "*/artifacts/*"];
+        let objects = world.state.path().join("state/objects");
+        let found = std::process::Command::new("find").arg(objects).args(find).output().unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        found.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for product in artifacts("product.txt") {
+        std::fs::remove_file(product).unwrap();
+    }
+    world.sim.comment(REPO, number, "ada", "/test source-a").await.unwrap();
+    world.settle().await;
+    let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
+    let whole = world.json(&format!("/api/v1/runs/{run}")).await;
+    let cache = &whole["connectors"][0]["steps"][2]["cache"];
+    assert!(cache["because"].as_str().unwrap().contains("not kept any more"), "{cache}");
+    let ours = artifacts("*").into_iter();
+    let ours = ours.filter(|name| name.contains(&run) && !name.contains(".epoch-"));
+    assert_eq!(ours.count(), 2, "the step's own two, and none of the earlier run's");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_supersedes_what_runs_for_the_old_head() {
     if images::engine().await.is_none() {
         return;

@@ -58,7 +58,8 @@ macro_rules! stories {
 stories! {
     cache:
         a_result_is_found_by_its_key_alone,
-        a_late_holder_keeps_no_result;
+        a_late_holder_keeps_no_result,
+        a_result_is_taken_back_by_who_holds_the_job;
     turns:
         of_several_one_works_and_the_others_know_for_whom_they_wait,
         another_takes_over_when_a_turn_dies_or_is_given_back,
@@ -98,6 +99,7 @@ stories! {
         a_late_writer_is_refused_after_takeover,
         a_heartbeat_keeps_the_lease,
         a_takeover_starts_running_steps_again,
+        a_job_is_open_until_it_concludes,
         a_cancelled_run_ends_what_nobody_holds,
         a_holder_hears_that_it_should_stop,
         named_connectors_are_cancelled_alone,

@@ -10,13 +10,13 @@ use super::builtin::Builtin;
 use super::ids::RunId;
 use super::inherit;
 use super::names::{ServiceAlias, StepId};
-use super::pipeline::{CachePolicy, StepSpec};
+use super::pipeline::{CachePolicy, Resources, StepSpec};
 use super::plan::Plan;
 use super::run::StepFacts;
 use super::state::Outcome;
 
 /// Raised when a key means something else than before.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// How many differences are told.
 const TOLD: usize = 3;
 /// Longer values are told by their digest.
@@ -57,12 +57,14 @@ impl Reuse {
 }
 
 /// What is outside of a plan and can change what its steps do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Surroundings<'a> {
     /// GitHub's id: nothing is shared between repositories.
     pub repository: u64,
     /// What runs the steps: its kind, platform, and what it adds to them.
     pub executor: &'a str,
+    /// What a step may use that declares nothing.
+    pub resources: Option<Resources>,
 }
 
 /// Everything that can change a step's result, by names that people understand.
@@ -93,6 +95,7 @@ impl Ingredients {
                 add("the base".to_owned(), basis.unwrap_or_default());
             }
         }
+        add("step".to_owned(), spec.id.to_string());
         add("root".to_owned(), plan.root().to_owned());
         add("connector".to_owned(), plan.connector().to_string());
         // As lists: two that read the same when joined are not the same.
@@ -100,7 +103,8 @@ impl Ingredients {
         let network = serde_json::to_string(&spec.network).unwrap_or_default();
         add("`network`".to_owned(), network.trim_matches('"').to_owned());
         add("`artifacts`".to_owned(), list(&spec.artifacts));
-        let resources = spec.resources.map(|r| format!("{} CPUs, {} bytes", r.cpus, r.memory));
+        let resources = spec.resources.or(around.resources);
+        let resources = resources.map(|r| format!("{} CPUs, {} bytes", r.cpus, r.memory));
         add("`resources`".to_owned(), resources.unwrap_or_default());
         add("`reports`".to_owned(), spec.junit.clone().unwrap_or_default());
         for (name, report) in [("sarif", &spec.sarif), ("coverage", &spec.coverage)] {
@@ -322,132 +326,4 @@ pub fn judge(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::plan::Inputs;
-    use super::*;
-
-    fn plan(change: impl Fn(&mut Vec<StepSpec>)) -> Plan {
-        let step = |id: &str, from: Option<&str>| StepSpec {
-            from: from.map(|from| from.parse().unwrap()),
-            image: "python:3".to_owned(),
-            run: vec![format!("make {id}")],
-            ..StepSpec::new(id.parse().unwrap())
-        };
-        let mut steps = vec![step("install", None), step("unit", Some("install"))];
-        change(&mut steps);
-        Plan::new("source-x".parse().unwrap(), "source-x".into(), Inputs::default(), steps).unwrap()
-    }
-
-    fn ingredients(plan: &Plan, id: &str) -> Option<Ingredients> {
-        let around = Surroundings { repository: 1, executor: "docker linux/amd64" };
-        let spec = plan.step(&id.parse().unwrap()).unwrap();
-        let image = |name: &str| Some(format!("{name}@sha256:{}", "a".repeat(64)));
-        let need = |step: &StepId| ingredients(plan, step.as_str()).map(|need| need.key());
-        Ingredients::of(plan, spec, &around, image, need)
-    }
-
-    fn key(plan: &Plan, id: &str) -> String {
-        ingredients(plan, id).unwrap().key()
-    }
-
-    #[test]
-    fn whatever_can_change_a_result_changes_its_key_and_those_behind_it() {
-        let before = plan(|_| {});
-        assert_eq!(key(&before, "unit"), key(&plan(|_| {}), "unit"));
-        let changes: [fn(&mut Vec<StepSpec>); 9] = [
-            |steps| steps[0].run.push("more".into()),
-            |steps| {
-                let db = serde_json::json!({ "alias": "db", "image": "postgres:16" });
-                steps[0].services.push(serde_json::from_value(db).unwrap());
-            },
-            |steps| {
-                steps[0].resources =
-                    Some(super::super::pipeline::Resources { cpus: 1.0, memory: 1 << 30 });
-            },
-            |steps| steps[0].junit = Some("other.xml".into()),
-            |steps| steps[0].image = "python:4".into(),
-            |steps| drop(steps[0].env.insert("A".into(), "b".into())),
-            |steps| steps[0].network = super::super::pipeline::Network::None,
-            |steps| steps[0].artifacts.push("*.log".into()),
-            |steps| steps[0].junit = Some("junit.xml".into()),
-        ];
-        for change in changes {
-            let after = plan(change);
-            assert_ne!(key(&before, "install"), key(&after, "install"));
-            assert_ne!(key(&before, "unit"), key(&after, "unit"), "it inherits");
-        }
-        let after = plan(|steps| steps[1].run.push("more".into()));
-        assert_eq!(key(&before, "install"), key(&after, "install"));
-        let sources = |digest: &str| {
-            let sources = BTreeMap::from([("source-x/main.py".to_owned(), digest.to_owned())]);
-            plan(|_| {}).with_sources(sources)
-        };
-        assert_ne!(key(&sources("1"), "unit"), key(&sources("2"), "unit"));
-    }
-
-    #[test]
-    fn a_list_of_commands_is_not_the_text_that_it_reads_like() {
-        let of = |run: &[&str]| {
-            let run: Vec<String> = run.iter().map(ToString::to_string).collect();
-            key(&plan(|steps| steps[0].run.clone_from(&run)), "install")
-        };
-        assert_ne!(of(&["false && true", "echo ok"]), of(&["false && true\necho ok"]));
-        // A file that is called like one of our names takes nobody's place.
-        let sources = BTreeMap::from([("run".to_owned(), "1".to_owned())]);
-        let of = |run: &str| {
-            let plan = plan(|steps| steps[0].run = vec![run.to_owned()]);
-            key(&plan.with_sources(sources.clone()), "install")
-        };
-        assert_ne!(of("a"), of("b"));
-    }
-
-    #[test]
-    fn what_differs_is_told_with_old_and_new() {
-        let of = |run: &str, digest: &str| {
-            let plan = plan(|steps| steps[0].run = vec![run.to_owned()]);
-            let sources = BTreeMap::from([("source-x/src".to_owned(), digest.repeat(64))]);
-            ingredients(&plan.with_sources(sources), "install").unwrap()
-        };
-        let told = of("make", "b").differences(&of("make all", "a"));
-        assert_eq!(
-            told,
-            "`run` changed (`[\"make all\"]` → `[\"make\"]`); file `source-x/src` changed (aaaaaaaaaaaa → \
-             bbbbbbbbbbbb)"
-        );
-        assert_eq!(of("make", "a").differences(&of("make", "a")), "");
-    }
-
-    #[test]
-    fn failures_are_reused_only_where_both_say_so() {
-        let plan = plan(|steps| steps[0].cache = CachePolicy::All);
-        let spec = &plan.steps()[0];
-        let ingredients = ingredients(&plan, "install").unwrap();
-        let run = RunId::new(super::super::ids::Ulid::nil());
-        let known = |outcome| {
-            let facts = StepFacts::default();
-            let result = Cached { outcome, facts, origin: run, kept_by: run };
-            Known { result: Some(result), ..Known::default() }
-        };
-        let used = |spec: &StepSpec, outcome, reuse| {
-            judge(spec, &ingredients, known(outcome), reuse).is_ok()
-        };
-        let careful = StepSpec { cache: CachePolicy::Success, ..spec.clone() };
-        for (spec, outcome, reuse, expected) in [
-            (spec, Outcome::Succeeded, Reuse::All, true),
-            (spec, Outcome::Succeeded, Reuse::Success, true),
-            (spec, Outcome::Succeeded, Reuse::Never, false),
-            (spec, Outcome::Failed, Reuse::All, true),
-            (spec, Outcome::Failed, Reuse::Success, false),
-            (&careful, Outcome::Failed, Reuse::All, false),
-        ] {
-            assert_eq!(used(spec, outcome, reuse), expected, "{outcome:?} {reuse:?}");
-        }
-    }
-
-    #[test]
-    fn who_inherits_from_what_is_never_reused_is_not_either() {
-        let plan = plan(|steps| steps[0].cache = CachePolicy::Never);
-        assert!(never(&plan, &plan.steps()[0]).unwrap().contains("cache: never"));
-        assert!(never(&plan, &plan.steps()[1]).unwrap().contains("inherits from `install`"));
-    }
-}
+mod tests;

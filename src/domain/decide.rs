@@ -31,6 +31,8 @@ enum Needs {
 enum Standing {
     Open,
     Met,
+    /// Met for what waits for it; but it left nothing that a step could begin with.
+    Spent(StepId),
     /// The step that is to blame: itself, or the one for whose sake it was skipped, since that is
     /// the one to look at.
     Unmet(StepId),
@@ -77,7 +79,9 @@ fn standing(
         StepState::Waiting | StepState::Running { .. } => Standing::Open,
         StepState::Finished { outcome, .. } => match outcome {
             Outcome::Succeeded => Standing::Met,
-            Outcome::Failed | Outcome::TimedOut if spec.allow_failure => Standing::Met,
+            Outcome::Failed if spec.allow_failure => Standing::Met,
+            // Its container was ended with it.
+            Outcome::TimedOut if spec.allow_failure => Standing::Spent(spec.id.clone()),
             Outcome::Failed | Outcome::TimedOut | Outcome::Errored | Outcome::Cancelled => {
                 Standing::Unmet(spec.id.clone())
             }
@@ -102,14 +106,15 @@ fn through(spec: &StepSpec, standings: &BTreeMap<&StepId, Standing>) -> Standing
 }
 
 fn needs(spec: &StepSpec, standings: &BTreeMap<&StepId, Standing>) -> Needs {
-    let needs: Vec<&Standing> = spec.needs.iter().filter_map(|id| standings.get(id)).collect();
-    let open = needs.iter().any(|need| matches!(need, Standing::Open));
+    let needs = spec.needs.iter().filter_map(|id| Some((id, standings.get(id)?)));
+    let open = needs.clone().any(|(_, need)| matches!(need, Standing::Open));
     if spec.always {
         return if open { Needs::Open } else { Needs::Met };
     }
-    let unmet = needs.iter().find_map(|need| match need {
+    let unmet = needs.into_iter().find_map(|(id, need)| match need {
         Standing::Unmet(step) => Some(step.clone()),
-        Standing::Open | Standing::Met => None,
+        Standing::Spent(step) if spec.from.as_ref() == Some(id) => Some(step.clone()),
+        Standing::Open | Standing::Met | Standing::Spent(_) => None,
     });
     match unmet {
         Some(step) => Needs::Unmet(step),
@@ -254,6 +259,35 @@ mod tests {
     }
 
     #[test]
+    fn nobody_inherits_from_a_step_that_was_ended_at_its_limit() {
+        let heir =
+            |name: &str, parent: &str| StepSpec { from: Some(id(parent)), ..spec(name, &[]) };
+        let plan = plan(vec![
+            StepSpec { allow_failure: true, ..spec("lint", &[]) },
+            heir("unit", "lint"),
+            StepSpec { left_out: Some("of no use".to_owned()), ..heir("types", "lint") },
+            heir("deep", "types"),
+            spec("report", &["lint"]),
+        ]);
+        let after = |outcome| {
+            let states = States::from([(id("lint"), finished(outcome))]);
+            decide(&plan, &states, 9)
+        };
+        let blame = || SkipReason::Needs { step: id("lint") };
+        let useless = SkipReason::Condition { why: "of no use".to_owned() };
+        assert_eq!(
+            after(Outcome::TimedOut),
+            [
+                Decision::Skip(id("unit"), blame()),
+                Decision::Skip(id("types"), useless),
+                Decision::Skip(id("deep"), blame()),
+                Decision::Start(id("report")),
+            ]
+        );
+        assert!(after(Outcome::Failed).contains(&Decision::Start(id("unit"))), "it left something");
+    }
+
+    #[test]
     fn stopping_at_the_first_failure_leaves_out_what_has_not_begun() {
         let plan = plan(vec![
             spec("lint", &[]),
@@ -287,23 +321,21 @@ mod tests {
         assert_eq!((&records[1].state, records[1].attempt), (&StepState::Waiting, 2));
     }
 
-    /// Steps each of which may need any earlier one, with `always` and `allow_failure` at random.
+    /// Steps each of which may need any earlier one and inherit from the first of those, with
+    /// `always` and `allow_failure` at random.
     fn plans() -> impl Strategy<Value = Plan> {
-        proptest::collection::vec((any::<u16>(), any::<bool>(), any::<bool>()), 1..12).prop_map(
-            |steps| {
-                let steps = steps.iter().enumerate().map(|(n, (needs, always, allow_failure))| {
-                    let needs: Vec<String> =
-                        (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
-                    let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
-                    StepSpec {
-                        always: *always,
-                        allow_failure: *allow_failure,
-                        ..spec(&format!("s{n}"), &needs)
-                    }
-                });
-                plan(steps.collect())
-            },
-        )
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        proptest::collection::vec((any::<u16>(), flags), 1..12).prop_map(|steps| {
+            let steps = steps.iter().enumerate().map(|(n, (needs, flags))| {
+                let (always, allow_failure, inherits) = *flags;
+                let needs: Vec<String> =
+                    (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
+                let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+                let from = needs.first().filter(|_| inherits && !always).map(|need| id(need));
+                StepSpec { always, allow_failure, from, ..spec(&format!("s{n}"), &needs) }
+            });
+            plan(steps.collect())
+        })
     }
 
     fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {

@@ -310,7 +310,7 @@ impl Plan {
     pub fn to_run(&self, wanted: &BTreeSet<StepId>) -> Vec<StepId> {
         let mut all: BTreeSet<&StepId> = wanted.iter().collect();
         for spec in self.steps.iter().filter(|spec| wanted.contains(&spec.id)) {
-            if spec.is(Builtin::Acceptance) {
+            if spec.is(Builtin::Acceptance) || spec.is(Builtin::Scan) {
                 all.extend(self.before(&spec.id, Builtin::Build));
             }
         }

@@ -184,6 +184,24 @@ pub struct StepFacts {
     /// The telling end of the log, kept beside the state so that a check's text needs no object.
     #[serde(default)]
     pub excerpt: String,
+    /// Of a step that is tried again: what it has used up, whoever carries the job on.
+    #[serde(default, skip_serializing_if = "Tries::is_none")]
+    pub tries: Tries,
+}
+
+/// How often a step was tried in vain, by whose fault.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tries {
+    #[serde(default)]
+    pub failed: u32,
+    #[serde(default)]
+    pub errored: u32,
+}
+
+impl Tries {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl StepFacts {
@@ -311,10 +329,11 @@ pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
     });
     let tells = |step: &StepRecord| plan.step(&step.id).is_some_and(|it| it.is(Builtin::Report));
     let nothing_ran = outcomes().all(|(step, _)| tells(step));
+    let unsettled = steps.iter().any(|step| !step.state.is_settled());
     let of_no_use = steps.iter().any(|step| step.state.is_of_no_use());
     if outcomes().any(|(_, outcome)| outcome == Outcome::Cancelled) {
         Conclusion::Cancelled
-    } else if failed || nothing_ran && (plan.tests_nothing() || !of_no_use) {
+    } else if failed || unsettled || nothing_ran && (plan.tests_nothing() || !of_no_use) {
         Conclusion::Failure
     } else {
         Conclusion::Success
@@ -383,6 +402,25 @@ mod tests {
         };
         assert_eq!(judged(1), Conclusion::Success);
         assert_eq!(judged(2), Conclusion::Failure);
+    }
+
+    #[test]
+    fn a_job_that_is_not_settled_is_no_success() {
+        let specs = vec![spec("done", false), spec("open", false)];
+        let plan = Plan::new("c".parse().unwrap(), String::new(), Inputs::default(), specs);
+        let record = |id: &str, state| StepRecord {
+            id: id.parse().unwrap(),
+            state,
+            attempt: 1,
+            queued_at: AT,
+            facts: StepFacts::default(),
+        };
+        let (plan, outcome) = (plan.unwrap(), Outcome::Succeeded);
+        let done = StepState::Finished { started_at: AT, finished_at: AT, outcome };
+        for open in [StepState::Waiting, StepState::Running { started_at: AT }] {
+            let steps = [record("done", done.clone()), record("open", open)];
+            assert_eq!(job_conclusion(&plan, &steps), Conclusion::Failure);
+        }
     }
 
     #[test]

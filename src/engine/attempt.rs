@@ -23,7 +23,7 @@ use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::objects;
 use crate::domain::pipeline::StepSpec;
-use crate::domain::run::{StepFacts, StepRecord};
+use crate::domain::run::{StepFacts, StepRecord, Tries};
 use crate::domain::secret::Secret;
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
@@ -133,6 +133,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             log: stored.log,
             artifacts: stored.artifacts,
             cache: None,
+            tries: Tries::default(),
         });
         let heirs = self.heirs.steps.into_iter();
         let shares = heirs.zip(divided.shares).collect();
@@ -157,8 +158,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
     fn may_be_inherited(&self, outcome: Outcome) -> bool {
         match outcome {
             Outcome::Succeeded => true,
-            Outcome::Failed | Outcome::TimedOut => self.spec.allow_failure,
-            Outcome::Errored | Outcome::Cancelled => false,
+            Outcome::Failed => self.spec.allow_failure,
+            Outcome::TimedOut | Outcome::Errored | Outcome::Cancelled => false,
         }
     }
 

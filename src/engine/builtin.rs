@@ -47,8 +47,17 @@ pub(super) fn image_for(
     step: &StepId,
     records: &BTreeMap<StepId, StepRecord>,
 ) -> Option<String> {
-    let builds = plan.before(step, Builtin::Build);
-    builds.into_iter().rev().find_map(|build| records.get(build)?.facts.built.clone())
+    built_for(plan, step, records).map(|(_, image)| image)
+}
+
+/// The same, with the step that built it.
+pub(super) fn built_for<'p>(
+    plan: &'p Plan,
+    step: &StepId,
+    records: &BTreeMap<StepId, StepRecord>,
+) -> Option<(&'p StepId, String)> {
+    let builds = plan.before(step, Builtin::Build).into_iter().rev();
+    builds.filter_map(|build| Some((build, records.get(build)?.facts.built.clone()?))).next()
 }
 
 /// What a step that tells of the others is told of them.

@@ -1,13 +1,15 @@
 //! The loop of one job: decide → start → record.
 
+mod ground;
+mod rebuild;
 mod replay;
+mod tries;
 mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -29,13 +31,19 @@ use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, StepState};
 use crate::domain::turn::Maker;
 use crate::domain::urgency;
-use crate::exec::{Executor, SourceArchive};
+use crate::exec::Executor;
+use ground::Ground;
+use replay::Replayed;
 
 /// What a job waits for.
 enum Event<Left, Error> {
     Tried(StepId, Box<Result<Tried<Left>, Error>>),
     /// The pause before another try is over.
     Rested(StepId),
+    /// Earlier results were copied, or could not be.
+    Replayed(Vec<Replayed<Error>>),
+    /// The source has come; an error in words.
+    Ground(Result<Ground, String>),
     Slot(Option<Slot>),
     Stop,
 }
@@ -52,13 +60,6 @@ impl<Error> From<Error> for Failure<Error> {
     }
 }
 
-/// How often a step was tried in vain, by whose fault.
-#[derive(Debug, Default)]
-struct Tries {
-    failed: u32,
-    errored: u32,
-}
-
 /// A job on its way.
 pub(super) struct Course<'a, E: Executor, J: Journal> {
     engine: &'a Engine<E>,
@@ -67,9 +68,10 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     stop: &'a Stop,
     halt: CancellationToken,
     records: BTreeMap<StepId, StepRecord>,
-    tries: BTreeMap<StepId, Tries>,
     /// Waiting for another try: neither to be started nor skipped now.
     resting: BTreeSet<StepId>,
+    /// Their earlier results are being copied: neither to be started nor skipped now.
+    replaying: BTreeSet<StepId>,
     /// Could be started; since when stands in the record.
     ready: BTreeSet<StepId>,
     slot: Option<Slot>,
@@ -78,8 +80,10 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     /// How long the job takes from each step on, in milliseconds.
     remaining: BTreeMap<StepId, u64>,
     under_way: FuturesUnordered<BoxFuture<'a, Event<E::Left, J::Error>>>,
-    /// The source, and the working folder in it, once a step needs it.
-    ground: Option<(Arc<SourceArchive>, String)>,
+    /// Once a step needs it.
+    ground: Option<Ground>,
+    /// Is it on its way?
+    fetching: bool,
     /// What is known of each step before it runs.
     prospects: BTreeMap<StepId, Prospect>,
     /// What waiting steps begin with: what their parents left for them.
@@ -119,14 +123,15 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             stop,
             halt: stop.token.child_token(),
             records,
-            tries: BTreeMap::new(),
             resting: BTreeSet::new(),
+            replaying: BTreeSet::new(),
             ready: BTreeSet::new(),
             slot: None,
             asking: None,
             remaining: BTreeMap::new(),
             under_way: FuturesUnordered::new(),
             ground: None,
+            fetching: false,
             prospects: BTreeMap::new(),
             shares: BTreeMap::new(),
             turns: BTreeSet::new(),
@@ -165,10 +170,11 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let usual = self.prospects.iter();
         let usual = usual.filter_map(|(id, prospect)| Some((id.clone(), prospect.usual?)));
         self.remaining = urgency::remaining(self.job.plan, &usual.collect());
-        self.replay().await?;
+        self.build_again().await?;
+        self.replay();
         self.ready = self.startable();
         loop {
-            self.ensure_ground().await?;
+            self.fetch_ground();
             self.act().await?;
             if self.records.values().all(|record| record.state.is_settled()) {
                 return Ok(());
@@ -181,38 +187,20 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                         self.look_again(&step).await?;
                     }
                 }
+                Some(Event::Replayed(done)) => self.replayed(done).await?,
+                Some(Event::Ground(ground)) => {
+                    self.ground = Some(ground.map_err(Failure::Source)?);
+                }
                 Some(Event::Slot(slot)) => {
                     self.asking = None;
                     self.slot = slot;
                 }
-                Some(Event::Stop) => {}
-                None => return Ok(()),
+                // What still waits is cancelled next.
+                Some(Event::Stop) | None => {}
             }
-            self.replay().await?;
+            self.replay();
             self.queue();
         }
-    }
-
-    /// Has the source ready before the first step takes a slot: a fetch may take half an hour.
-    async fn ensure_ground(&mut self) -> Result<(), Failure<J::Error>> {
-        if self.ground.is_some() || self.stop.is_stopped() || self.startable().is_empty() {
-            return Ok(());
-        }
-        let job = self.job;
-        let fetched = tokio::select! {
-            biased;
-            () = self.stop.stopped() => return Ok(()),
-            fetched = job.source.fetch() => fetched.map_err(Failure::Source)?,
-        };
-        let (source, root) = (fetched.clone(), job.plan.root().to_owned());
-        let found = tokio::task::spawn_blocking(move || source.folder_of(&root)).await;
-        // An archive that can't be read is met again, and told, where it is used.
-        let workdir = match found {
-            Ok(Ok(folder)) => folder,
-            Ok(Err(_)) | Err(_) => job.plan.root().to_owned(),
-        };
-        self.ground = Some((fetched, workdir));
-        Ok(())
     }
 
     /// Everything that should happen now.
@@ -228,7 +216,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         while let Some(step) = to_start(&decisions)
             && !self.has_turn(&step).await?
         {
-            self.replay().await?;
+            self.replay();
             decisions = self.decisions();
         }
         self.apply(decisions).await?;
@@ -276,7 +264,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             let Some(record) = self.records.get_mut(&step) else { continue };
             record.state = state;
             let cache = self.prospects.get(&step).and_then(|prospect| prospect.facts.clone());
-            record.facts = StepFacts { reason, cache, ..StepFacts::default() };
+            let tries = record.facts.tries;
+            record.facts = StepFacts { reason, cache, tries, ..StepFacts::default() };
             changed.push(record.clone());
         }
         self.journal.record(&changed).await?;
@@ -344,9 +333,9 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             return Ok(());
         };
         let mut shares = Vec::new();
-        let before = self.tries.entry(step.clone()).or_default();
-        let pause = pause(self.engine, spec, before, &tried).filter(|_| !self.stop.is_stopped());
-        if let Some(pause) = pause {
+        let again = tries::again(&self.engine.options, spec, record.facts.tries, &tried);
+        let pause = again.filter(|_| !self.stop.is_stopped());
+        if let Some((pause, tries)) = pause {
             let reason =
                 tried.facts.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
             let (attempt, how) = (record.attempt, tried.outcome.as_str());
@@ -354,7 +343,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             record.state = StepState::Waiting;
             record.attempt += 1;
             record.queued_at = ambient::now();
-            record.facts = StepFacts { reason: Some(reason), ..tried.facts };
+            record.facts = StepFacts { reason: Some(reason), tries, ..tried.facts };
             self.resting.insert(step.clone());
             let (step, halt) = (step.clone(), self.halt.clone());
             self.under_way.push(Box::pin(async move {
@@ -397,9 +386,15 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         self.slot = None;
         self.asking = None;
         self.resting.clear();
+        self.replaying.clear();
         let now = ambient::now();
         let mut changed = Vec::new();
-        for record in self.records.values_mut().filter(|r| r.state == StepState::Waiting) {
+        // What runs tells its own end, if there is anything that runs.
+        let idle = self.under_way.is_empty();
+        let open = |record: &&mut StepRecord| {
+            record.state == StepState::Waiting || idle && !record.state.is_settled()
+        };
+        for record in self.records.values_mut().filter(open) {
             let outcome = Outcome::Cancelled;
             record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
             record.facts.reason = self.stop.reason().map(str::to_owned);
@@ -408,9 +403,12 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         if changed.is_empty() { Ok(()) } else { self.journal.record(&changed).await }
     }
 
+    /// What comes next; nothing more where the job was stopped and nothing is under way.
     async fn next_event(&mut self) -> Option<Event<E::Left, J::Error>> {
         let stopping = self.stop.is_stopped();
-        let wanted = self.most_urgent().filter(|_| !stopping && self.slot.is_none());
+        // A fetch may take half an hour: no step holds a slot meanwhile.
+        let may_begin = !stopping && self.slot.is_none() && self.ground.is_some();
+        let wanted = self.most_urgent().filter(|_| may_begin);
         self.ask_for(wanted);
         let asks = self.asking.is_some();
         let asking = async {
@@ -428,10 +426,11 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         }
     }
 
-    /// States as the scheduler sees them: a step that rests is as good as running.
+    /// States as the scheduler sees them: a step that rests, or whose earlier result is being
+    /// copied, is as good as running.
     fn states(&self) -> States {
         let seen = |record: &StepRecord| {
-            if self.resting.contains(&record.id) {
+            if self.resting.contains(&record.id) || self.replaying.contains(&record.id) {
                 StepState::Running { started_at: record.queued_at }
             } else {
                 record.state.clone()
@@ -443,7 +442,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     fn startable(&self) -> BTreeSet<StepId> {
         let decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
         let starts = decisions.into_iter().filter_map(|decision| match decision {
-            Decision::Start(step) => Some(step),
+            Decision::Start(step) => Some(step).filter(|step| !self.awaits_image(step)),
             Decision::Skip(..) => None,
         });
         starts.collect()
@@ -493,29 +492,4 @@ fn to_start(decisions: &[Decision]) -> Option<StepId> {
         Decision::Start(step) => Some(step.clone()),
         Decision::Skip(..) => None,
     })
-}
-
-/// How long to wait before the step is tried again, if it is.
-fn pause<E, L>(
-    engine: &Engine<E>,
-    spec: &StepSpec,
-    before: &mut Tries,
-    tried: &Tried<L>,
-) -> Option<Duration> {
-    match tried.outcome {
-        Outcome::Errored if tried.retry && before.errored < engine.options.error_retries => {
-            let pause = engine.options.backoff.saturating_mul(5_u32.saturating_pow(before.errored));
-            before.errored += 1;
-            Some(pause)
-        }
-        Outcome::Failed if before.failed < spec.retries => {
-            before.failed += 1;
-            Some(Duration::ZERO)
-        }
-        Outcome::Succeeded
-        | Outcome::Failed
-        | Outcome::TimedOut
-        | Outcome::Errored
-        | Outcome::Cancelled => None,
-    }
 }

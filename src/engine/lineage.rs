@@ -136,6 +136,7 @@ async fn again<E: Executor>(
     };
     let finished_at = ambient::now();
     segments.push(Segment { name: format!("again {name}"), started_at, finished_at });
+    let mut retry = true;
     let why = match (ended.outcome, left) {
         (Outcome::Succeeded | Outcome::Failed, Some(left))
             if ended.outcome == Outcome::Succeeded || allow_failure =>
@@ -160,7 +161,11 @@ async fn again<E: Executor>(
         (Outcome::Cancelled, _) if stop.is_cancelled() => {
             return Err(Box::new(Ended { segments: std::mem::take(segments), ..ended }));
         }
-        (Outcome::Cancelled, _) => "it took longer than its limit".to_owned(),
+        // It would again, and nobody is to wait for that several times.
+        (Outcome::Cancelled, _) => {
+            retry = false;
+            "it took longer than its limit".to_owned()
+        }
         (_, _) => ended.reason.clone().unwrap_or_else(|| match ended.exit_code {
             Some(code) => format!("exit status {code}"),
             None => "it did not succeed".to_owned(),
@@ -171,7 +176,7 @@ async fn again<E: Executor>(
         outcome: Outcome::Errored,
         exit_code: None,
         reason: Some(reason),
-        retry: true,
+        retry,
         segments: std::mem::take(segments),
         ..ended
     }))

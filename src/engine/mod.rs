@@ -64,11 +64,13 @@ pub trait Journal: Send + Sync {
         ready(Ok(Known::default()))
     }
 
-    /// Stores what an earlier try left behind as this one's; `None` if it is not there any more.
+    /// Stores what an earlier try left behind as this one's; `None` if it is not there any more, or
+    /// `stop` came first. Unless all of it is stored, none of it is.
     fn replay(
         &self,
         _step: &StepId,
         _earlier: &Cached,
+        _stop: &CancellationToken,
     ) -> impl Future<Output = Result<Option<Kept>, Self::Error>> + Send {
         ready(Ok(None))
     }

@@ -90,7 +90,8 @@ pub(super) async fn prospects<E: Executor, J: Journal>(
     if job.plan.sources().is_empty() {
         return Ok(all_off("what its inputs hold is not known"));
     }
-    let around = Surroundings { repository, executor: &identity };
+    let resources = executor.capacity();
+    let around = Surroundings { repository, executor: &identity, resources };
     let images = images(executor, job).await;
     let ingredients = ingredients(job, &around, |image| images.get(image).cloned().flatten());
     let mut prospects = BTreeMap::new();
@@ -129,9 +130,17 @@ async fn prospect<J: Journal>(
     if let Some(because) = cache::never(job.plan, spec) {
         return Ok(Prospect { ingredients, ..Prospect::off(&because) });
     }
-    let settled = job.records.iter().any(|r| r.id == spec.id && r.state.is_settled());
-    if settled {
-        return Ok(Prospect { ingredients, lasting: true, ..Prospect::default() });
+    let settled = job.records.iter().find(|r| r.id == spec.id && r.state.is_settled());
+    if let Some(settled) = settled {
+        let lasting = match (&settled.state, &ingredients) {
+            // What it left in another run is as good as its result was.
+            (StepState::Skipped { .. }, Some(ingredients)) => {
+                let known = journal.recall(&spec.id, ingredients).await?;
+                known.result.is_some_and(|result| result.outcome == Outcome::Succeeded)
+            }
+            _ => true,
+        };
+        return Ok(Prospect { ingredients, lasting, ..Prospect::default() });
     }
     let Some(ingredients) = ingredients else {
         let because = "an image that it needs is not on this host yet".to_owned();
@@ -180,7 +189,8 @@ pub(super) async fn learn<E: Executor>(
     prospects: &mut BTreeMap<StepId, Prospect>,
 ) {
     let (Some(cache), Some(identity)) = (&job.cache, executor.identity()) else { return };
-    let around = Surroundings { repository: cache.repository, executor: &identity };
+    let (repository, resources) = (cache.repository, executor.capacity());
+    let around = Surroundings { repository, executor: &identity, resources };
     let images = images(executor, job).await;
     let known = ingredients(job, &around, |image| images.get(image).cloned().flatten());
     for (id, ingredients) in known {

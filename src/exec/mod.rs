@@ -125,7 +125,8 @@ pub trait Executor: Send + Sync + 'static {
     type Left: Send + 'static;
 
     /// Begins from the step's image and source, or from what another step left. With
-    /// [`StepRun::leave`] what this one leaves is answered too, if there is anything.
+    /// [`StepRun::leave`] what this one leaves is answered too, if there is anything: of a step
+    /// that was asked to end there never is.
     fn run(
         &self,
         step: StepRun,

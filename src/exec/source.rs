@@ -21,7 +21,7 @@ impl SourceArchive {
     pub fn folder_of(&self, root: &str) -> io::Result<String> {
         let root = relative(root);
         let mut archive = self.open()?;
-        for entry in archive.entries_with_seek()? {
+        for entry in archive.entries()? {
             let entry = entry?;
             if !entry.header().entry_type().is_dir() && relative(&entry.path()?) == root {
                 return Ok(relative(root.parent().unwrap_or(Path::new(""))).display().to_string());

@@ -71,8 +71,9 @@ impl Janitor {
         let Some(reaper) = &self.reaper else { return Ok(false) };
         let built = reaper.built(FORGOTTEN).await?;
         let jobs: Vec<_> = built.iter().map(|(_, job)| *job).collect();
-        let held = self.store.held_jobs(&jobs).await?;
-        for (image, job) in built.iter().filter(|(_, job)| !held.contains(job)) {
+        // A job whose worker died goes on with what it built, here or elsewhere.
+        let open = self.store.open_jobs(&jobs).await?;
+        for (image, job) in built.iter().filter(|(_, job)| !open.contains(job)) {
             info!(%job, image, "removing what a dead worker built");
             reaper.forget(image).await;
         }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::{Bytes, BytesMut};
-use tracing::debug;
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::{BlobError, Blobs, Object};
 use crate::domain::cache::{Cached, Ingredients, Known};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::objects;
@@ -20,6 +22,9 @@ use crate::store::{Lease, LogTail, NewResult, Store, StoreError};
 
 /// How much of a running step's log the database holds.
 const TAIL_BYTES: usize = 64 * 1024;
+
+/// How many objects of an earlier result are copied at once.
+const COPIES: usize = 4;
 
 /// At most four flushes a second.
 pub(super) const FLUSH: Duration = Duration::from_millis(250);
@@ -88,6 +93,8 @@ impl<'a> JobJournal<'a> {
         for (step, tail) in self.changed_tails() {
             if let Err(error) = self.store.write_tail(self.lease, &step, tail).await {
                 debug!(run = %self.run.id, %step, "live tail not written: {error}");
+                let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+                tails.entry(step).and_modify(|tail| tail.dirty = true);
             }
         }
     }
@@ -103,6 +110,27 @@ impl<'a> JobJournal<'a> {
                 (step.clone(), LogTail { start, bytes, attempt, ended: false })
             })
             .collect()
+    }
+
+    /// A part of an object that the job's steps name: it stands under the epoch of whoever of the
+    /// job's holders wrote it.
+    pub(super) async fn part(
+        &self,
+        key: &str,
+        range: (u64, u64),
+    ) -> Result<Option<Object>, BlobError> {
+        let name = key.strip_prefix(&self.final_prefix);
+        let keys = (1..=self.lease.epoch).rev().filter_map(|epoch| {
+            let prefix = objects::epoch_prefix(self.run, &self.connector, epoch);
+            Some(format!("{prefix}{}", name?))
+        });
+        for key in keys {
+            let part = || self.blobs.get(&key, Some(range));
+            if let Some(part) = part.retry(patience()).await? {
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) async fn put(&self, name: &str, bytes: Bytes, kind: &str) -> Result<(), BlobError> {
@@ -183,25 +211,42 @@ impl Journal for JobJournal<'_> {
         Ok(self.store.recall(repository, &self.connector, step, ingredients).await?)
     }
 
-    async fn replay(&self, step: &StepId, earlier: &Cached) -> Result<Option<Kept>, JournalError> {
-        let mut kept = Kept::default();
+    async fn replay(
+        &self,
+        step: &StepId,
+        earlier: &Cached,
+        stop: &CancellationToken,
+    ) -> Result<Option<Kept>, JournalError> {
+        let (mut kept, mut copies) = (Kept::default(), Vec::new());
         if let Some(log) = &earlier.facts.log {
             let name = objects::step_log(step, 1);
-            if !self.take_over(&log.key, &name).await? {
-                return Ok(None);
-            }
             let key = format!("{}/{name}", self.final_prefix);
+            copies.push((log.key.as_str(), name));
             kept.log = Some(LogRef { key, ..log.clone() });
         }
         for artifact in &earlier.facts.artifacts {
             let name = objects::step_artifact(step, 1, &artifact.path);
-            if !self.take_over(&artifact.key, &name).await? {
-                return Ok(None);
-            }
             let key = format!("{}/{name}", self.final_prefix);
+            copies.push((artifact.key.as_str(), name));
             kept.artifacts.push(Artifact { key, ..artifact.clone() });
         }
-        Ok(Some(kept))
+        let all = tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(false),
+            all = self.take_over_all(&copies) => all,
+        };
+        if matches!(all, Ok(true)) {
+            return Ok(Some(kept));
+        }
+        // Everything under an epoch's prefix is published.
+        for (_, name) in &copies {
+            let key = format!("{}/{name}", self.prefix);
+            if let Err(error) = self.blobs.delete(&key).await {
+                warn!(run = %self.run.id, %step, "a part of an earlier result stays: {error}");
+                break;
+            }
+        }
+        all.map(|_| None).map_err(JournalError::from)
     }
 
     async fn remember(
@@ -248,6 +293,18 @@ impl Journal for JobJournal<'_> {
 }
 
 impl JobJournal<'_> {
+    /// Copies earlier runs' objects, a few at once; false as soon as one is not there.
+    async fn take_over_all(&self, copies: &[(&str, String)]) -> Result<bool, BlobError> {
+        let copies: Vec<_> = copies.iter().map(|(from, name)| self.take_over(from, name)).collect();
+        let mut copies = stream::iter(copies).buffer_unordered(COPIES);
+        while let Some(copied) = copies.next().await {
+            if !copied? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Copies an earlier run's object to this one's; false if it is not there.
     async fn take_over(&self, from: &str, name: &str) -> Result<bool, BlobError> {
         let to = format!("{}/{name}", self.prefix);

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod planner;
 pub mod planning;
 pub mod publisher;
+mod reports;
 pub mod secrets;
 pub mod source;
 pub mod ticking;

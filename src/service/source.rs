@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use crate::domain::names::Sha;
 use crate::domain::plan::{Inputs, Merge};
@@ -111,15 +112,19 @@ pub struct CommitSource {
     pub inputs: Inputs,
     /// Where the archive is written.
     pub folder: PathBuf,
+    /// Written once, whoever asks for it how often.
+    pub fetched: OnceCell<Arc<SourceArchive>>,
 }
 
 impl Source for CommitSource {
     fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
         Box::pin(async {
-            let Self { sources, repository, head, merge, inputs, folder } = self;
+            let Self { sources, repository, head, merge, inputs, folder, fetched } = self;
             let of = (head, merge.as_ref());
-            let archive = sources.archive(repository, of, inputs, folder).await;
-            archive.map(Arc::new).map_err(|error| error.to_string())
+            let archive = fetched.get_or_try_init(async || {
+                sources.archive(repository, of, inputs, folder).await.map(Arc::new)
+            });
+            archive.await.cloned().map_err(|error| error.to_string())
         })
     }
 }

@@ -5,27 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::archive::{Archivist, pretty};
+use super::archive::Archivist;
 use super::journal::{FLUSH, JobJournal, JournalError};
+use super::reports::Reports;
 use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
-use crate::domain::cache::{CacheState, Reuse};
+use crate::domain::cache::Reuse;
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::domain::names::StepId;
-use crate::domain::objects;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
-use crate::domain::state::{Conclusion, Outcome, RunState, StepState};
+use crate::domain::state::{Conclusion, Outcome, StepState};
 use crate::engine::{Engine, EngineError, Images, JobCache, JobLabels, JobRun, Source, Stop};
 use crate::exec::{Executors, remove_tree};
-use crate::render::{graph, report, timeline};
 use crate::store::{Lease, Store, StoreError};
 
 /// Carries out jobs.
@@ -90,14 +90,17 @@ impl Worker {
         shutdown: &CancellationToken,
     ) -> Result<(Vec<StepRecord>, Conclusion), JobFailure> {
         let stop = Stop::new();
-        let Held { lease, run, job, .. } = held;
+        let Held { lease, run, job, spool } = held;
         let blobs = &self.archivist.blobs;
         let journal = JobJournal::new(&self.store, blobs, lease, run, &job.connector);
         let work = async {
             let records = self.steps(held, &journal, &stop).await?;
             journal.flush().await;
             let conclusion = job_conclusion(&job.plan, &records);
-            self.report(held, &records, conclusion, &journal).await?;
+            let links = &self.links;
+            Reports { run, job, links, spool, journal: &journal }
+                .write(&records, conclusion)
+                .await?;
             Ok((records, conclusion))
         };
         tokio::select! {
@@ -152,6 +155,7 @@ impl Worker {
             merge: job.plan.merge().cloned(),
             inputs: job.plan.inputs().clone(),
             folder: spool.to_owned(),
+            fetched: OnceCell::new(),
         };
         let gathered = tokio::select! {
             gathered = self.secrets(held, &source) => gathered,
@@ -195,7 +199,13 @@ impl Worker {
         }
         // They lie below its folder; the root of some is a file.
         let archive = source.fetch().await?;
-        let folder = archive.folder_of(root).unwrap_or_else(|_| root.to_owned());
+        // Beside the heartbeats, which this may not hold up.
+        let below = root.to_owned();
+        let found = tokio::task::spawn_blocking(move || archive.folder_of(&below)).await;
+        let folder = match found {
+            Ok(Ok(folder)) => folder,
+            Ok(Err(_)) | Err(_) => root.to_owned(),
+        };
         let wanted = Wanted::of(&job.plan, &folder, runs);
         let paths = wanted.paths(&self.secrets.providers);
         let commits = std::slice::from_ref(&run.head_sha);
@@ -271,38 +281,6 @@ impl Worker {
             }
         }
     }
-
-    /// Writes the job's reports under its epoch.
-    async fn report(
-        &self,
-        held: Held<'_>,
-        records: &[StepRecord],
-        conclusion: Conclusion,
-        journal: &JobJournal<'_>,
-    ) -> Result<(), BlobError> {
-        let Held { run, job, spool, .. } = held;
-        let now = ambient::now();
-        let job = Job {
-            state: RunState::Concluded,
-            conclusion: Some(conclusion),
-            started_at: job.started_at.or(Some(now)),
-            concluded_at: Some(now),
-            steps: records.to_vec(),
-            ..job.clone()
-        };
-        let logs = last_of_logs(&job, spool).await;
-        let html = report::job_html(run, &job, &self.links, &logs);
-        let json = report::job_json(run, &job, &self.links);
-        journal.put("report.json", pretty(&json), "application/json").await?;
-        journal.put("report.html", html.into(), "text/html; charset=utf-8").await?;
-        journal.put("junit.xml", report::junit_xml(&job).into(), "application/xml").await?;
-        journal.put("graph.svg", graph::job_svg(&job).into(), "image/svg+xml").await?;
-        journal.put("timeline.svg", timeline::job_svg(&job).into(), "image/svg+xml").await?;
-        if let Some(log) = whole_log(&job, spool).await {
-            journal.put_file("log.txt", &log, "text/plain; charset=utf-8").await?;
-        }
-        Ok(())
-    }
 }
 
 /// Removes a job's folder. Where the job was broken off, threads that unpacked its source or took
@@ -349,57 +327,6 @@ fn reuse(run: &Run) -> Reuse {
         _ if run.scope.first().is_some() => Reuse::Inherited,
         reuse => reuse,
     }
-}
-
-/// Where the engine spools a step's log.
-fn spooled_log(spool: &Path, step: &StepId, attempt: u32) -> PathBuf {
-    spool.join(objects::step_log(step, attempt))
-}
-
-/// The last part of each step's log, for the report.
-async fn last_of_logs(job: &Job, spool: &Path) -> Vec<(StepId, Vec<u8>)> {
-    let mut logs = Vec::new();
-    for step in &job.steps {
-        let path = spooled_log(spool, &step.id, step.attempt);
-        if let Ok(bytes) = last_bytes(&path, 64 * 1024).await {
-            logs.push((step.id.clone(), bytes));
-        }
-    }
-    logs
-}
-
-async fn last_bytes(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    use tokio::io::{AsyncReadExt, AsyncSeekExt};
-    let mut file = tokio::fs::File::open(path).await?;
-    let length = file.metadata().await?.len();
-    file.seek(std::io::SeekFrom::Start(length.saturating_sub(most))).await?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes).await?;
-    Ok(bytes)
-}
-
-/// All steps' logs in the pipeline's order, one after the other, each under its name.
-async fn whole_log(job: &Job, spool: &Path) -> Option<PathBuf> {
-    use tokio::io::AsyncWriteExt;
-    let path = spool.join("log.txt");
-    let mut whole = tokio::fs::File::create(&path).await.ok()?;
-    for step in &job.steps {
-        let heading = format!("==> {} (attempt {})\n", step.id, step.attempt);
-        whole.write_all(heading.as_bytes()).await.ok()?;
-        let reused = step.facts.cache.as_ref().filter(|cache| cache.state == CacheState::Hit);
-        if let Some(cache) = reused {
-            let key = step.facts.log.as_ref().map_or("", |log| log.key.as_str());
-            let note = format!("{}; its log: {key}\n", cache.because);
-            whole.write_all(note.as_bytes()).await.ok()?;
-        }
-        if let Ok(mut log) = tokio::fs::File::open(spooled_log(spool, &step.id, step.attempt)).await
-        {
-            tokio::io::copy(&mut log, &mut whole).await.ok()?;
-        }
-        whole.write_all(b"\n").await.ok()?;
-    }
-    whole.flush().await.ok()?;
-    Some(path)
 }
 
 /// Every unsettled step as ended by us: the outcome, with the reason.

@@ -104,6 +104,14 @@ impl Store {
         lease: &Lease,
         ingredients: &Ingredients,
     ) -> Result<(), StoreError> {
+        retried!(self.forget_result_once(lease, ingredients))
+    }
+
+    async fn forget_result_once(
+        &self,
+        lease: &Lease,
+        ingredients: &Ingredients,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         still_held(&mut tx, lease).await?;
         forget(&mut tx, ingredients).await?;

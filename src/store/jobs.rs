@@ -79,7 +79,7 @@ statements! {
     );
     RESTART_STEPS = sql!(
         "update steps set state = 'waiting', attempt = attempt + 1, started_at = null, reason = null,
-            facts = '{}', revision = -1
+            revision = -1
          where job_id = $1 and state = 'running'"
     );
     BEAT = sql!(
@@ -116,6 +116,7 @@ statements! {
     RUNNING = sql!(
         "select id, epoch from jobs where state = 'running' and lease_until > ", now!()
     );
+    OPEN = sql!("select id from jobs where state <> 'concluded'");
     // Its state shuts out the holder, should it come back; its epoch says where its last objects
     // are. MOST_CLAIMS is $1.
     ABANDON = skip_locked!(
@@ -251,12 +252,12 @@ impl Store {
         Ok(pairs.iter().filter(|pair| running.contains(pair)).copied().collect())
     }
 
-    /// Which of these jobs somebody works on.
-    pub async fn held_jobs(&self, jobs: &[JobId]) -> Result<BTreeSet<JobId>, StoreError> {
-        let rows: Vec<(String, i64)> = self.inner.main.all(RUNNING, args![]).await?;
-        let held = rows.iter().map(|(job, _)| parse("jobs.id", job));
-        let held: BTreeSet<JobId> = held.collect::<Result<_, StoreError>>()?;
-        Ok(jobs.iter().filter(|job| held.contains(job)).copied().collect())
+    /// Which of these jobs have not concluded: somebody works on them, or will.
+    pub async fn open_jobs(&self, jobs: &[JobId]) -> Result<BTreeSet<JobId>, StoreError> {
+        let rows: Vec<(String,)> = self.inner.main.all(OPEN, args![]).await?;
+        let open = rows.iter().map(|(job,)| parse("jobs.id", job));
+        let open: BTreeSet<JobId> = open.collect::<Result<_, StoreError>>()?;
+        Ok(jobs.iter().filter(|job| open.contains(job)).copied().collect())
     }
 
     /// The time at which this lease still held.
@@ -318,12 +319,12 @@ async fn take(
     tx.one(CLAIM_QUEUED, args![worker, term]).await
 }
 
-/// The run of a job that is still this holder's.
 /// Keeps a job from being taken over until the transaction ends; answers its run.
 pub(super) async fn still_held(tx: &mut Tx<'_>, lease: &Lease) -> Result<String, StoreError> {
     fenced(tx, FENCE, lease).await
 }
 
+/// The run of a job that is still this holder's.
 async fn fenced(tx: &mut Tx<'_>, statement: Sql, lease: &Lease) -> Result<String, StoreError> {
     let run: Option<(String,)> = tx.one(statement, args![lease.job, lease.epoch]).await?;
     run.map(|(run,)| run).ok_or(StoreError::LeaseLost)

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use checkvalve::domain::builtin::Builtin;
+use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::Plan;
-use checkvalve::domain::state::Outcome;
+use checkvalve::domain::run::{StepFacts, StepRecord};
+use checkvalve::domain::state::{Outcome, StepState};
 use checkvalve::exec::host::Host;
 use checkvalve::exec::images::{BuildEnd, ImageBuild, Said, Talk, TalkEnd};
 use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
@@ -89,8 +91,8 @@ impl Executor for Speaker {
         None
     }
 
-    async fn identify(&self, _: &str) -> Option<String> {
-        None
+    async fn identify(&self, image: &str) -> Option<String> {
+        (image == "sha256:1234").then(|| image.to_owned())
     }
 
     async fn build(&self, _: ImageBuild, _: mpsc::Sender<Bytes>, _: CancellationToken) -> BuildEnd {
@@ -525,4 +527,28 @@ async fn what_another_worker_built_is_what_is_judged() {
     let done = resume(Speaker::good(), &both(), FILES, records).await;
     assert_eq!(done.outcome("acceptance"), Outcome::Succeeded, "{}", done.log("acceptance"));
     assert!(done.log("build").is_empty(), "it is not built again");
+    assert_eq!(done.step("build").attempt, 1);
+}
+
+#[tokio::test]
+async fn what_was_built_on_another_host_is_built_again_before_it_is_judged() {
+    // A step in between has settled, too: it is not run again, and nobody runs ahead of the build.
+    let between = StepSpec {
+        needs: vec!["build".parse().unwrap()],
+        ..StepSpec::new("between".parse().unwrap())
+    };
+    let acceptance = uses(Builtin::Acceptance, &["between"]);
+    let plan = plan(vec![uses(Builtin::Build, &[]), between, acceptance]);
+    let elsewhere = built("sha256:9999");
+    let settled = StepRecord { id: "between".parse().unwrap(), ..built("sha256:9999") };
+    let settled = StepRecord { facts: StepFacts::default(), ..settled };
+    let done = resume(Speaker::good(), &plan, FILES, vec![elsewhere, settled]).await;
+    assert_eq!(done.outcome("acceptance"), Outcome::Succeeded, "{}", done.reason("acceptance"));
+    assert_eq!(done.step("build").attempt, 2);
+    assert_eq!(done.step("build").facts.built.as_deref(), Some("sha256:1234"));
+    assert_eq!(done.step("between").attempt, 1);
+    let waits = |record: &StepRecord| record.state == StepState::Waiting;
+    let noted = done.notes.records.lock().unwrap();
+    let again = noted.iter().flatten().find(|record| waits(record)).unwrap();
+    assert!(again.facts.reason.as_ref().unwrap().contains("sha256:9999"), "{again:?}");
 }

@@ -79,3 +79,35 @@ pub(crate) async fn a_late_holder_keeps_no_result(place: &Place) {
     let known = store.recall(repository().id, &name, &unit, &made_of).await.unwrap();
     assert!(known.result.is_none());
 }
+
+pub(crate) async fn a_result_is_taken_back_by_who_holds_the_job(place: &Place) {
+    let store = place.open().await;
+    let run = create_planned(&store, 'a', &["source-a"]).await;
+    let (late, _, _) = store.claim_job(worker(), SHORT).await.unwrap().unwrap();
+    let (name, unit, a, b) =
+        (connector("source-a"), step("unit"), ingredients("a"), ingredients("b"));
+    for ingredients in [&a, &b] {
+        let result = NewResult {
+            repository: repository().id,
+            connector: &name,
+            step: &unit,
+            origin: run,
+            outcome: Outcome::Succeeded,
+            facts: &StepFacts::default(),
+            ingredients,
+        };
+        store.keep_result(&late, result).await.unwrap();
+    }
+    wait_out().await;
+    let (lease, _, _) = store.claim_job(worker(), LONG).await.unwrap().unwrap();
+    let known = async |ingredients: &Ingredients| {
+        let known = store.recall(repository().id, &name, &unit, ingredients).await.unwrap();
+        known.result.is_some()
+    };
+    let refused = store.forget_result(&late, &a).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    assert!(known(&a).await, "a late holder takes nothing back");
+    store.forget_result(&lease, &a).await.unwrap();
+    assert_eq!((known(&a).await, known(&b).await), (false, true));
+    store.forget_result(&lease, &a).await.unwrap();
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use checkvalve::domain::run::{LogRef, StepFacts};
+use checkvalve::domain::run::{LogRef, StepFacts, Tries};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, StepState};
 use checkvalve::store::{LogTail, MOST_CLAIMS, StoreError};
 
@@ -114,13 +114,30 @@ pub(crate) async fn a_takeover_starts_running_steps_again(place: &Place) {
     let store = place.open().await;
     create_planned(&store, 'a', &["source-a"]).await;
     let (lease, _, job) = store.claim_job(worker(), SHORT).await.unwrap().unwrap();
-    let steps =
-        [with(&job, "install", finished(Outcome::Succeeded)), with(&job, "unit", running())];
+    let tries = Tries { failed: 1, errored: 2 };
+    let mut unit = with(&job, "unit", running());
+    unit.facts = StepFacts { tries, ..StepFacts::default() };
+    let steps = [with(&job, "install", finished(Outcome::Succeeded)), unit];
     store.record(&lease, &steps).await.unwrap();
     wait_out().await;
     let (_, job) = claim(&store).await;
     assert_eq!(job.steps[0], steps[0], "what is settled stays");
     assert_eq!((&job.steps[1].state, job.steps[1].attempt), (&StepState::Waiting, 2));
+    assert_eq!(job.steps[1].facts.tries, tries, "what was used up stays used up");
+}
+
+pub(crate) async fn a_job_is_open_until_it_concludes(place: &Place) {
+    let store = place.open().await;
+    create_planned(&store, 'a', &["source-a"]).await;
+    let (_late, _, job) = store.claim_job(worker(), SHORT).await.unwrap().unwrap();
+    let open = async || store.open_jobs(&[job.id]).await.unwrap().contains(&job.id);
+    assert!(open().await);
+    wait_out().await;
+    assert!(open().await, "its worker died, and nobody has taken it over yet");
+    let (lease, again) = claim(&store).await;
+    assert!(open().await);
+    settle(&store, lease, &again, Outcome::Succeeded).await;
+    assert!(!open().await);
 }
 
 pub(crate) async fn a_cancelled_run_ends_what_nobody_holds(place: &Place) {

@@ -13,7 +13,7 @@ use checkvalve::domain::ids::{RunId, Ulid};
 use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
 use checkvalve::domain::state::Outcome;
-use checkvalve::engine::{Journal, Kept, Left};
+use checkvalve::engine::{Journal, Kept, Left, Stop};
 use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ pub(crate) struct Notes {
     pub(crate) kept: Mutex<Vec<Left>>,
     /// Refuse from this many records on.
     pub(crate) lose_after: Option<usize>,
+    /// Asked to end while it writes down that steps are skipped.
+    pub(crate) stop_at_skips: Option<Stop>,
     /// What later runs may use, by key.
     pub(crate) results: Mutex<BTreeMap<String, (StepRecord, Ingredients)>>,
 }
@@ -45,6 +47,13 @@ impl Journal for Notes {
     type Error = Lost;
 
     async fn record(&self, steps: &[StepRecord]) -> Result<(), Lost> {
+        // As a database does: others go on meanwhile.
+        tokio::task::yield_now().await;
+        if let Some(stop) = &self.stop_at_skips
+            && steps.iter().all(|record| record.state.as_str() == "skipped")
+        {
+            stop.stop("enough");
+        }
         let mut records = self.records.lock().unwrap();
         if self.lose_after.is_some_and(|count| records.len() >= count) {
             return Err(Lost);
@@ -87,10 +96,23 @@ impl Journal for Notes {
         Ok(Known { result, last, usual: None })
     }
 
-    async fn replay(&self, step: &StepId, earlier: &Cached) -> Result<Option<Kept>, Lost> {
-        let gone = step.as_str() == "forgotten";
+    async fn replay(
+        &self,
+        step: &StepId,
+        earlier: &Cached,
+        stop: &CancellationToken,
+    ) -> Result<Option<Kept>, Lost> {
+        match step.as_str() {
+            "forgotten" => return Ok(None),
+            "unreadable" => return Err(Lost),
+            "endless" => {
+                stop.cancelled().await;
+                return Ok(None);
+            }
+            _ => {}
+        }
         let (log, artifacts) = (earlier.facts.log.clone(), earlier.facts.artifacts.clone());
-        Ok((!gone).then_some(Kept { log, artifacts }))
+        Ok(Some(Kept { log, artifacts }))
     }
 
     async fn forget(&self, ingredients: &Ingredients) -> Result<(), Lost> {
@@ -116,23 +138,47 @@ pub(crate) struct Scripted {
     /// What was divided, among how many heirs, and whether one may go on in it.
     pub(crate) divided: Arc<Mutex<Vec<(String, usize, bool)>>>,
     pub(crate) snapshots: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    /// How many file systems there are, at each step's begin and now.
+    pub(crate) held: Arc<Mutex<Vec<(String, usize)>>>,
+    pub(crate) alive: Arc<AtomicUsize>,
     /// What succeeds now fails.
     pub(crate) spoilt: Arc<AtomicBool>,
     /// Divisions come to nothing.
     pub(crate) forgets: bool,
 }
 
+/// The steps that ran in it.
+pub(crate) struct FileSystem {
+    steps: Vec<String>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl FileSystem {
+    fn new(steps: Vec<String>, alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Self { steps, alive: alive.clone() }
+    }
+}
+
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Executor for Scripted {
-    type Left = Vec<String>;
+    type Left = FileSystem;
 
     async fn run(
         &self,
         step: StepRun,
-        on: Option<Vec<String>>,
+        on: Option<FileSystem>,
         log: mpsc::Sender<Bytes>,
         cancel: CancellationToken,
-    ) -> (Ended, Option<Vec<String>>) {
-        let mut history = on.unwrap_or_default();
+    ) -> (Ended, Option<FileSystem>) {
+        let mut history = on.map(|on| on.steps.clone()).unwrap_or_default();
+        let held = (step.labels.step.to_string(), self.alive.load(Ordering::SeqCst));
+        self.held.lock().unwrap().push(held);
         history.push(step.labels.step.to_string());
         self.histories.lock().unwrap().push(history.join(" "));
         let started_at = ambient::now();
@@ -169,16 +215,19 @@ impl Executor for Scripted {
             image_digest: None,
             services: BTreeMap::new(),
         };
-        (ended, step.leave.then_some(history))
+        let leaves = step.leave && !stopped;
+        (ended, leaves.then(|| FileSystem::new(history, &self.alive)))
     }
 
-    async fn divide(&self, left: Vec<String>, into: Division) -> Divided<Vec<String>> {
-        self.divided.lock().unwrap().push((left.join(" "), into.heirs, into.go_on));
+    async fn divide(&self, left: FileSystem, into: Division) -> Divided<FileSystem> {
+        self.divided.lock().unwrap().push((left.steps.join(" "), into.heirs, into.go_on));
         if self.forgets {
             return Divided::nothing();
         }
         Divided {
-            shares: vec![left.clone(); into.heirs],
+            shares: (0..into.heirs)
+                .map(|_| FileSystem::new(left.steps.clone(), &self.alive))
+                .collect(),
             kept: into.keep.then_some(left),
             trouble: None,
             segment: None,
@@ -193,11 +242,12 @@ impl Executor for Scripted {
         (image != "absent").then(|| format!("digest of {image}"))
     }
 
-    async fn keep(&self, share: Vec<String>, name: &str) {
-        self.snapshots.lock().unwrap().insert(name.to_owned(), share);
+    async fn keep(&self, share: FileSystem, name: &str) {
+        self.snapshots.lock().unwrap().insert(name.to_owned(), share.steps.clone());
     }
 
-    async fn recall(&self, name: &str) -> Option<Vec<String>> {
-        self.snapshots.lock().unwrap().get(name).cloned()
+    async fn recall(&self, name: &str) -> Option<FileSystem> {
+        let steps = self.snapshots.lock().unwrap().get(name).cloned()?;
+        Some(FileSystem::new(steps, &self.alive))
     }
 }

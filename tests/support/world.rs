@@ -286,6 +286,17 @@ impl World {
         String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// Ids of this installation's images: what steps left to their heirs, snapshots, what
+    /// was built.
+    pub fn images(&self) -> Vec<String> {
+        let instance =
+            std::fs::read_to_string(self.state.path().join("state/instance")).unwrap_or_default();
+        let filter = format!("label=io.checkvalve.instance={}", instance.trim());
+        let ids = ["images", "-q", "--no-trunc", "--filter", &filter];
+        let listed = Command::new("docker").args(ids).output().unwrap();
+        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// Nothing is left over: every check run is concluded, every contract was kept, no container
     /// and no error is left.
     pub async fn finish(mut self) {

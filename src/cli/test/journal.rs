@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::results::{Results, ResultsError};
 use crate::cli::terminal::Terminal;
@@ -99,7 +100,12 @@ impl Journal for LocalJournal<'_> {
         Ok(or_warn(results.recall(self.plan.connector(), step, ingredients).await))
     }
 
-    async fn replay(&self, step: &StepId, earlier: &Cached) -> io::Result<Option<Kept>> {
+    async fn replay(
+        &self,
+        step: &StepId,
+        earlier: &Cached,
+        _stop: &CancellationToken,
+    ) -> io::Result<Option<Kept>> {
         let Some(results) = self.results else { return Ok(None) };
         let Some(keep) = &self.keep else {
             let there = or_warn(results.has(earlier).await);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::keys::{COMPOSE, READY, SERVICE};
 use super::problems::{Place, Problems};
 use super::reader::Fields;
-use crate::domain::names::{InvalidName, ServiceAlias};
 use crate::domain::image_name;
+use crate::domain::names::{InvalidName, ServiceAlias};
 use crate::domain::service::{MAX_SERVICES, Ready, Service, waves, words};
 use crate::domain::yaml::{Node, Value};
 

@@ -7,6 +7,7 @@ mod values;
 use std::collections::BTreeMap;
 
 use super::{MAX_SERVICES, Ready, Service, waves};
+use crate::domain::image_name;
 use crate::domain::names::ServiceAlias;
 use crate::domain::yaml::{self, Entry, Node, Place, Value};
 

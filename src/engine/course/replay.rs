@@ -2,48 +2,94 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Course;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::{Course, Event};
 use crate::ambient;
 use crate::domain::cache::{CacheFacts, CacheState, Cached, Reuse};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, SkipReason, StepState};
-use crate::engine::Journal;
 use crate::engine::reuse::{self, Keeps, Prospect};
+use crate::engine::{Journal, Kept};
 use crate::exec::Executor;
 
+/// How many results are copied at once.
+const AT_ONCE: usize = 4;
+
+/// An earlier result of a step, and where it stands as this job's, if it does.
+pub(super) struct Replayed<Error> {
+    step: StepId,
+    hit: Cached,
+    kept: Result<Option<Kept>, Error>,
+}
+
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
-    /// Settles what could start and has an earlier result, and what could start after that.
-    pub(super) async fn replay(&mut self) -> Result<(), J::Error> {
-        while !self.stop.is_stopped() {
-            let now = ambient::now();
-            let mut changed = Vec::new();
-            for step in self.startable() {
-                let Some(hit) = self.usable(&step) else { continue };
-                let Some(kept) = self.journal.replay(&step, &hit).await? else {
+    /// Has what could start and has an earlier result copied, beside everything else.
+    pub(super) fn replay(&mut self) {
+        if self.stop.is_stopped() {
+            return;
+        }
+        let startable = self.startable().into_iter();
+        let hits = startable.filter_map(|step| Some((self.usable(&step)?, step)));
+        let hits: Vec<(Cached, StepId)> = hits.collect();
+        if hits.is_empty() {
+            return;
+        }
+        self.replaying.extend(hits.iter().map(|(_, step)| step.clone()));
+        let (journal, halt) = (self.journal, self.halt.clone());
+        let copies = hits.into_iter().map(move |(hit, step)| {
+            let halt = halt.clone();
+            async move {
+                let kept = journal.replay(&step, &hit, &halt).await;
+                Replayed { step, hit, kept }
+            }
+        });
+        // Together, so that they are written down together.
+        let copies = stream::iter(copies).buffered(AT_ONCE).collect();
+        self.under_way.push(Box::pin(async move { Event::Replayed(copies.await) }));
+    }
+
+    /// Settles the steps whose earlier results are this job's now; the others run.
+    pub(super) async fn replayed(&mut self, done: Vec<Replayed<J::Error>>) -> Result<(), J::Error> {
+        let now = ambient::now();
+        let mut changed = Vec::new();
+        for Replayed { step, hit, kept } in done {
+            self.replaying.remove(&step);
+            let kept = match kept {
+                Ok(Some(kept)) => kept,
+                Ok(None) => {
                     self.give_up(&step, "what its last result left is not kept any more");
                     continue;
-                };
-                let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
-                let Some(record) = self.records.get_mut(&step) else { continue };
-                let outcome = hit.outcome;
-                record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
-                record.facts = StepFacts {
-                    log: kept.log,
-                    artifacts: kept.artifacts,
-                    segments: Vec::new(),
-                    cache: Some(CacheFacts::hit(key, hit.origin)),
-                    ..hit.facts
-                };
-                changed.push(record.clone());
-            }
-            if changed.is_empty() {
-                return Ok(());
-            }
-            self.journal.record(&changed).await?;
+                }
+                Err(error) => {
+                    tracing::warn!(%step, "an earlier result is not used: {error}");
+                    self.give_up(&step, "what its last result left could not be copied");
+                    continue;
+                }
+            };
+            let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
+            let record = self.records.get_mut(&step);
+            // It may have been cancelled in the meantime.
+            let Some(record) = record.filter(|record| record.state == StepState::Waiting) else {
+                continue;
+            };
+            let outcome = hit.outcome;
+            record.state = StepState::Finished { started_at: now, finished_at: now, outcome };
+            record.facts = StepFacts {
+                log: kept.log,
+                artifacts: kept.artifacts,
+                segments: Vec::new(),
+                cache: Some(CacheFacts::hit(key, hit.origin)),
+                ..hit.facts
+            };
+            changed.push(record.clone());
+            // What its parent left for it, should it have to run.
+            self.shares.remove(&step);
         }
-        Ok(())
+        if changed.is_empty() { Ok(()) } else { self.journal.record(&changed).await }
     }
 
     /// A step's earlier result, if it may be used now.
@@ -64,7 +110,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     }
 
     /// Under which names what this job's steps left may be found: of those that succeeded, or were
-    /// not asked for, on the way that their names suppose.
+    /// not asked for and are known to have succeeded, on the way that their names suppose.
     pub(super) fn names(&self) -> BTreeMap<StepId, String> {
         let reuse = self.job.cache.as_ref().map(|cache| cache.reuse);
         if reuse.is_none_or(|reuse| reuse == Reuse::Never) {

@@ -20,6 +20,9 @@ use crate::exec::ExecError;
 /// The engine's socket when nothing else is said.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
+/// What a step may use that declares nothing is a part of its result's key.
+const GRANTED_IN: u64 = 256 << 20;
+
 /// How long an answer may take, but for the slow ones.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -54,7 +57,9 @@ impl Docker {
         let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(1 << 32);
         let cores = info.ncpu.and_then(|n| u32::try_from(n).ok()).map_or(1.0, f64::from);
         // A quarter is left to the engine and the host, so that a step is ended before they are.
-        let whole = Resources { cpus: cores, memory: memory / 4 * 3 };
+        // In whole parts, since the same host's memory reads a little different after a restart.
+        let memory = (memory / 4 * 3).max(GRANTED_IN) / GRANTED_IN * GRANTED_IN;
+        let whole = Resources { cpus: cores, memory };
         let limits = options.limits.unwrap_or(whole);
         let starts = Arc::new(Semaphore::new(options.starts.max(1)));
         let part = |part: Option<String>| part.unwrap_or_else(|| "unknown".to_owned());

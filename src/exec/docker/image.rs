@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Mutex;
 
 use super::container::{LABEL_EPOCH, is_missing};
-use super::{Course, Docker, Halt, credentials, halt, told};
+use super::{Course, Docker, Halt, StepRun, credentials, halt, told};
 
 /// An image that is on the engine.
 #[derive(Debug, Clone)]
@@ -23,17 +23,30 @@ pub(super) struct Image {
     /// What the registry knows it by, else its id.
     pub(super) digest: Option<String>,
     pub(super) runs_as_root: bool,
+    /// Has it volumes? What a step writes there is its container's alone.
+    pub(super) volumes: bool,
+}
+
+impl Image {
+    /// Do others run in the step's container after it? Not where there are volumes: no copy holds
+    /// what is in them, and every heir is to begin with the same.
+    pub(super) fn is_shared(&self, step: &StepRun) -> bool {
+        step.shared && !self.volumes
+    }
 }
 
 impl From<ImageInspect> for Image {
     fn from(image: ImageInspect) -> Self {
         let id = image.id.unwrap_or_default();
-        let user = image.config.and_then(|config| config.user).unwrap_or_default();
+        let config = image.config.unwrap_or_default();
+        let volumes = config.volumes.is_some_and(|volumes| !volumes.is_empty());
+        let user = config.user.unwrap_or_default();
         let user = user.split(':').next().unwrap_or_default();
         let digest = image.repo_digests.and_then(|digests| digests.into_iter().next());
         Self {
             digest: digest.or_else(|| Some(id.clone())),
             runs_as_root: matches!(user, "" | "0" | "root"),
+            volumes,
             id,
         }
     }

@@ -7,6 +7,7 @@ use bollard::Docker as Api;
 use bollard::errors::Error as ApiError;
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{CommitContainerOptions, RemoveImageOptions, TagImageOptions};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::agent::Agent;
@@ -105,7 +106,8 @@ impl Docker {
     }
 
     /// Makes an image of a container's file system, for the job first: a later run's it becomes
-    /// when the step's success is written down.
+    /// when the step's success is written down. Once asked, an engine makes it whether or not
+    /// anybody still listens: one that nobody takes is removed.
     async fn commit(
         &self,
         container: &Container,
@@ -124,13 +126,16 @@ impl Docker {
         labels.extend(image.digest.iter().map(|digest| (LABEL_BASE.to_owned(), digest.clone())));
         let config = ContainerConfig { labels: Some(labels), ..ContainerConfig::default() };
         let api = self.api.clone().with_timeout(super::SLOW);
-        let made = api.commit_container(options, config).await?;
-        Ok(Kept {
-            api: self.api.clone(),
-            removals: self.removals.clone(),
-            id: made.id,
-            passing: Some(format!("{SHARES}:{tag}")),
-        })
+        let (plain, removals) = (self.api.clone(), self.removals.clone());
+        let (taken, made) = oneshot::channel();
+        self.removals.spawn(async move {
+            let made = api.commit_container(options, config).await;
+            let passing = Some(format!("{SHARES}:{tag}"));
+            let kept = made.map(|made| Kept { api: plain, removals, id: made.id, passing });
+            // Dropped here, where it is still waited for.
+            drop(taken.send(kept));
+        });
+        made.await.unwrap_or_else(|_| Err(ApiError::from(std::io::Error::other("no answer"))))
     }
 
     fn snapshot_name(&self, name: &str) -> String {

@@ -211,7 +211,7 @@ impl Docker {
             }
         };
         let id = from.as_ref().map_or(&image.id, |kept| &kept.id);
-        let body = if step.shared {
+        let body = if image.is_shared(step) {
             self.shared_body(step, id, network)
         } else {
             self.body(step, (id, from.is_some()), network)?
@@ -242,7 +242,7 @@ impl Docker {
                 unless_stopped(given.cancel, upload).await?;
             }
             course.enter("start");
-            self.start(&held.container, given).await
+            self.start(&held.container, held.image.is_shared(given.step), given).await
         };
         let attached = match prepared.await {
             Ok(attached) => attached,
@@ -343,6 +343,7 @@ impl Docker {
     async fn start<'c>(
         &'c self,
         container: &'c Container,
+        shared: bool,
         given: &Given<'_>,
     ) -> Result<Attached<'c>, Halt> {
         let Given { step, log, cancel } = *given;
@@ -354,7 +355,7 @@ impl Docker {
         loop {
             // A start that fails ends what was attached before it.
             let handover = Handover::attach(&self.api, container.name(), &step.secrets).await?;
-            let attached = if step.shared {
+            let attached = if shared {
                 Attached::Agent(Agent::attach(container, &step.image).await?)
             } else {
                 let watch = watch::Watch::begin(&self.api, container.name(), log.clone());

@@ -47,7 +47,7 @@ impl Docker {
             unless_stopped(cancel, self.upload(&held.container, step, &held.image)).await?;
             unless_stopped(cancel, self.hand_over(&held.container, scan)).await?;
             course.enter("start");
-            self.start(&held.container, given).await
+            self.start(&held.container, false, given).await
         };
         let ended = match prepared.await {
             Ok(Attached::Watch(watch)) => {

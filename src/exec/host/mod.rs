@@ -112,7 +112,7 @@ impl Host {
         let drained = drained.err().map(|e| format!("the output may lack its end: {e}"));
         let exit = exit?;
         course.enter("collect");
-        let (left_out, place) = collect(place, step).await?;
+        let (left_out, place) = collect(place, step, step.leave && !exit.stopped).await?;
         for note in [left, drained].into_iter().flatten().chain(left_out) {
             let _ = log.send(format!("checkvalve: {note}\n").into()).await;
         }
@@ -352,9 +352,13 @@ async fn pump(
     }
 }
 
-/// Takes what is wanted of the step; its place too, if another one is to work there.
-async fn collect(place: Place, step: &StepRun) -> Result<(Vec<String>, Option<Place>), Halt> {
-    let (to, keep, leave) = (step.out.clone(), step.keep_out, step.leave);
+/// Takes what is wanted of the step; with `leave` its place too, where another one is to work.
+async fn collect(
+    place: Place,
+    step: &StepRun,
+    leave: bool,
+) -> Result<(Vec<String>, Option<Place>), Halt> {
+    let (to, keep) = (step.out.clone(), step.keep_out);
     blocking(move || {
         let notes = if keep { Taken::new(&to, CAPS).folder_tree(&place.out)? } else { Vec::new() };
         if !leave {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::answers::Answers;
 use super::definition::{Definition, Tape};
-use super::sources::Sources;
+use super::sources::{Odd, Sources};
 use crate::domain::catalog::Paths;
 use crate::domain::names::Sha;
 use crate::git::{EntryKind, GitError, Objects, TreeEntry};
@@ -47,6 +47,8 @@ pub(super) struct Snapshot<'r> {
     pub(super) paths: Paths,
     /// In the order of the paths.
     files: Vec<(EntryKind, Source)>,
+    /// What stands behind paths that are not UTF-8.
+    odd: BTreeMap<String, Vec<Odd>>,
     /// Symbolic links and submodules.
     special: BTreeMap<String, EntryKind>,
     /// What was read.
@@ -65,15 +67,27 @@ impl<'r> Snapshot<'r> {
             Some(_) if entry.is_unstaged() => Source::Disk(entry.as_path().to_owned()),
             Some(_) | None => Source::Blob(entry.oid.clone()),
         };
-        let file = |entry: TreeEntry| ((entry.kind, source(&entry)), entry.path);
-        let mut files: Vec<(String, (EntryKind, Source))> =
-            files.map(file).map(|(file, path)| (path, file)).collect();
         // Names that are not UTF-8 sort otherwise as texts, and several may read the same.
-        files.sort_by(|a, b| a.0.cmp(&b.0));
-        files.dedup_by(|later, earlier| later.0 == earlier.0);
-        let (paths, files) = files.into_iter().unzip();
-        let tape = from.record.then(Mutex::default);
-        Self { from: Origin::Repository(from), paths: Paths::new(paths), files, special, tape }
+        let mut files: Vec<TreeEntry> = files.collect();
+        files.sort_by(|a, b| (&a.path, a.path_bytes()).cmp(&(&b.path, b.path_bytes())));
+        let mut odd: BTreeMap<String, Vec<Odd>> = BTreeMap::new();
+        for same in files.chunk_by(|a, b| a.path == b.path) {
+            if let [entry] = same
+                && entry.raw.is_none()
+            {
+                continue;
+            }
+            let one = |entry: &TreeEntry| {
+                let (path, kind) = (entry.path_bytes().to_vec(), entry.kind);
+                Odd { path, kind, source: source(entry) }
+            };
+            odd.insert(same[0].path.clone(), same.iter().map(one).collect());
+        }
+        files.dedup_by(|later, earlier| later.path == earlier.path);
+        let file = |entry: TreeEntry| ((entry.kind, source(&entry)), entry.path);
+        let (files, paths) = files.into_iter().map(file).unzip();
+        let (tape, from) = (from.record.then(Mutex::default), Origin::Repository(from));
+        Self { from, paths: Paths::new(paths), files, odd, special, tape }
     }
 
     /// A tree that was written down: files in the order of their paths, and what is special.
@@ -86,8 +100,8 @@ impl<'r> Snapshot<'r> {
         let files: Vec<(String, (EntryKind, Source))> =
             files.into_iter().map(|(path, source)| (path.clone(), (kind(&path), source))).collect();
         let (paths, files) = files.into_iter().unzip();
-        let from = Origin::Told(definition);
-        Self { from, paths: Paths::new(paths), files, special, tape: None }
+        let (from, odd) = (Origin::Told(definition), BTreeMap::new());
+        Self { from, paths: Paths::new(paths), files, odd, special, tape: None }
     }
 
     /// Writes down what was read out of files, for the next survey.
@@ -126,7 +140,7 @@ impl<'r> Snapshot<'r> {
             Origin::Repository(from) => (from.work_tree.map(Path::to_owned), BTreeMap::new()),
             Origin::Told(definition) => (None, definition.digests().clone()),
         };
-        (self.paths, Sources { files: self.files, work_tree, known })
+        (self.paths, Sources { files: self.files, odd: self.odd, work_tree, known })
     }
 
     /// Is the path a symbolic link or a submodule?

@@ -24,9 +24,18 @@ const PARTS: usize = 300;
 #[derive(Debug)]
 pub(super) struct Sources {
     pub(super) files: Vec<(EntryKind, Source)>,
+    pub(super) odd: BTreeMap<String, Vec<Odd>>,
     pub(super) work_tree: Option<PathBuf>,
     /// Digests of parts that were written down, where the contents are not there.
     pub(super) known: BTreeMap<String, String>,
+}
+
+/// A file whose path is not UTF-8, so that others' may read the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Odd {
+    pub(super) path: Vec<u8>,
+    pub(super) kind: EntryKind,
+    pub(super) source: Source,
 }
 
 /// Digests of many connectors' inputs, of one tree.
@@ -36,7 +45,23 @@ pub(super) struct Digests<'s> {
     /// Which files a pattern stands for; many connectors have the same ones.
     matched: RefCell<HashMap<String, Rc<Vec<usize>>>>,
     /// Digests of parts; connectors share many.
-    digested: RefCell<HashMap<String, String>>,
+    digested: RefCell<HashMap<Part, String>>,
+}
+
+/// A part of a connector's inputs. A path and a pattern may read the same and stand for different
+/// files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Part {
+    Path(String),
+    Pattern(String),
+}
+
+impl Part {
+    fn name(&self) -> &str {
+        match self {
+            Self::Path(name) | Self::Pattern(name) => name,
+        }
+    }
 }
 
 /// What inputs hold at a commit, or in the work tree as it is now: digests as plans have them, in
@@ -67,37 +92,48 @@ pub async fn sources_here(
 
 impl<'s> Digests<'s> {
     pub(super) fn new(sources: &'s Sources, paths: &'s Paths) -> Self {
-        let known = sources.known.iter().map(|(part, digest)| (part.clone(), digest.clone()));
-        let digested = RefCell::new(known.collect());
-        Self { sources, paths, matched: RefCell::default(), digested }
+        Self { sources, paths, matched: RefCell::default(), digested: RefCell::default() }
     }
 
     /// A digest of each part of the inputs: a file, what is in a folder of an input, or all that
     /// a pattern stands for.
     pub(super) fn of(&self, inputs: &Inputs) -> BTreeMap<String, String> {
-        let mut parts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut parts: BTreeMap<Part, Vec<usize>> = BTreeMap::new();
         for input in &inputs.paths {
             self.path(input, &mut parts);
         }
         for glob in &inputs.globs {
-            parts.entry(glob.clone()).or_default().extend(self.matching(glob).iter());
+            let files = self.matching(glob);
+            parts.entry(Part::Pattern(glob.clone())).or_default().extend(files.iter());
         }
-        parts.into_iter().map(|(name, files)| self.part(name, &files)).collect()
+        let mut digests: BTreeMap<String, String> = BTreeMap::new();
+        for (part, files) in parts {
+            if let Some(digest) = self.sources.known.get(part.name()) {
+                digests.insert(part.name().to_owned(), digest.clone());
+                continue;
+            }
+            let digest = self.part(&part, files);
+            // Two of one name are told as one.
+            digests.entry(part.name().to_owned()).or_default().push_str(&digest);
+        }
+        digests
     }
 
-    /// A part of a name is the same for every connector.
-    fn part(&self, name: String, files: &[usize]) -> (String, String) {
-        if let Some(known) = self.digested.borrow().get(&name) {
-            return (name, known.clone());
+    /// A part is the same for every connector, however many of its inputs lead to it.
+    fn part(&self, part: &Part, mut files: Vec<usize>) -> String {
+        if let Some(known) = self.digested.borrow().get(part) {
+            return known.clone();
         }
-        let digest = self.digest(files);
-        self.digested.borrow_mut().insert(name.clone(), digest.clone());
-        (name, digest)
+        files.sort_unstable();
+        files.dedup();
+        let digest = self.digest(&files);
+        self.digested.borrow_mut().insert(part.clone(), digest.clone());
+        digest
     }
 
-    fn path(&self, input: &str, parts: &mut BTreeMap<String, Vec<usize>>) {
+    fn path(&self, input: &str, parts: &mut BTreeMap<Part, Vec<usize>>) {
         if let Some(at) = self.paths.position(input) {
-            parts.entry(input.to_owned()).or_default().push(at);
+            parts.entry(Part::Path(input.to_owned())).or_default().push(at);
         }
         let range = self.paths.range(input);
         let skip = if input.is_empty() { 0 } else { input.len() + 1 };
@@ -110,12 +146,12 @@ impl<'s> Digests<'s> {
         for at in range.clone() {
             children.entry(child(at)).or_default().push(at);
             if children.len() > PARTS {
-                parts.entry(format!("{input}/")).or_default().extend(range);
+                parts.entry(Part::Path(format!("{input}/"))).or_default().extend(range);
                 return;
             }
         }
         for (name, files) in children {
-            parts.entry(name).or_default().extend(files);
+            parts.entry(Part::Path(name)).or_default().extend(files);
         }
     }
 
@@ -135,20 +171,31 @@ impl<'s> Digests<'s> {
     fn digest(&self, files: &[usize]) -> String {
         let mut digest = Sha256::new();
         for at in files {
-            let Some((kind, source)) = self.sources.files.get(*at) else { continue };
-            let kind = match kind {
-                EntryKind::File => "file",
-                EntryKind::Executable => "executable",
-                EntryKind::Symlink => "link",
-                EntryKind::Submodule => "module",
-            };
-            let content = match source {
-                Source::Blob(oid) => oid.to_string(),
-                Source::Disk(path) => self.on_disk(path),
-            };
-            digest.update(format!("{}\0{kind}\0{content}\n", self.paths.at(*at)));
+            let path = self.paths.at(*at);
+            if let Some(odd) = self.sources.odd.get(path) {
+                for Odd { path, kind, source } in odd {
+                    self.add(&mut digest, (path, *kind), source);
+                }
+            } else if let Some((kind, source)) = self.sources.files.get(*at) {
+                self.add(&mut digest, (path.as_bytes(), *kind), source);
+            }
         }
         hex::encode(digest.finalize())
+    }
+
+    fn add(&self, digest: &mut Sha256, (path, kind): (&[u8], EntryKind), source: &Source) {
+        let kind = match kind {
+            EntryKind::File => "file",
+            EntryKind::Executable => "executable",
+            // A submodule is no file of this tree: there are none here.
+            EntryKind::Symlink | EntryKind::Submodule => "link",
+        };
+        let content = match source {
+            Source::Blob(oid) => oid.to_string(),
+            Source::Disk(path) => self.on_disk(path),
+        };
+        digest.update(path);
+        digest.update(format!("\0{kind}\0{content}\n"));
     }
 
     /// A file that differs from the index has no object's name yet. One that can't be read now is
@@ -164,5 +211,74 @@ impl<'s> Digests<'s> {
         digest.update(format!("blob {}\0", content.len()).as_bytes());
         digest.update(&content);
         hex::encode(digest.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::Sha;
+
+    fn blob(digit: char) -> Source {
+        Source::Blob(digit.to_string().repeat(40).parse::<Sha>().unwrap())
+    }
+
+    fn tree(files: &[(&str, char)]) -> (Paths, Sources) {
+        let paths = Paths::new(files.iter().map(|(path, _)| (*path).to_owned()).collect());
+        let files = files.iter().map(|(_, digit)| (EntryKind::File, blob(*digit))).collect();
+        (paths, Sources { files, odd: BTreeMap::new(), work_tree: None })
+    }
+
+    fn inputs(paths: &[&str], globs: &[&str]) -> Inputs {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Inputs { paths: owned(paths), globs: owned(globs) }
+    }
+
+    #[test]
+    fn a_file_that_is_called_like_a_pattern_is_not_taken_for_it() {
+        let glob = "a/*.txt";
+        let (paths, mut sources) = tree(&[("a/*.txt", '1'), ("a/b.txt", '2')]);
+        let of = |sources: &Sources, first: Inputs, then: Inputs| {
+            let digests = Digests::new(sources, &paths);
+            digests.of(&first);
+            digests.of(&then)
+        };
+        let (file, pattern) = (inputs(&[glob], &[]), inputs(&[], &[glob]));
+        let alone = of(&sources, pattern.clone(), pattern.clone());
+        assert_eq!(of(&sources, file.clone(), pattern.clone()), alone, "whoever was asked before");
+        assert_ne!(of(&sources, pattern.clone(), file.clone()), alone);
+        let both = inputs(&[glob], &[glob]);
+        let before = of(&sources, both.clone(), both.clone());
+        sources.files[1].1 = blob('3');
+        assert_ne!(of(&sources, both.clone(), both), before, "neither hides the other");
+    }
+
+    #[test]
+    fn inputs_that_overlap_are_told_as_the_ones_that_they_are() {
+        let (paths, sources) = tree(&[("a/one", '1'), ("a/two", '2')]);
+        let of = |first: &Inputs, then: &Inputs| {
+            let digests = Digests::new(&sources, &paths);
+            digests.of(first);
+            digests.of(then)
+        };
+        let (whole, twice) = (inputs(&["a"], &[]), inputs(&["a", "a/one"], &[]));
+        assert_eq!(of(&whole, &twice), of(&twice, &whole));
+    }
+
+    #[test]
+    fn files_whose_names_read_the_same_are_all_digested() {
+        let (paths, mut sources) = tree(&[("a/\u{fffd}", '1')]);
+        let digest = |names: [&[u8]; 2], sources: &mut Sources, digit| {
+            let odd = |path: &[u8], source| {
+                let kind = EntryKind::File;
+                Odd { path: [b"a/", path].concat(), kind, source }
+            };
+            let both = vec![odd(names[0], blob('1')), odd(names[1], blob(digit))];
+            sources.odd = BTreeMap::from([("a/\u{fffd}".to_owned(), both)]);
+            Digests::new(sources, &paths).of(&inputs(&["a"], &[]))
+        };
+        let before = digest([b"\xfe", b"\xff"], &mut sources, '2');
+        assert_ne!(digest([b"\xfe", b"\xff"], &mut sources, '3'), before, "its content");
+        assert_ne!(digest([b"\xfd", b"\xff"], &mut sources, '2'), before, "its name");
     }
 }
