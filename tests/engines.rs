@@ -9,6 +9,7 @@ mod images;
 mod line;
 #[path = "support/registry.rs"]
 mod registry;
+#[expect(dead_code, reason = "nothing here is scripted")]
 #[path = "support/scripted.rs"]
 mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]
