@@ -4,6 +4,8 @@
 
 #[path = "support/images.rs"]
 mod images;
+#[path = "support/line.rs"]
+mod line;
 #[path = "support/scripted.rs"]
 mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bollard::query_parameters::RemoveContainerOptions;
 use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::StepSpec;
@@ -25,6 +28,7 @@ use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::engine::{Engine, EngineError, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
+use line::Line;
 use proptest::prelude::*;
 use scripted::{Lost, Notes, Scripted};
 use steps::{Place, plan, spec};
@@ -367,6 +371,50 @@ async fn containers_run_beside_each_other_and_end_with_their_limit() {
     assert_eq!(records[2].facts.excerpt, "hello\n");
     let owned = docker.reaper().owned().await.unwrap();
     assert!(owned.is_empty(), "{owned:?}");
+}
+
+/// An engine that is restarted ends its containers and is away for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_restarted_under_a_step_costs_a_try_and_no_verdict() {
+    let Some(api) = images::engine().await else { return };
+    let (place, notes) = (Place::new(), Notes::default());
+    let line = Line::to_engine(place.path());
+    let backoff = Duration::from_millis(500);
+    let plan = plan(vec![spec(images::BUSYBOX, "unit", &[], "echo begun; sleep 4; echo done")]);
+    let job = job(&plan, &place);
+    let options = DockerOptions::new(job.labels.instance.clone());
+    let docker = Docker::connect(Some(&line.host), options.clone()).await.unwrap();
+    let engine = Engine::with_options(docker, 2, EngineOptions { backoff, ..self::options() });
+    let usual = ambient::env("DOCKER_HOST");
+    let reaper = Docker::connect(usual.as_deref(), options).await.unwrap().reaper();
+    let restart = async {
+        let container = loop {
+            if let Some((id, ..)) = reaper.owned().await.unwrap().pop() {
+                let state = api.inspect_container(&id, None).await.unwrap().state.unwrap();
+                if state.running == Some(true) {
+                    break id;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        line.refuse();
+        line.cut();
+        let options = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
+        api.remove_container(&container, Some(options)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        line.mend();
+    };
+    let stop = Stop::new();
+    let (records, ()) = tokio::join!(engine.run(job, &notes, &stop), restart);
+    let record = &records.unwrap()[0];
+    assert_eq!(record.state.outcome(), Some(Outcome::Succeeded), "{record:?}");
+    assert!(record.attempt > 1, "{record:?}");
+    let tries = notes.records.lock().unwrap();
+    let tries: Vec<&str> =
+        tries.iter().flatten().filter_map(|record| record.facts.reason.as_deref()).collect();
+    assert!(tries.iter().any(|why| why.contains("attempt 1 errored")), "{tries:?}");
+    assert!(reaper.owned().await.unwrap().is_empty());
 }
 
 /// Steps that need some of the earlier ones and end in any way, a few of them cleaning up or left

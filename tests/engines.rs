@@ -1,16 +1,11 @@
-//! Engines and registries that are far away or say no: pulls that are shared, logins, TLS, SSH, and an
-//! engine that is restarted.
+//! Engines and registries that are far away or say no: pulls that are shared, logins, TLS and SSH.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/images.rs"]
 mod images;
-#[path = "support/line.rs"]
-mod line;
 #[path = "support/registry.rs"]
 mod registry;
-#[path = "support/scripted.rs"]
-mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]
 #[path = "support/steps.rs"]
 mod steps;
@@ -18,7 +13,6 @@ mod steps;
 #[path = "support/tls.rs"]
 mod tls;
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -28,23 +22,18 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::Docker as Api;
-use bollard::query_parameters::{RemoveContainerOptions, RemoveImageOptions};
+use bollard::query_parameters::RemoveImageOptions;
 use checkvalve::ambient;
-use checkvalve::domain::ids::{JobId, RunId};
-use checkvalve::domain::secret::JobSecrets;
 use checkvalve::domain::state::Outcome;
-use checkvalve::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{DEFAULT_HOST, Docker, DockerOptions};
 use checkvalve::exec::{Ended, ExecError};
 use images::BUSYBOX;
-use line::Line;
 use registry::{Manner, Registry};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use scripted::Notes;
-use steps::{Place, plan, run, spec};
+use steps::{Place, run};
 use tokio::net::{TcpListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -260,67 +249,4 @@ async fn an_engine_over_ssh_is_reached_as_dockers_own_client_does() {
     let (status, said) = test("ssh://ci:secret@build.example");
     assert_eq!(status, Some(3), "{said}");
     assert!(said.contains("write `ssh://user@host`"), "{said}");
-}
-
-/// An engine that is restarted ends its containers and is away for a while.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_is_restarted_under_a_step_costs_a_try_and_no_verdict() {
-    let Some(api) = images::engine().await else { return };
-    let (place, notes) = (Place::new(), Notes::default());
-    let line = Line::to_engine(place.path());
-    let options = options();
-    let instance = options.instance.clone();
-    let docker = connect(Some(&line.host), options).await.unwrap();
-    let backoff = Duration::from_millis(500);
-    let engine_options = EngineOptions { backoff, ..EngineOptions::default() };
-    let engine = Engine::with_options(docker, 2, engine_options);
-    let plan = plan(vec![spec(BUSYBOX, "unit", &[], "echo begun; sleep 4; echo done")]);
-    let ulid = ambient::ulid();
-    let job = JobRun {
-        plan: &plan,
-        records: vec![],
-        labels: JobLabels {
-            instance: instance.clone(),
-            run: RunId::new(ulid),
-            job: JobId::new(ulid),
-            epoch: 1,
-            connector: "source-x".parse().unwrap(),
-        },
-        env: BTreeMap::new(),
-        secrets: JobSecrets::default(),
-        source: place.source.clone(),
-        cache: None,
-        spool: place.path().join(ulid.to_string()),
-        fail_fast: false,
-        images: Images::OfJob { repository: 1 },
-    };
-    let reaper = connect(None, DockerOptions::new(instance)).await.unwrap().reaper();
-    let restart = async {
-        let container = loop {
-            if let Some((id, ..)) = reaper.owned().await.unwrap().pop() {
-                let state = api.inspect_container(&id, None).await.unwrap().state.unwrap();
-                if state.running == Some(true) {
-                    break id;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        line.refuse();
-        line.cut();
-        let options = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
-        api.remove_container(&container, Some(options)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        line.mend();
-    };
-    let stop = Stop::new();
-    let (records, ()) = tokio::join!(engine.run(job, &notes, &stop), restart);
-    let record = &records.unwrap()[0];
-    assert_eq!(record.state.outcome(), Some(Outcome::Succeeded), "{record:?}");
-    assert!(record.attempt > 1, "{record:?}");
-    let tries = notes.records.lock().unwrap();
-    let tries: Vec<&str> =
-        tries.iter().flatten().filter_map(|record| record.facts.reason.as_deref()).collect();
-    assert!(tries.iter().any(|why| why.contains("attempt 1 errored")), "{tries:?}");
-    assert!(reaper.owned().await.unwrap().is_empty());
 }

@@ -45,7 +45,7 @@ struct Login {
 
 /// What a helper answers.
 #[derive(Deserialize)]
-struct Helped {
+struct Answer {
     #[serde(rename = "Username")]
     username: String,
     #[serde(rename = "Secret")]
@@ -65,12 +65,11 @@ pub(super) async fn of(folder: &Path, image: &str) -> Result<Option<HeaderValue>
     let config: Config = serde_json::from_slice(&text)
         .map_err(|e| format!("`{}` is not Docker's (line {})", file.display(), e.line()))?;
     let registry = registry(image);
-    let helper = config.helpers.get(registry).or(config.store.as_ref());
-    let helped = match helper {
+    let asked = match config.helpers.get(registry).or(config.store.as_ref()) {
         Some(helper) => ask(helper, registry).await?,
         None => None,
     };
-    let Some(login) = helped.or_else(|| config.login(registry)) else { return Ok(None) };
+    let Some(login) = asked.or_else(|| config.login(registry)) else { return Ok(None) };
     Ok(header(login, registry))
 }
 
@@ -148,13 +147,13 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<Login>, String> {
         let none = String::from_utf8_lossy(&output.stdout).contains("credentials not found");
         return if none { Ok(None) } else { Err(failed(&output.status)) };
     }
-    let helped: Helped =
+    let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer is not a login"))?;
-    Ok(Some(match helped.username.as_str() {
-        "<token>" => Login { token: Some(helped.secret), ..Login::default() },
+    Ok(Some(match answer.username.as_str() {
+        "<token>" => Login { token: Some(answer.secret), ..Login::default() },
         _ => Login {
-            username: Some(helped.username),
-            password: Some(helped.secret),
+            username: Some(answer.username),
+            password: Some(answer.secret),
             ..Login::default()
         },
     }))

@@ -58,7 +58,7 @@ impl Reader {
                 let words = items.iter().filter_map(|item| self.text(item, "`test`"));
                 let words: Vec<String> = words.collect();
                 match words.as_slice() {
-                    [none] if none == "NONE" => None,
+                    [word] if word == "NONE" => None,
                     [cmd_shell, line] if cmd_shell == "CMD-SHELL" => Some(shell(line)),
                     [cmd, program @ ..] if cmd == "CMD" && !program.is_empty() => {
                         Some(program.to_vec())

@@ -17,7 +17,7 @@ use crate::exec::Labels;
 
 /// Is there somebody who listens on the port (`$1`, four hexadecimal digits) for others than
 /// itself? Nothing but what a shell has built in.
-const LISTENS: &str = r#"for file in /proc/net/tcp /proc/net/tcp6; do
+const LISTENS: &str = r"for file in /proc/net/tcp /proc/net/tcp6; do
   [ -r $file ] && while read -r _ at _ state _; do
     case $state:$at in
       0A:*7F:$1 | 0A:00000000000000000000000001000000:$1) ;;
@@ -26,7 +26,7 @@ const LISTENS: &str = r#"for file in /proc/net/tcp /proc/net/tcp6; do
   done <$file
 done
 echo nothing listens on it for others
-exit 1"#;
+exit 1";
 /// The same, until there is.
 const WAITS: &str = "while ! (LISTENS) >/dev/null; do sleep 0.2 || sleep 1; done";
 
