@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[expect(dead_code, reason = "shared with the engine's tests")]
 #[path = "support/scripted.rs"]
 mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]

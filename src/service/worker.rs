@@ -322,11 +322,10 @@ pub fn step_environment(run: &Run) -> BTreeMap<String, String> {
 
 /// Which earlier results a run's steps may use. Who asks to begin at a step wants to see it run.
 fn reuse(run: &Run) -> Reuse {
-    match run.reuse {
-        Reuse::Never => Reuse::Never,
-        _ if run.scope.first().is_some() => Reuse::Inherited,
-        reuse => reuse,
+    if run.reuse != Reuse::Never && run.scope.first().is_some() {
+        return Reuse::Inherited;
     }
+    run.reuse
 }
 
 /// Every unsettled step as ended by us: the outcome, with the reason.

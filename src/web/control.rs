@@ -126,18 +126,17 @@ pub(crate) async fn retest(
     if let Some(unplanned) = runs.iter().find(|run| is_unplanned(run)) {
         return Ok(nothing(&web, unplanned.id, "a run of this commit is still being planned"));
     }
-    let scope = match own_problem(&runs)? {
-        Some(_) => Scope::Affected,
-        None => {
-            let targets = targets(&limited(to_retest(&runs), &wish));
-            if targets.is_empty() {
-                let because = "everything on this commit runs, waits or has succeeded";
-                return Ok(nothing(&web, id, because));
-            }
-            match wish.plan {
-                ByPlan::Same => Scope::Again { targets },
-                ByPlan::Current => Scope::Only { targets },
-            }
+    let scope = if own_problem(&runs)?.is_some() {
+        Scope::Affected
+    } else {
+        let targets = targets(&limited(to_retest(&runs), &wish));
+        if targets.is_empty() {
+            let because = "everything on this commit runs, waits or has succeeded";
+            return Ok(nothing(&web, id, because));
+        }
+        match wish.plan {
+            ByPlan::Same => Scope::Again { targets },
+            ByPlan::Current => Scope::Only { targets },
         }
     };
     let targets = match &scope {

@@ -167,7 +167,7 @@ pub(super) fn line(seq: u64, at: crate::domain::time::Timestamp, mut event: Valu
     for c in event.to_string().chars() {
         match c {
             '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                line.push_str(&escaped(c))
+                line.push_str(&escaped(c));
             }
             c => line.push(c),
         }

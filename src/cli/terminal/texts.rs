@@ -142,13 +142,11 @@ pub(super) fn described(step: &StepRecord) -> String {
                 Outcome::Errored => "could not run",
                 Outcome::Cancelled => "cancelled",
             };
-            match reused {
-                Some(cache) => format!("{how}{code}: {}{because}", clean(&cache.because)),
-                None => {
-                    let took = human(finished_at.since(*started_at));
-                    format!("{how}{code} after {took}{because}")
-                }
+            if let Some(cache) = reused {
+                return format!("{how}{code}: {}{because}", clean(&cache.because));
             }
+            let took = human(finished_at.since(*started_at));
+            format!("{how}{code} after {took}{because}")
         }
     }
 }

@@ -196,6 +196,17 @@ impl Against<'_> {
         Self { merge_base: None, change, tree: None, tip: None, rules: None, at: None }
     }
 
+    /// All that was read of both sides, if it was written down.
+    fn definition(
+        &self,
+        head: &Snapshot<'_>,
+        (at, file): (&str, Option<&RepositoryFile>),
+    ) -> Option<Definition> {
+        let (base_at, merge_base) = (self.at.as_deref(), self.merge_base.as_ref());
+        let basis = Basis { at, base_at, merge_base, change: &self.change, file };
+        Definition::of(&basis, head, (self.tree.as_ref(), self.tip.as_ref()))
+    }
+
     /// The secrets that the base declares, if there is a base.
     fn secrets(&self) -> Option<Vec<SecretSpec>> {
         match self.rules.as_ref()? {
@@ -271,7 +282,7 @@ async fn against<'r>(
 async fn survey(
     head: Snapshot<'_>,
     at: &str,
-    against: Against<'_>,
+    mut against: Against<'_>,
     file: Option<&RepositoryFile>,
 ) -> Result<Survey, PlanningError> {
     let rules = rules_of(&head, at, file).await??;
@@ -286,7 +297,7 @@ async fn survey(
             .push("The change also changes `secrets`; given is what the base declares.".to_owned());
     }
     let mut other = None;
-    match against.rules {
+    match against.rules.take() {
         Some(Ok(base)) if !base.selects_as(&view.rules) => {
             let before = impacts.connectors.len();
             // Other rules may ask for other facts.
@@ -321,9 +332,7 @@ async fn survey(
     notes.extend_from_slice(view.head.dependencies().notes());
     notes.extend(told(&view.head.findings));
     head.keep_answers();
-    let (base_at, merge_base) = (against.at.as_deref(), against.merge_base.as_ref());
-    let basis = Basis { at, base_at, merge_base, change: &against.change, file };
-    let definition = Definition::of(&basis, &head, (tree, against.tip.as_ref()));
+    let definition = against.definition(&head, (at, file));
     let (paths, sources) = head.into_parts();
     Ok(Survey {
         merge_base: against.merge_base,
