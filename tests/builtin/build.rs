@@ -23,7 +23,7 @@ pub(crate) const SPEC: &str =
     r#"{"type":"SPEC","spec":{"connectionSpecification":{"type":"object","properties":{}}}}"#;
 
 pub(crate) async fn docker() -> Docker {
-    let host = checkvalve::ambient::env("DOCKER_HOST");
+    let host = ambient::env("DOCKER_HOST");
     Docker::connect(host.as_deref(), DockerOptions::new("test-builtin")).await.unwrap()
 }
 

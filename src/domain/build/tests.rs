@@ -130,7 +130,7 @@ fn what_may_be_anothers_is_refused() {
         ("FROM x:1\nCOPY --fr\\om=checkvalve/1:x /a /b\n", vec![2]),
         ("FROM x:1\nCOPY --\"from=checkvalve/1:x\" /a /b\n", vec![2]),
         ("FROM x:1\nCOPY --from=$X /a /b\n", vec![2]),
-        ("FROM --platform=\"a b\" checkvalve/1:x\n", vec![1]),
+        ("FROM --platform=\"a b\" checkvalve/1:x\n", vec![1, 1]),
         ("FROM --platform=$P x:1\n", vec![1]),
     ] {
         assert_eq!(read(text, &[]).0, refused, "{text}");
