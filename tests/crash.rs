@@ -116,11 +116,11 @@ async fn stored(world: &World, head: &str) -> BTreeMap<String, String> {
 
 fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = entries.flat_map(|entry| match entry.file_type().unwrap().is_dir() {
-        true => files_below(&entry.path()),
-        false => vec![entry.path()],
-    });
-    below.collect()
+    let below = |entry: std::fs::DirEntry| {
+        let path = entry.path();
+        if path.is_dir() { files_below(&path) } else { vec![path] }
+    };
+    entries.flat_map(below).collect()
 }
 
 /// The steps of a job's whole log, and what each of them printed.

@@ -106,12 +106,12 @@ fn through(spec: &StepSpec, standings: &BTreeMap<&StepId, Standing>) -> Standing
 }
 
 fn needs(spec: &StepSpec, standings: &BTreeMap<&StepId, Standing>) -> Needs {
-    let needs = spec.needs.iter().filter_map(|id| Some((id, standings.get(id)?)));
+    let mut needs = spec.needs.iter().filter_map(|id| Some((id, standings.get(id)?)));
     let open = needs.clone().any(|(_, need)| matches!(need, Standing::Open));
     if spec.always {
         return if open { Needs::Open } else { Needs::Met };
     }
-    let unmet = needs.into_iter().find_map(|(id, need)| match need {
+    let unmet = needs.find_map(|(id, need)| match need {
         Standing::Unmet(step) => Some(step.clone()),
         Standing::Spent(step) if spec.from.as_ref() == Some(id) => Some(step.clone()),
         Standing::Open | Standing::Met | Standing::Spent(_) => None,

@@ -56,8 +56,9 @@ pub(super) fn built_for<'p>(
     step: &StepId,
     records: &BTreeMap<StepId, StepRecord>,
 ) -> Option<(&'p StepId, String)> {
-    let builds = plan.before(step, Builtin::Build).into_iter().rev();
-    builds.filter_map(|build| Some((build, records.get(build)?.facts.built.clone()?))).next()
+    let builds = plan.before(step, Builtin::Build);
+    let built = |build: &'p StepId| Some((build, records.get(build)?.facts.built.clone()?));
+    builds.into_iter().rev().find_map(built)
 }
 
 /// What a step that tells of the others is told of them.

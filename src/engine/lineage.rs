@@ -136,7 +136,8 @@ async fn again<E: Executor>(
     };
     let finished_at = ambient::now();
     segments.push(Segment { name: format!("again {name}"), started_at, finished_at });
-    let mut retry = true;
+    // What took too long would again, and nobody is to wait for that several times.
+    let retry = ended.outcome != Outcome::Cancelled;
     let why = match (ended.outcome, left) {
         (Outcome::Succeeded | Outcome::Failed, Some(left))
             if ended.outcome == Outcome::Succeeded || allow_failure =>
@@ -161,15 +162,8 @@ async fn again<E: Executor>(
         (Outcome::Cancelled, _) if stop.is_cancelled() => {
             return Err(Box::new(Ended { segments: std::mem::take(segments), ..ended }));
         }
-        // It would again, and nobody is to wait for that several times.
-        (Outcome::Cancelled, _) => {
-            retry = false;
-            "it took longer than its limit".to_owned()
-        }
-        (_, _) => ended.reason.clone().unwrap_or_else(|| match ended.exit_code {
-            Some(code) => format!("exit status {code}"),
-            None => "it did not succeed".to_owned(),
-        }),
+        (Outcome::Cancelled, _) => "it took longer than its limit".to_owned(),
+        (_, _) => in_vain(&ended),
     };
     let reason = format!("`{name}`, whose file system it inherits, was run again: {why}");
     Err(Box::new(Ended {
@@ -180,4 +174,11 @@ async fn again<E: Executor>(
         segments: std::mem::take(segments),
         ..ended
     }))
+}
+
+fn in_vain(ended: &Ended) -> String {
+    ended.reason.clone().unwrap_or_else(|| match ended.exit_code {
+        Some(code) => format!("exit status {code}"),
+        None => "it did not succeed".to_owned(),
+    })
 }

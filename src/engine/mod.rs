@@ -65,12 +65,12 @@ pub trait Journal: Send + Sync {
     }
 
     /// Stores what an earlier try left behind as this one's; `None` if it is not there any more, or
-    /// `stop` came first. Unless all of it is stored, none of it is.
+    /// `halt` came first. Unless all of it is stored, none of it is.
     fn replay(
         &self,
         _step: &StepId,
         _earlier: &Cached,
-        _stop: &CancellationToken,
+        _halt: &CancellationToken,
     ) -> impl Future<Output = Result<Option<Kept>, Self::Error>> + Send {
         ready(Ok(None))
     }

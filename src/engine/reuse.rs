@@ -132,14 +132,15 @@ async fn prospect<J: Journal>(
     }
     let settled = job.records.iter().find(|r| r.id == spec.id && r.state.is_settled());
     if let Some(settled) = settled {
-        let lasting = match (&settled.state, &ingredients) {
-            // What it left in another run is as good as its result was.
-            (StepState::Skipped { .. }, Some(ingredients)) => {
-                let known = journal.recall(&spec.id, ingredients).await?;
-                known.result.is_some_and(|result| result.outcome == Outcome::Succeeded)
-            }
-            _ => true,
-        };
+        let mut lasting = true;
+        // What a step that is not asked for left in another run is as good as its result was.
+        if settled.state.outcome().is_none()
+            && let Some(ingredients) = &ingredients
+        {
+            let known = journal.recall(&spec.id, ingredients).await?;
+            let succeeded = |result: Cached| result.outcome == Outcome::Succeeded;
+            lasting = known.result.is_some_and(succeeded);
+        }
         return Ok(Prospect { ingredients, lasting, ..Prospect::default() });
     }
     let Some(ingredients) = ingredients else {

@@ -215,7 +215,7 @@ impl Journal for JobJournal<'_> {
         &self,
         step: &StepId,
         earlier: &Cached,
-        stop: &CancellationToken,
+        halt: &CancellationToken,
     ) -> Result<Option<Kept>, JournalError> {
         let (mut kept, mut copies) = (Kept::default(), Vec::new());
         if let Some(log) = &earlier.facts.log {
@@ -232,7 +232,7 @@ impl Journal for JobJournal<'_> {
         }
         let all = tokio::select! {
             biased;
-            () = stop.cancelled() => Ok(false),
+            () = halt.cancelled() => Ok(false),
             all = self.take_over_all(&copies) => all,
         };
         if matches!(all, Ok(true)) {

@@ -100,13 +100,13 @@ impl Journal for Notes {
         &self,
         step: &StepId,
         earlier: &Cached,
-        stop: &CancellationToken,
+        halt: &CancellationToken,
     ) -> Result<Option<Kept>, Lost> {
         match step.as_str() {
             "forgotten" => return Ok(None),
             "unreadable" => return Err(Lost),
             "endless" => {
-                stop.cancelled().await;
+                halt.cancelled().await;
                 return Ok(None);
             }
             _ => {}
