@@ -46,7 +46,7 @@ pub async fn run(args: &ReplayArgs, out: &mut impl Write) -> Result<Exit, CliErr
     let replay = read(args)?;
     let plans: Vec<Plan> = match definition(&replay, args)? {
         Some(definition) => {
-            let planned = plan_again(&definition).await?;
+            let planned = Box::pin(plan_again(&definition)).await?;
             planned.jobs.into_iter().map(|job| job.plan).collect()
         }
         // Nothing was made anew when it was planned, so nothing is made anew now.

@@ -199,6 +199,7 @@ pub struct Tries {
 }
 
 impl Tries {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     fn is_none(&self) -> bool {
         *self == Self::default()
     }

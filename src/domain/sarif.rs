@@ -88,10 +88,8 @@ impl Run {
     fn join(&self, all: &mut Annotations) {
         let rules = Rules::of(self);
         for (key, many) in &self.results.counts {
-            let by_rule = || rules.find(key.id.as_deref(), key.index).and_then(Rule::level);
-            // What says nothing is a warning, by the format's own definition.
-            let level = key.level.or_else(|| by_rule().map(Some)).unwrap_or(Some(Level::Warning));
-            if let Some(level) = level {
+            let rule = rules.find(key.id.as_deref(), key.index);
+            if let Some(level) = key.weight.or(rule) {
                 all.add(level, *many);
             }
         }
@@ -102,8 +100,7 @@ impl Run {
 
     fn annotation(&self, found: &Found, rules: &Rules<'_>) -> Option<Annotation> {
         let rule = rules.find(found.id(), found.index());
-        let own = found.level();
-        let level = own.unwrap_or_else(|| rule.map_or(Some(Level::Warning), Rule::level))?;
+        let level = found.weight().or(rule)?;
         let id = found.id().or(rule.and_then(|rule| rule.id.as_deref()));
         let tool = self.tool.driver.as_ref().and_then(|driver| driver.name.as_deref());
         let named: Vec<&str> = tool.into_iter().chain(id).collect();

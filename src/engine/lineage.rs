@@ -166,14 +166,13 @@ async fn again<E: Executor>(
         (_, _) => in_vain(&ended),
     };
     let reason = format!("`{name}`, whose file system it inherits, was run again: {why}");
-    Err(Box::new(Ended {
-        outcome: Outcome::Errored,
-        exit_code: None,
-        reason: Some(reason),
-        retry,
-        segments: std::mem::take(segments),
-        ..ended
-    }))
+    let ended = Ended { segments: std::mem::take(segments), retry, ..ended };
+    Err(Box::new(Ended { reason: Some(reason), ..ours(ended) }))
+}
+
+/// Whatever it came to for the ancestor, the step itself was not at fault.
+fn ours(ended: Ended) -> Ended {
+    Ended { outcome: Outcome::Errored, exit_code: None, ..ended }
 }
 
 fn in_vain(ended: &Ended) -> String {

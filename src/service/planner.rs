@@ -102,7 +102,7 @@ impl Planner {
         let repo = self.sources.with_commits(&run.repository, &commits).await?;
         let granted = (&run.repository.name, &self.grants);
         let (base, head) = (&run.base_sha, &run.head_sha);
-        let planned = planning::plan(&repo, base, head, &run.scope, granted).await?;
+        let planned = Box::pin(planning::plan(&repo, base, head, &run.scope, granted)).await?;
         // Before the plan is: what a plan was made of is there as soon as it is.
         if let Some(definition) = &planned.definition {
             archive::keep_definition(&self.blobs, run, definition).await?;

@@ -128,7 +128,7 @@ pub async fn plan(
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
     let survey = survey::of_commits(repo.objects(), base, head).await?;
-    plan_survey(survey, scope, Some(granted), Some((repo, base, head))).await
+    Box::pin(plan_survey(survey, scope, Some(granted), Some((repo, base, head)))).await
 }
 
 /// Plans again what was planned, from what was written down then, and from nothing else. What the
@@ -136,7 +136,7 @@ pub async fn plan(
 pub async fn plan_again(definition: &Definition) -> Result<Planned, PlanningError> {
     let survey = survey::of_definition(definition).await?;
     match &definition.wanted {
-        Some(Wanted::Scope { scope }) => plan_survey(survey, scope, None, None).await,
+        Some(Wanted::Scope { scope }) => Box::pin(plan_survey(survey, scope, None, None)).await,
         Some(Wanted::Names { names }) => plans(&survey, names),
         None => plans(&survey, &BTreeSet::new()),
     }
@@ -161,14 +161,14 @@ async fn plan_survey(
     let (of_merge, of_head) = jobs::split(&survey, wanted);
     let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;
     let mut notes = Vec::new();
-    let merges = at.filter(|_| !of_merge.is_empty());
-    if let Some((repo, base, head)) = merges {
-        let merged = merged::planned(repo, (base, head), &survey, (&of_merge, declared)).await?;
-        jobs.extend(merged.jobs);
+    let merged_at = at.filter(|_| !of_merge.is_empty());
+    if let Some((repo, base, head)) = merged_at {
+        let found = merged::planned(repo, (base, head), &survey, (&of_merge, declared)).await?;
+        jobs.extend(found.jobs);
         jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
-        without_pipeline.extend(merged.without_pipeline);
+        without_pipeline.extend(found.without_pipeline);
         without_pipeline.sort();
-        notes = merged.notes;
+        notes = found.notes;
     }
     let mut selection = survey.selection(without_pipeline);
     selection.notes.extend(notes);
@@ -176,7 +176,7 @@ async fn plan_survey(
     selection.unselected = Some(survey.unselected(&with_job));
     let wanted = Wanted::Scope { scope: scope.clone() };
     // What a merge holds is not written down: such a plan is made again with the repository alone.
-    let definition = survey.definition.take().filter(|_| merges.is_none()).map(|made_of| {
+    let definition = survey.definition.take().filter(|_| merged_at.is_none()).map(|made_of| {
         Box::new(made_of.planned(wanted, jobs.iter().map(|job| job.plan.sources())))
     });
     let planned = Planned { merge_base: survey.merge_base, selection, jobs, definition };

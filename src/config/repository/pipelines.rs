@@ -151,9 +151,7 @@ impl Problems<'_> {
         let timeout =
             fields.get("timeout").map_or(Some(DEFAULT_TIMEOUT), |n| self.duration(n, "`timeout`"));
         let retries = fields.get("retries").map_or(Some(0), |n| self.count(n, "`retries`", 10));
-        let network = fields.get("network").map_or(Some(Network::Bridge), |node| {
-            self.word(node, "`network`", &[("none", Network::None), ("bridge", Network::Bridge)])
-        });
+        let network = self.network(&fields);
         let resources = fields.get("resources").map(|node| self.resources(node));
         let env = fields.get("env").map(|node| self.env(node)).unwrap_or_default();
         let secrets = self.step_secrets(&fields, &env, &mut rest.used);
@@ -203,6 +201,11 @@ impl Problems<'_> {
         };
         let image = fields.get("image").map(|node| node.place);
         Some(Step { place: node.place, spec, needs, from, image, matrix: None })
+    }
+
+    fn network(&mut self, fields: &Fields<'_>) -> Option<Network> {
+        let Some(node) = fields.get("network") else { return Some(Network::Bridge) };
+        self.word(node, "`network`", &[("none", Network::None), ("bridge", Network::Bridge)])
     }
 
     fn when(&mut self, node: &Node, kinds: &mut Kinds) -> Option<Condition> {

@@ -156,14 +156,7 @@ fn takes(takes: Takes) -> Value {
             "minProperties": 1,
             "additionalProperties": one_or_list(&reference("text")),
         }),
-        Takes::Attributes => json!({
-            "type": "object",
-            "properties": { "file": reference("text") },
-            "additionalProperties": {
-                "type": "string",
-                "pattern": "^[^.\\[\\]]+(\\.[^.\\[\\]]+)*(\\[[^\\[\\]]+\\])?$",
-            },
-        }),
+        Takes::Attributes => attributes(),
         Takes::Derivations => one_or_list(&reference("derivation")),
         Takes::One(shape) => reference(shape.id),
         Takes::Many(shape) => json!({ "type": "array", "items": reference(shape.id) }),
@@ -182,6 +175,17 @@ fn takes(takes: Takes) -> Value {
         }),
         Takes::Cache => json!({ "anyOf": [{ "enum": CACHES }, { "type": "boolean" }] }),
     }
+}
+
+fn attributes() -> Value {
+    json!({
+        "type": "object",
+        "properties": { "file": reference("text") },
+        "additionalProperties": {
+            "type": "string",
+            "pattern": "^[^.\\[\\]]+(\\.[^.\\[\\]]+)*(\\[[^\\[\\]]+\\])?$",
+        },
+    })
 }
 
 fn environment() -> Value {

@@ -156,22 +156,47 @@ impl Found {
         usize::try_from(index).ok()
     }
 
-    /// What it says itself of how grave it is: `Some(None)` if it is no finding at all.
-    pub(super) fn level(&self) -> Option<Option<Level>> {
+    /// What it says itself of how grave it is.
+    pub(super) fn weight(&self) -> Weight {
         let passed = self.kind.as_deref().is_some_and(|kind| kind != "fail" && kind != "review");
         let gone = self.baseline_state.as_deref() == Some("absent");
         let accepted = |one: &Suppression| one.status.as_deref().is_none_or(|s| s == "accepted");
         if passed || gone || self.suppressions.items.iter().any(accepted) {
-            return Some(None);
+            return Weight::NoFinding;
         }
-        self.level.as_deref().map(level_of)
+        match self.level.as_deref().map(level_of) {
+            None => Weight::Unsaid,
+            Some(None) => Weight::NoFinding,
+            Some(Some(level)) => Weight::Is(level),
+        }
+    }
+}
+
+/// How grave a result is, by its own word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    #[default]
+    Unsaid,
+    NoFinding,
+    Is(Level),
+}
+
+impl Weight {
+    /// Its rule's, where it says nothing; a warning, where that doesn't either, by the format's own
+    /// definition.
+    pub(super) fn or(self, rule: Option<&Rule>) -> Option<Level> {
+        match self {
+            Self::Unsaid => rule.map_or(Some(Level::Warning), Rule::level),
+            Self::NoFinding => None,
+            Self::Is(level) => Some(level),
+        }
     }
 }
 
 /// Whose level is to be counted.
 #[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    pub(super) level: Option<Option<Level>>,
+    pub(super) weight: Weight,
     pub(super) id: Option<String>,
     pub(super) index: Option<usize>,
 }
@@ -184,17 +209,17 @@ pub(super) struct Results {
 }
 
 impl Results {
-    fn take(&mut self, result: Found, room: &mut BTreeMap<Option<Option<Level>>, usize>) {
-        let level = result.level();
-        let mut key = Key { level, ..Key::default() };
-        if level.is_none() && self.counts.len() < RULES_MOST {
-            key = Key { level, id: result.id().map(str::to_owned), index: result.index() };
+    fn take(&mut self, result: Found, room: &mut BTreeMap<Weight, usize>) {
+        let weight = result.weight();
+        let mut key = Key { weight, ..Key::default() };
+        if weight == Weight::Unsaid && self.counts.len() < RULES_MOST {
+            key = Key { weight, id: result.id().map(str::to_owned), index: result.index() };
         }
         let count = self.counts.entry(key).or_default();
         *count = count.saturating_add(1);
         // Those of each level apart: grave ones may come last.
-        let room = room.entry(level).or_insert(KEPT);
-        if level != Some(None) && *room > 0 {
+        let room = room.entry(weight).or_insert(KEPT);
+        if weight != Weight::NoFinding && *room > 0 {
             *room -= 1;
             self.kept.push(result);
         }

@@ -183,7 +183,7 @@ impl<E: Executor> Trial<'_, E> {
         };
         let secrets = Secrets::of(self.spec.as_ref(), &value);
         let limit = test.timeout.unwrap_or(suite.limit());
-        Ok(Some(Given { test, config, path, limit, secrets, redactor }))
+        Ok(Some(Given { test, path, config, limit, secrets, redactor }))
     }
 
     /// What keeps a configuration and the step's secrets out of all that is told; why it can't, if

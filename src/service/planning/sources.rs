@@ -226,7 +226,7 @@ mod tests {
     fn tree(files: &[(&str, char)]) -> (Paths, Sources) {
         let paths = Paths::new(files.iter().map(|(path, _)| (*path).to_owned()).collect());
         let files = files.iter().map(|(_, digit)| (EntryKind::File, blob(*digit))).collect();
-        (paths, Sources { files, odd: BTreeMap::new(), work_tree: None })
+        (paths, Sources { files, odd: BTreeMap::new(), work_tree: None, known: BTreeMap::new() })
     }
 
     fn inputs(paths: &[&str], globs: &[&str]) -> Inputs {

@@ -279,6 +279,8 @@ async fn against<'r>(
     Ok(Against { merge_base, change, tree, tip, rules, at: Some(at) })
 }
 
+const OTHER_SECRETS: &str = "The change also changes `secrets`; given is what the base declares.";
+
 async fn survey(
     head: Snapshot<'_>,
     at: &str,
@@ -289,13 +291,10 @@ async fn survey(
     let mut notes = rules.notes.clone();
     let mut known = Known::default();
     let tree = against.tree.as_ref();
-    let (view, found) = view(rules, &head, tree, &against.change, &mut known).await?;
-    let mut impacts = found;
+    let (view, mut impacts) = view(rules, &head, tree, &against.change, &mut known).await?;
     let base_secrets = against.secrets();
-    if base_secrets.as_ref().is_some_and(|base| *base != view.rules.secrets) {
-        notes
-            .push("The change also changes `secrets`; given is what the base declares.".to_owned());
-    }
+    let same = base_secrets.as_ref().is_none_or(|base| *base == view.rules.secrets);
+    notes.extend((!same).then(|| OTHER_SECRETS.to_owned()));
     let mut other = None;
     match against.rules.take() {
         Some(Ok(base)) if !base.selects_as(&view.rules) => {

@@ -49,14 +49,11 @@ impl Reader {
             Value::List(items) => {
                 for item in items {
                     let Some(text) = self.text(item, "a variable") else { continue };
-                    match text.split_once('=') {
-                        Some((name, value)) => {
-                            env.insert(name.to_owned(), value.to_owned());
-                        }
-                        None => {
-                            let what = format!("the variable `{text}` has no value here");
-                            self.add(item.place, what, format!("write `{text}=value`"));
-                        }
+                    if let Some((name, value)) = text.split_once('=') {
+                        env.insert(name.to_owned(), value.to_owned());
+                    } else {
+                        let what = format!("the variable `{text}` has no value here");
+                        self.add(item.place, what, format!("write `{text}=value`"));
                     }
                 }
             }

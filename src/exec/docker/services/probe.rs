@@ -143,7 +143,6 @@ impl<'a> Look<'a> {
         let words = ["sh", "-c", LISTENS, "sh", &format!("{port:04X}")].map(str::to_owned);
         match self.exec(&words).await {
             Ok(Answer { code: Some(0), .. }) => Ok(None),
-            Ok(Answer { code: Some(1), said }) => Ok(Some(said)),
             Ok(Answer { code: Some(126 | 127), .. }) => self.help(port).await,
             Ok(Answer { said, .. }) => Ok(Some(said)),
             Err(e) if lacks_program(&e) => self.help(port).await,
@@ -200,12 +199,10 @@ impl<'a> Look<'a> {
 /// The engine's own refusal (a program that is not there, a container that has just ended) is an
 /// answer; an engine that does not answer is ours.
 fn refused(probe: &str, error: &ApiError) -> Result<String, Halt> {
-    match error {
-        ApiError::DockerResponseServerError { .. } => {
-            Ok(format!("{probe} could not be run: {}", told(error)))
-        }
-        other => Err(halt("a service could not be looked at", other)),
+    if matches!(error, ApiError::DockerResponseServerError { .. }) {
+        return Ok(format!("{probe} could not be run: {}", told(error)));
     }
+    Err(halt("a service could not be looked at", error))
 }
 
 fn lacks_program(error: &ApiError) -> bool {
