@@ -8,6 +8,7 @@ mod texts;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +99,7 @@ impl Terminal {
         let term = ambient::env("TERM");
         let moves = terminal && term.as_deref().is_some_and(|term| term != "dumb");
         let colours = moves && ambient::env("NO_COLOR").is_none();
-        let mut told = Self::told(format, Box::new(io::stdout()), Paint(colours));
+        let mut told = Self::told(format, unbuffered(), Paint(colours));
         told.lock().plain = term.as_deref() == Some("linux");
         told.live = moves && format == Format::Human;
         told
@@ -292,7 +293,9 @@ impl Inner {
             let _ = screen::say(&mut self.out, text);
             self.draw();
         } else {
-            let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
+            // One write, too: others may write to the same file.
+            let line = format!("{text}\n");
+            let _ = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
         }
     }
 
@@ -301,6 +304,14 @@ impl Inner {
         let look = Look { paint: self.paint, spinner: spinner(self.frame, self.plain) };
         let lines = board.lines(ambient::now(), screen::size(), look);
         let _ = screen::draw(&mut self.out, &lines);
+    }
+}
+
+/// Standard output without the library's buffer, which writes a picture in two parts.
+fn unbuffered() -> Box<dyn Write + Send> {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(out) => Box::new(std::fs::File::from(out)),
+        Err(_) => Box::new(io::stdout()),
     }
 }
 

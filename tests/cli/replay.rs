@@ -28,7 +28,7 @@ fn replay(bench: &Bench, args: &[&str]) -> Answer {
 #[test]
 fn the_same_plan_comes_of_what_was_written_down() {
     let bench = Bench::new();
-    bench.write(&format!("{WEATHER}/main.py"), "# changed, and not committed\n");
+    bench.write(&format!("{WEATHER}/notes.py"), "# new, and not committed\n");
     for args in [&["--modified"][..], &["--name", "source-weather", "source-shop"], &["--all"]] {
         let (file, written) = ran(&bench, args);
         let hash = written["plan_hash"].as_str().unwrap();

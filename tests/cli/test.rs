@@ -115,7 +115,14 @@ fn every_event_is_a_line_of_json() {
     let done = bench.run(&[&flags[..], &["--format", "json"]].concat()).exits(0);
     let events = done.events();
     let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds.first(), Some(&"begin"));
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"run"), Some(&"run")));
+    let schema = bench.run(&["schema", "events"]).exits(0).json();
+    jsonschema::meta::validate(&schema).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    for event in &events {
+        let errors: Vec<String> = schema.iter_errors(event).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}\n{event:#}");
+    }
     let summary = events.last().unwrap();
     assert_eq!(summary["verdict"], "passed");
     assert_eq!(summary["connectors"][0]["steps"][0]["id"], "metadata");

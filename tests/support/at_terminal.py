@@ -146,7 +146,8 @@ def main():
             written += piece
             screen.feed(decoder.decode(piece))
         whole = "\n".join(screen.scrolled + [screen.text()])
-        while deeds:
+        # A person looks at whole pictures.
+        while deeds and not ready:
             what, *rest = deeds[0]
             if what == "wait" and rest[0] not in whole or what == "gone" and rest[0] in screen.text():
                 break
