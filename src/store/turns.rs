@@ -16,8 +16,8 @@ statements! {
     // Read before anything is written: whoever waits asks every second.
     MAKER = sql!(
         "select m.job_id, m.epoch, m.step, m.failed, j.run_id, j.connector,
-            case when j.state = 'running' and j.epoch = m.epoch and j.lease_until > ", now!(), "
-                then 1 else 0 end
+            cast(case when j.state = 'running' and j.epoch = m.epoch and j.lease_until > ", now!(), "
+                then 1 else 0 end as bigint)
          from making m join jobs j on j.id = m.job_id where m.key = $1"
     );
     BEGIN = sql!(

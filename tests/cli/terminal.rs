@@ -96,7 +96,7 @@ fn every_connector_and_step_is_shown_live_and_the_end_tells_what_failed() {
         let seen = at_terminal(&bench, (2, &steps), (24, 100), (HOST, &[]), &deeds).exits(1);
         let live = seen.shot(0);
         for part in
-            ["connector-000 ", "connector-001 ", "✓ install", "· build", "0 of 2 connectors"]
+            ["connector-000 ", "connector-001 ", "✓ install", "○ build", "0 of 2 connectors"]
         {
             assert!(live.contains(part), "{part}\n{live}");
         }

@@ -138,7 +138,7 @@ impl Row {
 
 fn step(id: &StepId, state: &StepState, now: Timestamp, paint: Paint) -> String {
     match state {
-        StepState::Waiting => paint.dim(&format!("· {id}")),
+        StepState::Waiting => paint.dim(&format!("○ {id}")),
         StepState::Running { started_at } => format!("▸ {id} {}", age(now.since(*started_at))),
         StepState::Skipped { .. } => paint.dim(&format!("- {id}")),
         StepState::Finished { outcome: Outcome::Succeeded, .. } => {

@@ -43,8 +43,8 @@ fn each_running_connector_is_shown_with_its_steps_and_the_rest_is_counted() {
     board.done(&"source-b".parse().unwrap(), Conclusion::Failure);
     board.done(&"source-c".parse().unwrap(), Conclusion::Cancelled);
     insta::assert_snapshot!(lines(&board, 24, 80), @r"
-    * source-a 15 s · ✓ install ▸ unit 12 s ✗ lint · build
-    1 min 15 s · 2 of 5 connectors done · 1 failed · 1 cancelled · 1 running · 2 wa…
+    * source-a 15 s · ✓ install ▸ unit 12 s ✗ lint ○ build
+    1 min 15 s · 2 of 5 connectors done · 1 failed · 1 cancelled · 1 running · 2 w…
     ");
     // What runs is more than what waits.
     insta::assert_snapshot!(lines(&board, 24, 45), @r"
