@@ -98,7 +98,7 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
         (step("{ v: [1] }, env: { MATRIX_V: 2 }"), "both give `MATRIX_V`"),
         (
             "      - { id: a, image: \"x:{w}\", run: y, matrix: { v: [1] } }\n".to_owned(),
-            "the image `x:{w}` of step `a (1)` is open",
+            "the image `x:{w}` of step `a` is open",
         ),
         ("      - { id: a, image: \"x:{w}\", run: y }\n".to_owned(), "matrix: { w: [a, b] }"),
         (
