@@ -332,7 +332,7 @@ mod tests {
                     (0..n).filter(|i| needs >> i & 1 == 1).map(|i| format!("s{i}")).collect();
                 let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
                 let from = needs.first().filter(|_| inherits && !always).map(|need| id(need));
-                StepSpec { always, allow_failure, from, ..spec(&format!("s{n}"), &needs) }
+                StepSpec { from, always, allow_failure, ..spec(&format!("s{n}"), &needs) }
             });
             plan(steps.collect())
         })

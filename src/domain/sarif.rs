@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 
 use self::wire::{Found, Log, Message, Outline, Rule, Run};
-use super::annotation::{Annotation, Annotations, KEPT, Level};
+use super::annotation::{Annotation, Annotations, KEPT};
 
 /// What is read.
 const VERSION: &str = "2.1.0";

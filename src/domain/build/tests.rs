@@ -81,8 +81,8 @@ fn without_one_it_is_made() {
 fn metadata_that_can_not_be_read_is_told_with_its_place() {
     let mut bomb = "a0: &a0 [x]\n".to_owned();
     for n in 1..20 {
-        let before = n - 1;
-        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", format!("*a{before},").repeat(9)));
+        let aliases = format!("*a{},", n - 1).repeat(9);
+        bomb.extend([format!("a{n}: &a{n} [{aliases}]\n")]);
     }
     let texts = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a,".repeat(90_000));
     let long = format!("# {}\n", "x".repeat(yaml::MAX_BYTES));

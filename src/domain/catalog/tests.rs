@@ -142,7 +142,7 @@ fn attributes_come_from_yaml_json_and_toml() {
     let mut bomb = "a0: &a0 [x]\n".to_owned();
     for n in 1..20 {
         let aliases = format!("*a{},", n - 1).repeat(9);
-        bomb.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
+        bomb.extend([format!("a{n}: &a{n} [{aliases}]\n")]);
     }
     let texts = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a,".repeat(90_000));
     for text in [bomb, texts] {

@@ -327,7 +327,7 @@ networks:
         assert_eq!((ready.interval_ms, ready.timeout_ms), (500, 90_000 + 10 * 5_500));
         assert_eq!((web.env["A"].as_str(), web.env["C"].as_str()), ("b", "d=e"));
         assert_eq!(web.entrypoint, ["/web", "--fast"]);
-        assert_eq!(web.needs, [db.alias.clone()]);
+        assert_eq!(web.needs, std::slice::from_ref(&db.alias));
         assert_eq!(
             notes,
             [

@@ -115,7 +115,7 @@ mod tests {
             "{told}"
         );
         assert_eq!(told.lines().count(), LINES + 1);
-        kept.add(&[b'x'; 2 * BYTES]);
+        kept.add(&vec![b'x'; 2 * BYTES]);
         assert_eq!(kept.told("db"), "checkvalve: service `db` said nothing\n", "a line's end");
     }
 }
