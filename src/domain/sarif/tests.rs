@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::super::annotation::Level;
 use super::*;
 
 fn log(run: &Value) -> String {
