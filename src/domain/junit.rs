@@ -292,11 +292,9 @@ mod tests {
     /// An entity of the file's own stands for nothing: neither for more of itself nor for a file.
     #[test]
     fn entities_are_not_filled_in() {
-        let mut bomb = "<!ENTITY l0 \"lol\">".to_owned();
-        for n in 1..20 {
-            let before = format!("&l{};", n - 1).repeat(10);
-            bomb.push_str(&format!("<!ENTITY l{n} \"{before}\">"));
-        }
+        let entity = |n: u32| format!("<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10));
+        let entities: Vec<String> = (1..20).map(entity).collect();
+        let bomb = format!("<!ENTITY l0 \"lol\">{}", entities.concat());
         let xml = format!(
             "<?xml version=\"1.0\"?><!DOCTYPE testsuite [{bomb}<!ENTITY file SYSTEM \"file:///etc/passwd\">\
              <!ENTITY % more SYSTEM \"http://127.0.0.1:1/x.dtd\"> %more;]><testsuite><testcase \

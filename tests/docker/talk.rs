@@ -21,7 +21,9 @@ use super::{connect, containers, set_up};
 /// An image whose entrypoint is a shell that takes a script.
 async fn speaker(docker: &Docker, place: &Place) -> String {
     let context = place.path().join("context.tar");
-    let dockerfile = format!("FROM {BUSYBOX}\nENTRYPOINT [\"sh\", \"-c\"]\n");
+    // An image of its own: it is removed at the end.
+    let own = ambient::ulid().to_string().to_lowercase();
+    let dockerfile = format!("FROM {BUSYBOX}\nLABEL own={own}\nENTRYPOINT [\"sh\", \"-c\"]\n");
     let mut tar = tar::Builder::new(std::fs::File::create(&context).unwrap());
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o644);
@@ -31,7 +33,7 @@ async fn speaker(docker: &Docker, place: &Place) -> String {
     let build = ImageBuild {
         step: place.step("", ""),
         context,
-        tag: format!("checkvalve-test/speaker:{}", ambient::ulid().to_string().to_lowercase()),
+        tag: format!("checkvalve-test/speaker:{own}"),
         labels: BTreeMap::new(),
         images: vec![BUSYBOX.to_owned()],
         platforms: BTreeSet::new(),

@@ -30,7 +30,7 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         mapping
     };
     let component = json!({ "name": "a", "include": ["a"] });
-    let step = json!({ "id": "a", "image": "b", "run": "c" });
+    let step = json!({ "id": "a", "image": "x", "run": "c" });
     let mut file = json!({ "components": [component] });
     let in_step = |key: &str, inner: Value| {
         let mut step = step.clone();

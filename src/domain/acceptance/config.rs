@@ -162,7 +162,9 @@ impl Reader {
             _ if keys.is_empty() => return,
             Value::List(items) => items.as_slice(),
             Value::Null => return,
-            _ => std::slice::from_ref(&entry.node),
+            Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+                std::slice::from_ref(&entry.node)
+            }
         };
         for mapping in mappings {
             for inner in self.entries(mapping, &entry.key, keys) {

@@ -122,86 +122,89 @@ fn the_file_is_read_with_what_it_asks_for_beyond() {
     assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
 }
 
+/// Texts, and what is told of each.
+const ERRORS: &[(&str, &str)] = &[
+    ("a: 1\n", "1:1 `the file` has no key `a`; remove it"),
+    (
+        "connector_image: x\n",
+        "1:1 it has no `acceptance_tests`; add `acceptance_tests:` with the suites",
+    ),
+    (
+        "acceptance_tests:\n  spec: {}\n",
+        "2:9 `spec` has no `tests`; add `tests:` with a list, or a `bypass_reason`",
+    ),
+    (
+        "acceptance_tests:\n  spec: { tests: [], bypass_reason: x }\n",
+        "2:22 `spec` has both `tests` and a `bypass_reason`; keep one of them",
+    ),
+    (
+        "acceptance_tests:\n  spec: { tests: [{ status: failed }] }\n",
+        "2:21 `a test of spec` has no key `status`; remove it",
+    ),
+    (
+        "acceptance_tests:\n  spec: { tests: [] }\n",
+        "2:18 `spec` has no test in its list; add a test (`- {}` is one), or a `bypass_reason` in \
+             place of the list",
+    ),
+    (
+        "tests:\n  spec: []\ntest_strictness_level: high\n",
+        "2:9 `spec` has no test in its list; add a test (`- {}` is one), or a `bypass_reason` in \
+             place of the list",
+    ),
+    (
+        "acceptance_tests:\n  spec: { bypass_reason: }\n",
+        "2:9 `spec` has no `tests`; add `tests:` with a list, or a `bypass_reason`",
+    ),
+    (
+        "acceptance_tests: {}\ntests: {}\n",
+        "2:1 it has both `acceptance_tests` and the older `tests`; keep one of them",
+    ),
+    (
+        "acceptance_tests: { spec: { bypass_reason: a }, spec: { bypass_reason: b } }\n",
+        "1:49 `spec` stands twice in `acceptance_tests`; keep one of them",
+    ),
+    (
+        "acceptance_tests: {}\nbase_path: integration_tests\n",
+        "2:12 `base_path` can't be `integration_tests`: paths begin at the connector's folder; \
+             remove it, and write the paths from there",
+    ),
+    (
+        "acceptance_tests: {}\ncustom_environment_variables: { A: [1] }\n",
+        "2:36 `A` can't be a list; write a text",
+    ),
+    (
+        "tests:\n  basic_read: [{ empty_streams: [{ name: a, bypas_reason: b }] }]\n",
+        "2:45 `empty_streams` has no key `bypas_reason`; did you mean `bypass_reason`?",
+    ),
+    (
+        "tests:\n  full_refresh: [{ ignored_fields: { a: [{ nam: x }] } }]\n",
+        "2:44 `ignored_fields` has no key `nam`; did you mean `name`?",
+    ),
+    (
+        "tests:\n  connector_attributes: [{ allowed_hosts: { bypass_reson: x } }]\n",
+        "2:45 `allowed_hosts` has no key `bypass_reson`; did you mean `bypass_reason`?",
+    ),
+    (
+        "acceptance_tests: { connector_documentation: { test: [] } }\n",
+        "1:48 `connector_documentation` has no key `test`; did you mean `tests`?",
+    ),
+    (
+        "tests:\n  spec: [{ backward_compatibility_tests_config: { disable_for: 1 } }]\n",
+        "2:51 `backward_compatibility_tests_config` has no key `disable_for`; remove it",
+    ),
+    (
+        "tests:\n  incremental: [{ future_state: { cursor_format: { streams: [{ nam: a }] } } }]\n",
+        "2:64 `streams` has no key `nam`; did you mean `name`?",
+    ),
+    (
+        "acceptance_tests: []\ntest_strictness_level: middle\n",
+        "1:19 `acceptance_tests` can't be a list; write a mapping",
+    ),
+];
+
 #[test]
 fn every_error_of_the_file_has_its_place() {
-    for (text, told) in [
-        ("a: 1\n", "1:1 `the file` has no key `a`; remove it"),
-        (
-            "connector_image: x\n",
-            "1:1 it has no `acceptance_tests`; add `acceptance_tests:` with the suites",
-        ),
-        (
-            "acceptance_tests:\n  spec: {}\n",
-            "2:9 `spec` has no `tests`; add `tests:` with a list, or a `bypass_reason`",
-        ),
-        (
-            "acceptance_tests:\n  spec: { tests: [], bypass_reason: x }\n",
-            "2:22 `spec` has both `tests` and a `bypass_reason`; keep one of them",
-        ),
-        (
-            "acceptance_tests:\n  spec: { tests: [{ status: failed }] }\n",
-            "2:21 `a test of spec` has no key `status`; remove it",
-        ),
-        (
-            "acceptance_tests:\n  spec: { tests: [] }\n",
-            "2:18 `spec` has no test in its list; add a test (`- {}` is one), or a `bypass_reason` in \
-             place of the list",
-        ),
-        (
-            "tests:\n  spec: []\ntest_strictness_level: high\n",
-            "2:9 `spec` has no test in its list; add a test (`- {}` is one), or a `bypass_reason` in \
-             place of the list",
-        ),
-        (
-            "acceptance_tests:\n  spec: { bypass_reason: }\n",
-            "2:9 `spec` has no `tests`; add `tests:` with a list, or a `bypass_reason`",
-        ),
-        (
-            "acceptance_tests: {}\ntests: {}\n",
-            "2:1 it has both `acceptance_tests` and the older `tests`; keep one of them",
-        ),
-        (
-            "acceptance_tests: { spec: { bypass_reason: a }, spec: { bypass_reason: b } }\n",
-            "1:49 `spec` stands twice in `acceptance_tests`; keep one of them",
-        ),
-        (
-            "acceptance_tests: {}\nbase_path: integration_tests\n",
-            "2:12 `base_path` can't be `integration_tests`: paths begin at the connector's folder; \
-             remove it, and write the paths from there",
-        ),
-        (
-            "acceptance_tests: {}\ncustom_environment_variables: { A: [1] }\n",
-            "2:36 `A` can't be a list; write a text",
-        ),
-        (
-            "tests:\n  basic_read: [{ empty_streams: [{ name: a, bypas_reason: b }] }]\n",
-            "2:45 `empty_streams` has no key `bypas_reason`; did you mean `bypass_reason`?",
-        ),
-        (
-            "tests:\n  full_refresh: [{ ignored_fields: { a: [{ nam: x }] } }]\n",
-            "2:44 `ignored_fields` has no key `nam`; did you mean `name`?",
-        ),
-        (
-            "tests:\n  connector_attributes: [{ allowed_hosts: { bypass_reson: x } }]\n",
-            "2:45 `allowed_hosts` has no key `bypass_reson`; did you mean `bypass_reason`?",
-        ),
-        (
-            "acceptance_tests: { connector_documentation: { test: [] } }\n",
-            "1:48 `connector_documentation` has no key `test`; did you mean `tests`?",
-        ),
-        (
-            "tests:\n  spec: [{ backward_compatibility_tests_config: { disable_for: 1 } }]\n",
-            "2:51 `backward_compatibility_tests_config` has no key `disable_for`; remove it",
-        ),
-        (
-            "tests:\n  incremental: [{ future_state: { cursor_format: { streams: [{ nam: a }] } } }]\n",
-            "2:64 `streams` has no key `nam`; did you mean `name`?",
-        ),
-        (
-            "acceptance_tests: []\ntest_strictness_level: middle\n",
-            "1:19 `acceptance_tests` can't be a list; write a mapping",
-        ),
-    ] {
+    for (text, told) in ERRORS {
         let errors = configured(text).unwrap_err();
         assert!(errors.iter().any(|error| error == told), "{errors:?}\n--- not ---\n{told}");
     }
