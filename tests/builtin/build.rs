@@ -243,11 +243,9 @@ async fn what_does_not_count_is_told_with_the_image() {
 /// Read by the step itself, before anything is built or asked.
 #[tokio::test]
 async fn files_that_can_not_be_read_are_failures_with_their_place() {
-    let mut bomb = "a0: &a0 [x]\n".to_owned();
-    for n in 1..20 {
-        let aliases = format!("*a{},", n - 1).repeat(9);
-        bomb.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
-    }
+    let line = |n: u32| format!("a{n}: &a{n} [{}]", format!("*a{},", n - 1).repeat(9));
+    let lines: Vec<String> = (1..20).map(line).collect();
+    let bomb = format!("a0: &a0 [x]\n{}\n", lines.join("\n"));
     let before = resident_mib();
     let broken = METADATA.replace("tags: [language:python]", "tags: [");
     for text in [&broken, &bomb] {

@@ -127,8 +127,8 @@ fn the_file_is_read_with_what_it_asks_for_beyond() {
     assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
 }
 
-/// Texts, and what is said of them.
-const WRONG: &[(&str, &str)] = &[
+/// Texts, and what is told of each.
+const ERRORS: &[(&str, &str)] = &[
     ("a: 1\n", "1:1 `the file` has no key `a`; remove it"),
     (
         "connector_image: x\n",
@@ -209,7 +209,7 @@ const WRONG: &[(&str, &str)] = &[
 
 #[test]
 fn every_error_of_the_file_has_its_place() {
-    for (text, told) in WRONG {
+    for (text, told) in ERRORS {
         let errors = configured(text).unwrap_err();
         assert!(errors.iter().any(|error| error == told), "{errors:?}\n--- not ---\n{told}");
     }

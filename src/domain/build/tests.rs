@@ -79,11 +79,9 @@ fn without_one_it_is_made() {
 /// Nobody knows whether it is Airbyte's: an image that was not asked for its spec would be green.
 #[test]
 fn metadata_that_can_not_be_read_is_told_with_its_place() {
-    let mut bomb = "a0: &a0 [x]\n".to_owned();
-    for n in 1..20 {
-        let aliases = format!("*a{},", n - 1).repeat(9);
-        bomb.extend([format!("a{n}: &a{n} [{aliases}]\n")]);
-    }
+    let line = |n: u32| format!("a{n}: &a{n} [{}]", format!("*a{},", n - 1).repeat(9));
+    let lines: Vec<String> = (1..20).map(line).collect();
+    let bomb = format!("a0: &a0 [x]\n{}\n", lines.join("\n"));
     let texts = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a,".repeat(90_000));
     let long = format!("# {}\n", "x".repeat(yaml::MAX_BYTES));
     for (text, why) in [

@@ -139,11 +139,9 @@ fn attributes_come_from_yaml_json_and_toml() {
         assert_eq!((findings[0].path.as_str(), findings[0].line), ("a/m.yaml", Some(1)));
         assert!(!findings[0].text.contains('\n'));
     }
-    let mut bomb = "a0: &a0 [x]\n".to_owned();
-    for n in 1..20 {
-        let aliases = format!("*a{},", n - 1).repeat(9);
-        bomb.extend([format!("a{n}: &a{n} [{aliases}]\n")]);
-    }
+    let line = |n: u32| format!("a{n}: &a{n} [{}]", format!("*a{},", n - 1).repeat(9));
+    let lines: Vec<String> = (1..20).map(line).collect();
+    let bomb = format!("a0: &a0 [x]\n{}\n", lines.join("\n"));
     let texts = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a,".repeat(90_000));
     for text in [bomb, texts] {
         let (attributes, findings) = read("m.yaml", &text);
