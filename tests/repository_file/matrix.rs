@@ -1,5 +1,6 @@
 //! Steps over several values.
 
+use checkvalve::domain::names::StepId;
 use checkvalve::domain::pipeline::StepSpec;
 
 use super::{read, refused, with_steps};
@@ -25,7 +26,7 @@ fn each_value_makes_an_instance_that_is_named_by_it() {
     let env: Vec<(&str, &str)> =
         steps[1].env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(env, [("A", "b"), ("MATRIX_OS", "slim"), ("MATRIX_PYTHON", "3.11")]);
-    let needs: Vec<&str> = steps[2].needs.iter().map(|id| id.as_str()).collect();
+    let needs: Vec<&str> = steps[2].needs.iter().map(StepId::as_str).collect();
     assert_eq!(needs, ["unit (3.10, slim)", "unit (3.11, slim)"], "all of them");
     for name in ["unit", "UNIT (3.10, slim)", "unit(3.10,slim)"] {
         assert!(steps[0].is_called(name), "{name}");
@@ -41,7 +42,7 @@ fn a_condition_is_each_instances_condition() {
         "      - { id: u, image: x, run: y, when: { files: tests/** }, matrix: { v: [1, 2] } }\n",
     );
     let rules = read(&text).unwrap();
-    let with: Vec<&str> = rules.pipelines[0].when.keys().map(|id| id.as_str()).collect();
+    let with: Vec<&str> = rules.pipelines[0].when.keys().map(StepId::as_str).collect();
     assert!(with.contains(&"u (1)") && with.contains(&"u (2)"), "{with:?}");
 }
 

@@ -90,9 +90,9 @@ fn what_is_wrong_is_told_with_its_line() {
         assert!(said.contains(told), "{services}{said}");
         assert!(said.contains(&format!("checkvalve.yml:{line}:")), "{services}{said}");
     }
-    let many: String =
-        (0..11).map(|n| format!("          - {{ alias: s{n}, image: a }}\n")).collect();
-    assert!(refused(&of(&many)).contains("at most 10"));
+    let many: Vec<String> =
+        (0..11).map(|n| format!("          - {{ alias: s{n}, image: x }}\n")).collect();
+    assert!(refused(&of(&many.concat())).contains("at most 10"));
     let untrusted = of("          - { alias: db, image: a }\n        untrusted: true\n");
     assert!(refused(&untrusted).contains("can't be `untrusted`"));
     let scalar = with_steps("      - { id: a, image: x, run: y, services: db }\n");
