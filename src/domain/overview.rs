@@ -1,4 +1,4 @@
-//! `uses: report`: a job's steps as cases, each with its failing tests: one JUnit file for all of
+//! `uses: report`: a job's steps as cases, each with its failing tests: one `JUnit` file for all of
 //! them, and one page that says what failed.
 
 use super::builtin::{Builtin, Case, Report, Verdict};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use self::wire::{Found, Log, Message, Outline, Rule, Run};
+use self::wire::{Found, Gravity, Log, Message, Outline, Rule, Run};
 use super::annotation::{Annotation, Annotations, KEPT, Level};
 
 /// What is read.
@@ -88,10 +88,8 @@ impl Run {
     fn join(&self, all: &mut Annotations) {
         let rules = Rules::of(self);
         for (key, many) in &self.results.counts {
-            let by_rule = || rules.find(key.id.as_deref(), key.index).and_then(Rule::level);
-            // What says nothing is a warning, by the format's own definition.
-            let level = key.level.or_else(|| by_rule().map(Some)).unwrap_or(Some(Level::Warning));
-            if let Some(level) = level {
+            let rule = rules.find(key.id.as_deref(), key.index);
+            if let Some(level) = level(key.gravity, rule) {
                 all.add(level, *many);
             }
         }
@@ -102,8 +100,7 @@ impl Run {
 
     fn annotation(&self, found: &Found, rules: &Rules<'_>) -> Option<Annotation> {
         let rule = rules.find(found.id(), found.index());
-        let own = found.level();
-        let level = own.unwrap_or_else(|| rule.map_or(Some(Level::Warning), Rule::level))?;
+        let level = level(found.gravity(), rule)?;
         let id = found.id().or(rule.and_then(|rule| rule.id.as_deref()));
         let tool = self.tool.driver.as_ref().and_then(|driver| driver.name.as_deref());
         let named: Vec<&str> = tool.into_iter().chain(id).collect();
@@ -120,6 +117,18 @@ impl Run {
             column: region.and_then(|region| region.start_column),
         };
         Some(annotation.cut())
+    }
+}
+
+/// What a result says itself, else its rule; what says nothing is a warning, by the format's own
+/// definition. None if it is no finding.
+fn level(own: Gravity, rule: Option<&Rule>) -> Option<Level> {
+    let by_rule = rule.map(Rule::gravity).unwrap_or_default();
+    let said = if own == Gravity::Unsaid { by_rule } else { own };
+    match said {
+        Gravity::Of(level) => Some(level),
+        Gravity::Unsaid => Some(Level::Warning),
+        Gravity::Nothing => None,
     }
 }
 

@@ -40,7 +40,7 @@ impl FailOn {
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-    pub fn is_default(&self) -> bool {
+    pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
