@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bollard::Docker as Api;
 use bollard::query_parameters::RemoveContainerOptions;
 use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
@@ -282,9 +283,9 @@ async fn what_a_step_has_used_up_of_its_tries_a_takeover_does_not_give_back() {
     let records = engine.run(job(&plan, &place), &notes, &Stop::new()).await.unwrap();
     assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=failed", 2));
     // The worker dies while the second try runs.
-    let noted = notes.records.lock().unwrap().clone();
+    let written = notes.records.lock().unwrap().clone();
     let second = |record: &&StepRecord| record.attempt == 2 && record.state.as_str() == "running";
-    let died = noted.iter().flatten().find(second).unwrap();
+    let died = written.iter().flatten().find(second).unwrap();
     let stored = serde_json::to_string(died).unwrap();
     let job =
         JobRun { records: vec![serde_json::from_str(&stored).unwrap()], ..job(&plan, &place) };
@@ -389,11 +390,11 @@ async fn an_engine_that_is_restarted_under_a_step_costs_a_try_and_no_verdict() {
     let reaper = Docker::connect(usual.as_deref(), options).await.unwrap().reaper();
     let restart = async {
         let container = loop {
-            if let Some((id, ..)) = reaper.owned().await.unwrap().pop() {
-                let state = api.inspect_container(&id, None).await.unwrap().state.unwrap();
-                if state.running == Some(true) {
-                    break id;
-                }
+            let owned = reaper.owned().await.unwrap().pop();
+            if let Some((id, ..)) = owned
+                && is_running(&api, &id).await
+            {
+                break id;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
@@ -410,11 +411,16 @@ async fn an_engine_that_is_restarted_under_a_step_costs_a_try_and_no_verdict() {
     let record = &records.unwrap()[0];
     assert_eq!(record.state.outcome(), Some(Outcome::Succeeded), "{record:?}");
     assert!(record.attempt > 1, "{record:?}");
+    assert!(reaper.owned().await.unwrap().is_empty());
     let tries = notes.records.lock().unwrap();
     let tries: Vec<&str> =
         tries.iter().flatten().filter_map(|record| record.facts.reason.as_deref()).collect();
     assert!(tries.iter().any(|why| why.contains("attempt 1 errored")), "{tries:?}");
-    assert!(reaper.owned().await.unwrap().is_empty());
+}
+
+async fn is_running(api: &Api, container: &str) -> bool {
+    let found = api.inspect_container(container, None).await.unwrap();
+    found.state.unwrap().running == Some(true)
 }
 
 /// Steps that need some of the earlier ones and end in any way, a few of them cleaning up or left

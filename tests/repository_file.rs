@@ -310,7 +310,7 @@ fn bad_files_are_refused_with_a_mend() {
             "`coverage` can't be `../x`",
         ),
         (
-            with_steps("      - { id: a, image: x, run: y, reports: { cover: x } }\n"),
+            with_steps("      - { id: a, image: x, run: y, reports: { coverag: x } }\n"),
             "did you mean `coverage`?",
         ),
         (

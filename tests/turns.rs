@@ -27,6 +27,7 @@ use checkvalve::engine::{
 };
 use scripted::{Lost, Notes, Scripted};
 use steps::{Place, plan, spec};
+use tokio_util::sync::CancellationToken;
 
 /// What a database knows, for all jobs of a house.
 #[derive(Default, Clone)]
@@ -63,8 +64,13 @@ impl Journal for Desk {
         self.house.0.notes.recall(step, ingredients).await
     }
 
-    async fn replay(&self, step: &StepId, earlier: &Cached) -> Result<Option<Kept>, Lost> {
-        self.house.0.notes.replay(step, earlier).await
+    async fn replay(
+        &self,
+        step: &StepId,
+        earlier: &Cached,
+        halt: &CancellationToken,
+    ) -> Result<Option<Kept>, Lost> {
+        self.house.0.notes.replay(step, earlier, halt).await
     }
 
     async fn remember(&self, step: &StepRecord, ingredients: &Ingredients) -> Result<(), Lost> {

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use self::wire::{Found, Log, Message, Outline, Rule, Run};
-use super::annotation::{Annotation, Annotations, KEPT};
+use self::wire::{Found, Gravity, Log, Message, Outline, Rule, Run};
+use super::annotation::{Annotation, Annotations, KEPT, Level};
 
 /// What is read.
 const VERSION: &str = "2.1.0";
@@ -89,7 +89,7 @@ impl Run {
         let rules = Rules::of(self);
         for (key, many) in &self.results.counts {
             let rule = rules.find(key.id.as_deref(), key.index);
-            if let Some(level) = key.weight.or(rule) {
+            if let Some(level) = level(key.gravity, rule) {
                 all.add(level, *many);
             }
         }
@@ -100,7 +100,7 @@ impl Run {
 
     fn annotation(&self, found: &Found, rules: &Rules<'_>) -> Option<Annotation> {
         let rule = rules.find(found.id(), found.index());
-        let level = found.weight().or(rule)?;
+        let level = level(found.gravity(), rule)?;
         let id = found.id().or(rule.and_then(|rule| rule.id.as_deref()));
         let tool = self.tool.driver.as_ref().and_then(|driver| driver.name.as_deref());
         let named: Vec<&str> = tool.into_iter().chain(id).collect();
@@ -117,6 +117,18 @@ impl Run {
             column: region.and_then(|region| region.start_column),
         };
         Some(annotation.cut())
+    }
+}
+
+/// What a result says itself, else its rule; what says nothing is a warning, by the format's own
+/// definition. None if it is no finding.
+fn level(own: Gravity, rule: Option<&Rule>) -> Option<Level> {
+    let by_rule = rule.map(Rule::gravity).unwrap_or_default();
+    let said = if own == Gravity::Unsaid { by_rule } else { own };
+    match said {
+        Gravity::Of(level) => Some(level),
+        Gravity::Unsaid => Some(Level::Warning),
+        Gravity::Nothing => None,
     }
 }
 

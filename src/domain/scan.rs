@@ -39,7 +39,8 @@ impl FailOn {
         }
     }
 
-    pub fn is_default(&self) -> bool {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 

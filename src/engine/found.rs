@@ -64,9 +64,9 @@ impl Found {
         let mut found = Self { artifacts: matching(out, globs), ..Self::default() };
         let Reports { junit, sarif, coverage } = reports;
         let at = (out, redactor);
-        found.tests = found.read(("test report", junit), at, junit::parse);
-        found.annotations = found.read(("SARIF report", sarif), at, sarif::parse);
-        found.coverage = found.read(("coverage report", coverage), at, coverage::parse);
+        found.tests = found.read(("test report", junit.as_deref()), at, junit::parse);
+        found.annotations = found.read(("SARIF report", sarif.as_deref()), at, sarif::parse);
+        found.coverage = found.read(("coverage report", coverage.as_deref()), at, coverage::parse);
         let before = found.artifacts.len();
         found.artifacts.retain(|path| matches!(redactor.text(path), Cow::Borrowed(_)));
         let telling = before - found.artifacts.len();
@@ -89,11 +89,11 @@ impl Found {
     /// with it.
     fn read<T>(
         &mut self,
-        (what, path): (&str, &Option<String>),
+        (what, path): (&str, Option<&str>),
         (out, redactor): (&Path, &Arc<Redactor>),
         parse: fn(&[u8]) -> Result<T, String>,
     ) -> Option<T> {
-        let path = path.as_deref()?;
+        let path = path?;
         let mut kept = "";
         let plain = place(out, path).and_then(|file| match veil(&file, redactor) {
             Ok(()) => Ok(file),

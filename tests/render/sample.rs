@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use checkvalve::domain::annotation::{Annotation, Annotations, Level};
 use checkvalve::domain::cache::Reuse;
-use checkvalve::domain::coverage::Coverage;
 use checkvalve::domain::ids::{JobId, RunId, Ulid};
 use checkvalve::domain::impact::{ChangeKind, Explanation, Look, Reason, Rule};
 use checkvalve::domain::links::Links;
@@ -332,21 +330,8 @@ fn failing_unit() -> StepFacts {
                 failure("test_spec.test_spec_is_json", ""),
             ],
         }),
-        annotations: Some(Annotations {
-            errors: 1,
-            warnings: 0,
-            notes: 3,
-            kept: vec![Annotation {
-                level: Level::Error,
-                rule: "ruff: S105".into(),
-                message: "Possible hardcoded password assigned to: `token`".into(),
-                path: Some("source_faker/source.py".into()),
-                line: Some(12),
-                end_line: Some(12),
-                column: Some(5),
-            }],
-        }),
-        coverage: Some(Coverage { covered: 849, lines: 1_000 }),
+        annotations: None,
+        coverage: None,
         artifacts: vec![Artifact {
             path: "htmlcov/index.html".into(),
             key: "runs/x/artifacts/htmlcov/index.html".into(),

@@ -1,6 +1,5 @@
 use serde_json::{Value, json};
 
-use super::super::annotation::Level;
 use super::*;
 
 fn log(run: &Value) -> String {

@@ -57,10 +57,10 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// How grave its results are; none if they are no findings.
-    pub(super) fn level(&self) -> Option<Level> {
+    /// How grave its results are.
+    pub(super) fn gravity(&self) -> Gravity {
         let word = self.default_configuration.as_ref().and_then(|it| it.level.as_deref());
-        word.map_or(Some(Level::Warning), level_of)
+        word.map_or(Gravity::Unsaid, gravity_of)
     }
 }
 
@@ -137,12 +137,22 @@ pub(super) struct Region {
     pub(super) start_column: Option<u32>,
 }
 
-fn level_of(word: &str) -> Option<Level> {
+/// What is said of how grave a result is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Gravity {
+    #[default]
+    Unsaid,
+    /// It is no finding at all.
+    Nothing,
+    Of(Level),
+}
+
+fn gravity_of(word: &str) -> Gravity {
     match word {
-        "error" => Some(Level::Error),
-        "note" => Some(Level::Note),
-        "none" => None,
-        _ => Some(Level::Warning),
+        "error" => Gravity::Of(Level::Error),
+        "note" => Gravity::Of(Level::Note),
+        "none" => Gravity::Nothing,
+        _ => Gravity::Of(Level::Warning),
     }
 }
 
@@ -157,46 +167,21 @@ impl Found {
     }
 
     /// What it says itself of how grave it is.
-    pub(super) fn weight(&self) -> Weight {
+    pub(super) fn gravity(&self) -> Gravity {
         let passed = self.kind.as_deref().is_some_and(|kind| kind != "fail" && kind != "review");
         let gone = self.baseline_state.as_deref() == Some("absent");
         let accepted = |one: &Suppression| one.status.as_deref().is_none_or(|s| s == "accepted");
         if passed || gone || self.suppressions.items.iter().any(accepted) {
-            return Weight::NoFinding;
+            return Gravity::Nothing;
         }
-        match self.level.as_deref().map(level_of) {
-            None => Weight::Unsaid,
-            Some(None) => Weight::NoFinding,
-            Some(Some(level)) => Weight::Is(level),
-        }
+        self.level.as_deref().map_or(Gravity::Unsaid, gravity_of)
     }
 }
 
-/// How grave a result is, by its own word.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
-    #[default]
-    Unsaid,
-    NoFinding,
-    Is(Level),
-}
-
-impl Weight {
-    /// Its rule's, where it says nothing; a warning, where that doesn't either, by the format's own
-    /// definition.
-    pub(super) fn or(self, rule: Option<&Rule>) -> Option<Level> {
-        match self {
-            Self::Unsaid => rule.map_or(Some(Level::Warning), Rule::level),
-            Self::NoFinding => None,
-            Self::Is(level) => Some(level),
-        }
-    }
-}
-
-/// Whose level is to be counted.
+/// What is counted together.
 #[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    pub(super) weight: Weight,
+    pub(super) gravity: Gravity,
     pub(super) id: Option<String>,
     pub(super) index: Option<usize>,
 }
@@ -209,17 +194,17 @@ pub(super) struct Results {
 }
 
 impl Results {
-    fn take(&mut self, result: Found, room: &mut BTreeMap<Weight, usize>) {
-        let weight = result.weight();
-        let mut key = Key { weight, ..Key::default() };
-        if weight == Weight::Unsaid && self.counts.len() < RULES_MOST {
-            key = Key { weight, id: result.id().map(str::to_owned), index: result.index() };
+    fn take(&mut self, result: Found, room: &mut BTreeMap<Gravity, usize>) {
+        let gravity = result.gravity();
+        let mut key = Key { gravity, ..Key::default() };
+        if gravity == Gravity::Unsaid && self.counts.len() < RULES_MOST {
+            key = Key { gravity, id: result.id().map(str::to_owned), index: result.index() };
         }
         let count = self.counts.entry(key).or_default();
         *count = count.saturating_add(1);
         // Those of each level apart: grave ones may come last.
-        let room = room.entry(weight).or_insert(KEPT);
-        if weight != Weight::NoFinding && *room > 0 {
+        let room = room.entry(gravity).or_insert(KEPT);
+        if gravity != Gravity::Nothing && *room > 0 {
             *room -= 1;
             self.kept.push(result);
         }
@@ -228,27 +213,29 @@ impl Results {
 
 impl<'de> Deserialize<'de> for Results {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Counting;
-        impl<'de> Visitor<'de> for Counting {
-            type Value = Results;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of results")
-            }
-
-            fn visit_unit<E>(self) -> Result<Results, E> {
-                Ok(Results::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Results, A::Error> {
-                let (mut results, mut room) = (Results::default(), BTreeMap::new());
-                while let Some(result) = all.next_element()? {
-                    results.take(result, &mut room);
-                }
-                Ok(results)
-            }
-        }
         deserializer.deserialize_any(Counting)
+    }
+}
+
+struct Counting;
+
+impl<'de> Visitor<'de> for Counting {
+    type Value = Results;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of results")
+    }
+
+    fn visit_unit<E>(self) -> Result<Results, E> {
+        Ok(Results::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Results, A::Error> {
+        let (mut results, mut room) = (Results::default(), BTreeMap::new());
+        while let Some(result) = all.next_element()? {
+            results.take(result, &mut room);
+        }
+        Ok(results)
     }
 }
 
@@ -266,32 +253,34 @@ impl<T> Default for Few<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct First<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
-            type Value = Few<T>;
+        deserializer.deserialize_any(First(PhantomData))
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
+struct First<T>(PhantomData<T>);
 
-            fn visit_unit<E>(self) -> Result<Few<T>, E> {
-                Ok(Few::default())
-            }
+impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
+    type Value = Few<T>;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Few<T>, A::Error> {
-                let mut few = Few::default();
-                while few.items.len() < MOST {
-                    match all.next_element()? {
-                        Some(item) => few.items.push(item),
-                        None => return Ok(few),
-                    }
-                }
-                while all.next_element::<IgnoredAny>()?.is_some() {
-                    few.more += 1;
-                }
-                Ok(few)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Few<T>, E> {
+        Ok(Few::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Few<T>, A::Error> {
+        let mut few = Few::default();
+        while few.items.len() < MOST {
+            match all.next_element()? {
+                Some(item) => few.items.push(item),
+                None => return Ok(few),
             }
         }
-        deserializer.deserialize_any(First(PhantomData))
+        while all.next_element::<IgnoredAny>()?.is_some() {
+            few.more += 1;
+        }
+        Ok(few)
     }
 }
