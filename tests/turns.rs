@@ -216,10 +216,8 @@ async fn another_takes_over_from_one_that_is_cancelled() {
         stop.stop("seen");
     };
     let limit = Duration::from_secs(4);
-    let ((first, _), (second, told), ()) =
-        tokio::time::timeout(limit, async { tokio::join!(cancelled, waiting, over) })
-            .await
-            .unwrap();
+    let all = Box::pin(async { tokio::join!(cancelled, waiting, over) });
+    let ((first, _), (second, told), ()) = tokio::time::timeout(limit, all).await.unwrap();
     assert_eq!(outcome(&first[0]).0, "cancelled");
     assert_eq!(told[0].state, StepState::Waiting);
     assert_eq!(second[0].facts.reason.as_deref(), Some("seen"));

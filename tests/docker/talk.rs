@@ -40,10 +40,9 @@ async fn speaker(docker: &Docker, place: &Place) -> String {
         passing: false,
     };
     let log = mpsc::channel(1).0;
-    match docker.build(build, log, CancellationToken::new()).await {
-        BuildEnd::Built(id) => id,
-        end => panic!("{end:?}"),
-    }
+    let end = docker.build(build, log, CancellationToken::new()).await;
+    let BuildEnd::Built(id) = end else { panic!("{end:?}") };
+    id
 }
 
 fn talk(place: &Place, image: &str, script: &str) -> Talk {
@@ -150,7 +149,7 @@ async fn an_engines_signals_are_not_the_images_code() {
             line.cut();
         };
         let called = connect(Some(&line.host), &instance).await;
-        let (end, _) = call(&called, talk, watching).await;
+        let (end, _) = Box::pin(call(&called, talk, watching)).await;
         assert!(is_ours(&end), "{code}: {end:?}");
         reap(&instance).await;
     }

@@ -117,8 +117,6 @@ fn ended_steps(
         reason: Some("exit code 1 <b>".to_owned()),
         exit_code: Some(1),
         image_digest: Some("sha256:<b>".to_owned()),
-        built: None,
-        services: std::collections::BTreeMap::new(),
         log: Some(LogRef { key: format!("{prefix}/unit/1/log.txt"), bytes: 3, lines: 1, cut: 9 }),
         tests: Some(Tests { passed: 4, failed: 1, skipped: 2, failures: vec![failure] }),
         artifacts: vec![Artifact {
@@ -136,7 +134,7 @@ fn ended_steps(
             started_at: ago(30),
             finished_at: ago(25),
         }],
-        excerpt: String::new(),
+        ..StepFacts::default()
     };
     let unit = StepRecord { facts, ..finished("unit", Outcome::Failed) };
     let skipped =
