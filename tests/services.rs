@@ -229,10 +229,10 @@ async fn services_of_two_steps_never_see_each_other() {
     let other = house.step(script, vec![server("db", "0")]);
     let other = StepRun { network: Network::Bridge, ..other };
     let (log, mut chunks) = mpsc::channel(8);
-    let stop = CancellationToken::new();
+    let end = CancellationToken::new();
     let running = tokio::spawn({
-        let (docker, stop) = (house.docker.clone(), stop.clone());
-        async move { docker.run(other, None, log, stop).await }
+        let (docker, end) = (house.docker.clone(), end.clone());
+        async move { docker.run(other, None, log, end).await }
     });
     let mut said = String::new();
     while !said.ends_with("this is db\n") {
@@ -249,7 +249,7 @@ async fn services_of_two_steps_never_see_each_other() {
         assert!(output.ends_with("done\n") && !output.contains("reached"), "{output}");
         assert!(!output.contains("found") && !output.contains("this is db"), "{output}");
     }
-    stop.cancel();
+    end.cancel();
     running.await.unwrap();
     house.until_nothing_is_left().await;
 }

@@ -304,7 +304,7 @@ mod tests {
         let none = Arc::default();
         let found = Found::below(folder.path(), &globs, &junit("x/../junit.xml"), &none);
         assert_eq!(found.artifacts, ["junit.xml", "other.xml"]);
-        let told = "test report `junit.xml`: 64 MiB are too much to read";
+        let told = "test report `x/../junit.xml`: it must be a path within $CHECKVALVE_OUT";
         assert_eq!(found.trouble.as_deref(), Some(told));
     }
 

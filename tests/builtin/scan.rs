@@ -19,7 +19,7 @@ const DOCKERFILE: &str =
 fn both(run: &str, fail: FailOn) -> Plan {
     let step = |step: StepSpec| StepSpec { network: Network::None, timeout_ms: 120_000, ..step };
     let mut scan = uses(Builtin::Scan, &["build"]);
-    scan.image = SCANNER.to_owned();
+    SCANNER.clone_into(&mut scan.image);
     scan.run = vec![run.to_owned()];
     scan.sarif = Some(SARIF.to_owned());
     scan.artifacts.push(SARIF.to_owned());
