@@ -148,7 +148,8 @@ fn readable(tail: &[u8]) -> String {
     without_sequences(&String::from_utf8_lossy(text))
 }
 
-/// Drops `ESC [ … letter` and lone control characters other than line ends and tabs.
+/// Drops `ESC [ … letter`, strings for the terminal itself (its title, a link), and lone control
+/// characters other than line ends and tabs.
 fn without_sequences(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -158,6 +159,15 @@ fn without_sequences(text: &str) -> String {
                 chars.next();
                 while chars.next_if(|c| !('@'..='~').contains(c)).is_some() {}
                 chars.next();
+            }
+            '\u{1b}' if chars.next_if(|c| "]PX^_".contains(*c)).is_some() => {
+                // Up to BEL or `ESC \`; one without an end does not take further lines with it.
+                while let Some(c) = chars.next_if(|c| *c != '\n') {
+                    let ends = c == '\u{7}';
+                    if ends || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
+                        break;
+                    }
+                }
             }
             '\n' | '\t' | '\r' => clean.push(c),
             c if c.is_control() => {}
@@ -211,6 +221,8 @@ mod tests {
         let log = spooled(&path, 1 << 20, &[b"a\nb", b"\n\x1b[31mred\x1b[0m\xff"]).await.unwrap();
         assert_eq!((log.bytes, log.lines, log.cut), (17, 3, 0));
         assert_eq!(log.excerpt, "a\nb\nred\u{fffd}");
+        let told = b"\x1b]0;title\x07a\n\x1b]8;;x\x1b\\link\n\x1b]0;no end\nb\x07";
+        assert_eq!(spooled(&path, 1 << 20, &[told]).await.unwrap().excerpt, "a\nlink\n\nb");
         let many = "0123456789\n".repeat(5000);
         let log = spooled(&path, 1 << 20, &[many.as_bytes()]).await.unwrap();
         assert_eq!((log.bytes, log.lines), (55_000, 5000));

@@ -186,7 +186,9 @@ impl Commands<'_> {
                 Command::Help => {}
             }
         }
-        if let (Some(step), Some(of)) = (&asked.from, effects.scope.take()) {
+        if let Some(step) = &asked.from
+            && let Some(of) = effects.scope.take()
+        {
             effects.will.push(replies::begins_at(step));
             effects.scope = Some(Scope::From { step: step.clone(), of: Box::new(of) });
         }

@@ -14,6 +14,7 @@ use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
 use futures_util::StreamExt;
 
+use super::acceptance::{Speaker, WELL};
 use super::images::{busybox, engine};
 use super::scripted::Scripted;
 use super::{Done, built, carry_out, plan, resident_mib, resume, run, uses};
@@ -257,7 +258,8 @@ async fn files_that_can_not_be_read_are_failures_with_their_place() {
     }
     let plan = plan(vec![step(), uses(Builtin::Acceptance, &["build"])]);
     let files = [("acceptance-test-config.yml", bomb.as_str())];
-    let done = resume(Host::default(), &plan, &files, vec![built("sha256:12")]).await;
+    let image = Speaker::new(|_, good| (good.into_bytes(), WELL));
+    let done = resume(image, &plan, &files, vec![built("sha256:12")]).await;
     assert_eq!(done.outcome("acceptance"), Outcome::Failed);
     let log = done.log("acceptance");
     assert!(log.contains("source-x/acceptance-test-config.yml:"), "{log}");

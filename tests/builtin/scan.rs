@@ -102,14 +102,15 @@ async fn the_image_is_a_file_and_no_socket_is_there() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_not_the_connectors_fault() {
+async fn an_image_that_is_gone_is_built_again_before_it_is_scanned() {
     let Some(_) = engine().await else { return };
     let plan = both("scan", FailOn::Error);
     let id = format!("sha256:{}", "0".repeat(64));
+    // There is nothing to build it from, and on the host nothing to build it with.
     let done = resume(docker().await, &plan, &[], vec![built(&id)]).await;
-    assert_eq!(done.outcome("scan"), Outcome::Errored);
-    assert!(done.reason("scan").contains("is no longer on this engine"), "{}", done.reason("scan"));
+    assert_eq!((done.outcome("build"), done.step("build").attempt), (Outcome::Failed, 2));
+    assert!(done.step("scan").state.outcome().is_none(), "{:?}", done.step("scan"));
     let done = resume(Host::default(), &plan, &[], vec![built(&id)]).await;
-    assert_eq!(done.outcome("scan"), Outcome::Errored);
-    assert!(done.reason("scan").contains("needs the Docker executor"), "{}", done.reason("scan"));
+    assert_eq!(done.outcome("build"), Outcome::Errored);
+    assert!(done.reason("build").contains("needs the Docker executor"), "{}", done.reason("build"));
 }

@@ -56,12 +56,12 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
             file["pipelines"] = in_step("resources", put(both));
         }
         "service" | "ready" | "compose" => {
-            let service = json!({ "alias": "a", "image": "b" });
+            let service = json!({ "alias": "a", "image": "x" });
             let services = match shape {
                 "service" => json!([put(service)]),
                 "ready" => {
                     let ready = put(json!({ "port": 1 }));
-                    json!([{ "alias": "a", "image": "b", "ready": ready }])
+                    json!([{ "alias": "a", "image": "x", "ready": ready }])
                 }
                 _ => put(json!({ "compose": "a.yml" })),
             };
@@ -234,9 +234,9 @@ fn wrong_steps_fail() {
         step("id: a, image: x, run: y, services: [{ image: z }]"),
         step("id: a, image: x, run: y, services: [{ alias: db }]"),
         step("id: a, image: x, run: y, services: { file: a.yml }"),
-        step("id: a, image: x, run: y, services: [{ alias: a, image: b, ready: { port: 0 } }]"),
-        step("id: a, image: x, run: y, services: [{ alias: a, image: b, ready: { port: x } }]"),
-        step("id: a, uses: build, services: [{ alias: a, image: b }]"),
+        step("id: a, image: x, run: y, services: [{ alias: a, image: x, ready: { port: 0 } }]"),
+        step("id: a, image: x, run: y, services: [{ alias: a, image: x, ready: { port: x } }]"),
+        step("id: a, uses: build, services: [{ alias: a, image: x }]"),
         step("id: a, image: x, run: y, resources: { cpus: 2 }"),
         step("id: a, image: x, run: y, resources: { cpus: 0, memory: 1Gi }"),
         step("id: a, image: x, run: y, resources: { cpus: 1, memory: lots }"),
