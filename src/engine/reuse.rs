@@ -27,6 +27,8 @@ pub(super) struct Prospect {
     pub(super) ingredients: Option<Ingredients>,
     pub(super) hit: Option<Cached>,
     pub(super) facts: Option<CacheFacts>,
+    /// Its result is known, and can't be used.
+    pub(super) given_up: bool,
     /// May its result be used by later runs?
     pub(super) lasting: bool,
     /// What it took the last time, in milliseconds.
@@ -155,7 +157,8 @@ async fn prospect<J: Journal>(
         Ok(hit) => (Some(hit), None),
         Err(facts) => (None, Some(facts)),
     };
-    Ok(Prospect { ingredients: Some(ingredients), hit, facts, lasting: true, usual })
+    let ingredients = Some(ingredients);
+    Ok(Prospect { ingredients, hit, facts, lasting: true, usual, ..Prospect::default() })
 }
 
 /// The steps before which everything ended as their keys suppose: each need succeeded, or was not

@@ -259,7 +259,7 @@ async fn files_that_can_not_be_read_are_failures_with_their_place() {
     let plan = plan(vec![step(), uses(Builtin::Acceptance, &["build"])]);
     let files = [("acceptance-test-config.yml", bomb.as_str())];
     let image = Speaker::new(|_, good| (good.into_bytes(), WELL));
-    let done = resume(image, &plan, &files, vec![built("sha256:12")]).await;
+    let done = resume(image, &plan, &files, vec![built("sha256:1234")]).await;
     assert_eq!(done.outcome("acceptance"), Outcome::Failed);
     let log = done.log("acceptance");
     assert!(log.contains("source-x/acceptance-test-config.yml:"), "{log}");

@@ -105,7 +105,7 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
         (
             // An engine takes it for an image's id.
             "      - { id: a, image: \"{v}\", run: y, matrix: { v: [aaaaaaaaaaaa] } }\n".to_owned(),
-            "can't be named as an image here",
+            "may be the begin of any image's id",
         ),
         ("      - { id: a, uses: qa, matrix: { v: [1] } }\n".to_owned(), "`matrix` says nothing"),
         (heir(""), ":5:24: step `b` inherits from `a`, which has 2 instances"),

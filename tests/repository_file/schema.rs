@@ -50,6 +50,13 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
             let step = put(json!({ "id": "a", "needs": "z" }));
             file["pipelines"] = json!([{ "steps": [build, step] }]);
         }
+        "step" if key == "fail" => {
+            let build = json!({ "id": "z", "uses": "build" });
+            let mut scan = put(step);
+            scan["uses"] = json!("scan");
+            scan["needs"] = json!("z");
+            file["pipelines"] = json!([{ "steps": [build, scan] }]);
+        }
         "step" => file["pipelines"] = json!([{ "steps": [put(step)] }]),
         "resources" => {
             let both = json!({ "cpus": 1, "memory": "1Gi" });

@@ -48,40 +48,40 @@ fn a_compose_file_is_named_for_the_planning() {
 #[test]
 fn what_is_wrong_is_told_with_its_line() {
     for (services, line, told) in [
-        ("          - { image: a }\n", 8, "the service has no `alias`"),
+        ("          - { image: x }\n", 8, "the service has no `alias`"),
         ("          - { alias: db }\n", 8, "the service has no `image`"),
-        ("          - { alias: d b, image: a }\n", 8, "`d b` is not a service's name"),
-        ("          - { alias: localhost, image: a }\n", 8, "means something else"),
+        ("          - { alias: d b, image: x }\n", 8, "`d b` is not a service's name"),
+        ("          - { alias: localhost, image: x }\n", 8, "means something else"),
         ("          - { alias: db, image: a b }\n", 8, "is not an image's name"),
         (
-            "          - { alias: db, image: a, volumes: [/:/x] }\n",
+            "          - { alias: db, image: x, volumes: [/:/x] }\n",
             8,
             "a service has no key `volumes`",
         ),
-        ("          - { alias: db, image: a, ready: {} }\n", 8, "says neither `port` nor `run`"),
+        ("          - { alias: db, image: x, ready: {} }\n", 8, "says neither `port` nor `run`"),
         (
-            "          - { alias: db, image: a, ready: { run: [] } }\n",
+            "          - { alias: db, image: x, ready: { run: [] } }\n",
             8,
             "says neither `port` nor `run`",
         ),
         (
-            "          - { alias: db, image: a, ready: { port: 70000 } }\n",
+            "          - { alias: db, image: x, ready: { port: 70000 } }\n",
             8,
             "`70000` is no TCP port",
         ),
         (
-            "          - { alias: db, image: a, command: \"a 'b\" }\n",
+            "          - { alias: db, image: x, command: \"a 'b\" }\n",
             8,
             "a quote of `command` is open",
         ),
-        ("          - { alias: db, image: a, env: { CHECKVALVE_X: a } }\n", 8, "is reserved"),
+        ("          - { alias: db, image: x, env: { CHECKVALVE_X: a } }\n", 8, "is reserved"),
         (
-            "          - { alias: db, image: a }\n          - { alias: DB, image: a }\n",
+            "          - { alias: db, image: x }\n          - { alias: DB, image: x }\n",
             9,
             "two services",
         ),
-        ("          - { alias: db, image: a, needs: [cache] }\n", 8, "which is none of the step's"),
-        ("          - { alias: db, image: a, needs: [db] }\n", 8, "needs itself"),
+        ("          - { alias: db, image: x, needs: [cache] }\n", 8, "which is none of the step's"),
+        ("          - { alias: db, image: x, needs: [db] }\n", 8, "needs itself"),
         ("          compose: ../docker-compose.yml\n", 8, "`compose` can't be"),
         ("          compose: /docker-compose.yml\n", 8, "`compose` can't be"),
         ("          file: docker-compose.yml\n", 8, "has no key `file`"),
@@ -93,7 +93,7 @@ fn what_is_wrong_is_told_with_its_line() {
     let many: Vec<String> =
         (0..11).map(|n| format!("          - {{ alias: s{n}, image: x }}\n")).collect();
     assert!(refused(&of(&many.concat())).contains("at most 10"));
-    let untrusted = of("          - { alias: db, image: a }\n        untrusted: true\n");
+    let untrusted = of("          - { alias: db, image: x }\n        untrusted: true\n");
     assert!(refused(&untrusted).contains("can't be `untrusted`"));
     let scalar = with_steps("      - { id: a, image: x, run: y, services: db }\n");
     assert!(refused(&scalar).contains("`services` wants a list"));

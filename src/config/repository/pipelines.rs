@@ -304,9 +304,9 @@ impl Problems<'_> {
             return None;
         };
         let image = self.text(node, "`image`")?;
-        // With a matrix, it is a name once the values are in.
-        let is_named = fields.get("matrix").is_some() || self.image_name(node.place, &image);
-        is_named.then_some(image)
+        // One with places for values is a name once they are in.
+        let is_open = fields.get("matrix").is_some() || image.contains('{');
+        (is_open || self.image_name(node.place, &image)).then_some(image)
     }
 
     pub(super) fn run(&mut self, fields: &Fields<'_>, named: &str) -> Option<Vec<String>> {

@@ -129,6 +129,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     pub(super) fn give_up(&mut self, step: &StepId, because: &str) {
         if let Some(prospect) = self.prospects.get_mut(step) {
             prospect.hit = None;
+            prospect.given_up = true;
             let (key, because) = (prospect.name(), because.to_owned());
             prospect.facts = Some(CacheFacts { state: CacheState::Miss, key, because });
         }

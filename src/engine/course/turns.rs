@@ -53,7 +53,8 @@ impl<E: Executor, J: Journal> Course<'_, E, J> {
         else {
             return false;
         };
-        reuses && prospect.lasting && prospect.hit.is_none() && self.is_as_supposed(spec)
+        let wanted = prospect.lasting && prospect.hit.is_none() && !prospect.given_up;
+        reuses && wanted && self.is_as_supposed(spec)
     }
 
     /// Looks up the step's result once more; true if there is one that can be used now.
