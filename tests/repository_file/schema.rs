@@ -44,18 +44,16 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "impact" => file["impact"] = json!([put(json!({ "paths": ["a"], "reaches": "all" }))]),
         "selector" => file["pipelines"] = json!([{ "for": put(json!({})), "steps": [step] }]),
         "pipeline" => file["pipelines"] = json!([put(json!({ "steps": [step] }))]),
-        "step" if key == "uses" => {
+        "step" if ["uses", "fail"].contains(&key) => {
             // Of the built-in ones, some need what another one made.
             let build = json!({ "id": "z", "uses": "build" });
-            let step = put(json!({ "id": "a", "needs": "z" }));
+            let scan = json!({ "id": "a", "needs": "z", "uses": "scan", "image": "x", "run": "c" });
+            let step = put(match value.as_str() {
+                Some("report") => json!({ "id": "a" }),
+                _ if key == "fail" || value == "scan" => scan,
+                _ => json!({ "id": "a", "needs": "z" }),
+            });
             file["pipelines"] = json!([{ "steps": [build, step] }]);
-        }
-        "step" if key == "fail" => {
-            let build = json!({ "id": "z", "uses": "build" });
-            let mut scan = put(step);
-            scan["uses"] = json!("scan");
-            scan["needs"] = json!("z");
-            file["pipelines"] = json!([{ "steps": [build, scan] }]);
         }
         "step" => file["pipelines"] = json!([{ "steps": [put(step)] }]),
         "resources" => {
