@@ -11,9 +11,9 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::container::{is_missing, labels};
-use super::{ApiError, Course, Docker, Halt, SLOW, halt, network, told, unless_stopped};
+use super::{ApiError, Course, Docker, Halt, SLOW, halt, told, unless_stopped};
 use crate::ambient;
-use crate::domain::pipeline::{Network, Resources};
+use crate::domain::pipeline::Resources;
 use crate::domain::time::Timestamp;
 use crate::exec::ExecError;
 use crate::exec::images::{BuildEnd, ImageBuild};
@@ -53,13 +53,7 @@ impl Docker {
         log: &mpsc::Sender<Bytes>,
         stop: &CancellationToken,
     ) -> Result<BuildEnd, Halt> {
-        let network = match build.step.network {
-            Network::None => "none".to_owned(),
-            Network::Bridge => {
-                let (name, turn) = (&self.options.network, &*self.network_turn);
-                unless_stopped(stop, network::ensure(&self.api, name, turn)).await?
-            }
-        };
+        let network = self.network_of(&build.step, stop).await?;
         if let Some(why) = unless_stopped(stop, self.refusal(build)).await? {
             return Ok(BuildEnd::Failed(why));
         }

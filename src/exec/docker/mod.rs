@@ -192,6 +192,17 @@ impl Docker {
         result
     }
 
+    /// The network of a step without services: none, or the one that steps share.
+    async fn network_of(&self, step: &StepRun, cancel: &CancellationToken) -> Result<String, Halt> {
+        match step.network {
+            Network::None => Ok("none".to_owned()),
+            Network::Bridge => {
+                let (name, turn) = (&self.options.network, &*self.network_turn);
+                unless_stopped(cancel, network::ensure(&self.api, name, turn)).await
+            }
+        }
+    }
+
     /// Runs the step in a container of its own, on a network of its own if it has one.
     async fn try_alone(
         &self,
@@ -202,13 +213,9 @@ impl Docker {
     ) -> Result<(Exit, Option<Left>), Halt> {
         let Given { step, cancel, .. } = *given;
         course.enter("create");
-        let network = match (network, step.network) {
-            (Some(own), _) => own,
-            (None, Network::None) => "none".to_owned(),
-            (None, Network::Bridge) => {
-                let (name, turn) = (&self.options.network, &*self.network_turn);
-                unless_stopped(cancel, network::ensure(&self.api, name, turn)).await?
-            }
+        let network = match network {
+            Some(own) => own,
+            None => self.network_of(step, cancel).await?,
         };
         let id = from.as_ref().map_or(&image.id, |kept| &kept.id);
         let body = if image.is_shared(step) {

@@ -11,10 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::container::{Container, is_missing};
-use super::{
-    Attached, Course, Docker, Exit, Given, Halt, Held, SLOW, halt, network, told, unless_stopped,
-};
-use crate::domain::pipeline::Network;
+use super::{Attached, Course, Docker, Exit, Given, Halt, Held, SLOW, halt, told, unless_stopped};
 use crate::exec::images::Scan;
 use crate::exec::pipe::ChannelWriter;
 use crate::exec::source::relative;
@@ -33,13 +30,7 @@ impl Docker {
         let image = unless_stopped(cancel, self.find_image(&step.image, course)).await?;
         course.image_digest.clone_from(&image.digest);
         course.enter("create");
-        let network = match step.network {
-            Network::None => "none".to_owned(),
-            Network::Bridge => {
-                let (name, turn) = (&self.options.network, &*self.network_turn);
-                unless_stopped(cancel, network::ensure(&self.api, name, turn)).await?
-            }
-        };
+        let network = self.network_of(step, cancel).await?;
         let body = self.body(step, (&image.id, false), network)?;
         let container = Container::create(&self.api, &self.removals, &step.image, body).await?;
         let held = Held { container, agent: None, image, base: None };

@@ -16,8 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::container::{AMBIGUOUS, Container, SOON, Start, TRUST, is_missing};
 use super::output::remember;
 use super::watch::{Witness, found_nothing, judge_container};
-use super::{ApiError, Docker, Halt, halt, network, told, unless_stopped};
-use crate::domain::pipeline::Network;
+use super::{ApiError, Docker, Halt, halt, told, unless_stopped};
 use crate::exec::images::{CONFIG, Said, Talk, TalkEnd};
 use crate::exec::source::relative;
 
@@ -60,13 +59,7 @@ impl Docker {
             let why = "the image has no ENTRYPOINT: give it the connector's program";
             return Ok(TalkEnd::Unfit(why.to_owned()));
         }
-        let network = match talk.step.network {
-            Network::None => "none".to_owned(),
-            Network::Bridge => {
-                let (name, turn) = (&self.options.network, &*self.network_turn);
-                unless_stopped(stop, network::ensure(&self.api, name, turn)).await?
-            }
-        };
+        let network = self.network_of(&talk.step, stop).await?;
         let id = image.id.as_deref().unwrap_or(name);
         let body = self.body(&talk.step, (id, false), network)?;
         let body = calling(body, entrypoint, talk);
