@@ -95,6 +95,7 @@ stories! {
         a_large_plan_is_stored_whole;
     jobs:
         no_job_is_claimed_twice,
+        claims_are_fair_between_runs,
         the_last_job_concludes_the_run,
         a_late_writer_is_refused_after_takeover,
         a_heartbeat_keeps_the_lease,

@@ -90,7 +90,7 @@ impl Store {
         lease: &Lease,
         result: NewResult<'_>,
     ) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         let run = still_held(&mut tx, lease).await?;
         keep(&mut tx, &run, &result).await?;
         // Whoever waited for it finds it the moment that its turn is over.
@@ -112,7 +112,7 @@ impl Store {
         lease: &Lease,
         ingredients: &Ingredients,
     ) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         still_held(&mut tx, lease).await?;
         forget(&mut tx, ingredients).await?;
         tx.commit().await

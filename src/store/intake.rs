@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::deliveries::{self, NewDelivery, Taken};
 use super::error::StoreError;
 use super::nudge::{Nudges, Topic, Topics};
-use super::pool::Pool;
+use super::pool::{Lasting, Pool};
 
 /// The most deliveries of one commit.
 const BATCH: usize = 32;
@@ -105,7 +105,7 @@ impl Intake {
 async fn tell_others(pool: Pool, nudges: Nudges, mut told: mpsc::Receiver<()>) {
     while told.recv().await.is_some() {
         let told = async {
-            let mut tx = pool.begin(&nudges).await?;
+            let mut tx = pool.begin(&nudges, Lasting::WithTheNext).await?;
             tx.nudge(Topic::Deliveries);
             tx.commit().await
         };

@@ -15,6 +15,7 @@ use crate::domain::ids::{JobId, RunId, WorkerId};
 use crate::domain::names::ConnectorName;
 use crate::domain::run::{Job, Run, StepFacts, StepRecord};
 use crate::domain::state::Conclusion;
+use crate::domain::time::Timestamp;
 
 /// A job whose holders died this often is given up: it may be what kills them.
 pub const MOST_CLAIMS: u32 = 5;
@@ -50,6 +51,16 @@ macro_rules! take {
     };
 }
 
+/// Of the jobs with the same lock, the one that waits longest, unless one runs.
+macro_rules! free {
+    () => {
+        "(j.lock_key is null or not exists (select 1 from jobs o
+            where o.lock_key = j.lock_key and o.state <> 'concluded'
+                and (o.state = 'running' or (o.created_at, o.position, o.id)
+                    < (j.created_at, j.position, j.id))))"
+    };
+}
+
 statements! {
     // A lock stays with the job whose holder died until that is taken over and ends.
     // Before new work: a run waits for these. MOST_CLAIMS is $3.
@@ -61,14 +72,20 @@ statements! {
         ),
         ") returning id, run_id, epoch"
     );
-    // Of those with the same lock, the one that waits longest, unless one runs.
+    // The runs that have a job to be claimed: those that hold the fewest workers first, so that a
+    // change of everything is in nobody's way. Some, since others may claim in between.
+    TO_SERVE = sql!(
+        "select j.run_id from jobs j where j.state = 'queued' and ", free!(), "
+         group by j.run_id, j.priority
+         order by j.priority,
+            (select count(*) from jobs r where r.run_id = j.run_id and r.state = 'running'),
+            min(j.created_at), j.run_id
+         limit 16"
+    );
     CLAIM_QUEUED = skip_locked!(
         concat!(
-            take!(), " where id = (select id from jobs j where j.state = 'queued'
-                and (j.lock_key is null or not exists (select 1 from jobs o
-                    where o.lock_key = j.lock_key and o.state <> 'concluded'
-                        and (o.state = 'running' or (o.created_at, o.position, o.id)
-                            < (j.created_at, j.position, j.id))))
+            take!(), " where id = (select id from jobs j where j.run_id = $3
+                and j.state = 'queued' and ", free!(), "
                 order by j.priority, j.created_at, j.position limit 1"
         ),
         ") returning id, run_id, epoch"
@@ -100,7 +117,8 @@ statements! {
     SETTLE = sql!(
         "update jobs set state = 'concluded', conclusion = $3, concluded_at = ", now!(), ",
             worker = null, revision = -1
-         where id = $1 and epoch = $2 and state = 'running' returning run_id, cancel, lock_key"
+         where id = $1 and epoch = $2 and state = 'running' returning run_id, cancel, lock_key,
+            concluded_at"
     );
     // Given back is not failed: it does not count as a claim.
     RELEASE = sql!(
@@ -160,7 +178,7 @@ impl Store {
     }
 
     pub async fn heartbeat(&self, lease: &Lease) -> Result<Beat, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         let beat: Option<(Option<String>,)> =
             tx.one(BEAT, args![lease.job, lease.epoch, lease.term]).await?;
         tx.commit().await?;
@@ -174,20 +192,20 @@ impl Store {
 
     async fn record_once(&self, lease: &Lease, steps: &[StepRecord]) -> Result<(), StoreError> {
         let job = lease.job.to_string();
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         let run = fenced(&mut tx, FENCE, lease).await?;
         record(&mut tx, &job, steps).await?;
         job_changed(&mut tx, &run, &job).await?;
         tx.commit().await
     }
 
-    /// Ends the job with its steps' last records; the last one of a run concludes the run. Consumes the right.
+    /// Ends the job with its steps' last records, and says when; the last one of a run concludes the run. Consumes the right.
     pub async fn settle_job(
         &self,
         lease: Lease,
         steps: &[StepRecord],
         conclusion: Conclusion,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Timestamp, StoreError> {
         retried!(self.settle_job_once(&lease, steps, conclusion))
     }
 
@@ -196,13 +214,13 @@ impl Store {
         lease: &Lease,
         steps: &[StepRecord],
         conclusion: Conclusion,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Timestamp, StoreError> {
         let job = lease.job.to_string();
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_lightly().await?;
         let settle = args![job.as_str(), lease.epoch, conclusion.as_str()];
-        let settled: Option<(String, Option<String>, Option<String>)> =
+        let settled: Option<(String, Option<String>, Option<String>, i64)> =
             tx.one(SETTLE, settle).await?;
-        let (run, cancel, lock) = settled.ok_or(StoreError::LeaseLost)?;
+        let (run, cancel, lock, at) = settled.ok_or(StoreError::LeaseLost)?;
         if lock.is_some() {
             tx.nudge(Topic::Jobs);
         }
@@ -215,7 +233,8 @@ impl Store {
             None => end_steps(&mut tx, &job, "errored", "infrastructure: never settled").await?,
         }
         job_changed(&mut tx, &run, &job).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(Timestamp::from_millis(at))
     }
 
     /// Gives the job back unfinished (worker shutting down): queued again at once, or ended if that was asked for.
@@ -229,7 +248,7 @@ impl Store {
         if cancel.is_none() {
             return Err(StoreError::LeaseLost);
         }
-        self.settle_job(lease, &[], Conclusion::Cancelled).await
+        self.settle_job(lease, &[], Conclusion::Cancelled).await.map(drop)
     }
 
     async fn release_once(&self, lease: &Lease) -> Result<(), StoreError> {
@@ -316,7 +335,14 @@ async fn take(
         tx.execute(RESTART_STEPS, args![job.as_str()]).await?;
         return Ok(Some((job, run, epoch)));
     }
-    tx.one(CLAIM_QUEUED, args![worker, term]).await
+    let runs: Vec<(String,)> = tx.all(TO_SERVE, args![]).await?;
+    for (run,) in runs {
+        let claimed = tx.one(CLAIM_QUEUED, args![worker, term, run]).await?;
+        if claimed.is_some() {
+            return Ok(claimed);
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps a job from being taken over until the transaction ends; answers its run.

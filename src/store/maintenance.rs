@@ -73,7 +73,9 @@ impl Store {
     }
 
     pub async fn mark_job_archived(&self, job: JobId) -> Result<(), StoreError> {
-        self.inner.main.execute(ARCHIVE_JOB, args![job]).await.map(drop)
+        let mut tx = self.begin_lightly().await?;
+        tx.execute(ARCHIVE_JOB, args![job]).await?;
+        tx.commit().await
     }
 
     /// Concluded runs whose jobs are archived and they themselves are not.

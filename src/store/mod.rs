@@ -50,7 +50,7 @@ pub use self::logs::LogTail;
 use self::nudge::Nudges;
 pub use self::nudge::{Nudge, Topic};
 pub use self::planning::{NewJob, PlannedRun, PlanningLease};
-use self::pool::Pool;
+use self::pool::{Lasting, Pool};
 pub use self::pulls::{PullSeen, RepositoryRow};
 pub use self::queue::{Queue, Sample};
 pub use self::read::{RunChanges, RunQuery};
@@ -138,7 +138,13 @@ impl Store {
     }
 
     async fn begin(&self) -> Result<pool::Tx<'_>, StoreError> {
-        self.inner.main.begin(&self.inner.nudges).await
+        self.inner.main.begin(&self.inner.nudges, Lasting::AtOnce).await
+    }
+
+    /// For what a holder tells of its job, which would be done again. Nobody outside acts on it
+    /// before something that lasts at once: GitHub hears of a head that was claimed.
+    async fn begin_lightly(&self) -> Result<pool::Tx<'_>, StoreError> {
+        self.inner.main.begin(&self.inner.nudges, Lasting::WithTheNext).await
     }
 
     async fn snapshot(&self) -> Result<pool::Tx<'_>, StoreError> {

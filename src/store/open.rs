@@ -151,6 +151,7 @@ fn logs_file(file: &Path) -> PathBuf {
 
 async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, StoreError> {
     make_file(file)?;
+    let lasting = matches!(synchronous, SqliteSynchronous::Full);
     let options = SqliteConnectOptions::new()
         .filename(file)
         .journal_mode(SqliteJournalMode::Wal)
@@ -168,7 +169,15 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .before_acquire(|conn, _| Box::pin(ready(Ok(usable(conn)))))
+        .before_acquire(move |conn, _| {
+            Box::pin(async move {
+                // The one before may have been in less of a hurry.
+                if lasting {
+                    sqlx::query("pragma synchronous = full").execute(&mut *conn).await?;
+                }
+                Ok(usable(conn))
+            })
+        })
         .connect_with(options.clone())
         .await
         .map_err(explain)?;

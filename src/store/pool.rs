@@ -167,6 +167,16 @@ pub(super) enum Conn<S, P> {
     Postgres(P),
 }
 
+/// From when on not even a power failure takes a transaction back. `SQLite` then waits for the disk;
+/// `PostgreSQL`, which lets many wait together, always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// When its commit returns.
+    AtOnce,
+    /// When the commit of the next one returns that lasts at once: the log is written in one order.
+    WithTheNext,
+}
+
 /// The connections to one database.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
@@ -182,10 +192,18 @@ pub(super) enum Pool {
 impl Pool {
     /// Starts a transaction that writes. `SQLite`'s must be immediate: a deferred one that becomes a
     /// writer later fails at once with `SQLITE_BUSY_SNAPSHOT`, whatever the timeout.
-    pub(super) async fn begin<'a>(&'a self, nudges: &'a Nudges) -> Result<Tx<'a>, StoreError> {
+    pub(super) async fn begin<'a>(
+        &'a self,
+        nudges: &'a Nudges,
+        lasting: Lasting,
+    ) -> Result<Tx<'a>, StoreError> {
+        let begin = match lasting {
+            Lasting::AtOnce => "begin immediate",
+            Lasting::WithTheNext => "pragma synchronous = normal; begin immediate",
+        };
         let conn = match self {
             Self::Sqlite { writer, .. } => {
-                Conn::Sqlite(self.patiently(writer.begin_with("begin immediate")).await?)
+                Conn::Sqlite(self.patiently(writer.begin_with(begin)).await?)
             }
             Self::Postgres(pool) => Conn::Postgres(reconnecting!(self.patiently(pool.begin()))?),
         };

@@ -43,6 +43,22 @@ struct Known {
 }
 
 impl Store {
+    /// Who lives and is at what has these ingredients, if it is for this job to wait for them after
+    /// having waited for `waited`.
+    pub async fn maker(
+        &self,
+        lease: &Lease,
+        ingredients: &Ingredients,
+        waited: Option<&Maker>,
+    ) -> Result<Option<Maker>, StoreError> {
+        let row: Option<Row> = self.inner.main.one(MAKER, args![ingredients.key()]).await?;
+        let turn = row.map(known).transpose()?.and_then(|known| theirs(&known, lease, waited));
+        Ok(match turn {
+            Some(Turn::Theirs(maker)) => Some(maker),
+            Some(Turn::Free | Turn::Beside | Turn::Ours) | None => None,
+        })
+    }
+
     /// Asks for the turn to work out what has these ingredients, after having waited for `waited`:
     /// ours if nobody who lives is at it.
     pub async fn take_turn(
@@ -70,7 +86,7 @@ impl Store {
         waited: Option<&Maker>,
     ) -> Result<Turn, StoreError> {
         loop {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_lightly().await?;
             still_held(&mut tx, lease).await?;
             let row: Option<Row> = tx.one(MAKER, args![key]).await?;
             let taken = match row.map(known).transpose()? {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use checkvalve::domain::run::{LogRef, StepFacts, Tries};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, StepState};
-use checkvalve::store::{LogTail, MOST_CLAIMS, StoreError};
+use checkvalve::store::{LogTail, MOST_CLAIMS, NewRun, StoreError};
 
 use crate::fixture::{
-    LONG, Place, SHORT, claim, connector, create_planned, finished, read, running, settle, step,
-    wait_out, with, worker,
+    LONG, Place, SHORT, claim, connector, create_planned, create_with, finished, new_run, planned,
+    read, running, settle, step, wait_out, with, worker,
 };
 
 pub(crate) async fn no_job_is_claimed_twice(place: &Place) {
@@ -40,6 +40,30 @@ pub(crate) async fn no_job_is_claimed_twice(place: &Place) {
     assert_eq!(claims.len(), 40);
     assert!(claims.values().all(|count| *count == 1), "{claims:?}");
     assert_eq!(read(&store, run).await.conclusion, Some(Conclusion::Success));
+}
+
+/// A change of everything takes no worker from a small one for longer than until one is free.
+pub(crate) async fn claims_are_fair_between_runs(place: &Place) {
+    let store = place.open().await;
+    let names: Vec<String> = (0..10).map(|i| format!("source-{i:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let all = create_planned(&store, 'a', &names).await;
+    let run_of = async || {
+        let (lease, run, job) = store.claim_job(worker(), LONG).await.unwrap().unwrap();
+        (run.id, lease, job)
+    };
+    let (of, first, job) = run_of().await;
+    assert_eq!(of, all);
+    assert_eq!(run_of().await.0, all, "nobody else wants a worker");
+    let two = NewRun { pull: Some(13), ..new_run('b', "1") };
+    let two = create_with(&store, two, planned(&["source-x", "source-y", "source-z"])).await;
+    settle(&store, first, &job, Outcome::Succeeded).await;
+    let mut turns = Vec::new();
+    for _ in 0..5 {
+        turns.push(run_of().await.0);
+    }
+    assert_eq!(turns, [two, all, two, all, two], "whoever holds fewer, then who came first");
+    assert_eq!(run_of().await.0, all, "nobody else is left");
 }
 
 pub(crate) async fn the_last_job_concludes_the_run(place: &Place) {
@@ -87,7 +111,7 @@ pub(crate) async fn a_late_writer_is_refused_after_takeover(place: &Place) {
         store.heartbeat(&late).await.map(drop),
         store.record(&late, &steps).await,
         store.write_tail(&late, &step("install"), tail).await,
-        store.settle_job(late, &steps, Conclusion::Success).await,
+        store.settle_job(late, &steps, Conclusion::Success).await.map(drop),
     ];
     for answer in refused {
         assert!(matches!(answer, Err(StoreError::LeaseLost)), "{answer:?}");
