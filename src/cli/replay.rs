@@ -50,7 +50,13 @@ pub async fn run(args: &ReplayArgs, out: &mut impl Write) -> Result<Exit, CliErr
             planned.jobs.into_iter().map(|job| job.plan).collect()
         }
         // Nothing was made anew when it was planned, so nothing is made anew now.
-        None => replay.plans.iter().map(|recorded| recorded.plan.clone()).collect(),
+        None => {
+            eprintln!(
+                "the run took its plans from an earlier one, or was stopped before it had any: they \
+                 are hashed as they stand, and nothing is planned again"
+            );
+            replay.plans.iter().map(|recorded| recorded.plan.clone()).collect()
+        }
     };
     let hash = plan_hash(plans.iter());
     if args.json {

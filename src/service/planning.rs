@@ -29,9 +29,10 @@ use crate::git::{BareRepo, GitError};
 
 pub use self::again::planned_before;
 pub use self::definition::Definition;
-use self::definition::Wanted;
+use self::definition::{OfMerge, Wanted};
 use self::jobs::Declared;
 pub use self::jobs::plans;
+use self::merged::Merging;
 pub use self::registry::registries_here;
 pub use self::sources::sources_here;
 pub use self::survey::{RepositoryFile, Survey, survey_here, survey_to_replay};
@@ -128,7 +129,8 @@ pub async fn plan(
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
     let survey = survey::of_commits(repo.objects(), base, head).await?;
-    Box::pin(plan_survey(survey, scope, Some(granted), Some((repo, base, head)))).await
+    let merging = Merging::Made { repo, base, head };
+    Box::pin(plan_survey(survey, scope, Some(granted), Some(merging))).await
 }
 
 /// Plans again what was planned, from what was written down then, and from nothing else. What the
@@ -136,18 +138,21 @@ pub async fn plan(
 pub async fn plan_again(definition: &Definition) -> Result<Planned, PlanningError> {
     let survey = survey::of_definition(definition).await?;
     match &definition.wanted {
-        Some(Wanted::Scope { scope }) => Box::pin(plan_survey(survey, scope, None, None)).await,
+        Some(Wanted::Scope { scope }) => {
+            let merging = definition.merged.as_deref().map(Merging::Written);
+            Box::pin(plan_survey(survey, scope, None, merging)).await
+        }
         Some(Wanted::Names { names }) => plans(&survey, names),
         None => plans(&survey, &BTreeSet::new()),
     }
 }
 
-/// `at` is where merges are made; without it, there are none.
+/// Without `merging` there are no merges.
 async fn plan_survey(
     mut survey: Survey,
     scope: &Scope,
     granted: Option<(&RepoName, &Grants)>,
-    at: Option<(&BareRepo, &Sha, &Sha)>,
+    merging: Option<Merging<'_>>,
 ) -> Result<Planned, PlanningError> {
     if *scope.connectors() == Scope::Affected && !survey.impacts.refused.is_empty() {
         return Err(PlanningError::Configuration(Box::new(refused(&survey))));
@@ -160,10 +165,19 @@ async fn plan_survey(
     let declared = Declared { secrets, granted };
     let (of_merge, of_head) = jobs::split(&survey, wanted);
     let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;
+    let wanted = Wanted::Scope { scope: scope.clone() };
+    let mut definition = survey.definition.take().map(|made_of| {
+        Box::new(made_of.planned(wanted.clone(), jobs.iter().map(|job| job.plan.sources())))
+    });
     let mut notes = Vec::new();
-    let merged_at = at.filter(|_| !of_merge.is_empty());
-    if let Some((repo, base, head)) = merged_at {
-        let found = merged::planned(repo, (base, head), &survey, (&of_merge, declared)).await?;
+    if let Some(merging) = merging.filter(|_| !of_merge.is_empty()) {
+        let found = merged::planned(merging, &survey, (&of_merge, declared)).await?;
+        let sources = found.jobs.iter().map(|job| job.plan.sources());
+        let made_of = found.definition.map(|made_of| made_of.planned(wanted, sources));
+        let merge = found.merge;
+        definition = definition.zip(made_of).map(|(definition, made_of)| {
+            Box::new(definition.with_merged(OfMerge { merge, definition: made_of }))
+        });
         jobs.extend(found.jobs);
         jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
         without_pipeline.extend(found.without_pipeline);
@@ -174,11 +188,6 @@ async fn plan_survey(
     selection.notes.extend(notes);
     let with_job = jobs.iter().map(|job| &job.connector).collect();
     selection.unselected = Some(survey.unselected(&with_job));
-    let wanted = Wanted::Scope { scope: scope.clone() };
-    // What a merge holds is not written down: such a plan is made again with the repository alone.
-    let definition = survey.definition.take().filter(|_| merged_at.is_none()).map(|made_of| {
-        Box::new(made_of.planned(wanted, jobs.iter().map(|job| job.plan.sources())))
-    });
     let planned = Planned { merge_base: survey.merge_base, selection, jobs, definition };
     match scope.first() {
         Some(step) => again::begin_at(step, planned).map_err(PlanningError::Unknown),

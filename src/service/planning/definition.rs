@@ -14,6 +14,7 @@ use super::snapshot::{Snapshot, Source};
 use super::survey::RepositoryFile;
 use crate::domain::change::ChangeSet;
 use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::plan::Merge;
 use crate::domain::trigger::Scope;
 use crate::git::EntryKind;
 
@@ -58,6 +59,16 @@ pub struct Definition {
     answers: BTreeMap<String, BTreeMap<String, Value>>,
     /// What inputs hold, by their parts.
     digests: BTreeMap<String, String>,
+    /// What was planned of the head's merge with its base, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) merged: Option<Box<OfMerge>>,
+}
+
+/// A merge, and what was read of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct OfMerge {
+    pub(super) merge: Merge,
+    pub(super) definition: Definition,
 }
 
 /// The files of a tree.
@@ -131,6 +142,7 @@ impl Definition {
             contents: BTreeMap::new(),
             answers: BTreeMap::new(),
             digests: BTreeMap::new(),
+            merged: None,
         };
         for tree in [Some(head), base, tip].into_iter().flatten() {
             let Some(tape) = tree.tape() else { continue };
@@ -155,6 +167,11 @@ impl Definition {
         for known in digests {
             self.digests.extend(known.iter().map(|(part, digest)| (part.clone(), digest.clone())));
         }
+        self
+    }
+
+    pub(super) fn with_merged(mut self, merged: OfMerge) -> Self {
+        self.merged = Some(Box::new(merged));
         self
     }
 

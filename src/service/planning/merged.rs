@@ -1,5 +1,6 @@
 //! Plans of the head merged with its base (`merge: true`).
 
+use super::definition::{self, Definition};
 use super::jobs::{self, Declared, Wanted};
 use super::survey::{self, Survey};
 use super::{PlannedJob, PlanningError, fenced};
@@ -11,8 +12,20 @@ use crate::git::{BareRepo, Merged};
 /// Files of a conflict that are named.
 const NAMED: usize = 50;
 
+/// Where a merge comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Merging<'a> {
+    /// It is made of these commits.
+    Made { repo: &'a BareRepo, base: &'a Sha, head: &'a Sha },
+    /// It was, and what was read of it was written down.
+    Written(&'a definition::OfMerge),
+}
+
 /// What is planned of the merge.
 pub(super) struct OfMerge {
+    pub(super) merge: Merge,
+    /// Of what, if that was written down; nothing planned yet.
+    pub(super) definition: Option<Definition>,
     pub(super) jobs: Vec<PlannedJob>,
     pub(super) without_pipeline: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -21,21 +34,12 @@ pub(super) struct OfMerge {
 /// Plans these connectors as they are in the merge; why they are selected is the head's survey's
 /// to say.
 pub(super) async fn planned(
-    repo: &BareRepo,
-    (base, head): (&Sha, &Sha),
+    merging: Merging<'_>,
     survey: &Survey,
     (wanted, declared): (&Wanted, Declared<'_>),
 ) -> Result<OfMerge, PlanningError> {
-    let objects = repo.objects();
-    let commit = match objects.merge(base, head).await? {
-        Merged::Commit(commit) => commit,
-        Merged::Conflict(files) => {
-            return Err(PlanningError::Configuration(Box::new(conflict((base, head), &files))));
-        }
-    };
-    let after = survey::of_commits(objects, base, &commit).await?;
+    let (merge, mut after) = surveyed(merging).await?;
     let (found, without_pipeline) = jobs::planned(&after, wanted, declared)?;
-    let merge = Merge { base: base.clone(), commit };
     let job = |job: PlannedJob| {
         let impact = survey.impacts.connectors.get(&job.connector);
         PlannedJob {
@@ -50,10 +54,31 @@ pub(super) async fn planned(
     let gone = gone.map(|name| {
         format!(
             "`{name}` is not there once the head is merged with {}: it is not run.",
-            base.short()
+            merge.base.short()
         )
     });
-    Ok(OfMerge { jobs, without_pipeline, notes: gone.collect() })
+    let notes = gone.collect();
+    let definition = after.definition.take();
+    Ok(OfMerge { merge, definition, jobs, without_pipeline, notes })
+}
+
+async fn surveyed(merging: Merging<'_>) -> Result<(Merge, Survey), PlanningError> {
+    let (repo, base, head) = match merging {
+        Merging::Made { repo, base, head } => (repo, base, head),
+        Merging::Written(written) => {
+            let survey = survey::of_definition(&written.definition).await?;
+            return Ok((written.merge.clone(), survey));
+        }
+    };
+    match repo.objects().merge(base, head).await? {
+        Merged::Commit(commit) => {
+            let survey = survey::of_commits(repo.objects(), base, &commit).await?;
+            Ok((Merge { base: base.clone(), commit }, survey))
+        }
+        Merged::Conflict(files) => {
+            Err(PlanningError::Configuration(Box::new(conflict((base, head), &files))))
+        }
+    }
 }
 
 fn conflict((base, head): (&Sha, &Sha), files: &[String]) -> Problem {
