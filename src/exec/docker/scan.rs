@@ -5,10 +5,8 @@ use std::fs::File;
 use std::path::Path;
 
 use bollard::errors::Error as ApiError;
-use bollard::query_parameters::UploadToContainerOptions;
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
 
 use super::container::{Container, is_missing};
 use super::{Attached, Course, Docker, Exit, Given, Halt, Held, SLOW, halt, told, unless_stopped};
@@ -71,24 +69,8 @@ impl Docker {
 
     /// Sends it into the container's layer.
     async fn hand_over(&self, container: &Container, scan: &Scan) -> Result<(), Halt> {
-        let (chunks, body) = mpsc::channel(8);
         let (from, path) = (scan.spool.clone(), scan.path);
-        let pack = tokio::task::spawn_blocking(move || {
-            let to = ChannelWriter(chunks.clone());
-            pack(&from, path, to).inspect_err(|e| {
-                let _ = chunks.blocking_send(Err(std::io::Error::other(e.to_string())));
-            })
-        });
-        let body = futures_util::stream::unfold(body, |mut body| async {
-            body.recv().await.map(|chunk| (chunk, body))
-        });
-        let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
-        let api = self.api.clone().with_timeout(SLOW);
-        let body = bollard::body_try_stream(body);
-        let sent = api.upload_to_container(container.name(), Some(options), body).await;
-        let packed = pack.await.map_err(|e| Halt::again(e.to_string()))?;
-        sent.map_err(|e| halt("the image could not be handed to the scanner", &e))?;
-        packed.map_err(|e| Halt::again(format!("the image could not be read: {e}")))
+        self.send(container, "the image", move |to| pack(&from, path, to)).await
     }
 }
 

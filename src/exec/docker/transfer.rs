@@ -1,5 +1,7 @@
 //! What goes into a step's container before it starts, and what comes out of it.
 
+use std::io;
+
 use bollard::errors::Error as ApiError;
 use bollard::query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions};
 use futures_util::StreamExt;
@@ -19,17 +21,30 @@ impl Docker {
         step: &StepRun,
         image: &image::Image,
     ) -> Result<(), Halt> {
-        let (chunks, body) = mpsc::channel(8);
         let (source, workdir) = (step.source.clone(), step.workdir.clone());
         let name = step.labels.step.clone();
         let open = !image.runs_as_root;
         let trust = self.options.trust.clone();
-        let pack = tokio::task::spawn_blocking(move || {
-            let to = ChannelWriter(chunks.clone());
+        let pack = move |to| {
             let whose = (workdir.as_str(), &name);
-            source.for_container(to, whose, open, trust.as_ref()).inspect_err(|e| {
+            source.for_container(to, whose, open, trust.as_ref())
+        };
+        self.send(container, "the source", pack).await
+    }
+
+    /// Sends an archive into the container's own layer while it is packed; `what` it is is said in
+    /// errors.
+    pub(super) async fn send(
+        &self,
+        container: &Container,
+        what: &str,
+        pack: impl FnOnce(ChannelWriter) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Halt> {
+        let (chunks, body) = mpsc::channel(8);
+        let packing = tokio::task::spawn_blocking(move || {
+            pack(ChannelWriter(chunks.clone())).inspect_err(|e| {
                 // The request must fail too: a body that just ended would look complete.
-                let _ = chunks.blocking_send(Err(std::io::Error::other(e.to_string())));
+                let _ = chunks.blocking_send(Err(io::Error::other(e.to_string())));
             })
         });
         let body = futures_util::stream::unfold(body, |mut body| async {
@@ -39,14 +54,13 @@ impl Docker {
         let api = self.api.clone().with_timeout(SLOW);
         let body = bollard::body_try_stream(body);
         let sent = api.upload_to_container(container.name(), Some(options), body).await;
-        let packed = pack.await.map_err(|e| Halt::again(e.to_string()))?;
+        let packed = packing.await.map_err(|e| Halt::again(e.to_string()))?;
+        let refused = |e: &ApiError| halt(&format!("{what} could not be sent to the engine"), e);
         match (sent, packed) {
             (Ok(()), Ok(())) => Ok(()),
-            (Err(e), Ok(())) => Err(halt("the source could not be sent to the engine", &e)),
-            (Err(e), Err(packed)) if packed.kind() == std::io::ErrorKind::BrokenPipe => {
-                Err(halt("the source could not be sent to the engine", &e))
-            }
-            (_, Err(e)) => Err(Halt::again(format!("the source could not be read: {e}"))),
+            (Err(e), Ok(())) => Err(refused(&e)),
+            (Err(e), Err(packed)) if packed.kind() == io::ErrorKind::BrokenPipe => Err(refused(&e)),
+            (_, Err(e)) => Err(Halt::again(format!("{what} could not be read: {e}"))),
         }
     }
 
@@ -73,7 +87,7 @@ impl Docker {
                 {
                     return Ok(vec!["$CHECKVALVE_OUT was removed; nothing of it is kept".into()]);
                 }
-                Err(e) => Err(std::io::Error::other(told(&e))),
+                Err(e) => Err(io::Error::other(told(&e))),
             };
             let failed = chunk.is_err();
             // The taker stops early when a cap is reached.
