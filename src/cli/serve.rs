@@ -184,7 +184,9 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
         cache: GitCache::new(state.folder("git")?).with_ca_file(trusted_by_git(settings, state)?),
         github_url: links.github.clone(),
     };
-    let archivist = Archivist { store: store.clone(), blobs: blobs.clone(), links: links.clone() };
+    let spool = state.spool()?;
+    clear(&spool)?;
+    let archivist = Archivist::new(store.clone(), blobs.clone(), links.clone(), spool);
     Ok(Common { store, blobs, github, links, sources, archivist, worker: state.worker })
 }
 
@@ -325,8 +327,6 @@ fn web(setup: Setup<'_>) -> anyhow::Result<Web> {
 fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
     let Setup { settings, state, common, .. } = setup;
     let executor = setup.executors.context("there is nothing to run steps with")?.clone();
-    let spool = state.spool()?;
-    clear(&spool)?;
     let resources = settings.resources(executor.capacity())?;
     let options = EngineOptions { resources, ..EngineOptions::default() };
     let worker = Worker {
@@ -338,10 +338,9 @@ fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
             providers: Arc::new(super::secrets::providers(settings, false)?),
             grants: settings.grants().clone(),
         },
-        links: common.links.clone(),
         worker: common.worker,
         instance: state.instance.clone(),
-        spool,
+        spool: state.spool()?,
         term: settings.lease()?,
     };
     for _ in 0..workers {

@@ -2,12 +2,16 @@
 //! epoch that the fenced settle accepted. Repeatable, so a crash between costs nothing.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tracing::info;
 
 use super::planning::Definition;
+use super::reports::Reports;
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::ids::JobId;
 use crate::domain::links::Links;
@@ -19,22 +23,32 @@ use crate::store::Store;
 /// What a run can be planned again from.
 const REPLAY: &str = "replay.json";
 
-/// Archives what has concluded.
+/// How many jobs are archived at once: those that still wait for their verdict come first.
+const AT_ONCE: usize = 2;
+
+/// Archives what has concluded. Clones share what they do at once.
 #[derive(Debug, Clone)]
 pub struct Archivist {
-    pub store: Store,
-    pub blobs: Blobs,
-    pub links: Links,
+    store: Store,
+    pub(super) blobs: Blobs,
+    links: Links,
+    /// A folder for what is being put together.
+    scratch: PathBuf,
+    room: Arc<Semaphore>,
 }
 
 impl Archivist {
+    pub fn new(store: Store, blobs: Blobs, links: Links, scratch: PathBuf) -> Self {
+        Self { store, blobs, links, scratch, room: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
     /// Archives concluded jobs, then concluded runs; false when there were none.
     pub async fn pass(&self) -> anyhow::Result<bool> {
         let jobs = self.store.unarchived_jobs(16).await?;
         // One that can't be archived must not keep the others from it.
         let (mut archived, mut failed) = (0, None);
         for (run, job) in &jobs {
-            match self.archive_job(run, *job).await {
+            match self.archive_job(run, *job, None).await {
                 Ok(()) => archived += 1,
                 Err(error) => failed = Some(error.context(format!("{} of {}", job, run.id))),
             }
@@ -49,9 +63,16 @@ impl Archivist {
     }
 
     /// Copies the accepted epoch's objects to their final names; and from earlier epochs, what the
-    /// job's steps refer to: a step that ended before its worker died is not run again.
-    pub async fn archive_job(&self, run: &Run, id: JobId) -> anyhow::Result<()> {
+    /// job's steps refer to: a step that ended before its worker died is not run again. Then the
+    /// reports, for which logs that lie in `spool` need not come back from the store.
+    pub(super) async fn archive_job(
+        &self,
+        run: &Run,
+        id: JobId,
+        spool: Option<&Path>,
+    ) -> anyhow::Result<()> {
         let Some(job) = run.jobs.iter().find(|job| job.id == id) else { return Ok(()) };
+        let _room = self.room.acquire().await?;
         let to = objects::job_prefix(run, &job.connector);
         let kept = referred_to(job);
         for epoch in 1..=job.epoch {
@@ -63,6 +84,10 @@ impl Archivist {
                     self.blobs.copy(&key, &name).await?;
                 }
             }
+        }
+        let (links, blobs, scratch) = (&self.links, &self.blobs, &*self.scratch);
+        if job.started_at.is_some() {
+            Reports { run, job, links, blobs, spool, scratch }.write().await?;
         }
         Ok(self.store.mark_job_archived(id).await?)
     }

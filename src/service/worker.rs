@@ -1,4 +1,4 @@
-//! Jobs are carried out under a lease: claim, heartbeat, engine, reports, fenced settle.
+//! Jobs are carried out under a lease: claim, heartbeat, engine, fenced settle; then reports.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,24 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::archive::Archivist;
 use super::journal::{FLUSH, JobJournal, JournalError};
-use super::reports::Reports;
 use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
 use crate::domain::cache::Reuse;
 use crate::domain::ids::WorkerId;
-use crate::domain::links::Links;
 use crate::domain::names::StepId;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
-use crate::domain::state::{Conclusion, Outcome, StepState};
+use crate::domain::state::{Outcome, RunState, StepState};
 use crate::engine::{Engine, EngineError, Images, JobCache, JobLabels, JobRun, Source, Stop};
 use crate::exec::{Executors, remove_tree};
 use crate::store::{Lease, Store, StoreError};
@@ -33,10 +31,10 @@ use crate::store::{Lease, Store, StoreError};
 pub struct Worker {
     pub store: Store,
     pub sources: Sources,
+    /// Its object store is the one that logs and artifacts go to.
     pub archivist: Archivist,
     pub engine: Engine<Executors>,
     pub secrets: SecretAccess,
-    pub links: Links,
     pub worker: WorkerId,
     /// Marks our containers on an engine that others use too.
     pub instance: String,
@@ -48,7 +46,6 @@ pub struct Worker {
 /// A job in hand.
 #[derive(Clone, Copy)]
 struct Held<'a> {
-    lease: &'a Lease,
     run: &'a Run,
     job: &'a Job,
     spool: &'a Path,
@@ -62,10 +59,10 @@ impl Worker {
         };
         info!(run.id = %run.id, connector.name = %job.connector, attempt = job.attempt, "job claimed");
         let spool = self.spool.join(format!("{}-{}", job.id, lease.epoch));
-        let held = Held { lease: &lease, run: &run, job: &job, spool: &spool };
-        let ended = Box::pin(self.carry_out(held, stop)).await;
+        let held = Held { run: &run, job: &job, spool: &spool };
+        let ended = Box::pin(self.carry_out(held, &lease, stop)).await;
         let ended = match ended {
-            Ok(ended) => self.settle(lease, &run, &job, ended).await,
+            Ok(records) => self.settle(held, lease, records).await,
             Err(JobFailure::ShuttingDown) => self.release(lease).await,
             // Not given back: when the lease expires the job is claimed again, which counts, and
             // what fails for ever is given up.
@@ -83,25 +80,21 @@ impl Worker {
         Ok(true)
     }
 
-    /// Runs the job's steps and stores its reports, for as long as the lease holds.
+    /// Runs the job's steps, for as long as the lease holds.
     async fn carry_out(
         &self,
         held: Held<'_>,
+        lease: &Lease,
         shutdown: &CancellationToken,
-    ) -> Result<(Vec<StepRecord>, Conclusion), JobFailure> {
+    ) -> Result<Vec<StepRecord>, JobFailure> {
         let stop = Stop::new();
-        let Held { lease, run, job, spool } = held;
+        let Held { run, job, .. } = held;
         let blobs = &self.archivist.blobs;
         let journal = JobJournal::new(&self.store, blobs, lease, run, &job.connector);
         let work = async {
             let records = self.steps(held, &journal, &stop).await?;
             journal.flush().await;
-            let conclusion = job_conclusion(&job.plan, &records);
-            let links = &self.links;
-            Reports { run, job, links, spool, journal: &journal }
-                .write(&records, conclusion)
-                .await?;
-            Ok((records, conclusion))
+            Ok(records)
         };
         tokio::select! {
             ended = work => ended,
@@ -118,20 +111,26 @@ impl Worker {
     /// The fenced end: after it the objects of this epoch are the accepted ones.
     async fn settle(
         &self,
+        held: Held<'_>,
         lease: Lease,
-        run: &Run,
-        job: &Job,
-        (records, conclusion): (Vec<StepRecord>, Conclusion),
+        records: Vec<StepRecord>,
     ) -> Result<(), JobFailure> {
-        let epoch = lease.epoch;
-        self.store.settle_job(lease, &records, conclusion).await?;
+        let Held { run, job, spool } = held;
+        let conclusion = job_conclusion(&job.plan, &records);
+        let concluded_at = self.store.settle_job(lease, &records, conclusion).await?;
         info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
-        let job = Job { epoch, steps: records, ..job.clone() };
+        let job = Job {
+            state: RunState::Concluded,
+            conclusion: Some(conclusion),
+            concluded_at: Some(concluded_at),
+            steps: records,
+            ..job.clone()
+        };
         let id = job.id;
         let settled = Run { jobs: vec![job], ..run.clone() };
         // The janitor repeats this if it fails.
-        if let Err(error) = self.archivist.archive_job(&settled, id).await {
-            warn!(job = %id, "objects get their final names later: {error:#}");
+        if let Err(error) = self.archivist.archive_job(&settled, id, Some(spool)).await {
+            warn!(job = %id, "its reports and final names come later: {error:#}");
         }
         Ok(())
     }
@@ -218,12 +217,12 @@ impl Worker {
     }
 
     fn job_run<'a>(&self, held: Held<'a>, source: CommitSource, secrets: JobSecrets) -> JobRun<'a> {
-        let Held { lease, run, job, spool } = held;
+        let Held { run, job, spool } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
             run: run.id,
             job: job.id,
-            epoch: lease.epoch,
+            epoch: job.epoch,
             connector: job.connector.clone(),
         };
         JobRun {
@@ -254,7 +253,9 @@ impl Worker {
     async fn beat(&self, lease: &Lease, stop: &Stop) {
         let fence = lease.term.mul_f64(0.6);
         let mut cancels = self.store.nudge(crate::store::Topic::Cancels);
-        let mut beats = interval(lease.term / 6);
+        let period = lease.term / 6;
+        // The claim was the first.
+        let mut beats = interval_at(tokio::time::Instant::now() + period, period);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut good = Instant::now();
         loop {

@@ -2,6 +2,7 @@
 //! printed, so none of them may act in our origin: each comes with a policy of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use super::error::{Answer, WebError};
 use super::logs::{self, Stored};
 use super::names::{Asked, Named};
 use super::range::{self, Wanted};
+use crate::ambient;
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::run::{Job, Run};
@@ -27,6 +29,9 @@ const DOCUMENT: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src d
 
 /// For files of a step: nothing at all.
 const FOREIGN: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+
+/// For how long after its verdict a job's reports are waited for, in milliseconds.
+const JUST: i64 = 10_000;
 
 /// How a stored file is served.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +81,12 @@ pub(crate) async fn report(
     let run = visible_run(&web, visitor, id).await?;
     let job = job_of(&run, &connector)?;
     let kind = REPORT_FILES.iter().find(|(name, _)| *name == file).map(|(_, kind)| *kind);
-    let stored = logs::find_report(&web.blobs, &run, job, file).await?;
+    let mut stored = logs::find_report(&web.blobs, &run, job, file).await?;
+    // Reports come after the verdict.
+    while stored.is_none() && has_just_ended(job) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stored = logs::find_report(&web.blobs, &run, job, file).await?;
+    }
     let (Some(kind), Some(stored)) = (kind, stored) else {
         let message = if job.state == RunState::Concluded {
             format!("`{connector}` left no `{file}`.")
@@ -86,6 +96,12 @@ pub(crate) async fn report(
         return Err(WebError::not_found(message));
     };
     serve(&web, &headers, stored, kind)
+}
+
+/// So lately that its reports may be about to come.
+fn has_just_ended(job: &Job) -> bool {
+    let begun = job.started_at.and(job.concluded_at);
+    begun.is_some_and(|at| ambient::now().as_millis() - at.as_millis() < JUST)
 }
 
 #[derive(Debug, Deserialize)]
