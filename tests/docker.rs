@@ -27,7 +27,7 @@ use bollard::query_parameters::{InspectNetworkOptions, ListContainersOptions, Re
 use checkvalve::domain::pipeline::{Network, Resources};
 use checkvalve::domain::state::Outcome;
 use checkvalve::exec::docker::{Docker, DockerOptions};
-use checkvalve::exec::{Executor, Trust};
+use checkvalve::exec::{Executor, StepRun, Trust};
 use images::{BARE, BUSYBOX, USER};
 use line::Line;
 use registry::Manner;
@@ -83,6 +83,35 @@ async fn a_step_succeeds_or_fails_by_its_status() {
     let (ended, output) = run(&docker, place.step(BUSYBOX, "no-such-program")).await;
     assert_eq!((ended.outcome, ended.exit_code), (Outcome::Failed, Some(127)));
     assert!(output.contains("no-such-program"), "{output}");
+}
+
+#[tokio::test]
+async fn a_beginning_can_be_made_ready_and_be_left_alone() {
+    let Some((api, docker, place)) = set_up().await else { return };
+    let step = place.step(BUSYBOX, "cat hello.txt");
+    let instance = step.labels.instance.clone();
+    let ready = docker.warm(step.clone()).await.unwrap();
+    assert_eq!(containers(&api, &instance).await, 1);
+    let (log, mut output) = mpsc::channel(8);
+    let (ended, _) = docker.run(step.clone(), Some(ready), log, CancellationToken::new()).await;
+    assert_eq!(ended.outcome, Outcome::Succeeded, "{ended:?}");
+    assert_eq!(output.recv().await.unwrap(), "hello\n");
+    let names: Vec<_> = ended.segments.iter().map(|segment| segment.name.as_str()).collect();
+    assert_eq!(names, ["start", "run", "collect"]);
+    let ready = docker.warm(step.clone()).await;
+    assert_eq!(containers(&api, &instance).await, 1);
+    drop(ready);
+    docker.settled().await;
+    assert_eq!(containers(&api, &instance).await, 0);
+    // It was made for a step without heirs that go on in it.
+    let ready = docker.warm(step.clone()).await;
+    let shared = StepRun { shared: true, leave: true, ..step };
+    let (log, _output) = mpsc::channel(8);
+    let (ended, left) = docker.run(shared, ready, log, CancellationToken::new()).await;
+    assert_eq!((ended.outcome, left.is_some()), (Outcome::Succeeded, true), "{ended:?}");
+    drop(left);
+    docker.settled().await;
+    assert_eq!(containers(&api, &instance).await, 0);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use checkvalve::domain::pipeline::{CachePolicy, StepSpec};
 use checkvalve::domain::run::{StepFacts, StepRecord};
 use checkvalve::domain::secret::JobSecrets;
 use checkvalve::domain::state::{SkipReason, StepState};
+use checkvalve::domain::turn::Maker;
 use checkvalve::engine::{Engine, EngineOptions, Images, JobCache, JobLabels, JobRun, Stop};
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -279,6 +280,118 @@ async fn an_earlier_result_that_is_long_in_coming_holds_up_nothing() {
     let both = async { tokio::join!(resumed, end).0 };
     let records = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
     assert_eq!(told(&records), "endless=cancelled:none unit=succeeded:miss");
+}
+
+#[tokio::test]
+async fn a_job_that_ends_waits_for_copies_to_be_taken_back() {
+    let house = House::new(Scripted::default());
+    let steps = || vec![step("endless", &[], "ok")];
+    house.run(steps()).await;
+    let stop = Stop::new();
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stop.stop("superseded");
+    };
+    let records = async { tokio::join!(house.resume(steps(), vec![], &stop), end).0 };
+    let records = tokio::time::timeout(Duration::from_secs(10), records).await.unwrap();
+    assert_eq!(told(&records), "endless=cancelled:none");
+    assert_eq!(house.notes.taken_back.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn all_that_is_used_again_is_written_down_at_once() {
+    let house = House::new(Scripted::default());
+    house.run(steps()).await;
+    let before = house.notes.records.lock().unwrap().len();
+    let records = house.run(steps()).await;
+    assert_eq!(told(&records), "install=succeeded:hit unit=succeeded:hit lint=succeeded:hit");
+    assert_eq!(house.notes.records.lock().unwrap().len(), before + 1);
+}
+
+/// Of three in a row the middle one can't be copied: the last one is used all the same, once the
+/// middle one has run.
+#[tokio::test]
+async fn what_supposes_a_copy_that_failed_waits_for_the_step_to_run() {
+    let house = House::new(Scripted::default());
+    let steps = || {
+        vec![
+            step("lint", &[], "ok"),
+            step("unreadable", &["lint"], "ok"),
+            step("unit", &["unreadable"], "ok"),
+        ]
+    };
+    house.run(steps()).await;
+    let before = house.executor.begun.lock().unwrap().len();
+    let records = house.run(steps()).await;
+    let all = "lint=succeeded:hit unreadable=succeeded:miss unit=succeeded:hit";
+    assert_eq!(told(&records), all);
+    assert_eq!(house.executor.begun.lock().unwrap().len(), before + 1);
+}
+
+/// Its worker died in it, and somebody else has worked it out since.
+#[tokio::test]
+async fn a_further_attempt_uses_what_others_found_meanwhile() {
+    let house = House::new(Scripted::default());
+    let steps = || vec![step("unit", &[], "ok")];
+    house.run(steps()).await;
+    let again = StepRecord {
+        id: "unit".parse().unwrap(),
+        state: StepState::Waiting,
+        attempt: 2,
+        queued_at: ambient::now(),
+        facts: StepFacts::default(),
+    };
+    let records = house.resume(steps(), vec![again], &Stop::new()).await;
+    assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=succeeded:hit", 2));
+}
+
+/// Whoever holds what a step needs may need the very slot that the step would wait with.
+#[tokio::test]
+async fn who_waits_for_another_job_asks_for_no_slot() {
+    let house = House::new(Scripted::default());
+    let ulid = ambient::ulid();
+    *house.notes.busy.lock().unwrap() = Some(Maker {
+        run: RunId::new(ulid),
+        job: JobId::new(ulid),
+        epoch: 1,
+        connector: "source-y".parse().unwrap(),
+        step: "unit".parse().unwrap(),
+    });
+    let free = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(house.executor.begun.lock().unwrap().is_empty());
+        let told = house.notes.records.lock().unwrap().clone();
+        let [records] = told.as_slice() else { panic!("{told:?}") };
+        assert!(records[0].facts.reason.as_ref().unwrap().starts_with("waits for `unit`"));
+        *house.notes.busy.lock().unwrap() = None;
+        records[0].queued_at
+    };
+    let steps = vec![step("unit", &[], "ok")];
+    let both = async { tokio::join!(house.run(steps), free) };
+    let (records, queued) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert_eq!(told(&records), "unit=succeeded:miss");
+    assert_eq!(records[0].queued_at, queued, "it has waited all along");
+}
+
+/// While a step runs, the one after it gets its beginning; one that is not begun leaves nothing.
+#[tokio::test]
+async fn the_next_beginning_is_made_ready_meanwhile() {
+    let house = House::new(Scripted { warms: true, ..Scripted::default() });
+    let steps = |install: &str| {
+        let script = format!("{install} 100");
+        vec![
+            step("install", &[], &script),
+            step("unit", &["install"], "ok"),
+            from("install", "lint", "ok"),
+        ]
+    };
+    house.run(steps("ok")).await;
+    let mut histories = house.executor.histories.lock().unwrap().clone();
+    histories.sort();
+    assert_eq!(histories, ["(unit ready) unit", "install", "install lint"]);
+    let records = house.run(steps("fail")).await;
+    assert!(told(&records).starts_with("install=failed:miss unit=-"), "{}", told(&records));
+    assert_eq!(house.executor.alive.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

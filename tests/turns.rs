@@ -66,7 +66,7 @@ impl Journal for Desk {
 
     async fn replay(
         &self,
-        step: &StepId,
+        step: (&StepId, u32),
         earlier: &Cached,
         halt: &CancellationToken,
     ) -> Result<Option<Kept>, Lost> {

@@ -90,7 +90,10 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             Err(why) => return Ok(Tried::without_secrets(why)),
         };
         // A run that stops at the first failure begins nothing before this one is judged.
-        let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
+        let (until_judged, until_divided) = match slot {
+            slot if self.job.fail_fast => (Some(slot), None),
+            slot => (None, (!self.heirs.steps.is_empty()).then_some(slot)),
+        };
         let Done { came, built, timed_out, spooled } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
@@ -112,10 +115,15 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let left = left.filter(|_| self.may_be_inherited(ended.outcome));
         let took = ended.segments.iter().find(|segment| segment.name == "run");
         let took = took.map(|run| run.finished_at.since(run.started_at)).unwrap_or_default();
-        let (stored, divided) = tokio::join!(keep, self.divide(left, took));
+        let divide = async {
+            let divided = self.divide(left, took).await;
+            drop(until_divided);
+            divided
+        };
+        let (stored, divided) = tokio::join!(keep, divide);
         let stored = stored?.unwrap_or_default();
         kept.extend(self.heirs.name.clone().zip(divided.kept));
-        drop(held);
+        drop(until_judged);
         let mut segments = ended.segments;
         segments.extend(divided.segment.clone());
         let finished_at = divided.segment.map_or(ended.finished_at, |last| last.finished_at);
@@ -139,6 +147,16 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let shares = heirs.zip(divided.shares).collect();
         let (outcome, retry) = (ended.outcome, ended.retry);
         Ok(Tried { outcome, retry, facts, finished_at, shares, kept })
+    }
+
+    /// Has ready what the try would begin with, were it to begin now.
+    pub(super) async fn warm(self) -> Option<E::Left> {
+        let step = self.step_run(&self.folder(), Vec::new());
+        tokio::select! {
+            biased;
+            () = self.halt.cancelled() => None,
+            left = self.engine.executor.warm(step) => left,
+        }
     }
 
     fn left_behind(&self, folder: &Path, spooled: &Spooled, artifacts: Vec<String>) -> Left {

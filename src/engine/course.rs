@@ -1,12 +1,13 @@
 //! The loop of one job: decide → start → record.
 
 mod ground;
+mod queue;
 mod rebuild;
 mod replay;
 mod tries;
 mod turns;
+mod warm;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::attempt::{Attempt, Tried};
 use super::builtin;
 use super::lineage::Heirs;
 use super::reuse::{self, Prospect};
-use super::slots::{Ask, Slot};
+use super::slots::Slot;
 use super::{Engine, EngineError, JobRun, Journal, Stop};
 use crate::ambient;
 use crate::domain::decide::{self, Decision, States};
@@ -42,6 +43,8 @@ enum Event<Left, Error> {
     Rested(StepId),
     /// Earlier results were copied, or could not be.
     Replayed(Vec<Replayed<Error>>),
+    /// What a step is to begin with was made ready, or could not be.
+    Warm(StepId, Option<Box<Left>>),
     /// The source has come; an error in words.
     Ground(Result<Ground, String>),
     Slot(Option<Slot>),
@@ -74,7 +77,8 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     replaying: BTreeSet<StepId>,
     /// Could be started; since when stands in the record.
     ready: BTreeSet<StepId>,
-    slot: Option<Slot>,
+    /// For the step that it was asked for: it accounts for what that one declares.
+    slot: Option<(StepId, Slot)>,
     /// A place in the queue for a slot, and for which step.
     asking: Option<(StepId, BoxFuture<'static, Option<Slot>>)>,
     /// How long the job takes from each step on, in milliseconds.
@@ -86,12 +90,16 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     fetching: bool,
     /// What is known of each step before it runs.
     prospects: BTreeMap<StepId, Prospect>,
-    /// What waiting steps begin with: what their parents left for them.
+    /// What waiting steps begin with: what their parents left for them, or was made ready.
     shares: BTreeMap<StepId, E::Left>,
+    /// Steps whose beginning is made ready, or was, and that have not begun.
+    warm: BTreeSet<StepId>,
     /// Steps that work out what others wait for.
     turns: BTreeSet<StepId>,
     /// For whom steps wait, or waited last.
     waited: BTreeMap<StepId, Maker>,
+    /// Steps that nobody was at when that was last asked.
+    free: BTreeSet<StepId>,
 }
 
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
@@ -134,27 +142,27 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             fetching: false,
             prospects: BTreeMap::new(),
             shares: BTreeMap::new(),
+            warm: BTreeSet::new(),
             turns: BTreeSet::new(),
             waited: BTreeMap::new(),
+            free: BTreeSet::new(),
         }
     }
 
     /// Until all steps are settled.
     pub(super) async fn run(mut self) -> Result<Vec<StepRecord>, EngineError<J::Error>> {
-        match self.go_on().await {
+        let ended = self.go_on().await;
+        // Somebody else may be at it by now: nothing of ours may go on beside them. And what is half
+        // done for nobody takes itself back.
+        self.halt.cancel();
+        while let Some(event) = self.under_way.next().await {
+            drop(event);
+        }
+        match ended {
             Ok(()) => Ok(self.into_records()),
-            Err(failure) => {
-                // Somebody else may be at it by now: nothing of ours may go on beside them.
-                self.halt.cancel();
-                while let Some(event) = self.under_way.next().await {
-                    drop(event);
-                }
-                Err(match failure {
-                    Failure::Refused(error) => EngineError::Journal(error),
-                    Failure::Source(why) => {
-                        EngineError::Source { why, records: self.into_records() }
-                    }
-                })
+            Err(Failure::Refused(error)) => Err(EngineError::Journal(error)),
+            Err(Failure::Source(why)) => {
+                Err(EngineError::Source { why, records: self.into_records() })
             }
         }
     }
@@ -174,8 +182,10 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         self.replay();
         self.ready = self.startable();
         loop {
+            self.stand_aside().await?;
             self.fetch_ground();
             self.act().await?;
+            self.warm_up();
             if self.records.values().all(|record| record.state.is_settled()) {
                 return Ok(());
             }
@@ -183,17 +193,19 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 Some(Event::Tried(step, tried)) => self.tried(&step, (*tried)?).await?,
                 Some(Event::Rested(step)) => {
                     self.resting.remove(&step);
+                    self.free.remove(&step);
                     if self.waited.contains_key(&step) && !self.turns.contains(&step) {
                         self.look_again(&step).await?;
                     }
                 }
                 Some(Event::Replayed(done)) => self.replayed(done).await?,
+                Some(Event::Warm(step, left)) => self.warmed(step, left),
                 Some(Event::Ground(ground)) => {
                     self.ground = Some(ground.map_err(Failure::Source)?);
                 }
                 Some(Event::Slot(slot)) => {
-                    self.asking = None;
-                    self.slot = slot;
+                    let asked = self.asking.take();
+                    self.slot = asked.and_then(|(step, _)| Some((step, slot?)));
                 }
                 // What still waits is cancelled next.
                 Some(Event::Stop) | None => {}
@@ -213,16 +225,17 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             self.apply(skips).await?;
         }
         let mut decisions = self.decisions();
-        while let Some(step) = to_start(&decisions)
+        if let Some(step) = to_start(&decisions)
             && !self.has_turn(&step).await?
         {
+            self.slot = None;
             self.replay();
             decisions = self.decisions();
         }
         self.apply(decisions).await?;
         // What is not used now must not be kept from others.
+        self.slot = None;
         if self.startable().is_empty() {
-            self.slot = None;
             self.asking = None;
         }
         Ok(())
@@ -230,10 +243,11 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
 
     /// What to skip, and the step to begin if there is a slot for one.
     fn decisions(&self) -> Vec<Decision> {
-        let first = self.slot.as_ref().and_then(|_| self.most_urgent());
+        let first = self.slot.as_ref().map(|(step, _)| step);
+        let first = first.filter(|step| self.startable().contains(*step));
         let mut decisions = decide::decide(self.job.plan, &self.states(), usize::MAX);
         decisions.retain(|decision| match decision {
-            Decision::Start(step) => Some(step) == first.as_ref(),
+            Decision::Start(step) => Some(step) == first,
             Decision::Skip(..) => true,
         });
         decisions
@@ -257,6 +271,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 }
                 Decision::Skip(step, reason) => {
                     self.shares.remove(&step);
+                    self.warm.remove(&step);
                     let text = reason.to_string();
                     (step, StepState::Skipped { at: now, reason }, Some(text))
                 }
@@ -276,33 +291,35 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     }
 
     fn start(&mut self, step: &StepId) {
-        let Some(slot) = self.slot.take() else { return };
-        let (Some(spec), Some(record)) = (self.job.plan.step(step), self.records.get(step)) else {
+        let Some((_, slot)) = self.slot.take() else { return };
+        let Some(attempt) = self.job.plan.step(step).and_then(|spec| self.attempt(spec)) else {
             return;
         };
-        let Some(ground) = self.ground.clone() else { return };
         self.ready.remove(step);
-        let heirs = self.heirs(spec);
-        let names = self.names();
-        let attempt = Attempt {
+        self.warm.remove(step);
+        let on = self.shares.remove(step);
+        let step = step.clone();
+        self.under_way.push(Box::pin(async move {
+            Event::Tried(step, Box::new(attempt.run(on, slot).await))
+        }));
+    }
+
+    /// A try at a step, were it to begin now.
+    fn attempt(&self, spec: &'a StepSpec) -> Option<Attempt<'a, E, J>> {
+        Some(Attempt {
             engine: self.engine,
             job: self.job,
             journal: self.journal,
             stop: self.stop,
             halt: self.halt.clone(),
             spec,
-            number: record.attempt,
-            ground,
-            names: Arc::new(names),
-            image: builtin::image_for(self.job.plan, step, &self.records),
+            number: self.records.get(&spec.id)?.attempt,
+            ground: self.ground.clone()?,
+            names: Arc::new(self.names()),
+            heirs: self.heirs(spec),
+            image: builtin::image_for(self.job.plan, &spec.id, &self.records),
             records: builtin::told_of(spec, &self.records),
-            heirs,
-        };
-        let on = self.shares.remove(step);
-        let step = step.clone();
-        self.under_way.push(Box::pin(async move {
-            Event::Tried(step, Box::new(attempt.run(on, slot).await))
-        }));
+        })
     }
 
     /// Who waits for what a step leaves, the one that goes on in its container first.
@@ -407,7 +424,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
     async fn next_event(&mut self) -> Option<Event<E::Left, J::Error>> {
         let stopping = self.stop.is_stopped();
         // A fetch may take half an hour: no step holds a slot meanwhile.
-        let may_begin = !stopping && self.slot.is_none() && self.ground.is_some();
+        let may_begin = !stopping && self.ground.is_some();
         let wanted = self.most_urgent().filter(|_| may_begin);
         self.ask_for(wanted);
         let asks = self.asking.is_some();
@@ -446,43 +463,6 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             Decision::Skip(..) => None,
         });
         starts.collect()
-    }
-
-    /// The step to begin next: the one that most of the job waits for, in the plan's order among
-    /// equals.
-    fn most_urgent(&self) -> Option<StepId> {
-        let startable = self.startable();
-        let steps = self.job.plan.steps().iter().filter(|spec| startable.contains(&spec.id));
-        let first = steps.min_by_key(|spec| Reverse(self.remaining.get(&spec.id).copied()));
-        first.map(|spec| spec.id.clone())
-    }
-
-    /// Stands in the queue for this step, and for no other.
-    fn ask_for(&mut self, wanted: Option<StepId>) {
-        if wanted.as_ref() == self.asking.as_ref().map(|(step, _)| step) {
-            return;
-        }
-        self.asking = wanted.map(|step| {
-            let ask = Ask {
-                run: self.job.labels.run,
-                remaining: self.remaining.get(&step).copied().unwrap_or_default(),
-                resources: self.job.plan.step(&step).and_then(|spec| spec.resources),
-            };
-            let slot: BoxFuture<'static, _> = Box::pin(self.engine.slots.clone().ask(ask));
-            (step, slot)
-        });
-    }
-
-    /// Notes since when steps could be started that could not before.
-    fn queue(&mut self) {
-        let startable = self.startable();
-        let now = ambient::now();
-        for step in startable.difference(&self.ready) {
-            if let Some(record) = self.records.get_mut(step) {
-                record.queued_at = now;
-            }
-        }
-        self.ready = startable;
     }
 }
 

@@ -64,11 +64,11 @@ pub trait Journal: Send + Sync {
         ready(Ok(Known::default()))
     }
 
-    /// Stores what an earlier try left behind as this one's; `None` if it is not there any more, or
-    /// `halt` came first. Unless all of it is stored, none of it is.
+    /// Stores what an earlier run's step left behind as this attempt's; `None` if it is not there
+    /// any more, or `halt` came first. Unless all of it is stored, none of it is.
     fn replay(
         &self,
-        _step: &StepId,
+        _step: (&StepId, u32),
         _earlier: &Cached,
         _halt: &CancellationToken,
     ) -> impl Future<Output = Result<Option<Kept>, Self::Error>> + Send {
@@ -90,6 +90,15 @@ pub trait Journal: Send + Sync {
         _ingredients: &Ingredients,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         ready(Ok(()))
+    }
+
+    /// Who is working out what is made of this, if one had to wait for them; asking takes nothing.
+    fn maker(
+        &self,
+        _ingredients: &Ingredients,
+        _waited: Option<&Maker>,
+    ) -> impl Future<Output = Result<Option<Maker>, Self::Error>> + Send {
+        ready(Ok(None))
     }
 
     /// Asks for the turn to work out what is made of this, after having waited for somebody.

@@ -135,6 +135,12 @@ pub trait Executor: Send + Sync + 'static {
         stop: CancellationToken,
     ) -> impl Future<Output = (Ended, Option<Self::Left>)> + Send;
 
+    /// Makes ready what a step that inherits nothing is to begin with, as far as that can be done
+    /// before its turn; [`run`](Self::run) then begins on it. `None` where nothing is gained.
+    fn warm(&self, _step: StepRun) -> impl Future<Output = Option<Self::Left>> + Send {
+        std::future::ready(None)
+    }
+
     /// Makes of what a step left one share for each heir. No share is used before all are there,
     /// so that none sees what another one writes.
     fn divide(
@@ -263,6 +269,13 @@ impl Executor for Executors {
                 let (ended, left) = host.run(step, on.and_then(host_s), log, cancel).await;
                 (ended, left.map(Lefts::Host))
             }
+        }
+    }
+
+    async fn warm(&self, step: StepRun) -> Option<Lefts> {
+        match self {
+            Self::Docker(docker) => docker.warm(step).await.map(docker_left),
+            Self::Host(host) => host.warm(step).await.map(Lefts::Host),
         }
     }
 

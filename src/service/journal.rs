@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::blobs::{BlobError, Blobs, Object};
+use crate::blobs::{BlobError, Blobs};
 use crate::domain::cache::{Cached, Ingredients, Known};
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::objects;
@@ -56,14 +56,14 @@ struct Tail {
 
 /// Records one job.
 pub(super) struct JobJournal<'a> {
-    pub(super) store: &'a Store,
-    pub(super) blobs: &'a Blobs,
-    pub(super) lease: &'a Lease,
-    pub(super) run: &'a Run,
+    store: &'a Store,
+    blobs: &'a Blobs,
+    lease: &'a Lease,
+    run: &'a Run,
     /// Objects go here first; the settle names the epoch that is accepted.
-    pub(super) prefix: String,
+    prefix: String,
     /// Their final names, as reports show them.
-    pub(super) final_prefix: String,
+    final_prefix: String,
     connector: ConnectorName,
     tails: Mutex<BTreeMap<StepId, Tail>>,
 }
@@ -112,33 +112,7 @@ impl<'a> JobJournal<'a> {
             .collect()
     }
 
-    /// A part of an object that the job's steps name: it stands under the epoch of whoever of the
-    /// job's holders wrote it.
-    pub(super) async fn part(
-        &self,
-        key: &str,
-        range: (u64, u64),
-    ) -> Result<Option<Object>, BlobError> {
-        let name = key.strip_prefix(&self.final_prefix);
-        let keys = (1..=self.lease.epoch).rev().filter_map(|epoch| {
-            let prefix = objects::epoch_prefix(self.run, &self.connector, epoch);
-            Some(format!("{prefix}{}", name?))
-        });
-        for key in keys {
-            let part = || self.blobs.get(&key, Some(range));
-            if let Some(part) = part.retry(patience()).await? {
-                return Ok(Some(part));
-            }
-        }
-        Ok(None)
-    }
-
-    pub(super) async fn put(&self, name: &str, bytes: Bytes, kind: &str) -> Result<(), BlobError> {
-        let key = format!("{}/{name}", self.prefix);
-        (|| self.blobs.put(&key, bytes.clone(), kind)).retry(patience()).await
-    }
-
-    pub(super) async fn put_file(
+    async fn put_file(
         &self,
         name: &str,
         file: &std::path::Path,
@@ -213,19 +187,19 @@ impl Journal for JobJournal<'_> {
 
     async fn replay(
         &self,
-        step: &StepId,
+        (step, attempt): (&StepId, u32),
         earlier: &Cached,
         halt: &CancellationToken,
     ) -> Result<Option<Kept>, JournalError> {
         let (mut kept, mut copies) = (Kept::default(), Vec::new());
         if let Some(log) = &earlier.facts.log {
-            let name = objects::step_log(step, 1);
+            let name = objects::step_log(step, attempt);
             let key = format!("{}/{name}", self.final_prefix);
             copies.push((log.key.as_str(), name));
             kept.log = Some(LogRef { key, ..log.clone() });
         }
         for artifact in &earlier.facts.artifacts {
-            let name = objects::step_artifact(step, 1, &artifact.path);
+            let name = objects::step_artifact(step, attempt, &artifact.path);
             let key = format!("{}/{name}", self.final_prefix);
             copies.push((artifact.key.as_str(), name));
             kept.artifacts.push(Artifact { key, ..artifact.clone() });
@@ -276,6 +250,14 @@ impl Journal for JobJournal<'_> {
 
     async fn forget(&self, ingredients: &Ingredients) -> Result<(), JournalError> {
         Ok(self.store.forget_result(self.lease, ingredients).await?)
+    }
+
+    async fn maker(
+        &self,
+        ingredients: &Ingredients,
+        waited: Option<&Maker>,
+    ) -> Result<Option<Maker>, JournalError> {
+        Ok(self.store.maker(self.lease, ingredients, waited).await?)
     }
 
     async fn turn(

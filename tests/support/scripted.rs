@@ -13,6 +13,7 @@ use checkvalve::domain::ids::{RunId, Ulid};
 use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
 use checkvalve::domain::state::Outcome;
+use checkvalve::domain::turn::Maker;
 use checkvalve::engine::{Journal, Kept, Left, Stop};
 use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
 use tokio::sync::mpsc;
@@ -28,6 +29,10 @@ pub(crate) struct Notes {
     pub(crate) lose_after: Option<usize>,
     /// Asked to end while it writes down that steps are skipped.
     pub(crate) stop_at_skips: Option<Stop>,
+    /// Who works out whatever is wanted, as long as that is somebody.
+    pub(crate) busy: Mutex<Option<Maker>>,
+    /// How often a copy was taken back.
+    pub(crate) taken_back: AtomicUsize,
     /// What later runs may use, by key.
     pub(crate) results: Mutex<BTreeMap<String, (StepRecord, Ingredients)>>,
 }
@@ -98,7 +103,7 @@ impl Journal for Notes {
 
     async fn replay(
         &self,
-        step: &StepId,
+        (step, _): (&StepId, u32),
         earlier: &Cached,
         halt: &CancellationToken,
     ) -> Result<Option<Kept>, Lost> {
@@ -107,12 +112,18 @@ impl Journal for Notes {
             "unreadable" => return Err(Lost),
             "endless" => {
                 halt.cancelled().await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.taken_back.fetch_add(1, Ordering::SeqCst);
                 return Ok(None);
             }
             _ => {}
         }
         let (log, artifacts) = (earlier.facts.log.clone(), earlier.facts.artifacts.clone());
         Ok(Some(Kept { log, artifacts }))
+    }
+
+    async fn maker(&self, _: &Ingredients, _: Option<&Maker>) -> Result<Option<Maker>, Lost> {
+        Ok(self.busy.lock().unwrap().clone())
     }
 
     async fn forget(&self, ingredients: &Ingredients) -> Result<(), Lost> {
@@ -145,6 +156,8 @@ pub(crate) struct Scripted {
     pub(crate) spoilt: Arc<AtomicBool>,
     /// Divisions come to nothing.
     pub(crate) forgets: bool,
+    /// Beginnings can be made ready.
+    pub(crate) warms: bool,
 }
 
 /// The steps that ran in it.
@@ -217,6 +230,11 @@ impl Executor for Scripted {
         };
         let leaves = step.leave && !stopped;
         (ended, leaves.then(|| FileSystem::new(history, &self.alive)))
+    }
+
+    async fn warm(&self, step: StepRun) -> Option<FileSystem> {
+        let ready = vec![format!("({} ready)", step.labels.step)];
+        self.warms.then(|| FileSystem::new(ready, &self.alive))
     }
 
     async fn divide(&self, left: FileSystem, into: Division) -> Divided<FileSystem> {

@@ -102,7 +102,7 @@ impl Journal for LocalJournal<'_> {
 
     async fn replay(
         &self,
-        step: &StepId,
+        (step, attempt): (&StepId, u32),
         earlier: &Cached,
         _stop: &CancellationToken,
     ) -> io::Result<Option<Kept>> {
@@ -114,14 +114,14 @@ impl Journal for LocalJournal<'_> {
         };
         let mut kept = Kept::default();
         if let Some(log) = &earlier.facts.log {
-            let name = objects::step_log(step, 1);
+            let name = objects::step_log(step, attempt);
             if !or_warn(results.copy(&log.key, &keep.join(&name)).await) {
                 return Ok(None);
             }
             kept.log = Some(LogRef { key: self.key(&name), ..log.clone() });
         }
         for artifact in &earlier.facts.artifacts {
-            let name = objects::step_artifact(step, 1, &artifact.path);
+            let name = objects::step_artifact(step, attempt, &artifact.path);
             if !or_warn(results.copy(&artifact.key, &keep.join(&name)).await) {
                 return Ok(None);
             }

@@ -33,8 +33,11 @@ impl<E: Executor, J: Journal> Course<'_, E, J> {
         let now = ambient::now();
         let mut changed = Vec::new();
         for (build, image) in gone {
-            let Some(record) = self.records.get_mut(&build) else { continue };
             let reason = format!("the image {image} is not on this engine; it is built again");
+            if self.hit(&build).is_some() {
+                self.give_up(&build, &reason);
+            }
+            let Some(record) = self.records.get_mut(&build) else { continue };
             record.state = StepState::Waiting;
             record.attempt += 1;
             record.queued_at = now;

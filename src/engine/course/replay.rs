@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Course, Event};
 use crate::ambient;
 use crate::domain::cache::{CacheFacts, CacheState, Cached, Reuse};
+use crate::domain::decide::{self, Decision};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
@@ -19,37 +21,67 @@ use crate::exec::Executor;
 /// How many results are copied at once.
 const AT_ONCE: usize = 4;
 
+/// Steps with the attempt that they are at, and their earlier results.
+type Round = Vec<(StepId, u32, Cached)>;
+
 /// An earlier result of a step, and where it stands as this job's, if it does.
 pub(super) struct Replayed<Error> {
     step: StepId,
     hit: Cached,
-    kept: Result<Option<Kept>, Error>,
+    /// Absent if it was not copied since one that it supposes was not.
+    kept: Option<Result<Option<Kept>, Error>>,
 }
 
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
-    /// Has what could start and has an earlier result copied, beside everything else.
+    /// Has the earlier results copied of what could start, and of what could once those stand; beside
+    /// everything else.
     pub(super) fn replay(&mut self) {
         if self.stop.is_stopped() {
             return;
         }
-        let startable = self.startable().into_iter();
-        let hits = startable.filter_map(|step| Some((self.usable(&step)?, step)));
-        let hits: Vec<(Cached, StepId)> = hits.collect();
-        if hits.is_empty() {
+        let rounds = self.reusable();
+        if rounds.is_empty() {
             return;
         }
-        self.replaying.extend(hits.iter().map(|(_, step)| step.clone()));
+        self.replaying.extend(rounds.iter().flatten().map(|(step, ..)| step.clone()));
         let (journal, halt) = (self.journal, self.halt.clone());
-        let copies = hits.into_iter().map(move |(hit, step)| {
-            let halt = halt.clone();
-            async move {
-                let kept = journal.replay(&step, &hit, &halt).await;
-                Replayed { step, hit, kept }
-            }
-        });
         // Together, so that they are written down together.
-        let copies = stream::iter(copies).buffered(AT_ONCE).collect();
-        self.under_way.push(Box::pin(async move { Event::Replayed(copies.await) }));
+        self.under_way
+            .push(Box::pin(async move { Event::Replayed(copy_all(journal, rounds, &halt).await) }));
+    }
+
+    /// The steps that have an earlier result, in rounds: each supposes that those before it stand.
+    fn reusable(&self) -> Vec<Round> {
+        let mut states = self.states();
+        let mut rounds = Vec::new();
+        loop {
+            let (mut round, mut skipped) = (Vec::new(), false);
+            let supposed = reuse::as_supposed(self.job.plan, |step| states.get(step).cloned());
+            for decision in decide::decide(self.job.plan, &states, usize::MAX) {
+                match decision {
+                    Decision::Start(step) => {
+                        let as_supposed = supposed.contains(&step) && !self.awaits_image(&step);
+                        let hit = self.hit(&step).filter(|_| as_supposed).cloned();
+                        let attempt = self.records.get(&step).map_or(1, |record| record.attempt);
+                        round.extend(hit.map(|hit| (step, attempt, hit)));
+                    }
+                    Decision::Skip(step, reason) => {
+                        skipped = true;
+                        states.insert(step, StepState::Skipped { at: ambient::now(), reason });
+                    }
+                }
+            }
+            if round.is_empty() && !skipped {
+                return rounds;
+            }
+            let now = ambient::now();
+            for (step, _, hit) in &round {
+                let outcome = hit.outcome;
+                let ended = StepState::Finished { started_at: now, finished_at: now, outcome };
+                states.insert(step.clone(), ended);
+            }
+            rounds.extend(Some(round).filter(|round| !round.is_empty()));
+        }
     }
 
     /// Settles the steps whose earlier results are this job's now; the others run.
@@ -59,12 +91,14 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         for Replayed { step, hit, kept } in done {
             self.replaying.remove(&step);
             let kept = match kept {
-                Ok(Some(kept)) => kept,
-                Ok(None) => {
+                Some(Ok(Some(kept))) => kept,
+                // It may be used yet, after what it supposes has run.
+                None => continue,
+                Some(Ok(None)) => {
                     self.give_up(&step, "what its last result left is not kept any more");
                     continue;
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::warn!(%step, "an earlier result is not used: {error}");
                     self.give_up(&step, "what its last result left could not be copied");
                     continue;
@@ -88,16 +122,19 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             changed.push(record.clone());
             // What its parent left for it, should it have to run.
             self.shares.remove(&step);
+            self.warm.remove(&step);
         }
         if changed.is_empty() { Ok(()) } else { self.journal.record(&changed).await }
     }
 
     /// A step's earlier result, if it may be used now.
     pub(super) fn usable(&self, step: &StepId) -> Option<Cached> {
-        let (spec, record) = (self.job.plan.step(step)?, self.records.get(step)?);
-        let as_supposed = self.is_as_supposed(spec);
-        let hit = self.prospects.get(step)?.hit.as_ref();
-        hit.filter(|_| as_supposed && record.attempt == 1).cloned()
+        let as_supposed = self.is_as_supposed(self.job.plan.step(step)?);
+        self.hit(step).filter(|_| as_supposed).cloned()
+    }
+
+    pub(super) fn hit(&self, step: &StepId) -> Option<&Cached> {
+        self.prospects.get(step)?.hit.as_ref()
     }
 
     pub(super) fn is_as_supposed(&self, spec: &StepSpec) -> bool {
@@ -166,4 +203,28 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         }
         Ok(true)
     }
+}
+
+/// Copies round after round, until one of a round can't be had.
+async fn copy_all<J: Journal>(
+    journal: &J,
+    rounds: Vec<Round>,
+    halt: &CancellationToken,
+) -> Vec<Replayed<J::Error>> {
+    let (mut done, mut all) = (Vec::new(), true);
+    for round in rounds {
+        if !all {
+            let left = round.into_iter();
+            done.extend(left.map(|(step, _, hit)| Replayed { step, hit, kept: None }));
+            continue;
+        }
+        let copies = round.into_iter().map(|(step, attempt, hit)| async move {
+            let kept = Some(journal.replay((&step, attempt), &hit, halt).await);
+            Replayed { step, hit, kept }
+        });
+        let copied: Vec<_> = stream::iter(copies).buffered(AT_ONCE).collect().await;
+        all = copied.iter().all(|replayed| matches!(replayed.kept, Some(Ok(Some(_)))));
+        done.extend(copied);
+    }
+    done
 }

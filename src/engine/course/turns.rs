@@ -16,6 +16,29 @@ use crate::exec::Executor;
 const LOOK: Duration = Duration::from_secs(1);
 
 impl<E: Executor, J: Journal> Course<'_, E, J> {
+    /// Has the steps wait that others are at, before they queue for anything.
+    pub(super) async fn stand_aside(&mut self) -> Result<(), J::Error> {
+        if self.stop.is_stopped() {
+            return Ok(());
+        }
+        for step in self.startable() {
+            let asked = self.turns.contains(&step) || self.free.contains(&step);
+            if asked || !self.may_wait(&step) {
+                continue;
+            }
+            let prospect = self.prospects.get(&step);
+            let Some(ingredients) = prospect.and_then(|prospect| prospect.ingredients.as_ref())
+            else {
+                continue;
+            };
+            match self.journal.maker(ingredients, self.waited.get(&step)).await? {
+                Some(maker) => self.wait_for(&step, maker).await?,
+                None => drop(self.free.insert(step)),
+            }
+        }
+        Ok(())
+    }
+
     /// May the step begin now? If not, it has a result by now, or waits for somebody.
     pub(super) async fn has_turn(&mut self, step: &StepId) -> Result<bool, J::Error> {
         if self.turns.contains(step) || !self.may_wait(step) {
@@ -86,7 +109,8 @@ impl<E: Executor, J: Journal> Course<'_, E, J> {
             return Ok(());
         };
         let cache = self.prospects.get(step).and_then(|prospect| prospect.facts.clone());
-        record.facts = StepFacts { reason: Some(maker.reason()), cache, ..StepFacts::default() };
+        let (reason, tries) = (Some(maker.reason()), record.facts.tries);
+        record.facts = StepFacts { reason, cache, tries, ..StepFacts::default() };
         let record = record.clone();
         self.journal.record(std::slice::from_ref(&record)).await
     }

@@ -41,6 +41,11 @@ pub(super) enum Form {
     Alive(Container, Agent),
     Ended(Container),
     Kept(Arc<Kept>),
+    /// Not left by a step: made for one that is about to begin.
+    Ready {
+        container: Container,
+        shared: bool,
+    },
 }
 
 /// An image with a file system; one that is for a job only goes when nobody has it any more.
@@ -80,7 +85,7 @@ impl Docker {
         let container = match form {
             Form::Kept(kept) => return shares_of(&image, &kept, into.heirs, into.keep),
             Form::Alive(container, agent) => (container, Some(agent)),
-            Form::Ended(container) => (container, None),
+            Form::Ended(container) | Form::Ready { container, .. } => (container, None),
         };
         let (container, agent) = container;
         let mut course = Course::begin();

@@ -19,6 +19,7 @@ mod secrets;
 mod services;
 mod talk;
 mod transfer;
+mod warm;
 mod watch;
 
 use std::collections::HashMap;
@@ -175,6 +176,14 @@ impl Docker {
                 return self.go_on(held, agent, given, course).await;
             }
             Some(Left { image, form: Form::Kept(kept), .. }) => (image, Some(kept)),
+            Some(ready @ Left { form: Form::Ready { .. }, .. }) => {
+                if let Some(held) = ready.ready_for(step) {
+                    course.image_digest.clone_from(&held.image.digest);
+                    return self.start_in(held, given, course).await;
+                }
+                let found = self.find_image(&step.image, course);
+                (unless_stopped(cancel, found).await?, None)
+            }
             // Divided, there is none that has only ended.
             Some(Left { form: Form::Ended(_), .. }) | None => {
                 let found = self.find_image(&step.image, course);
@@ -243,15 +252,26 @@ impl Docker {
         given: &Given<'_>,
         course: &mut Course,
     ) -> Result<(Exit, Option<Left>), Halt> {
-        let prepared = async {
-            if held.base.is_none() {
-                let upload = self.upload(&held.container, given.step, &held.image);
-                unless_stopped(given.cancel, upload).await?;
+        if held.base.is_none() {
+            let upload = self.upload(&held.container, given.step, &held.image);
+            if let Err(halt) = unless_stopped(given.cancel, upload).await {
+                held.container.remove().await;
+                return Err(halt);
             }
-            course.enter("start");
-            self.start(&held.container, held.image.is_shared(given.step), given).await
-        };
-        let attached = match prepared.await {
+        }
+        self.start_in(held, given, course).await
+    }
+
+    /// Runs the step in a container that has all it needs but a process.
+    async fn start_in(
+        &self,
+        held: Held,
+        given: &Given<'_>,
+        course: &mut Course,
+    ) -> Result<(Exit, Option<Left>), Halt> {
+        course.enter("start");
+        let shared = held.image.is_shared(given.step);
+        let attached = match self.start(&held.container, shared, given).await {
             Ok(attached) => attached,
             Err(halt) => {
                 held.container.remove().await;
@@ -398,6 +418,14 @@ impl Executor for Docker {
             Ok((exit, left)) => (course.end(Ok(exit)), left),
             Err(halt) => (course.end(Err(halt)), None),
         }
+    }
+
+    async fn warm(&self, step: StepRun) -> Option<Left> {
+        self.warm_up(&step).await.unwrap_or_else(|halt| {
+            // The step itself meets it again, and says it.
+            tracing::debug!(step = %step.labels.step, "not made ready: {halt:?}");
+            None
+        })
     }
 
     async fn divide(&self, left: Left, into: Division) -> Divided<Left> {
