@@ -14,6 +14,7 @@ use super::snapshot::{Snapshot, Source};
 use super::survey::RepositoryFile;
 use crate::domain::change::ChangeSet;
 use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::rules::PipelineTrigger;
 use crate::domain::trigger::Scope;
 use crate::git::EntryKind;
 
@@ -42,6 +43,9 @@ pub struct Definition {
     pub version: u32,
     /// Absent until something is planned of it.
     pub wanted: Option<Wanted>,
+    /// Whose pipelines were planned; absent where a person asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<PipelineTrigger>,
     /// Where the head's configuration was read, and the base's if there is one: in words.
     pub(super) at: String,
     pub(super) base_at: Option<String>,
@@ -120,6 +124,7 @@ impl Definition {
         let mut definition = Self {
             version: Self::VERSION,
             wanted: None,
+            event: None,
             at: basis.at.to_owned(),
             base_at: basis.base_at.map(str::to_owned),
             merge_base: basis.merge_base.cloned(),
@@ -155,6 +160,13 @@ impl Definition {
         for known in digests {
             self.digests.extend(known.iter().map(|(part, digest)| (part.clone(), digest.clone())));
         }
+        self
+    }
+
+    /// The same, of the pipelines of an event.
+    #[must_use]
+    pub(super) fn of_event(mut self, event: Option<PipelineTrigger>) -> Self {
+        self.event = event;
         self
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn planned(
             return Err(PlanningError::Configuration(Box::new(conflict((base, head), &files))));
         }
     };
-    let after = survey::of_commits(objects, base, &commit).await?;
+    let after = survey::of_commits(objects, base, &commit, survey.event).await?;
     let (found, without_pipeline) = jobs::planned(&after, wanted, declared)?;
     let merge = Merge { base: base.clone(), commit };
     let job = |job: PlannedJob| {
