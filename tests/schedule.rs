@@ -19,10 +19,11 @@ use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::Trigger;
 use checkvalve::git::GitCache;
 use checkvalve::github::{Github, GithubSettings};
+use checkvalve::service::intake::Intake;
 use checkvalve::service::planner::Planner;
 use checkvalve::service::schedule::Scheduler;
 use checkvalve::service::source::Sources;
-use checkvalve::store::{RunQuery, Store};
+use checkvalve::store::{NewDelivery, RunQuery, Store};
 use github_simulator::{Change, Commit, Config, RepositoryOptions, Simulator};
 
 const REPO: &str = "acme/connectors";
@@ -233,5 +234,40 @@ async fn where_the_app_is_not_any_more_nothing_is_due() {
     assert_eq!(world.store.withdrawn().await.unwrap(), [world.repository.id]);
     scheduler.pass(at("2026-11-22T02:00:01Z")).await.unwrap();
     assert_eq!(world.runs().await.len(), 0);
+    world.sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_name_that_is_not_served_nothing_goes_on() {
+    let world = World::new(None, NIGHTLY).await;
+    let scheduler = world.scheduler("one").await;
+    world.store.see(&world.repository).await.unwrap();
+    scheduler.pass(at("2026-11-21T23:00:00Z")).await.unwrap();
+    scheduler.pass(at("2026-11-22T02:00:01Z")).await.unwrap();
+    let Repository { id, installation, .. } = world.repository;
+    let renamed = serde_json::json!({
+        "action": "renamed",
+        "repository": { "id": id, "full_name": "acme/other", "private": false },
+        "installation": { "id": installation },
+    });
+    let delivery = NewDelivery {
+        guid: "renamed".to_owned(),
+        event: "repository".to_owned(),
+        action: Some("renamed".to_owned()),
+        body: renamed.to_string().into(),
+    };
+    world.store.take_in(delivery).await.unwrap();
+    let intake = Intake {
+        store: world.store.clone(),
+        github: scheduler.github.clone(),
+        served: Arc::new(Served::parse(REPO).unwrap()),
+    };
+    while intake.pass(&tokio_util::sync::CancellationToken::new()).await.unwrap() {}
+    let run = world.runs().await.remove(0);
+    let why = run.cancel.unwrap();
+    assert!(why.contains("acme/other") && why.contains("CHECKVALVE_REPOSITORIES"), "{why}");
+    let scheduler = Scheduler { served: intake.served, ..scheduler };
+    scheduler.pass(at("2026-11-23T02:00:01Z")).await.unwrap();
+    assert_eq!(world.runs().await.len(), 1, "its schedules are not followed either");
     world.sim.stop().await;
 }
