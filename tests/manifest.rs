@@ -16,11 +16,14 @@ use world::{REPO, Steps, World, manifest};
 
 /// The permission without which GitHub does not let an App subscribe to an event, as GitHub's
 /// page "Webhook events and payloads" has it.
-const EVENT_PERMISSIONS: [(&str, &str); 4] = [
+const EVENT_PERMISSIONS: [(&str, &str); 7] = [
     ("check_run", "checks"),
     ("check_suite", "checks"),
     ("issue_comment", "issues"),
+    ("merge_group", "merge_queues"),
     ("pull_request", "pull_requests"),
+    ("push", "contents"),
+    ("repository", "metadata"),
 ];
 
 const CONFIG: &str = r#"
@@ -129,7 +132,7 @@ fn the_events_are_those_that_are_handled() {
         assert!(granted.contains_key(permission), "`{event}` needs `{permission}: read`");
     }
     // An event that is not asked for is not understood, either.
-    for event in ["push", "create", "issues", "pull_request_review", "merge_group", "status"] {
+    for event in ["create", "issues", "pull_request_review", "status", "label"] {
         let body = json!({"action": "created", "installation": {"id": 1}}).to_string();
         let understood = parse(event, body.as_bytes()).unwrap().event;
         assert!(matches!(understood, Event::Ignored { .. }), "{event}: {understood:?}");

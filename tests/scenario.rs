@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
+#[path = "scenario/access.rs"]
+mod access;
+#[path = "scenario/branches.rs"]
+mod branches;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

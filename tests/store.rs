@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/branches.rs"]
+mod branches;
 #[path = "store/cache.rs"]
 mod cache;
 #[path = "store/chaos.rs"]
@@ -60,6 +62,13 @@ stories! {
         a_result_is_found_by_its_key_alone,
         a_late_holder_keeps_no_result,
         a_result_is_taken_back_by_who_holds_the_job;
+    branches:
+        a_due_time_is_taken_once,
+        schedules_count_from_when_they_were_first_seen,
+        what_the_app_lost_is_published_when_it_is_back,
+        a_run_that_nobody_asked_for_is_forgotten,
+        pointed_at_another_base_it_is_another_change,
+        objects_stand_under_the_name_of_their_time;
     turns:
         of_several_one_works_and_the_others_know_for_whom_they_wait,
         another_takes_over_when_a_turn_dies_or_is_given_back,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use checkvalve::domain::event::{Button, Event, PullAction};
+use checkvalve::domain::event::{Button, Event, GroupAction, PullAction};
 use checkvalve::github::webhook::{
     PayloadError, SignatureError, WebhookSecrets, Which, form_payload, parse,
 };
@@ -269,6 +269,62 @@ fn installations_are_understood_with_their_repositories() {
 }
 
 #[test]
+fn pushes_are_understood_with_what_they_moved() {
+    let zeros = "0".repeat(40);
+    let push = |reference: &str, before: &str, after: &str| {
+        let head = json!({ "message": "One line\n\nand more" });
+        let payload =
+            json!({ "ref": reference, "before": before, "after": after, "head_commit": head });
+        let Event::Push { push, .. } = understood("push", &payload) else { panic!("{payload}") };
+        push
+    };
+    let moved = push("refs/heads/release/1", BASE, HEAD);
+    assert_eq!(moved.branch.as_deref(), Some("release/1"));
+    assert_eq!((moved.before.unwrap().as_str(), moved.after.unwrap().as_str()), (BASE, HEAD));
+    assert_eq!(moved.title, "One line");
+    assert_eq!(push("refs/heads/main", &zeros, HEAD).before, None);
+    assert_eq!(push("refs/heads/main", BASE, &zeros).after, None);
+    assert_eq!(push("refs/tags/v1", &zeros, HEAD).branch, None);
+}
+
+#[test]
+fn merge_groups_are_understood() {
+    let group = json!({
+        "head_sha": HEAD, "head_ref": "refs/heads/gh-readonly-queue/main/pr-1-abc",
+        "base_sha": BASE, "base_ref": "refs/heads/main",
+    });
+    let event =
+        understood("merge_group", &json!({ "action": "checks_requested", "merge_group": group }));
+    let Event::MergeGroup { group: found, action, .. } = event else { panic!("{event:?}") };
+    assert_eq!(action, GroupAction::ChecksRequested);
+    assert_eq!(found.head_ref, "gh-readonly-queue/main/pr-1-abc");
+    assert_eq!((found.base_ref.as_str(), found.base_sha.as_str()), ("main", BASE));
+    let gone = json!({ "action": "destroyed", "reason": "merged", "merge_group": group });
+    let Event::MergeGroup { action, .. } = understood("merge_group", &gone) else { panic!() };
+    assert_eq!(action, GroupAction::Destroyed { reason: "merged".to_owned() });
+}
+
+#[test]
+fn labels_are_understood_where_they_are_commands() {
+    let labeled = |name: &str| {
+        let label = json!({ "name": name });
+        understood(
+            "pull_request",
+            &json!({ "action": "labeled", "label": label, "pull_request": pull() }),
+        )
+    };
+    assert!(matches!(labeled("/test all"), Event::Label { label, .. } if label == "/test all"));
+    assert!(because(&labeled("bug")).contains("no command"));
+}
+
+#[test]
+fn what_becomes_of_a_repository_is_understood() {
+    let event = understood("repository", &json!({ "action": "renamed", "changes": {} }));
+    let Event::Repository { action, repository } = event else { panic!("{event:?}") };
+    assert_eq!((action.as_str(), repository.installation), ("renamed", 7));
+}
+
+#[test]
 fn what_we_do_not_know_is_ignored_and_not_an_error() {
     assert_eq!(parse("ping", br#"{"zen":"Keep it simple."}"#).unwrap().event, Event::Ping);
     for (event, payload) in [
@@ -363,6 +419,10 @@ fn every_recorded_payload_is_understood() {
             Event::Comment { .. } => "comment",
             Event::CheckRun { .. } => "check_run",
             Event::CheckSuite { .. } => "check_suite",
+            Event::Push { .. } => "push",
+            Event::MergeGroup { .. } => "merge_group",
+            Event::Repository { .. } => "repository",
+            Event::Label { .. } => "label",
             Event::Ignored { .. } => "ignored",
         };
         *kinds.entry(kind).or_default() += 1;
@@ -374,6 +434,9 @@ fn every_recorded_payload_is_understood() {
     assert_eq!(kinds["installation"], 8);
     assert_eq!(kinds["comment"], 2);
     assert_eq!(kinds["check_suite"], 2);
+    assert_eq!(kinds["merge_group"], 1);
+    // Those of an App's own hook: the others name no installation.
+    assert_eq!(kinds["push"], 2);
     assert!(kinds["pull_request"] >= 9 && kinds["check_run"] >= 5, "{kinds:?}");
 }
 

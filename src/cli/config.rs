@@ -166,7 +166,16 @@ fn summary(looked: &Looked, resolved: &Resolved, out: &mut impl Write) -> Result
     writeln!(out, "{}", count(pipelines, "pipeline"))?;
     for pipeline in &rules.pipelines {
         let steps = count(pipeline.steps.len(), "step");
-        writeln!(out, "  {steps} for {}", shown(&pipeline.selector.to_string()))?;
+        let on: Vec<&str> = pipeline.on.iter().map(|event| event.as_str()).collect();
+        let usual = on == ["pull_request", "merge_group"];
+        let on = if usual { String::new() } else { format!(" on {}", on.join(", ")) };
+        writeln!(out, "  {steps} for {}{on}", shown(&pipeline.selector.to_string()))?;
+    }
+    if !rules.schedules.is_empty() {
+        writeln!(out, "{}", count(rules.schedules.len(), "schedule"))?;
+    }
+    for schedule in &rules.schedules {
+        writeln!(out, "  {} for {}", schedule.cron, shown(&schedule.select.to_string()))?;
     }
     writeln!(out, "a changed path that nothing claims: {}", rules.unclaimed)?;
     for note in &rules.notes {

@@ -151,6 +151,7 @@ pub(super) fn as_run(here: &Here, planned: &Planned, result: &LocalResult) -> Ru
         actor: String::new(),
         scope: Scope::Affected,
         reuse: result.reuse,
+        kept_under: None,
         state: RunState::Concluded,
         conclusion: Some(conclusion),
         problem: None,

@@ -89,7 +89,9 @@ impl From<PlanningError> for CliError {
             PlanningError::Configuration(problem) => {
                 Self::Configuration(format!("{}\n{}", problem.title, problem.text))
             }
-            PlanningError::Unknown(_) => Self::Usage(error.to_string()),
+            PlanningError::Unknown(_) | PlanningError::NoPipeline(_) => {
+                Self::Usage(error.to_string())
+            }
             PlanningError::Vanished { .. } => Self::CouldNotRun(error.to_string()),
             PlanningError::Git(error) => error.into(),
         }

@@ -18,7 +18,7 @@ use super::exit::UsageError;
 use super::state_dir::{StateDir, clear};
 use crate::ambient;
 use crate::blobs::{Blobs, BlobsUrl};
-use crate::config::server::{ExecutorKind, Settings};
+use crate::config::server::{ExecutorKind, Served, Settings};
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::{Engine, EngineOptions};
@@ -34,6 +34,7 @@ use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
 use crate::service::planner::Planner;
 use crate::service::publisher::Publisher;
+use crate::service::schedule::{self, Scheduler};
 use crate::service::secrets::SecretAccess;
 use crate::service::source::Sources;
 use crate::service::ticking::{Rhythm, drive};
@@ -268,6 +269,7 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
     setup.tasks.spawn(web::serve(listener, router, setup.stop.clone()));
     let served = Arc::new(settings.repositories()?);
     let (store, github) = (&common.store, &common.github);
+    follow_branches(setup, &served);
     let intake = Intake { store: store.clone(), github: github.clone(), served };
     let planner = Planner {
         store: store.clone(),
@@ -302,6 +304,24 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
     }
     info!("listening on http://{address}, seen from outside as {}", common.links.public);
     Ok(())
+}
+
+/// Default branches and their schedules.
+fn follow_branches(setup: Setup<'_>, served: &Arc<Served>) {
+    let Setup { common, .. } = setup;
+    let scheduler = Scheduler {
+        store: common.store.clone(),
+        github: common.github.clone(),
+        sources: common.sources.clone(),
+        served: served.clone(),
+        worker: common.worker,
+        pauses: Arc::default(),
+    };
+    let rhythm = Rhythm { name: "schedules", period: schedule::PERIOD };
+    setup.start(rhythm, Some(Topic::Schedules), move || {
+        let scheduler = scheduler.clone();
+        async move { scheduler.pass(ambient::now()).await }
+    });
 }
 
 fn web(setup: Setup<'_>) -> anyhow::Result<Web> {

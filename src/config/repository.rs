@@ -15,6 +15,7 @@ mod presets;
 mod problems;
 mod reader;
 mod resolved;
+mod schedules;
 mod schema;
 mod secrets;
 mod sections;
@@ -68,6 +69,8 @@ struct Read<'t> {
     used: Used,
     /// Images that stand in for others.
     instead: Instead,
+    /// Where its schedules begin.
+    schedules: Option<Place>,
     problems: Problems<'t>,
 }
 
@@ -91,6 +94,7 @@ fn read<'t>(name: &str, text: &'t str) -> Result<Read<'t>, Invalid> {
         kinds: Kinds::new(),
         used: Used::new(),
         instead: Instead::new(),
+        schedules: None,
         problems,
     };
     read.sections();
@@ -128,6 +132,8 @@ impl Read<'_> {
         if let Some(node) = fields.get("policy") {
             problems.policy(node);
         }
+        rules.schedules = problems.schedules(&fields, kinds);
+        self.schedules = fields.entry("schedules").map(|entry| entry.place);
         self.says_connectors = ["connectors", "components"].iter().any(|key| fields.has(key));
         self.names_preset = fields.has("preset");
         self.preset = fields.get("preset").and_then(|node| problems.preset(node));

@@ -44,6 +44,31 @@ pub enum Event {
         head_sha: Sha,
         sender: Actor,
     },
+    /// A branch moved, or went away.
+    Push {
+        repository: Repository,
+        push: PushFacts,
+        sender: Actor,
+    },
+    /// The merge queue made a group of pull requests, or took one apart.
+    MergeGroup {
+        repository: Repository,
+        group: GroupFacts,
+        action: GroupAction,
+        sender: Actor,
+    },
+    /// The repository itself changed: its name, its owner, who may see it, or that it is there at all.
+    Repository {
+        action: String,
+        repository: Repository,
+    },
+    /// A label that may be a command was put on a pull request.
+    Label {
+        repository: Repository,
+        pull: u64,
+        label: String,
+        sender: Actor,
+    },
     /// Not for us; kept and acknowledged.
     Ignored {
         because: String,
@@ -75,6 +100,37 @@ pub struct Actor {
     pub bot: bool,
 }
 
+/// A push, as its event tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushFacts {
+    /// Absent for a tag.
+    pub branch: Option<String>,
+    pub default_branch: String,
+    /// Where the branch was; absent for a new one.
+    pub before: Option<Sha>,
+    /// Where it is now; absent for one that was deleted.
+    pub after: Option<Sha>,
+    /// The first line of its last commit's message.
+    pub title: String,
+}
+
+/// A merge group, as its event tells it. It names no pull requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFacts {
+    pub head_sha: Sha,
+    pub head_ref: String,
+    pub base_sha: Sha,
+    pub base_ref: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupAction {
+    /// It waits for its required checks.
+    ChecksRequested,
+    /// `merged`, `invalidated` or `dequeued`.
+    Destroyed { reason: String },
+}
+
 /// The actions of `pull_request` that we act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +142,8 @@ pub enum PullAction {
     Retargeted,
     Reopened,
     ReadyForReview,
+    /// It is a draft again, which is noted: drafts are tested as others are.
+    ConvertedToDraft,
     Closed,
 }
 

@@ -19,7 +19,8 @@ pub fn run_prefix(run: &Run) -> String {
         Some(number) => format!("pr-{number}"),
         None => segment(&format!("branch-{}", run.head_ref)),
     };
-    format!("runs/{}/{subject}/{}/{}", run.repository.name, run.head_sha, run.id)
+    let name = run.kept_under.as_ref().unwrap_or(&run.repository.name);
+    format!("runs/{name}/{subject}/{}/{}", run.head_sha, run.id)
 }
 
 /// A job's objects by their final names.

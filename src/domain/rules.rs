@@ -6,7 +6,7 @@ mod pattern;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::condition::Condition;
 pub use self::pattern::{Pattern, PatternError, Variables, escape};
@@ -14,6 +14,7 @@ use super::builtin::Builtin;
 use super::catalog::Connector;
 use super::names::StepId;
 use super::pipeline::StepSpec;
+use super::schedule::Schedule;
 use super::secret::SecretSpec;
 
 /// A known layout that needs no repository file.
@@ -186,7 +187,7 @@ pub struct Component {
 }
 
 /// Which connectors: AND between the fields, OR within one; an empty field does not restrict.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selector {
     pub name: Vec<Pattern>,
     pub kind: Vec<String>,
@@ -309,7 +310,7 @@ impl ImpactRule {
     }
 }
 
-/// A declared pipeline; the first whose selector matches is a connector's.
+/// A declared pipeline; of those for an event, the first whose selector matches is a connector's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pipeline {
     pub selector: Selector,
@@ -331,11 +332,26 @@ pub struct Pipeline {
     pub inputs: Vec<Pattern>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The events that pipelines run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PipelineTrigger {
     PullRequest,
     MergeGroup,
+    /// To the default branch.
+    Push,
+    Schedule,
+}
+
+impl PipelineTrigger {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PullRequest => "pull_request",
+            Self::MergeGroup => "merge_group",
+            Self::Push => "push",
+            Self::Schedule => "schedule",
+        }
+    }
 }
 
 /// A repository's configuration, resolved with its preset.
@@ -352,6 +368,8 @@ pub struct RepoRules {
     pub pipelines: Vec<Pipeline>,
     /// What steps may be given in confidence, in the file's order.
     pub secrets: Vec<SecretSpec>,
+    /// Runs of the default branch that nobody asks for.
+    pub schedules: Vec<Schedule>,
     /// Remarks for the check: keys that are accepted and do nothing yet.
     pub notes: Vec<String>,
 }
@@ -368,6 +386,7 @@ impl RepoRules {
             unclaimed: Unclaimed::default(),
             pipelines: Vec::new(),
             secrets: Vec::new(),
+            schedules: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -379,6 +398,17 @@ impl RepoRules {
             && self.components == other.components
             && self.impact == other.impact
             && self.unclaimed == other.unclaimed
+    }
+
+    /// Keeps the pipelines of an event alone. Without one it is a person who asks, who means what pull
+    /// requests run, and where nothing runs for those, what runs at all.
+    pub fn keep_pipelines(&mut self, event: Option<PipelineTrigger>) {
+        match event {
+            Some(event) => self.pipelines.retain(|pipeline| pipeline.on.contains(&event)),
+            None => self
+                .pipelines
+                .sort_by_key(|pipeline| !pipeline.on.contains(&PipelineTrigger::PullRequest)),
+        }
     }
 
     /// Does a step of any pipeline ask for this?

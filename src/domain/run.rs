@@ -274,6 +274,10 @@ pub struct Run {
     /// Which earlier results it may use.
     #[serde(default)]
     pub reuse: Reuse,
+    /// The repository's name when the run was made, under which its objects stand; absent where that
+    /// is its name now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_under: Option<RepoName>,
     pub state: RunState,
     pub conclusion: Option<Conclusion>,
     pub problem: Option<Problem>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::{PipelineTrigger, Selector};
+
 /// The vocabulary of the API's `trigger`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +31,26 @@ impl Trigger {
     }
 }
 
+impl Trigger {
+    /// The event whose pipelines such a run has; `of_pull`: is it about a pull request?
+    pub fn pipelines(self, of_pull: bool) -> PipelineTrigger {
+        match self {
+            Self::Push => PipelineTrigger::Push,
+            Self::Schedule => PipelineTrigger::Schedule,
+            Self::MergeGroup => PipelineTrigger::MergeGroup,
+            Self::Manual if !of_pull => PipelineTrigger::MergeGroup,
+            Self::PullRequest | Self::Comment | Self::Button | Self::Manual => {
+                PipelineTrigger::PullRequest
+            }
+        }
+    }
+
+    /// Is it about the default branch, and so shown on no pull request?
+    pub fn is_of_branch(self) -> bool {
+        matches!(self, Self::Push | Self::Schedule)
+    }
+}
+
 /// What a run is asked to do with what it finds. Fixed when the run is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -37,6 +59,8 @@ pub enum Scope {
     Affected,
     /// Every connector of the repository.
     All,
+    /// Every connector that the selector of a schedule names, changed or not.
+    Matching { select: Selector },
     /// These, whether affected or not; a connector with no steps named runs all of its steps.
     Only { targets: Vec<Target> },
     /// The same, by the plans that were made of them for this head before: the configuration is not
@@ -52,7 +76,11 @@ impl Scope {
     pub fn connectors(&self) -> &Self {
         match self {
             Self::From { of, .. } => of.connectors(),
-            Self::Affected | Self::All | Self::Only { .. } | Self::Again { .. } => self,
+            Self::Affected
+            | Self::All
+            | Self::Matching { .. }
+            | Self::Only { .. }
+            | Self::Again { .. } => self,
         }
     }
 
@@ -60,7 +88,43 @@ impl Scope {
     pub fn first(&self) -> Option<&str> {
         match self {
             Self::From { step, .. } => Some(step),
-            Self::Affected | Self::All | Self::Only { .. } | Self::Again { .. } => None,
+            Self::Affected
+            | Self::All
+            | Self::Matching { .. }
+            | Self::Only { .. }
+            | Self::Again { .. } => None,
+        }
+    }
+
+    /// What several commands of one comment ask for together.
+    #[must_use]
+    pub fn join(one: Option<Self>, other: Self) -> Self {
+        match (one, other) {
+            (None, other) => other,
+            (Some(Self::All), _) | (_, Self::All) => Self::All,
+            (Some(Self::Only { mut targets }), Self::Only { targets: more }) => {
+                targets.extend(more);
+                targets.sort();
+                targets.dedup();
+                Self::Only { targets }
+            }
+            (Some(Self::Affected), _) | (_, Self::Affected) => Self::Affected,
+            (Some(Self::Again { mut targets }), Self::Again { targets: more }) => {
+                targets.extend(more);
+                targets.sort();
+                targets.dedup();
+                Self::Again { targets }
+            }
+            // Who asks for a plan anew of one of them has it of all.
+            (Some(Self::Only { targets }), Self::Again { targets: more })
+            | (Some(Self::Again { targets }), Self::Only { targets: more }) => {
+                Self::join(Some(Self::Only { targets }), Self::Only { targets: more })
+            }
+            // No command asks for a schedule's; what people name goes before it.
+            (Some(Self::Matching { .. }), other) | (Some(other), Self::Matching { .. }) => other,
+            (Some(Self::From { of, .. }), other) | (Some(other), Self::From { of, .. }) => {
+                Self::join(Some(*of), other)
+            }
         }
     }
 

@@ -137,22 +137,50 @@ impl BareRepo {
             &self.url,
         ];
         args.extend(refspecs.iter().map(String::as_str));
-        let mut settings = Settings::default();
-        settings.set(format!("protocol.{}.allow", scheme(&self.url)), "always");
+        let header = auth.map(basic_header);
+        let mut settings = self.towards_origin(header.as_ref());
         // One pack per fetch, never thousands of loose files.
         settings.set("fetch.unpackLimit", "1");
-        settings.set("http.lowSpeedLimit", "1000");
-        settings.set("http.lowSpeedTime", "60");
-        let header = auth.map(basic_header);
-        if let (Some(header), Some(origin)) = (&header, origin(&self.url)) {
-            settings.set(format!("http.{origin}/.extraHeader"), header.expose_secret());
-        }
         let ended = self.objects.git.run(&args, settings, None, FETCH).await?;
         if ended.code == Some(0) {
             return Ok(());
         }
         let stderr = redacted(&ended.stderr, auth, header.as_ref());
         Err(of_fetch(&self.url, &stderr, missing))
+    }
+
+    /// The origin's default branch and its head, as they are now: one question, and nothing is fetched.
+    pub async fn default_branch(
+        &self,
+        auth: Option<&SecretString>,
+    ) -> Result<(String, Sha), GitError> {
+        let header = auth.map(basic_header);
+        let settings = self.towards_origin(header.as_ref());
+        let args = ["ls-remote", "--symref", "--end-of-options", &self.url, "HEAD"];
+        let ended = self.objects.git.run(&args, settings, None, LOCAL).await?;
+        if ended.code != Some(0) {
+            let stderr = redacted(&ended.stderr, auth, header.as_ref());
+            return Err(of_fetch(&self.url, &stderr, &[]));
+        }
+        let answer = String::from_utf8_lossy(&ended.stdout);
+        let mut lines = answer.lines().filter_map(|line| line.strip_suffix("\tHEAD"));
+        let branch = lines.next().and_then(|line| line.strip_prefix("ref: refs/heads/"));
+        let head = lines.next().and_then(|sha| sha.parse().ok());
+        // One without a commit has no head.
+        let none = || GitError::UnknownRevision("HEAD".to_owned());
+        Ok((branch.ok_or_else(none)?.to_owned(), head.ok_or_else(none)?))
+    }
+
+    /// What git needs to talk to the origin, and to no other.
+    fn towards_origin(&self, header: Option<&SecretString>) -> Settings {
+        let mut settings = Settings::default();
+        settings.set(format!("protocol.{}.allow", scheme(&self.url)), "always");
+        settings.set("http.lowSpeedLimit", "1000");
+        settings.set("http.lowSpeedTime", "60");
+        if let (Some(header), Some(origin)) = (header, origin(&self.url)) {
+            settings.set(format!("http.{origin}/.extraHeader"), header.expose_secret());
+        }
+        settings
     }
 
     /// Those that are not here with their whole history. Only a fetch that succeeded, and was

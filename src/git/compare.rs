@@ -108,6 +108,20 @@ impl Objects {
         Comparison { merge_base: first, change, way }
     }
 
+    /// What differs between two commits, wherever they parted: what a push changed, if it was a forced
+    /// one, too.
+    pub async fn changes_between(&self, before: &Sha, after: &Sha) -> Comparison {
+        match self.differences(before, after).await {
+            Ok(found) => {
+                let files: BTreeSet<ChangedFile> =
+                    found.iter().map(|one| one.file.clone()).collect();
+                let change = ChangeSet::Complete { files: files.into_iter().collect() };
+                Comparison { merge_base: Some(before.clone()), change, way: Some(found) }
+            }
+            Err(error) => Comparison::everything(Some(before.clone()), error.to_string()),
+        }
+    }
+
     /// At least one merge base, or why it is not known where two commits part.
     pub(super) async fn known_merge_bases(
         &self,

@@ -4,6 +4,8 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+mod branches;
+
 use super::wire;
 use crate::domain::event::{Actor, Button, CheckFacts, Event, PullAction, PullFacts};
 use crate::domain::names::Sha;
@@ -74,11 +76,17 @@ impl Delivery<'_> {
             ("installation", _) => self.installation(),
             ("installation_repositories", _) => self.installation_repositories(),
             // Without an installation there is no token to act with.
-            ("pull_request" | "issue_comment" | "check_run" | "check_suite", _)
-                if !self.installed =>
-            {
+            (
+                "pull_request" | "issue_comment" | "check_run" | "check_suite" | "merge_group"
+                | "push" | "repository",
+                _,
+            ) if !self.installed => {
                 Ok(ignored(format!("`{}` names no installation of the App", self.event)))
             }
+            ("push", _) => self.push(),
+            ("merge_group", "checks_requested" | "destroyed") => self.merge_group(),
+            ("repository", _) => self.repository_changed(),
+            ("pull_request", "labeled") => self.label(),
             ("pull_request", _) => self.pull_request(),
             ("issue_comment", "created") => self.comment(),
             ("check_run", "rerequested" | "requested_action") => self.check_run(),
@@ -142,6 +150,7 @@ impl Delivery<'_> {
             "synchronize" => PullAction::Synchronize,
             "reopened" => PullAction::Reopened,
             "ready_for_review" => PullAction::ReadyForReview,
+            "converted_to_draft" => PullAction::ConvertedToDraft,
             "closed" => PullAction::Closed,
             // A pull request that is pointed at another base has another change set.
             "edited" if self.read::<EditedPayload>()?.changes.base.is_some() => {

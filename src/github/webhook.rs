@@ -16,7 +16,15 @@ pub const DELIVERY_HEADER: &str = "x-github-delivery";
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 /// The events that we act on and that an App subscribes to. `installation*` and `ping` come to
 /// every App, `check_run` and `check_suite` to every App with `checks: write`.
-pub const EVENTS: [&str; 4] = ["check_run", "check_suite", "issue_comment", "pull_request"];
+pub const EVENTS: [&str; 7] = [
+    "check_run",
+    "check_suite",
+    "issue_comment",
+    "merge_group",
+    "pull_request",
+    "push",
+    "repository",
+];
 /// The largest payload that GitHub delivers; larger events are not delivered at all.
 pub const PAYLOAD_MAX_BYTES: usize = 25 * 1024 * 1024;
 

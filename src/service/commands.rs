@@ -29,7 +29,7 @@ pub(super) struct Commands<'a> {
 
 /// What is to be done, once a comment or button is understood.
 #[derive(Debug, Default)]
-struct Effects {
+pub(super) struct Effects {
     scope: Option<Scope>,
     /// No earlier result is to be used.
     afresh: bool,
@@ -167,7 +167,11 @@ impl Commands<'_> {
         Ok(trust::judge(self.github, self.repository, pull, pusher).await?)
     }
 
-    async fn effects(&self, pull: &PullFacts, asked: &Asked) -> Result<Effects, Failure> {
+    pub(super) async fn effects(
+        &self,
+        pull: &PullFacts,
+        asked: &Asked,
+    ) -> Result<Effects, Failure> {
         let (not, afresh) = (asked.problems.clone(), asked.no_cache);
         let mut effects = Effects { afresh, not, ..Effects::default() };
         let wants_code =
@@ -291,7 +295,7 @@ impl Commands<'_> {
         self.press(&pull, sender, &effects, cause).await
     }
 
-    async fn press(
+    pub(super) async fn press(
         &self,
         pull: &PullFacts,
         sender: &Actor,
@@ -342,12 +346,13 @@ fn test(effects: &mut Effects, tested: &Tested) {
     effects.will.push(match &scope {
         Scope::Affected => "Everything that the change affects runs again.".to_owned(),
         Scope::All => "Every connector runs.".to_owned(),
+        Scope::Matching { select } => format!("Runs: {select}."),
         Scope::Only { targets } | Scope::Again { targets } => {
             format!("Runs: {}.", replies::targets(targets))
         }
         Scope::From { step, .. } => replies::begins_at(step),
     });
-    effects.scope = Some(join(effects.scope.take(), scope));
+    effects.scope = Some(Scope::join(effects.scope.take(), scope));
 }
 
 /// `/retest`: what did not succeed and what never ran; what runs now is left alone.
@@ -392,7 +397,7 @@ fn retest(effects: &mut Effects, runs: &[Run], named: &[Target]) {
         return;
     }
     effects.will.push(format!("Runs again, as planned: {}.", replies::targets(&targets)));
-    effects.scope = Some(join(effects.scope.take(), Scope::Again { targets }));
+    effects.scope = Some(Scope::join(effects.scope.take(), Scope::Again { targets }));
 }
 
 fn cancel(effects: &mut Effects, runs: &[Run], named: &[Target]) {
@@ -443,34 +448,6 @@ fn rerun_all(effects: &mut Effects, runs: &[Run]) {
     let running = runs.iter().any(|run| run.state != RunState::Concluded);
     if effects.scope.is_none() && !running {
         test(effects, &Tested::Affected);
-    }
-}
-
-fn join(one: Option<Scope>, other: Scope) -> Scope {
-    match (one, other) {
-        (None, other) => other,
-        (Some(Scope::All), _) | (_, Scope::All) => Scope::All,
-        (Some(Scope::Only { mut targets }), Scope::Only { targets: more }) => {
-            targets.extend(more);
-            targets.sort();
-            targets.dedup();
-            Scope::Only { targets }
-        }
-        (Some(Scope::Affected), _) | (_, Scope::Affected) => Scope::Affected,
-        (Some(Scope::Again { mut targets }), Scope::Again { targets: more }) => {
-            targets.extend(more);
-            targets.sort();
-            targets.dedup();
-            Scope::Again { targets }
-        }
-        // Who asks for a plan anew of one of them has it of all.
-        (Some(Scope::Only { targets }), Scope::Again { targets: more })
-        | (Some(Scope::Again { targets }), Scope::Only { targets: more }) => {
-            join(Some(Scope::Only { targets }), Scope::Only { targets: more })
-        }
-        (Some(Scope::From { of, .. }), other) | (Some(other), Scope::From { of, .. }) => {
-            join(Some(*of), other)
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::commands::{Commands, Failure, new_run};
-use super::trust;
+use super::{branches, trust};
 use crate::config::server::Served;
 use crate::domain::cache::Reuse;
 use crate::domain::event::{Actor, Event, PullAction, PullFacts};
@@ -112,14 +112,20 @@ impl Intake {
     async fn act(&self, event: Event, guid: &str) -> Result<Handled, Failure> {
         let repository = match &event {
             Event::Ping => return Ok(Handled::Done("greeted".to_owned())),
-            Event::Installation { action, installation, .. } => {
-                return Ok(Handled::Done(format!("installation {installation}: {action}")));
+            Event::Installation { action, installation, repositories } => {
+                return self.installation(action, *installation, (repositories, guid)).await;
+            }
+            Event::Repository { action, repository } => {
+                return self.repository(action, repository).await;
             }
             Event::Ignored { because } => return Ok(Handled::Ignored(because.clone())),
             Event::PullRequest { repository, .. }
             | Event::Comment { repository, .. }
             | Event::CheckRun { repository, .. }
-            | Event::CheckSuite { repository, .. } => repository.clone(),
+            | Event::CheckSuite { repository, .. }
+            | Event::Push { repository, .. }
+            | Event::MergeGroup { repository, .. }
+            | Event::Label { repository, .. } => repository.clone(),
         };
         if !self.served.serves(&repository.name) {
             let name = &repository.name;
@@ -140,9 +146,19 @@ impl Intake {
             Event::CheckSuite { suite, head_sha, sender, .. } => {
                 commands.suite(suite, &head_sha, &sender, guid).await
             }
-            Event::Ping | Event::Installation { .. } | Event::Ignored { .. } => {
-                Ok(Handled::Done(String::new()))
+            Event::Label { pull, label, sender, .. } => {
+                commands.label(pull, &label, (&sender, guid)).await
             }
+            Event::Push { push, sender, .. } => {
+                branches::pushed(&self.store, &repository, &push, (&sender, guid)).await
+            }
+            Event::MergeGroup { group, action, sender, .. } => {
+                branches::grouped(&self.store, &repository, &group, (&action, &sender)).await
+            }
+            Event::Ping
+            | Event::Installation { .. }
+            | Event::Repository { .. }
+            | Event::Ignored { .. } => Ok(Handled::Done(String::new())),
         }
     }
 
@@ -194,21 +210,32 @@ impl Intake {
         let brings = matches!(event, Some(PullAction::Opened | PullAction::Synchronize));
         let pusher = trust::pusher_of(&runs, pull.number)
             .or_else(|| brings.then_some(sender.login.as_str()));
+        let run = self.own_run(repository, pull, (pusher, sender), seen.generation).await?;
+        Ok(match self.store.create_run(run).await? {
+            Created::Fresh(id) => Some(format!("made {id}")),
+            Created::Exists(id) => Some(format!("{id} is for this already")),
+            Created::Outdated => None,
+        })
+    }
+
+    /// A pull request's own run: not run, if its code is not trusted.
+    pub(super) async fn own_run(
+        &self,
+        repository: &Repository,
+        pull: &PullFacts,
+        (pusher, sender): (Option<&str>, &Actor),
+        generation: i64,
+    ) -> Result<NewRun, Failure> {
         let trust = trust::judge(&self.github, repository, pull, pusher).await?;
         let known = pusher.is_some() || trust::in_same_repository(repository, pull);
-        let run = NewRun {
+        Ok(NewRun {
             trigger: Trigger::PullRequest,
-            cause: trust::cause(seen.generation, known),
+            cause: trust::cause(generation, known),
             actor: sender.login.clone(),
             scope: Scope::Affected,
             reuse: Reuse::All,
             problem: trust.problem(pull).map(|problem| (Conclusion::ActionRequired, problem)),
             ..new_run(repository, pull)
-        };
-        Ok(match self.store.create_run(run).await? {
-            Created::Fresh(id) => Some(format!("made {id}")),
-            Created::Exists(id) => Some(format!("{id} is for this already")),
-            Created::Outdated => None,
         })
     }
 

@@ -2,14 +2,18 @@
 //! never correctness. They meet the web only in the database.
 
 pub mod archive;
+mod branches;
 pub mod commands;
+mod installations;
 pub mod intake;
 pub mod janitor;
 pub mod journal;
+mod labels;
 pub mod planner;
 pub mod planning;
 pub mod publisher;
 mod reports;
+pub mod schedule;
 pub mod secrets;
 pub mod source;
 pub mod ticking;

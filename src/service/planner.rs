@@ -8,15 +8,18 @@ use tracing::{info, warn};
 
 use super::archive;
 use super::commands::Commands;
-use super::planning::{self, Planned, PlanningError};
+use super::planning::{self, Asked, Base, Planned, PlanningError};
+use super::schedule;
 use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
 use crate::domain::ids::{JobId, WorkerId};
+use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
 use crate::domain::trigger::{Scope, Trigger};
+use crate::git::{BareRepo, GitError};
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
 const TERM: Duration = Duration::from_mins(1);
@@ -98,17 +101,52 @@ impl Planner {
             info!(run.id = %run.id, connectors = planned.jobs.len(), "planned as before");
             return Ok(to_store(planned));
         }
-        let commits = [run.base_sha.clone(), run.head_sha.clone()];
-        let repo = self.sources.with_commits(&run.repository, &commits).await?;
+        let event = run.trigger.pipelines(run.pull.is_some());
+        let (repo, base) = self.commits(run, event).await?;
         let granted = (&run.repository.name, &self.grants);
-        let (base, head) = (&run.base_sha, &run.head_sha);
-        let planned = Box::pin(planning::plan(&repo, base, head, &run.scope, granted)).await?;
+        let asked = Asked { event, base, head: &run.head_sha, scope: &run.scope };
+        let mut planned = Box::pin(planning::plan_for(&repo, asked, granted)).await?;
+        planned.selection.notes.extend(schedule::lateness(&run.cause, run.created_at));
         // Before the plan is: what a plan was made of is there as soon as it is.
         if let Some(definition) = &planned.definition {
             archive::keep_definition(&self.blobs, run, definition).await?;
         }
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
         Ok(to_store(planned))
+    }
+
+    /// The repository with what is to be compared in it.
+    async fn commits<'r>(
+        &self,
+        run: &'r Run,
+        event: PipelineTrigger,
+    ) -> Result<(BareRepo, Base<'r>), PlanFailure> {
+        let (repository, base, head) = (&run.repository, &run.base_sha, &run.head_sha);
+        let alone = std::slice::from_ref(head);
+        let both = [base.clone(), head.clone()];
+        match event {
+            PipelineTrigger::PullRequest | PipelineTrigger::MergeGroup => {
+                Ok((self.sources.with_commits(repository, &both).await?, Base::Of(base)))
+            }
+            PipelineTrigger::Schedule => {
+                Ok((self.sources.with_commits(repository, alone).await?, Base::None))
+            }
+            PipelineTrigger::Push if base == head => {
+                let because = "the branch is new here: there is nothing to compare it with";
+                let base = Base::Unknown { because: because.to_owned() };
+                Ok((self.sources.with_commits(repository, alone).await?, base))
+            }
+            PipelineTrigger::Push => match self.sources.with_commits(repository, &both).await {
+                // A forced push can leave nothing behind.
+                Err(SourceError::Git(GitError::Vanished { sha })) if sha == *base => {
+                    let because =
+                        format!("{}, which was there before the push, is gone", base.short());
+                    let repo = self.sources.with_commits(repository, alone).await?;
+                    Ok((repo, Base::Unknown { because }))
+                }
+                repo => Ok((repo?, Base::After(base))),
+            },
+        }
     }
 
     /// The plans of earlier runs, if the run asks for those and they are there.
@@ -125,6 +163,10 @@ impl Planner {
     }
 
     async fn failed(&self, lease: PlanningLease, failure: &PlanFailure) -> Result<(), StoreError> {
+        if let PlanFailure::Planning(PlanningError::NoPipeline(_)) = failure {
+            info!(run = %lease.run.id, "not kept: {failure}");
+            return self.store.withdraw_run(lease).await;
+        }
         warn!(run = %lease.run.id, attempt = lease.attempt, "planning failed: {failure}");
         if let PlanFailure::Planning(PlanningError::Unknown(_)) = failure {
             self.tell_commenter(&lease.run, &failure.to_string()).await;

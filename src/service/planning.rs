@@ -22,7 +22,7 @@ use crate::config::repository::Invalid;
 use crate::domain::impact::{ChangeKind, Reason};
 use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::plan::Plan;
-use crate::domain::rules::closest;
+use crate::domain::rules::{PipelineTrigger, closest};
 use crate::domain::run::{Problem, ProblemKind, Selection};
 use crate::domain::trigger::Scope;
 use crate::git::{BareRepo, GitError};
@@ -35,7 +35,7 @@ pub use self::jobs::plans;
 use self::merged::Merging;
 pub use self::registry::registries_here;
 pub use self::sources::sources_here;
-pub use self::survey::{RepositoryFile, Survey, survey_here, survey_to_replay};
+pub use self::survey::{RepositoryFile, Survey, schedules, survey_here, survey_to_replay};
 
 /// What is to run for one head.
 #[derive(Debug, Clone)]
@@ -60,6 +60,29 @@ pub struct PlannedJob {
     pub only: Vec<StepId>,
 }
 
+/// What a commit is compared with.
+#[derive(Debug, Clone)]
+pub enum Base<'a> {
+    /// What it changes since it left this one: a pull request, a merge group.
+    Of(&'a Sha),
+    /// What differs from this one: a push.
+    After(&'a Sha),
+    /// What it changes can't be known, so it is everything.
+    Unknown { because: String },
+    /// Nothing: a schedule names what it wants.
+    None,
+}
+
+/// What is to be planned, and why.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    /// Whose pipelines.
+    pub event: PipelineTrigger,
+    pub base: Base<'a>,
+    pub head: &'a Sha,
+    pub scope: &'a Scope,
+}
+
 /// A name in a command that nothing has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName {
@@ -78,6 +101,9 @@ pub enum PlanningError {
     Vanished { sha: Sha },
     #[error("{}", unknown_names(.0))]
     Unknown(Vec<UnknownName>),
+    /// No pipeline runs for the event: nobody asked for anything.
+    #[error("no pipeline runs `on: {}`", .0.as_str())]
+    NoPipeline(PipelineTrigger),
     #[error(transparent)]
     Git(GitError),
 }
@@ -128,9 +154,29 @@ pub async fn plan(
     scope: &Scope,
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
-    let survey = survey::of_commits(repo.objects(), base, head).await?;
-    let merging = Merging::Made { repo, base, head };
-    Box::pin(plan_survey(survey, scope, Some(granted), Some(merging))).await
+    let event = PipelineTrigger::PullRequest;
+    plan_for(repo, Asked { event, base: Base::Of(base), head, scope }, granted).await
+}
+
+/// As [`plan`], for any event. A commit of the default branch is configured by itself alone.
+pub async fn plan_for(
+    repo: &BareRepo,
+    asked: Asked<'_>,
+    granted: (&RepoName, &Grants),
+) -> Result<Planned, PlanningError> {
+    let Asked { event, base, head, scope } = asked;
+    let objects = repo.objects();
+    let (survey, merging) = match (event, base) {
+        (PipelineTrigger::PullRequest | PipelineTrigger::MergeGroup, Base::Of(base)) => {
+            let survey = survey::of_commits(objects, base, head, Some(event)).await?;
+            (survey, Some(Merging::Made { repo, base, head }))
+        }
+        (_, base) => {
+            let survey = Box::pin(survey::of_branch(objects, (base, head), event)).await?;
+            (survey.ok_or(PlanningError::NoPipeline(event))?, None)
+        }
+    };
+    Box::pin(plan_survey(survey, scope, Some(granted), merging)).await
 }
 
 /// Plans again what was planned, from what was written down then, and from nothing else. What the
@@ -161,7 +207,8 @@ async fn plan_survey(
     if !unknown.is_empty() {
         return Err(PlanningError::Unknown(unknown));
     }
-    let secrets = survey.base_secrets.as_deref().unwrap_or_default();
+    // Where nothing is compared with, it is the default branch itself that declares them.
+    let secrets = survey.base_secrets.as_deref().unwrap_or(&survey.rules().secrets);
     let declared = Declared { secrets, granted };
     let (of_merge, of_head) = jobs::split(&survey, wanted);
     let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;

@@ -50,6 +50,15 @@ impl Sources {
         self.cached(repository).tidy().await
     }
 
+    /// The default branch's name and head, as the repository has them now.
+    pub async fn default_branch(
+        &self,
+        repository: &Repository,
+    ) -> Result<(String, Sha), SourceError> {
+        let token = self.github.token(repository.installation).await?;
+        Ok(self.cached(repository).default_branch(Some(&token)).await?)
+    }
+
     /// The repository with these commits in it. A token is asked for only if one is missing.
     pub async fn with_commits(
         &self,

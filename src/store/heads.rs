@@ -12,10 +12,17 @@ use super::read;
 use super::rows::{number, parse};
 use crate::domain::ids::WorkerId;
 
+/// What the App may not act on is not published: it waits until it may.
+macro_rules! accessible {
+    () => {
+        "repository_id not in (select id from repositories where withdrawn is not null)"
+    };
+}
+
 statements! {
     // Asked before the claim, so that loops that were woken in vain leave SQLite's writer alone.
     DUE = sql!(
-        "select version from heads where version > published_version
+        "select version from heads where version > published_version and ", accessible!(), "
             and not_before <= ", now!(), " and lease_until <= ", now!(), " limit 1"
     );
     CLAIM = skip_locked!(
@@ -23,7 +30,7 @@ statements! {
             "update heads set epoch = epoch + 1, worker = $1, term = $2,
                 lease_until = ", now!(), " + $2
              where (repository_id, head_sha) = (select repository_id, head_sha from heads
-                where version > published_version
+                where version > published_version and ", accessible!(), "
                     and not_before <= ", now!(), " and lease_until <= ", now!(), "
                 order by not_before, repository_id, head_sha limit 1"
         ),

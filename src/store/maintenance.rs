@@ -35,12 +35,20 @@ statements! {
     );
     DELETE_RUN = sql!("delete from runs where id = $1 and state = 'concluded'");
     DELETE_HEADS = sql!(
-        "delete from heads where version <= published_version and lease_until <= ", now!(), "
+        "delete from heads where (version <= published_version or repository_id
+                in (select id from repositories where withdrawn is not null))
+            and lease_until <= ", now!(), "
             and not exists (select 1 from runs r
                 where r.head_sha = heads.head_sha and r.repository_id = heads.repository_id)"
     );
     DELETE_DELIVERIES = sql!(
         "delete from deliveries where received_at < ", now!(), " - $1 and state <> 'waiting'"
+    );
+    // The last of a schedule stays: it says that the schedule is not new.
+    DELETE_DUE_TIMES = sql!(
+        "delete from due_times where due_at < ", now!(), " - $1 and exists (
+            select 1 from due_times later where later.repository_id = due_times.repository_id
+                and later.schedule = due_times.schedule and later.due_at > due_times.due_at)"
     );
     DELETE_COMMENTS = sql!("delete from comments where seen_at < ", now!(), " - $1");
     HOLD = sql!(
@@ -110,6 +118,7 @@ impl Store {
             (DELETE_HEADS, args![]),
             (DELETE_DELIVERIES, args![older_than]),
             (DELETE_COMMENTS, args![older_than]),
+            (DELETE_DUE_TIMES, args![older_than]),
         ] {
             self.inner.main.execute(statement, args).await?;
         }

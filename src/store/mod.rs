@@ -16,6 +16,8 @@ mod pool;
 #[macro_use]
 mod rows;
 
+mod access;
+mod branches;
 mod cache;
 mod checks;
 mod comments;
@@ -40,6 +42,8 @@ mod turns;
 
 use std::sync::Arc;
 
+pub use self::access::Withdrawn;
+pub use self::branches::{Branch, DueTime};
 pub use self::cache::NewResult;
 pub use self::checks::{CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
@@ -83,6 +87,8 @@ impl Drop for Inner {
 
 /// Every statement of every topic by its name, for [`Store::prepare_statements`].
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
+    access::STATEMENTS,
+    branches::STATEMENTS,
     cache::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,

@@ -16,17 +16,26 @@ pub enum Topic {
     Heads,
     /// Any change of any run: live pages.
     Runs,
+    /// A default branch moved, or a repository came.
+    Schedules,
 }
 
-const TOPICS: [Topic; 6] =
-    [Topic::Deliveries, Topic::Planning, Topic::Jobs, Topic::Cancels, Topic::Heads, Topic::Runs];
+const TOPICS: [Topic; 7] = [
+    Topic::Deliveries,
+    Topic::Planning,
+    Topic::Jobs,
+    Topic::Cancels,
+    Topic::Heads,
+    Topic::Runs,
+    Topic::Schedules,
+];
 
 /// A set of topics, one bit each; as a number it is a notification's text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Topics(u8);
 
 impl Topics {
-    const ALL: Self = Self(0b11_1111);
+    const ALL: Self = Self(0b111_1111);
 
     pub(super) fn of(topic: Topic) -> Self {
         let mut topics = Self::default();

@@ -94,6 +94,9 @@ statements! {
             concluded_at = ", now!(), "
          where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
     );
+    WITHDRAW = sql!(
+        "delete from runs where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
+    );
     RETRY = sql!(
         "update runs set due_at = ", now!(), " + $3, lease_until = 0, planning_error = $4,
             worker = null
@@ -178,6 +181,11 @@ impl Store {
         let head = changed(&mut tx, &run, Extent::Run).await?;
         raise_head(&mut tx, head).await?;
         tx.commit().await
+    }
+
+    /// Nobody asked for anything: the run is forgotten as if it had not been made.
+    pub async fn withdraw_run(&self, lease: PlanningLease) -> Result<(), StoreError> {
+        held(self.inner.main.execute(WITHDRAW, args![lease.run.id, lease.epoch]).await?)
     }
 
     /// Planning failed for now: try again after this long.

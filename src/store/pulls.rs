@@ -28,6 +28,8 @@ statements! {
         "insert into repositories (id, name, installation, private, seen_at)
          values ($1, $2, $3, $4, ", now!(), ")
          on conflict (id) do update set name = excluded.name,
+            withdrawn = case when repositories.installation = excluded.installation
+                then repositories.withdrawn end,
             installation = excluded.installation, private = excluded.private,
             seen_at = excluded.seen_at"
     );

@@ -48,10 +48,10 @@ pub enum Created {
 statements! {
     CREATE = sql!(
         "insert into runs (id, repository_id, pull, title, head_ref, base_ref, head_sha, base_sha,
-            triggered_by, cause, actor, scope, priority, state, conclusion, problem, reuse, created_at,
-            concluded_at)
+            triggered_by, cause, actor, scope, priority, state, conclusion, problem, reuse, kept_under,
+            created_at, concluded_at)
          select $1, $2, cast($3 as bigint), $4, $5, $6, $7, $8, $9, $10, $11, $12,
-            cast($13 as bigint), $14, $15, $16, $17, now,
+            cast($13 as bigint), $14, $15, $16, $17, $18, now,
             case when $14 = 'concluded' then now end from clock where true
          on conflict do nothing"
     );
@@ -60,9 +60,11 @@ statements! {
             and base_sha = $3 and head_sha = $4 and triggered_by = $5 and cause = $6"
     );
     LAST_RUN = sql!("update repositories set last_run_at = ", now!(), " where id = $1");
-    // A merge group is tested as it was enqueued, whatever is pushed meanwhile.
+    // Pointed at another base, it is another change. A merge group is tested as it was enqueued,
+    // whatever is pushed meanwhile.
     OUTDATED = sql!(
-        "select id from runs where repository_id = $1 and pull = $2 and head_sha <> $3
+        "select id, head_sha from runs where repository_id = $1 and pull = $2
+            and (head_sha <> $3 or base_ref <> $4)
             and state <> 'concluded' and triggered_by <> 'merge_group' order by id"
     );
     ASK_JOBS = sql!(
@@ -113,40 +115,17 @@ impl Store {
 
     async fn create_run_once(&self, run: &NewRun) -> Result<Created, StoreError> {
         let mut tx = self.begin().await?;
-        // Also locks the repository's row: two runs that supersede each other's work wait here.
-        see_repository(&mut tx, &run.repository).await?;
-        if run.trigger == Trigger::PullRequest
-            && let Some(seen) = head_seen(&mut tx, run).await?
-            && seen != run.head_sha
-        {
-            return Ok(Created::Outdated);
-        }
-        if !insert(&mut tx, run).await? {
-            let existing = by_cause(&mut tx, run).await?;
-            tx.commit().await?;
-            return Ok(Created::Exists(existing));
-        }
-        tx.execute(LAST_RUN, args![run.repository.id]).await?;
-        let mut heads = BTreeSet::from([own_head(run)]);
-        // A command's look at the head may be older than the event that moved it: only that event
-        // ends the work of other heads.
-        if let Some(pull) = run.pull.filter(|_| run.trigger == Trigger::PullRequest) {
-            let of_others = args![run.repository.id, pull, &run.head_sha];
-            let outdated: Vec<(String,)> = tx.all(OUTDATED, of_others).await?;
-            let why = format!("superseded by {}", run.head_sha);
-            for (old,) in outdated {
-                heads.extend(cancel_whole(&mut tx, &old, &why, Some(run.id)).await?.1);
-            }
+        let mut heads = BTreeSet::new();
+        let made = make(&mut tx, run, &mut heads).await?;
+        if made == Created::Outdated {
+            return Ok(made);
         }
         // In order, and last: no lock is asked for while one of these is held.
         for head in heads {
             raise_head(&mut tx, head).await?;
         }
-        for topic in [Topic::Planning, Topic::Runs] {
-            tx.nudge(topic);
-        }
         tx.commit().await?;
-        Ok(Created::Fresh(run.id))
+        Ok(made)
     }
 
     /// Asks a run (or only these connectors of it) to end. Unclaimed jobs and unplanned runs end at once; the
@@ -180,6 +159,45 @@ impl Store {
     }
 }
 
+/// [`Store::create_run`] within a transaction, which is to tell these heads.
+pub(super) async fn make(
+    tx: &mut Tx<'_>,
+    run: &NewRun,
+    heads: &mut BTreeSet<Head>,
+) -> Result<Created, StoreError> {
+    // Also locks the repository's row: two runs that supersede each other's work wait here.
+    see_repository(tx, &run.repository).await?;
+    if run.trigger == Trigger::PullRequest
+        && let Some(seen) = head_seen(tx, run).await?
+        && seen != run.head_sha
+    {
+        return Ok(Created::Outdated);
+    }
+    if !insert(tx, run).await? {
+        return Ok(Created::Exists(by_cause(tx, run).await?));
+    }
+    tx.execute(LAST_RUN, args![run.repository.id]).await?;
+    heads.insert(own_head(run));
+    // A command's look at the head may be older than the event that moved it: only that event
+    // ends the work of other heads.
+    if let Some(pull) = run.pull.filter(|_| run.trigger == Trigger::PullRequest) {
+        let of_others = args![run.repository.id, pull, &run.head_sha, run.base_ref.as_str()];
+        let outdated: Vec<(String, String)> = tx.all(OUTDATED, of_others).await?;
+        for (old, head) in outdated {
+            let why = if head == run.head_sha.as_str() {
+                format!("superseded: it is to be merged into {} now", run.base_ref)
+            } else {
+                format!("superseded by {}", run.head_sha)
+            };
+            heads.extend(cancel_whole(tx, &old, &why, Some(run.id)).await?.1);
+        }
+    }
+    for topic in [Topic::Planning, Topic::Runs] {
+        tx.nudge(topic);
+    }
+    Ok(Created::Fresh(run.id))
+}
+
 fn own_head(run: &NewRun) -> Head {
     (i64::try_from(run.repository.id).unwrap_or(i64::MAX), run.head_sha.to_string())
 }
@@ -210,6 +228,7 @@ async fn insert(tx: &mut Tx<'_>, run: &NewRun) -> Result<bool, StoreError> {
         conclusion,
         problem,
         run.reuse.as_str(),
+        &run.repository.name,
     ];
     Ok(tx.execute(CREATE, values).await? > 0)
 }

@@ -119,6 +119,9 @@ pub(crate) async fn retest(
     let wish = wish(&body)?;
     let run = found(&web, id).await?;
     check_names(&wish, &run)?;
+    if run.trigger.is_of_branch() {
+        return repeat(&web, &run, wish).await;
+    }
     check_current(&web, &run).await?;
     let runs = web.store.runs_of_head(run.repository.id, &run.head_sha).await?;
     // Two pull requests can share a head commit; each is retested for itself.
@@ -141,7 +144,7 @@ pub(crate) async fn retest(
     };
     let targets = match &scope {
         Scope::Only { targets } | Scope::Again { targets } => targets.clone(),
-        Scope::Affected | Scope::All | Scope::From { .. } => Vec::new(),
+        Scope::Affected | Scope::All | Scope::Matching { .. } | Scope::From { .. } => Vec::new(),
     };
     let new = new_run(&run, scope);
     let made = match web.store.create_run(new).await? {
@@ -149,6 +152,27 @@ pub(crate) async fn retest(
         Created::Outdated => return Ok(nothing(&web, id, "the head is another by now")),
     };
     tracing::info!(run = %made, of = %id, "retest through the API");
+    let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// A run of the default branch is repeated as it was asked for: no pull request waits for its verdict, so
+/// there is none over several runs.
+async fn repeat(web: &Web, run: &Run, wish: Wish) -> Answer {
+    if run.state != RunState::Concluded {
+        return Ok(nothing(web, run.id, "it still waits or runs"));
+    }
+    let target = |connector: ConnectorName| Target { connector: connector.to_string(), step: None };
+    let targets: Vec<Target> = wish.connectors.into_iter().flatten().map(target).collect();
+    let scope = match targets.as_slice() {
+        [] => run.scope.clone(),
+        _ => Scope::Only { targets: targets.clone() },
+    };
+    let reuse = if run.reuse == Reuse::Never { Reuse::Never } else { Reuse::Success };
+    let new = NewRun { reuse, ..new_run(run, scope) };
+    let made = new.id;
+    web.store.create_run(new).await?;
+    tracing::info!(run = %made, of = %run.id, "repeated through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }
@@ -235,7 +259,8 @@ fn new_run(of: &Run, scope: Scope) -> NewRun {
         base_ref: of.base_ref.clone(),
         head_sha: of.head_sha.clone(),
         base_sha: of.base_sha.clone(),
-        trigger: Trigger::Manual,
+        // A run of the branch stays one: it shows nothing that pull requests require.
+        trigger: if of.trigger.is_of_branch() { of.trigger } else { Trigger::Manual },
         // Each request is a cause of its own.
         cause: id.to_string(),
         actor: ACTOR.to_owned(),

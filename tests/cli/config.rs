@@ -46,6 +46,13 @@ fn a_file_that_is_right_is_summed_up() {
     ] {
         bench.run(args).exits(0).says(&["5 connectors\n", "  0 by x/{name}/y\n", "  5 by "]);
     }
+    let scheduled = "preset: airbyte\npipelines:\n  - on: [push, schedule]\n    steps: [{ id: a, \
+                     image: x, run: y }]\nschedules: [{ cron: 0 2 * * mon, select: { name: source-* } }]\n";
+    std::fs::write(&file, scheduled).unwrap();
+    bench.run(&["config", "check", file.to_str().unwrap()]).exits(0).says(&[
+        "  1 step for every connector on push, schedule\n",
+        "1 schedule\n  0 2 * * mon for name source-*\n",
+    ]);
 }
 
 #[test]

@@ -157,6 +157,7 @@ pub(crate) fn unplanned(number: u128, trigger: Trigger) -> Run {
         actor: "octocat".into(),
         scope: Scope::Affected,
         reuse: Reuse::All,
+        kept_under: None,
         state: RunState::Queued,
         conclusion: None,
         problem: None,

@@ -13,6 +13,8 @@ const SEEDS: &[&str] = &[
     "preset: airflow\nignore: \"*.md\"\npipelines:\n- for: {kind: dags}\n  steps:\n  - &s\n    \
      id: a\n    image: x\n    run: |\n      set -e\n        indented\n\n      end\n    \
      env: {A: 3.10, B: true, C: 'it''s', D: \"\\t\\e[0m \\u2028é\"}\n  - {<<: *s, id: b, needs: a}\n",
+    "preset: airflow\nschedules:\n- {cron: 0 2 * * mon-fri, select: {kind: dags}}\npipelines:\n- on: \
+     [push, schedule]\n  steps: [{id: a, image: x, run: y}]\n",
 ];
 
 /// What replaces a token.

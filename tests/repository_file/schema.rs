@@ -75,6 +75,10 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "when" => file["pipelines"] = in_step("when", put(json!({ "files": "x" }))),
         "reports" => file["pipelines"] = in_step("reports", put(json!({}))),
         "policy" => file["policy"] = put(json!({})),
+        "schedule" => {
+            file["schedules"] = json!([put(json!({ "cron": "0 2 * * *" }))]);
+            file["pipelines"] = json!([{ "on": "schedule", "steps": [step] }]);
+        }
         "secret" => {
             let mut secret = put(json!({ "from": "gsm" }));
             if secret["from"] == "sops" {
@@ -100,7 +104,7 @@ fn shapes() -> Vec<(String, Map<String, Value>)> {
 fn it_is_a_schema_of_the_draft_that_it_names() {
     jsonschema::meta::validate(&schema()).unwrap();
     assert_eq!(schema()["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    assert_eq!(shapes().len(), 15);
+    assert_eq!(shapes().len(), 16);
     for (shape, properties) in shapes() {
         for (key, property) in properties {
             for words in ["title", "description"] {
@@ -179,7 +183,10 @@ fn wrong_files_fail() {
         "conectors: []".to_owned(),
         "preset: airbite".to_owned(),
         "secrets: { config: { from: vault } }".to_owned(),
-        "schedules: []".to_owned(),
+        "schedules: [{}]".to_owned(),
+        "schedules: [{ cron: 5 }]".to_owned(),
+        "schedules: { cron: \"0 2 * * *\" }".to_owned(),
+        "schedules: [{ cron: \"0 2 * * *\", selct: {} }]".to_owned(),
         "unclaimed: maybe".to_owned(),
         "ignore: [3]".to_owned(),
         "ignore: [/a]".to_owned(),
@@ -203,7 +210,7 @@ fn wrong_files_fail() {
         "impact: [{ reaches: all }]".to_owned(),
         "impact: [{ paths: [a], reaches: { colour: red } }]".to_owned(),
         "pipelines: [{ for: {} }]".to_owned(),
-        "pipelines: [{ on: [push], steps: [] }]".to_owned(),
+        "pipelines: [{ on: [pushes], steps: [] }]".to_owned(),
         "pipelines: [{ supersede: 'no', steps: [] }]".to_owned(),
         "pipelines: [{ lock: 3, steps: [] }]".to_owned(),
     ] {

@@ -2,12 +2,14 @@
 //! the JSON Schema that editors use is made from them.
 
 mod pipelines;
+mod schedules;
 mod selection;
 mod services;
 
 pub(super) use self::pipelines::{
     BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
 };
+pub(super) use self::schedules::SCHEDULE;
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,
 };

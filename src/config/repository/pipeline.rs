@@ -80,34 +80,29 @@ impl Problems<'_> {
     }
 
     fn triggers(&mut self, node: &Node) -> Vec<PipelineTrigger> {
+        let all = [
+            PipelineTrigger::PullRequest,
+            PipelineTrigger::MergeGroup,
+            PipelineTrigger::Push,
+            PipelineTrigger::Schedule,
+        ];
+        let before = self.error_count();
         let mut on = Vec::new();
         for (place, text) in self.texts(node, "`on`") {
-            match text.as_str() {
-                "pull_request" => on.push(PipelineTrigger::PullRequest),
-                "merge_group" => {
-                    self.note(
-                        place,
-                        "`on: merge_group` is accepted; merge groups are not answered yet",
-                    );
-                    on.push(PipelineTrigger::MergeGroup);
-                }
-                "push" | "schedule" => {
-                    let what = format!("`on: {text}` is not possible yet");
-                    self.add(place, what, "remove it: pipelines run for pull requests");
-                }
-                other => {
-                    let known = ["pull_request", "merge_group", "push", "schedule"];
-                    let mend = closest(other, known).map_or_else(
-                        || format!("it is one of: {}", known.join(", ")),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    self.add(place, format!("there is no trigger `{other}`"), mend);
-                }
+            if let Some(trigger) = all.into_iter().find(|trigger| trigger.as_str() == text) {
+                on.push(trigger);
+                continue;
             }
+            let known = all.map(PipelineTrigger::as_str);
+            let mend = closest(&text, known).map_or_else(
+                || format!("it is one of: {}", known.join(", ")),
+                |known| format!("did you mean `{known}`?"),
+            );
+            self.add(place, format!("there is no trigger `{text}`"), mend);
         }
-        if !on.contains(&PipelineTrigger::PullRequest) && !on.is_empty() {
-            let mend = "add `pull_request`: pipelines of other events alone are not possible yet";
-            self.add(node.place, "`on` leaves out `pull_request`", mend);
+        if on.is_empty() && self.error_count() == before {
+            let mend = "name an event, or remove `on`: pull requests and merge groups";
+            self.add(node.place, "`on` names no event: the pipeline would never run", mend);
         }
         on
     }

@@ -77,6 +77,9 @@ pub fn resolved(
         Some(Chosen { preset, recognised: false }) => format!("{name} {at} (preset {preset})"),
     };
     problems.known_secrets(&used, &rules);
+    if let Some(place) = own.schedules {
+        problems.scheduled_pipelines(place, &rules);
+    }
     problems.known_variables(&own.document, &rules);
     let mut open = None;
     match chosen {
@@ -174,6 +177,7 @@ fn merged(
         rules.impact.extend(theirs.impact);
         rules.pipelines.extend(theirs.pipelines);
         rules.secrets.extend(theirs.secrets);
+        rules.schedules.extend(theirs.schedules);
     }
     rules.unclaimed = unclaimed.unwrap_or_default();
     rules

@@ -15,6 +15,7 @@ use super::survey::RepositoryFile;
 use crate::domain::change::ChangeSet;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::plan::Merge;
+use crate::domain::rules::PipelineTrigger;
 use crate::domain::trigger::Scope;
 use crate::git::EntryKind;
 
@@ -43,6 +44,9 @@ pub struct Definition {
     pub version: u32,
     /// Absent until something is planned of it.
     pub wanted: Option<Wanted>,
+    /// Whose pipelines were planned; absent where a person asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<PipelineTrigger>,
     /// Where the head's configuration was read, and the base's if there is one: in words.
     pub(super) at: String,
     pub(super) base_at: Option<String>,
@@ -131,6 +135,7 @@ impl Definition {
         let mut definition = Self {
             version: Self::VERSION,
             wanted: None,
+            event: None,
             at: basis.at.to_owned(),
             base_at: basis.base_at.map(str::to_owned),
             merge_base: basis.merge_base.cloned(),
@@ -172,6 +177,13 @@ impl Definition {
 
     pub(super) fn with_merged(mut self, merged: OfMerge) -> Self {
         self.merged = Some(Box::new(merged));
+        self
+    }
+
+    /// The same, of the pipelines of an event.
+    #[must_use]
+    pub(super) fn of_event(mut self, event: Option<PipelineTrigger>) -> Self {
+        self.event = event;
         self
     }
 

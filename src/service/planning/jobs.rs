@@ -16,7 +16,7 @@ use crate::domain::names::{ConnectorName, RepoName, SecretName, StepId};
 use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::{About, Inputs, Plan};
 use crate::domain::qa::{Basis, Change, code_changes};
-use crate::domain::rules::{Pattern, Pipeline};
+use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger};
 use crate::domain::run::{Problem, ProblemKind};
 use crate::domain::secret::SecretSpec;
 use crate::domain::trigger::{Scope, Target};
@@ -33,6 +33,11 @@ pub(super) fn wanted(survey: &Survey, scope: &Scope) -> (Wanted, Vec<UnknownName
         Scope::All => {
             let names = survey.connectors().into_iter().map(|connector| connector.name.clone());
             (names.map(|name| (name, BTreeSet::new())).collect(), Vec::new())
+        }
+        Scope::Matching { select } => {
+            let connectors = survey.connectors().into_iter();
+            let named = connectors.filter(|one| !one.archived && select.matches(one));
+            (named.map(|one| (one.name.clone(), BTreeSet::new())).collect(), Vec::new())
         }
         // What was planned before and is not known any more is planned anew.
         Scope::Only { targets } | Scope::Again { targets } => named(survey, targets),
@@ -82,7 +87,10 @@ fn pipeline<'s>(survey: &'s Survey, name: &ConnectorName) -> Option<(&'s Connect
 
 /// Of the wanted, those whose pipeline tests the merge, and those whose tests the head.
 pub(super) fn split(survey: &Survey, wanted: Wanted) -> (Wanted, Wanted) {
-    let merges = |name: &ConnectorName| pipeline(survey, name).is_some_and(|(_, of)| of.merge);
+    // A branch's own commit has nothing to be merged with.
+    let of_branch = matches!(survey.event, Some(PipelineTrigger::Push | PipelineTrigger::Schedule));
+    let merges =
+        |name: &ConnectorName| !of_branch && pipeline(survey, name).is_some_and(|(_, of)| of.merge);
     wanted.into_iter().partition(|(name, _)| merges(name))
 }
 

@@ -6,6 +6,7 @@ use super::survey::{self, Survey};
 use super::{PlannedJob, PlanningError, fenced};
 use crate::domain::names::Sha;
 use crate::domain::plan::Merge;
+use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind};
 use crate::git::{BareRepo, Merged};
 
@@ -38,7 +39,7 @@ pub(super) async fn planned(
     survey: &Survey,
     (wanted, declared): (&Wanted, Declared<'_>),
 ) -> Result<OfMerge, PlanningError> {
-    let (merge, mut after) = surveyed(merging).await?;
+    let (merge, mut after) = surveyed(merging, survey.event).await?;
     let (found, without_pipeline) = jobs::planned(&after, wanted, declared)?;
     let job = |job: PlannedJob| {
         let impact = survey.impacts.connectors.get(&job.connector);
@@ -62,7 +63,10 @@ pub(super) async fn planned(
     Ok(OfMerge { merge, definition, jobs, without_pipeline, notes })
 }
 
-async fn surveyed(merging: Merging<'_>) -> Result<(Merge, Survey), PlanningError> {
+async fn surveyed(
+    merging: Merging<'_>,
+    event: Option<PipelineTrigger>,
+) -> Result<(Merge, Survey), PlanningError> {
     let (repo, base, head) = match merging {
         Merging::Made { repo, base, head } => (repo, base, head),
         Merging::Written(written) => {
@@ -72,7 +76,7 @@ async fn surveyed(merging: Merging<'_>) -> Result<(Merge, Survey), PlanningError
     };
     match repo.objects().merge(base, head).await? {
         Merged::Commit(commit) => {
-            let survey = survey::of_commits(repo.objects(), base, &commit).await?;
+            let survey = survey::of_commits(repo.objects(), base, &commit, event).await?;
             Ok((Merge { base: base.clone(), commit }, survey))
         }
         Merged::Conflict(files) => {

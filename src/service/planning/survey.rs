@@ -1,5 +1,6 @@
 //! What is known of a change before anyone asks what should run.
 
+mod branch;
 mod here;
 
 use std::collections::BTreeSet;
@@ -7,6 +8,8 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::branch::of_branch;
+pub use self::branch::schedules;
 pub(super) use self::here::of_definition;
 pub use self::here::{survey_here, survey_to_replay};
 use super::PlanningError;
@@ -24,7 +27,7 @@ use crate::domain::change::ChangeSet;
 use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::rules::{RepoRules, Unclaimed};
+use crate::domain::rules::{PipelineTrigger, RepoRules, Unclaimed};
 use crate::domain::run::Selection;
 use crate::domain::secret::SecretSpec;
 use crate::domain::unselected::Unselected;
@@ -68,6 +71,8 @@ pub struct Survey {
     pub(super) composed: Composed,
     /// All that it was made of, if that was asked for.
     pub(super) definition: Option<Definition>,
+    /// Whose pipelines the rules have; absent where a person asks.
+    pub(super) event: Option<PipelineTrigger>,
 }
 
 impl Survey {
@@ -221,28 +226,29 @@ pub(super) async fn of_commits(
     objects: &Objects,
     base: &Sha,
     head: &Sha,
+    event: Option<PipelineTrigger>,
 ) -> Result<Survey, PlanningError> {
-    commits(objects, Some(base), head, (None, true)).await
+    commits(objects, (Some(base), head), (None, true), event).await
 }
 
 async fn commits(
     objects: &Objects,
-    base: Option<&Sha>,
-    head: &Sha,
+    (base, head): (Option<&Sha>, &Sha),
     (file, record): (Option<&RepositoryFile>, bool),
+    event: Option<PipelineTrigger>,
 ) -> Result<Survey, PlanningError> {
     let at = format!("at {}", head.short());
     let answers = Answers::open(objects.answers());
     let from = Contents { objects, answers: &answers, work_tree: None, record };
     let Some(base) = base else {
         let snapshot = Snapshot::new(from, objects.tree(head).await?);
-        return survey(snapshot, &at, Against::nothing(), file).await;
+        return survey(snapshot, &at, Against::nothing(), (file, event)).await;
     };
     let (entries, compared) = tokio::join!(objects.tree(head), objects.changes(base, head));
     let entries = entries?;
     let before = compared.tree_before(&entries);
     let against = against(from, base, (compared, before), file).await?;
-    survey(Snapshot::new(from, entries), &at, against, file).await
+    survey(Snapshot::new(from, entries), &at, against, (file, event)).await
 }
 
 /// The other side: the merge base's tree, which may be known already, and the rules of the base.
@@ -285,9 +291,10 @@ async fn survey(
     head: Snapshot<'_>,
     at: &str,
     mut against: Against<'_>,
-    file: Option<&RepositoryFile>,
+    (file, event): (Option<&RepositoryFile>, Option<PipelineTrigger>),
 ) -> Result<Survey, PlanningError> {
-    let rules = rules_of(&head, at, file).await??;
+    let mut rules = rules_of(&head, at, file).await??;
+    rules.keep_pipelines(event);
     let mut notes = rules.notes.clone();
     let mut known = Known::default();
     let tree = against.tree.as_ref();
@@ -297,7 +304,8 @@ async fn survey(
     notes.extend((!same).then(|| OTHER_SECRETS.to_owned()));
     let mut other = None;
     match against.rules.take() {
-        Some(Ok(base)) if !base.selects_as(&view.rules) => {
+        Some(Ok(mut base)) if !base.selects_as(&view.rules) => {
+            base.keep_pipelines(event);
             let before = impacts.connectors.len();
             // Other rules may ask for other facts.
             known.documents = Documents::default();
@@ -332,6 +340,7 @@ async fn survey(
     notes.extend(told(&view.head.findings));
     head.keep_answers();
     let definition = against.definition(&head, (at, file));
+    let definition = definition.map(|made_of| made_of.of_event(event));
     let (paths, sources) = head.into_parts();
     Ok(Survey {
         merge_base: against.merge_base,
@@ -346,6 +355,7 @@ async fn survey(
         base_secrets,
         composed,
         definition,
+        event,
     })
 }
 

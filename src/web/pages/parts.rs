@@ -54,6 +54,7 @@ pub(super) fn scope(run: &Run) -> Markup {
         @match run.scope.connectors() {
             Scope::Affected | Scope::From { .. } => "every connector that the change can affect",
             Scope::All => "every connector of the repository",
+            Scope::Matching { select } => { "what the schedule selects: " (select) },
             Scope::Only { targets: listed } => (targets(listed)),
             Scope::Again { targets: listed } => { (targets(listed)) "as planned before" },
         }

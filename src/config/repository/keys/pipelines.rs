@@ -4,7 +4,7 @@ use super::selection::SELECTOR;
 use super::services::{COMPOSE, SERVICE};
 use super::{Key, Shape, Takes};
 
-const TRIGGERS: &[&str] = &["pull_request", "merge_group"];
+const TRIGGERS: &[&str] = &["pull_request", "merge_group", "push", "schedule"];
 /// What `uses` takes; see [`Builtin`](crate::domain::builtin::Builtin).
 const BUILTINS: &[&str] = &["qa", "build", "acceptance", "scan", "report"];
 /// Built-in steps of the design that are not there yet.
@@ -22,7 +22,12 @@ pub(in super::super) static PIPELINE: Shape = Shape {
     about: "What runs for the connectors that `for` selects.",
     keys: &[
         Key::new("for", Takes::One(&SELECTOR), "Which connectors it is for; without it, all."),
-        Key::new("on", Takes::Words(TRIGGERS), "The events that it runs for.")
+        Key::new(
+            "on",
+            Takes::Words(TRIGGERS),
+            "The events that it runs for. `push` is one to the default branch, `schedule` an entry of \
+             `schedules`; neither shows anything on pull requests.",
+        )
             .default("[\"pull_request\", \"merge_group\"]"),
         Key::new(
             "supersede",

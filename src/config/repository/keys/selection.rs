@@ -1,6 +1,7 @@
 //! The keys that say what a connector is, and what reaches it.
 
 use super::pipelines::{PIPELINE, POLICY, SECRET};
+use super::schedules::SCHEDULE;
 use super::{Key, Shape, Takes};
 
 pub(in super::super) const PRESETS: &[&str] =
@@ -61,7 +62,8 @@ pub(in super::super) static FILE: Shape = Shape {
         Key::new(
             "pipelines",
             Takes::Many(&PIPELINE),
-            "What runs. The first pipeline whose `for` matches is a connector's.",
+            "What runs. Of those whose `on` names the event, the first whose `for` matches is a \
+             connector's.",
         ),
         Key::new(
             "images",
@@ -82,11 +84,17 @@ pub(in super::super) static FILE: Shape = Shape {
             "{\"token\": {\"from\": \"env\", \"as\": \"env\"}}",
         ]),
         Key::new("policy", Takes::One(&POLICY), "Who may run, and how much GitHub shows."),
+        Key::new(
+            "schedules",
+            Takes::Many(&SCHEDULE),
+            "Runs of the default branch that nobody asks for. Those of the default branch's own file \
+             count; some pipeline runs `on: schedule`.",
+        ),
     ],
-    not_yet: &[
-        ("schedules", "schedules are not there yet: remove it; pipelines run for pull requests"),
-        ("depends", "`depends` belongs to a connector rule: write it there, beside `match`"),
-    ],
+    not_yet: &[(
+        "depends",
+        "`depends` belongs to a connector rule: write it there, beside `match`",
+    )],
 };
 
 pub(in super::super) static CONNECTOR: Shape = Shape {

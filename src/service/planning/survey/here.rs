@@ -39,7 +39,7 @@ async fn here(
             Some(head) => head.clone(),
             None => repo.resolve("HEAD").await?,
         };
-        return commits(repo.objects(), base, &head, (file, record)).await;
+        return commits(repo.objects(), (base, &head), (file, record), None).await;
     }
     let answers = Answers::open(repo.objects().answers());
     let (objects, work_tree) = (repo.objects(), repo.work_tree());
@@ -54,7 +54,7 @@ async fn here(
         against(from, base, (compared, None), file).await
     };
     let (entries, against) = tokio::join!(repo.files(&unstaged), against);
-    survey(Snapshot::new(from, entries?), "in the work tree", against?, file).await
+    survey(Snapshot::new(from, entries?), "in the work tree", against?, (file, None)).await
 }
 
 /// Surveys what was written down of an earlier survey.
@@ -69,5 +69,5 @@ pub(in crate::service::planning) async fn of_definition(
     let (merge_base, change) = (definition.merge_base.clone(), definition.change.clone());
     let at = definition.base_at.clone();
     let against = Against { merge_base, change, tree, tip, rules, at };
-    survey(head, &definition.at, against, definition.file.as_ref()).await
+    survey(head, &definition.at, against, (definition.file.as_ref(), definition.event)).await
 }

@@ -1,0 +1,123 @@
+//! Repositories that the App loses, and gets back.
+
+use super::Store;
+use super::error::StoreError;
+use super::nudge::Topic;
+use super::pulls::see_repository;
+use super::rows::{number, parse};
+use crate::domain::ids::RunId;
+use crate::domain::names::RepoName;
+use crate::domain::run::Repository;
+
+/// Which of an installation's repositories.
+#[derive(Debug, Clone, Copy)]
+pub enum Withdrawn<'a> {
+    /// All of them.
+    Installation(u64),
+    /// These, as far as they are known and still the installation's.
+    Named(u64, &'a [RepoName]),
+    /// This one, by its id.
+    Repository(u64),
+}
+
+statements! {
+    OF_INSTALLATION = sql!("select id, name from repositories where installation = $1 order by id");
+    WITHDRAW = sql!(
+        "update repositories set withdrawn = $2 where id = $1 and withdrawn is null"
+    );
+    RESTORE = sql!("update repositories set withdrawn = null where id = $1 and withdrawn is not null");
+    WITHDRAWN = sql!("select id from repositories where withdrawn is not null order by id");
+    // What could not be published meanwhile is due at once.
+    HEADS_DUE = sql!(
+        "update heads set not_before = 0
+         where repository_id in (select id from repositories where installation = $1)
+            and version > published_version"
+    );
+    UNCONCLUDED = sql!(
+        "select id from runs where repository_id = $1 and state <> 'concluded' order by id"
+    );
+}
+
+impl Store {
+    /// The App may not act on these any more: nothing is published there until it may. Answers which
+    /// of them it could until now.
+    pub async fn withdraw(&self, which: Withdrawn<'_>, why: &str) -> Result<Vec<u64>, StoreError> {
+        let ids = match which {
+            Withdrawn::Repository(id) => vec![id],
+            Withdrawn::Installation(installation) => {
+                self.of_installation(installation, |_| true).await?
+            }
+            Withdrawn::Named(installation, names) => {
+                let named = |name: &RepoName| {
+                    names.iter().any(|one| one.as_str().eq_ignore_ascii_case(name.as_str()))
+                };
+                self.of_installation(installation, named).await?
+            }
+        };
+        let mut lost = Vec::new();
+        for id in ids {
+            if self.inner.main.execute(WITHDRAW, args![id, why]).await? > 0 {
+                lost.push(id);
+            }
+        }
+        Ok(lost)
+    }
+
+    async fn of_installation(
+        &self,
+        installation: u64,
+        wanted: impl Fn(&RepoName) -> bool,
+    ) -> Result<Vec<u64>, StoreError> {
+        let rows: Vec<(i64, String)> =
+            self.inner.main.all(OF_INSTALLATION, args![installation]).await?;
+        let mut ids = Vec::new();
+        for (id, name) in rows {
+            if wanted(&parse("repositories.name", &name)?) {
+                ids.push(number(id));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The App may act on it (again), under this name. True if it could not before.
+    pub async fn restore(&self, repository: &Repository) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        see_repository(&mut tx, repository).await?;
+        let restored = tx.execute(RESTORE, args![repository.id]).await? > 0;
+        if restored {
+            tx.execute(HEADS_DUE, args![repository.installation]).await?;
+        }
+        for topic in [Topic::Heads, Topic::Schedules] {
+            tx.nudge(topic);
+        }
+        tx.commit().await?;
+        Ok(restored)
+    }
+
+    /// Has tried again at once what GitHub refused to publish for an installation.
+    pub async fn publish_again(&self, installation: u64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.execute(HEADS_DUE, args![installation]).await?;
+        tx.nudge(Topic::Heads);
+        tx.commit().await
+    }
+
+    /// Notes a repository's name, installation and visibility.
+    pub async fn see(&self, repository: &Repository) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        see_repository(&mut tx, repository).await?;
+        tx.commit().await
+    }
+
+    /// Ids of the repositories that the App may not act on.
+    pub async fn withdrawn(&self) -> Result<Vec<u64>, StoreError> {
+        let rows: Vec<(i64,)> = self.inner.main.all(WITHDRAWN, args![]).await?;
+        Ok(rows.into_iter().map(|(id,)| number(id)).collect())
+    }
+
+    /// A repository's runs that have not come to their end.
+    pub async fn unconcluded(&self, repository: u64) -> Result<Vec<RunId>, StoreError> {
+        let rows: Vec<(String,)> = self.inner.main.all(UNCONCLUDED, args![repository]).await?;
+        rows.iter().map(|(id,)| parse("runs.id", id)).collect()
+    }
+}
