@@ -4,8 +4,14 @@
 
 #[path = "builtin/acceptance.rs"]
 mod acceptance;
+#[path = "builtin/breaches.rs"]
+mod breaches;
 #[path = "builtin/build.rs"]
 mod build;
+#[path = "builtin/credentials.rs"]
+mod credentials;
+#[path = "builtin/cut.rs"]
+mod cut;
 #[path = "builtin/image.rs"]
 mod image;
 #[path = "support/images.rs"]
@@ -18,6 +24,8 @@ mod report;
 mod scan;
 #[path = "support/scripted.rs"]
 mod scripted;
+#[path = "builtin/speaker.rs"]
+mod speaker;
 #[path = "builtin/telling.rs"]
 mod telling;
 
@@ -113,14 +121,30 @@ async fn resume<E: Executor>(
     files: &[(&str, &str)],
     records: Vec<StepRecord>,
 ) -> Done {
-    run(executor, plan, files, (records, Images::OfJob { repository: 1 })).await
+    run(executor, plan, files, Begin { records, ..Begin::default() }).await
+}
+
+/// What a job begins with, beside its plan and its source.
+struct Begin {
+    records: Vec<StepRecord>,
+    images: Images,
+    secrets: JobSecrets,
+    stop: Stop,
+}
+
+impl Default for Begin {
+    fn default() -> Self {
+        let images = Images::OfJob { repository: 1 };
+        let (secrets, stop) = (JobSecrets::default(), Stop::new());
+        Self { records: Vec::new(), images, secrets, stop }
+    }
 }
 
 async fn run<E: Executor>(
     executor: E,
     plan: &Plan,
     files: &[(&str, &str)],
-    (records, images): (Vec<StepRecord>, Images),
+    Begin { records, images, secrets, stop }: Begin,
 ) -> Done {
     let (folder, notes, ulid) = (tempfile::tempdir().unwrap(), Notes::default(), ambient::ulid());
     let job = JobRun {
@@ -134,14 +158,14 @@ async fn run<E: Executor>(
             connector: "source-x".parse().unwrap(),
         },
         env: BTreeMap::new(),
-        secrets: JobSecrets::default(),
+        secrets,
         source: source(&folder, files),
         spool: folder.path().join("spool"),
         fail_fast: false,
         images,
         cache: None,
     };
-    let records = Engine::new(executor, 2).run(job, &notes, &Stop::new()).await.unwrap();
+    let records = Engine::new(executor, 2).run(job, &notes, &stop).await.unwrap();
     Done { records, notes }
 }
 

@@ -24,7 +24,9 @@ use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::StepSpec;
 use checkvalve::domain::plan::Plan;
 use checkvalve::domain::run::StepRecord;
-use checkvalve::domain::secret::{Brought, Delivery, JobSecrets, SecretSource, SecretSpec};
+use checkvalve::domain::secret::{
+    Brought, Delivery, JobSecrets, NoValue, SecretSource, SecretSpec,
+};
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::engine::{Engine, EngineError, EngineOptions, Images, JobLabels, JobRun, Stop};
 use checkvalve::exec::docker::{Docker, DockerOptions};
@@ -503,7 +505,7 @@ async fn a_step_whose_secret_can_not_be_had_says_why_and_is_not_tried_again() {
         source: SecretSource::Local { file: "token".to_owned() },
         delivery: Delivery::File,
     };
-    let brought = Brought { secret, value: Err(why.to_owned()), note: None };
+    let brought = Brought { secret, value: Err(NoValue::Unavailable(why.to_owned())), note: None };
     let connector = "source-x".parse().unwrap();
     let job = JobRun { secrets: JobSecrets::new(&connector, [brought]), ..job(&plan, &place) };
     let engine = Engine::with_options(scripted, 8, options());

@@ -12,6 +12,7 @@ mod expected;
 mod formats;
 mod lines;
 mod message;
+mod parts;
 mod read;
 mod schema;
 mod secrets;
@@ -25,7 +26,7 @@ pub use self::discover::{Catalog, Discover, Stream};
 pub use self::expected::Expected;
 pub use self::lines::{LINE_MAX, Line, Lines};
 pub use self::message::{Heard, Message, Record, heard};
-pub use self::read::{Read, impossible, missing, skipped};
+pub use self::read::{Read, impossible, missing, skipped, unfinished};
 pub use self::secrets::Secrets;
 pub use self::spec::Spec;
 pub use self::state::States;
@@ -106,12 +107,7 @@ pub fn keeps_secrets(named: Named<'_>, secrets: &Secrets) -> Case {
     let verdict = match secrets.printed() {
         Some(0) => Verdict::Passed,
         Some(lines) => {
-            let which = if secrets.is_guessed() {
-                "of the configuration that may be secret, for there is no SPEC to say"
-            } else {
-                "that the SPEC marks as secret"
-            };
-            let text = format!("{lines} lines held a value {which}");
+            let text = format!("{lines} lines held a value {}", secrets.which());
             problem(text, "print no configuration: its log is read by others")
         }
         None => {

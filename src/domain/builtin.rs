@@ -58,7 +58,8 @@ impl Builtin {
     fn version(self) -> u32 {
         match self {
             Self::Scan | Self::Report => 1,
-            Self::Qa | Self::Build | Self::Acceptance => 2,
+            Self::Qa | Self::Build => 2,
+            Self::Acceptance => 3,
         }
     }
 }

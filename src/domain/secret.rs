@@ -7,6 +7,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
 
+use super::builtin::Builtin;
 use super::names::{ConnectorName, SecretName};
 use super::pipeline::StepSpec;
 use super::redact::{Left, Redactor};
@@ -105,12 +106,29 @@ impl Secret {
     }
 }
 
+/// Why a secret has no value, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoValue {
+    /// Who would have it was asked, and has none: there are no credentials.
+    Missing(String),
+    /// Whether there is one is not known, or it is not to be had.
+    Unavailable(String),
+}
+
+impl NoValue {
+    fn why(&self) -> &str {
+        match self {
+            Self::Missing(why) | Self::Unavailable(why) => why,
+        }
+    }
+}
+
 /// What came of asking for a secret.
 #[derive(Debug, Clone)]
 pub struct Brought {
     pub secret: SecretSpec,
-    /// The value, or in words why there is none.
-    pub value: Result<SecretValue, String>,
+    /// The value, or why there is none.
+    pub value: Result<SecretValue, NoValue>,
     /// What its reader should know, in words.
     pub note: Option<String>,
 }
@@ -133,8 +151,8 @@ impl JobSecrets {
             brought.value.as_ref().ok().map(|value| (name, value.expose()))
         });
         let redactor = Redactor::new(known, connector.as_str()).unwrap_or_else(|why| {
-            for brought in secrets.values_mut() {
-                brought.value = Err(why.clone());
+            for brought in secrets.values_mut().filter(|brought| brought.value.is_ok()) {
+                brought.value = Err(NoValue::Unavailable(why.clone()));
             }
             Redactor::default()
         });
@@ -145,16 +163,24 @@ impl JobSecrets {
         &self.redactor
     }
 
-    /// Those of one step; why not, if one of them could not be had.
+    /// Those of one step; why not, if one of them could not be had. A step that does without
+    /// credentials gets those that there are.
     pub fn of_step(&self, step: &StepSpec) -> Result<Vec<Secret>, String> {
-        let one = |name: &SecretName| match self.secrets.get(name) {
-            Some(Brought { secret, value: Ok(value), .. }) => {
-                Ok(Secret { name: name.clone(), delivery: secret.delivery, value: value.clone() })
+        let mut given = Vec::new();
+        for name in &step.secrets {
+            match self.secrets.get(name) {
+                Some(Brought { secret, value: Ok(value), .. }) => {
+                    let (name, value) = (name.clone(), value.clone());
+                    given.push(Secret { name, delivery: secret.delivery, value });
+                }
+                Some(Brought { value: Err(NoValue::Missing(_)), .. }) if does_without(step) => {}
+                Some(Brought { value: Err(no), .. }) => {
+                    return Err(format!("secret `{name}`: {}", no.why()));
+                }
+                None => return Err(format!("secret `{name}` was not brought along")),
             }
-            Some(Brought { value: Err(why), .. }) => Err(format!("secret `{name}`: {why}")),
-            None => Err(format!("secret `{name}` was not brought along")),
-        };
-        step.secrets.iter().map(one).collect()
+        }
+        Ok(given)
     }
 
     /// What a step's log says of them first.
@@ -171,11 +197,19 @@ impl JobSecrets {
                      reports"
                 )
             }));
-            let note = self.secrets.get(name).and_then(|brought| brought.note.as_ref());
-            notes.extend(note.map(|note| format!("secret `{name}`: {note}")));
+            let brought = self.secrets.get(name);
+            let missing = brought.and_then(|brought| brought.value.as_ref().err());
+            let note = brought.and_then(|brought| brought.note.as_deref());
+            let notes_of_it = missing.map(NoValue::why).into_iter().chain(note);
+            notes.extend(notes_of_it.map(|note| format!("secret `{name}`: {note}")));
         }
         notes
     }
+}
+
+/// Does the step say itself what it can't do without credentials, and do the rest?
+fn does_without(step: &StepSpec) -> bool {
+    step.is(Builtin::Acceptance)
 }
 
 #[cfg(test)]
@@ -199,6 +233,32 @@ mod tests {
         let secrets = JobSecrets::new(&"source-x".parse().unwrap(), values);
         let why = secrets.of_step(&step(&["s0"])).unwrap_err();
         assert!(why.starts_with("secret `s0`: ") && why.contains("larger than 256 KiB"), "{why}");
+    }
+
+    #[test]
+    fn what_is_missing_is_not_what_can_not_be_had() {
+        let without = |name: &str, no| Brought { value: Err(no), ..brought(name, Vec::new()) };
+        let secrets = JobSecrets::new(
+            &"source-x".parse().unwrap(),
+            [
+                brought("config", b"hunter2-hunter2".to_vec()),
+                without("none", NoValue::Missing("nobody has it".to_owned())),
+                without("away", NoValue::Unavailable("no answer".to_owned())),
+            ],
+        );
+        let acceptance =
+            |names: &[&str]| StepSpec { uses: Some(Builtin::Acceptance.into()), ..step(names) };
+        let given = secrets.of_step(&acceptance(&["none", "config"])).unwrap();
+        assert_eq!(given.iter().map(|secret| secret.name.as_str()).collect::<Vec<_>>(), ["config"]);
+        let notes = secrets.notes(&acceptance(&["none", "config"]));
+        assert_eq!(notes, ["secret `none`: nobody has it"]);
+        for (step, why) in [
+            (acceptance(&["none", "away"]), "secret `away`: no answer"),
+            (acceptance(&["other"]), "secret `other` was not brought along"),
+            (step(&["none"]), "secret `none`: nobody has it"),
+        ] {
+            assert_eq!(secrets.of_step(&step).unwrap_err(), why);
+        }
     }
 
     #[test]

@@ -223,10 +223,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let executor = self.engine.executor.clone();
         let (begun, begins) = oneshot::channel();
         let (run, stop) = (self.step_run(folder, secrets), halt.clone());
+        let overdue = CancellationToken::new();
         // A task of its own: a slow journal must not hold up the step.
         let task = if let Some(Uses { builtin, .. }) = self.spec.uses {
             drop(begun);
-            let task = self.builtin(builtin, run);
+            let task = self.builtin(builtin, run, overdue.clone());
             tokio::spawn(async move {
                 let (ended, built) = builtin::run(executor, task, log, stop).await;
                 (Came { ended, left: None, kept: Vec::new() }, built)
@@ -243,6 +244,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             if let Ok(ended) = tokio::time::timeout(limit, &mut task).await {
                 return (ended, false);
             }
+            overdue.cancel();
             halt.cancel();
             (task.await, true)
         };
@@ -253,11 +255,16 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         Ok(Done { came, built, timed_out, spooled })
     }
 
-    fn builtin(&self, builtin: Builtin, step: StepRun) -> builtin::Task {
+    fn builtin(
+        &self,
+        builtin: Builtin,
+        step: StepRun,
+        overdue: CancellationToken,
+    ) -> builtin::Task {
         let (plan, images) = (self.job.plan.clone(), self.job.images);
         let redactor = self.job.secrets.redactor().clone();
         let (image, records) = (self.image.clone(), self.records.clone());
-        builtin::Task { builtin, plan, step, images, image, records, redactor }
+        builtin::Task { builtin, plan, step, images, image, records, redactor, overdue }
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.

@@ -39,6 +39,21 @@ pub(super) struct Task {
     pub(super) records: Vec<StepRecord>,
     /// Of the job's secrets.
     pub(super) redactor: Arc<Redactor>,
+    /// Cancelled before the step is stopped, if it is for the step's own limit.
+    pub(super) overdue: CancellationToken,
+}
+
+/// What came of judging.
+struct Judged {
+    report: Report,
+    /// Why there is no more of it.
+    halted: Option<Halted>,
+}
+
+impl From<Report> for Judged {
+    fn from(report: Report) -> Self {
+        Self { report, halted: None }
+    }
 }
 
 /// The image that a step works with: what the last step of those it needs built.
@@ -131,19 +146,22 @@ pub(super) async fn run<E: Executor>(
 }
 
 async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
-    let mut report = match site.task.builtin {
-        Builtin::Qa => qa::judge(site).await?,
-        Builtin::Build => build::judge(site).await?,
+    let Judged { mut report, halted } = match site.task.builtin {
+        Builtin::Qa => qa::judge(site).await?.into(),
+        Builtin::Build => build::judge(site).await?.into(),
         Builtin::Acceptance => acceptance::judge(site).await?,
-        Builtin::Scan => scan::judge(site).await?,
-        Builtin::Report => overview(site.task),
+        Builtin::Scan => scan::judge(site).await?.into(),
+        Builtin::Report => overview(site.task).into(),
     };
     for case in &mut report.cases {
         case.redact(&site.task.redactor);
     }
     site.say(report.log()).await;
-    keep(site.task, &report).await?;
-    Ok(report)
+    let kept = keep(site.task, &report).await;
+    match halted {
+        Some(halted) => Err(halted),
+        None => kept.map(|()| report),
+    }
 }
 
 /// How all others went.

@@ -152,7 +152,7 @@ impl Google {
             None | Some(_) => String::new(),
         };
         let why = format!("Google could not {doing}: {}{mend}", refused.why);
-        Unavailable { why, passes: refused.passes() }
+        Unavailable { passes: refused.passes(), ..Unavailable::new(why) }
     }
 
     /// A token that is good for a while.
@@ -177,7 +177,7 @@ impl Google {
                  this machine's clock right?",
                 self.account.email, refused.why
             );
-            Unavailable { why, passes: refused.passes() }
+            Unavailable { passes: refused.passes(), ..Unavailable::new(why) }
         })?;
         let bearer = answer["access_token"].as_str().map(SecretString::from);
         let bearer = bearer.ok_or_else(|| Unavailable::new("Google's token has no text"))?;

@@ -82,7 +82,7 @@ impl Gsm {
             .collect();
         enabled.sort();
         let Some((_, name)) = enabled.pop() else {
-            return Err(Unavailable::new(format!("no version of `{secret}` is enabled")));
+            return Err(Unavailable::missing(format!("no version of `{secret}` is enabled")));
         };
         Ok(Version { name, older: enabled.into_iter().map(|(_, name)| name).collect() })
     }
@@ -165,7 +165,7 @@ impl Gsm {
                     [] => "no secret has that connector's label".to_owned(),
                     others => format!("its files are: {}", others.join(", ")),
                 };
-                Err(Unavailable::new(format!(
+                Err(Unavailable::missing(format!(
                     "project `{project}` has no secret with {label}; {others}"
                 )))
             }

@@ -26,11 +26,18 @@ pub struct Unavailable {
     why: String,
     /// May it be there soon?
     pub passes: bool,
+    /// Who would have it was asked, and has none.
+    pub missing: bool,
 }
 
 impl Unavailable {
     fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), passes: false }
+        Self { why: why.into(), passes: false, missing: false }
+    }
+
+    /// Asked for, and not there.
+    fn missing(why: impl Into<String>) -> Self {
+        Self { missing: true, ..Self::new(why) }
     }
 
     fn because(self, why: impl Into<String>) -> Self {
@@ -156,7 +163,7 @@ impl Providers {
                 None,
             ) => {
                 let looked = paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>();
-                return Err(Unavailable::new(format!("there is no {}", looked.join(" nor "))));
+                return Err(Unavailable::missing(format!("there is no {}", looked.join(" nor "))));
             }
         };
         match fetched.value.expose().len() {
@@ -175,7 +182,7 @@ fn of_environment(variable: &str) -> Result<Fetched, Unavailable> {
         return Ok(Fetched::plain(value.into_bytes()));
     }
     let Some(file) = ambient::env(&format!("{variable}_FILE")) else {
-        return Err(Unavailable::new(format!("{variable} is not set where this runs")));
+        return Err(Unavailable::missing(format!("{variable} is not set where this runs")));
     };
     std::fs::read(file).map(Fetched::plain).map_err(|error| {
         Unavailable::new(format!("the file that {variable}_FILE names can't be read: {error}"))

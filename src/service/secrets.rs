@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::grants::Grants;
 use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::plan::Plan;
-use crate::domain::secret::{Brought, JobSecrets, LARGEST, SecretSpec};
+use crate::domain::secret::{Brought, JobSecrets, LARGEST, NoValue, SecretSpec};
 use crate::git::{EntryKind, GitError, Objects};
 use crate::secrets::{Of, Providers};
 
@@ -84,18 +84,18 @@ impl<'a> Wanted<'a> {
         let (mut brought, mut again) = (Vec::new(), None);
         for secret in &self.secrets {
             let fetched = match refusal(secret) {
-                Some(why) => Err(why),
+                Some(why) => Err(NoValue::Unavailable(why)),
                 None => providers.fetch(secret, self.whose(), files).await.map_err(|error| {
                     let why = error.to_string();
                     if error.passes {
                         again = Some(format!("secret `{}`: {why}", secret.name));
                     }
-                    why
+                    if error.missing { NoValue::Missing(why) } else { NoValue::Unavailable(why) }
                 }),
             };
             let (value, note) = match fetched {
                 Ok(fetched) => (Ok(fetched.value), fetched.note),
-                Err(why) => (Err(why), None),
+                Err(no) => (Err(no), None),
             };
             brought.push(Brought { secret: secret.clone(), value, note });
         }
@@ -151,7 +151,49 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
-    use crate::domain::secret::{Delivery, SecretSource, SecretValue};
+    use crate::domain::builtin::Builtin;
+    use crate::domain::pipeline::StepSpec;
+    use crate::domain::plan::Inputs;
+    use crate::domain::secret::{Delivery, SecretSource, SecretValue, VARIABLE_PREFIX};
+    use crate::secrets::Access;
+
+    #[tokio::test]
+    async fn what_nobody_has_is_missing_and_what_nobody_can_tell_is_not() {
+        let secret = |name: &str, source| {
+            let name = name.parse().unwrap();
+            SecretSpec { name, source, delivery: Delivery::File }
+        };
+        let file = "config".to_owned();
+        let variable = format!("{VARIABLE_PREFIX}NOBODY_SET_IT");
+        let secrets = vec![
+            secret("here", SecretSource::Local { file: file.clone() }),
+            secret("tree", SecretSource::Sops { file: "config.yaml".to_owned() }),
+            secret("server", SecretSource::Env { variable }),
+            secret("google", SecretSource::Gsm { file: file.clone() }),
+            secret("refused", SecretSource::Local { file }),
+        ];
+        let step = |name: &str, uses: Option<Builtin>| StepSpec {
+            uses: uses.map(Into::into),
+            secrets: vec![name.parse().unwrap()],
+            ..StepSpec::new(name.parse().unwrap())
+        };
+        let names = ["here", "tree", "server", "google", "refused"];
+        let steps = names.map(|name| step(name, None)).to_vec();
+        let plan = Plan::new("source-x".parse().unwrap(), "x".into(), Inputs::default(), steps);
+        let plan = plan.unwrap().with_secrets(secrets);
+        let wanted = Wanted::of(&plan, "x", |_| true);
+        let providers = Providers::new(Access::default(), false).unwrap();
+        let refusal = |secret: &SecretSpec| {
+            (secret.name.as_str() == "refused").then(|| "it is not granted".to_owned())
+        };
+        let brought = wanted.bring(&providers, &Files::new(), refusal).await.secrets;
+        for name in names {
+            let missing = brought.of_step(&step(name, Some(Builtin::Acceptance)));
+            let is_missing = ["here", "tree", "server"].contains(&name);
+            assert_eq!(missing.is_ok(), is_missing, "{name}: {missing:?}");
+            assert!(brought.of_step(&step(name, None)).is_err());
+        }
+    }
 
     #[tokio::test]
     async fn values_are_made_ready_without_holding_up_who_keeps_the_lease() {

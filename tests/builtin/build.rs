@@ -14,10 +14,10 @@ use checkvalve::exec::docker::{Docker, DockerOptions};
 use checkvalve::exec::host::Host;
 use futures_util::StreamExt;
 
-use super::acceptance::{Speaker, WELL};
 use super::images::{busybox, engine};
 use super::scripted::Scripted;
-use super::{Done, built, carry_out, plan, resident_mib, resume, run, uses};
+use super::speaker::{Speaker, WELL};
+use super::{Begin, Done, built, carry_out, plan, resident_mib, resume, run, uses};
 
 const METADATA: &str = include_str!("metadata.yaml");
 pub(crate) const SPEC: &str =
@@ -205,8 +205,8 @@ async fn what_is_built_on_ones_own_machine_stays_under_its_own_name() {
     let files =
         [("Dockerfile", file.as_str()), ("metadata.yaml", &metadata), ("run.sh", entry.as_str())];
     for tag in [Preset::Airbyte.image_tag(), Preset::Estuary.image_tag()] {
-        let images = Images::Kept { tag };
-        let done = run(docker().await, &plan(vec![step()]), &files, (Vec::new(), images)).await;
+        let begin = Begin { images: Images::Kept { tag }, ..Begin::default() };
+        let done = run(docker().await, &plan(vec![step()]), &files, begin).await;
         assert_eq!(done.outcome("build"), Outcome::Succeeded, "{}", done.log("build"));
         let image = api.inspect_image(&format!("{own}:{tag}")).await.unwrap();
         assert_eq!(image.id, done.step("build").facts.built);

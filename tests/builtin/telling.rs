@@ -5,7 +5,7 @@ use std::time::Instant;
 use checkvalve::domain::state::Outcome;
 use checkvalve::exec::images::TalkEnd;
 
-use super::acceptance::{Speaker, WELL, judged, with};
+use super::speaker::{Speaker, WELL, judged, with};
 
 #[tokio::test]
 async fn a_secret_is_hidden_wherever_a_text_is_cut() {

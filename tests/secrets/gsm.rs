@@ -1,13 +1,15 @@
 //! Google Secret Manager: labels, pages, versions, refusals.
 
+use std::collections::BTreeMap;
+
 use checkvalve::domain::secret::{SecretSource, SecretValue};
-use checkvalve::secrets::Providers;
 use checkvalve::secrets::google::Account;
+use checkvalve::secrets::{Of, Providers};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::google::{Google, assertion, rsa_key};
-use super::{access, fetch, text};
+use super::{access, fetch, secret, text};
 
 /// As a form has it.
 const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
@@ -69,6 +71,30 @@ async fn what_is_wrong_with_a_secret_is_said() {
         let why = fetch(&providers, file("odd"), &[]).await.unwrap_err();
         assert!(why.contains(said), "{why}");
     }
+}
+
+/// Only an answer that there is none makes a secret missing.
+#[tokio::test]
+async fn what_google_does_not_have_is_missing_and_what_it_does_not_say_is_not() {
+    let google = stocked().await;
+    google.put("AGAIN", &labelled(Some("oauth")), &[(true, "o")]);
+    google.put("DEAD", &labelled(Some("dead")), &[(false, "o")]);
+    google.put("ODD", &labelled(Some("odd")), &[(true, "o")]);
+    google.spoil("ODD", json!("%%%"));
+    let providers = Providers::new(access(&google), false).unwrap();
+    let connector = "source-x".parse().unwrap();
+    let of = Of { connector: &connector, root: "connectors/source-x" };
+    let missing = async |name: &str| {
+        let fetched = providers.fetch(&secret(file(name)), of, &BTreeMap::new()).await;
+        fetched.unwrap_err().missing
+    };
+    assert!(missing("other").await && missing("dead").await);
+    assert!(!missing("oauth").await && !missing("odd").await);
+    google.busy(50);
+    assert!(!missing("other").await);
+    google.busy(0);
+    google.deny();
+    assert!(!missing("other").await);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub struct Check {
     /// The last status, and how many there were.
     status: Option<(String, String)>,
     count: u64,
+    malformed: Option<String>,
     error: Option<String>,
 }
 
@@ -22,6 +23,9 @@ impl Check {
                 self.status = Some((status, message));
             }
             Heard::Message(Message::Trace { error: Some(error), .. }) => self.error = Some(error),
+            Heard::Malformed { kind, why } if kind == "CONNECTION_STATUS" => {
+                self.malformed = Some(why);
+            }
             Heard::Message(_) | Heard::Noise(_) | Heard::Malformed { .. } => {}
         }
     }
@@ -43,6 +47,9 @@ impl Check {
     }
 
     fn is(&self, wanted: &str) -> Verdict {
+        if let Some(why) = &self.malformed {
+            return problem(format!("a CONNECTION_STATUS is malformed: {why}"), "");
+        }
         match &self.status {
             Some((status, _)) if self.count == 1 && status == wanted => Verdict::Passed,
             Some((status, message)) if self.count == 1 => {

@@ -1,6 +1,7 @@
 //! `acceptance-test-config.yml`: which tests there are, and with what.
 
 mod keys;
+mod paths;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use self::keys::{
     ANY, CURSOR_KEYS, EXPECTED_KEYS, NAMED_KEYS, OTHER_SUITES, ROOT, SUITE_KEYS, beneath,
     of_other_suite,
 };
+pub use self::paths::{Mention, is_called, plain};
 use crate::domain::catalog::Flaw;
 use crate::domain::rules::closest;
 use crate::domain::yaml::{Entry, Node, Value};
@@ -104,6 +106,8 @@ pub struct Config {
     pub suites: BTreeMap<Suite, Asked>,
     /// What it asks for that is not judged here.
     pub notes: Vec<String>,
+    /// The files that its tests name beside their configurations.
+    pub mentions: Vec<Mention>,
 }
 
 /// Reads the document; every error at once.
@@ -117,6 +121,7 @@ pub fn read(document: &Node) -> Result<Config, Vec<Flaw>> {
 struct Reader {
     flaws: Vec<Flaw>,
     notes: Vec<String>,
+    mentions: Vec<Mention>,
 }
 
 impl Reader {
@@ -181,6 +186,14 @@ impl Reader {
         text
     }
 
+    /// A file that is no configuration.
+    fn path(&mut self, entry: &Entry) -> Option<String> {
+        let path = self.text(entry)?;
+        let (place, key) = (entry.node.place, entry.key.clone());
+        self.mentions.push(Mention { place, key, path: path.clone() });
+        Some(path)
+    }
+
     fn config(&mut self, document: &Node) -> Config {
         let mut config = Config::default();
         let mut asked: Option<&str> = None;
@@ -208,6 +221,7 @@ impl Reader {
             self.flaws.push(Flaw::unusable(document.place, "it has no `acceptance_tests`", mend));
         }
         config.notes = std::mem::take(&mut self.notes);
+        config.mentions = std::mem::take(&mut self.mentions);
         config
     }
 
@@ -338,9 +352,9 @@ impl Reader {
         let node = &entry.node;
         match entry.key.as_str() {
             "config_path" => test.config_path = self.text(entry),
-            "spec_path" => test.spec_path = self.text(entry),
-            "configured_catalog_path" => test.catalog_path = self.text(entry),
-            "future_state_path" => test.future_state = self.text(entry),
+            "spec_path" => test.spec_path = self.path(entry),
+            "configured_catalog_path" => test.catalog_path = self.path(entry),
+            "future_state_path" => test.future_state = self.path(entry),
             "deployment_mode" => {
                 test.deployment = self.text(entry).map(|mode| mode.to_uppercase());
             }
@@ -398,7 +412,7 @@ impl Reader {
             }
             self.look_beneath(inner);
         }
-        entries.iter().find(|entry| entry.key == key).and_then(|entry| self.text(entry))
+        entries.iter().find(|entry| entry.key == key).and_then(|entry| self.path(entry))
     }
 
     fn seconds(&mut self, node: &Node) -> Option<Duration> {

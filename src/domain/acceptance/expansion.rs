@@ -117,7 +117,7 @@ impl<'s> Count<'s> {
 }
 
 /// Without the escapes of an address.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

@@ -12,20 +12,29 @@ use crate::domain::yaml::Place;
 /// What is expected, and what of it has come: at most what the file holds.
 #[derive(Debug, Default)]
 pub struct Expected {
+    /// The file that holds them, from the top of the repository.
+    path: String,
     /// By stream and key.
-    records: BTreeMap<(String, String), bool>,
+    records: BTreeMap<(String, String), Wanted>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Wanted {
+    /// Where the file has it, counted from 1.
+    line: u32,
+    came: bool,
 }
 
 impl Expected {
     /// Reads a file of records, one a line.
     pub fn read(path: &str, text: &str, catalog: &Catalog) -> Result<Self, Vec<Finding>> {
-        let mut expected = Self::default();
+        let mut expected = Self { path: path.to_owned(), records: BTreeMap::new() };
         let mut flaws = Vec::new();
-        for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            match key_of(line, catalog) {
-                Ok(key) => drop(expected.records.insert(key, false)),
+        for (line, record) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            match key_of(record, catalog) {
+                Ok(key) => drop(expected.records.insert(key, Wanted { line, came: false })),
                 Err(why) => {
-                    let line = u32::try_from(at + 1).unwrap_or(u32::MAX);
                     let mend = "write `{\"stream\": …, \"data\": {…}, \"emitted_at\": …}`";
                     let flaw = Flaw::unusable(Place { line, column: 1 }, why, mend);
                     flaws.push(Finding::of(path, flaw));
@@ -41,16 +50,19 @@ impl Expected {
             return;
         }
         let key = (stream.name.clone(), key(stream, data));
-        if let Some(came) = self.records.get_mut(&key) {
-            *came = true;
+        if let Some(wanted) = self.records.get_mut(&key) {
+            wanted.came = true;
         }
     }
 
     /// What did not come.
-    pub(super) fn missing(&self) -> Vec<String> {
-        let missing = self.records.iter().filter(|(_, came)| !**came);
-        let told = missing
-            .map(|((stream, key), _)| format!("stream `{stream}`: the record {key} did not come"));
+    pub(super) fn missing(&self) -> Vec<Finding> {
+        let missing = self.records.iter().filter(|(_, wanted)| !wanted.came);
+        let told = missing.map(|((stream, key), wanted)| {
+            let text = format!("stream `{stream}`: the record {key} did not come");
+            let place = Place { line: wanted.line, column: 1 };
+            Finding::of(&self.path, Flaw::unusable(place, text, ""))
+        });
         told.collect()
     }
 }

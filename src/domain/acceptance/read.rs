@@ -1,7 +1,8 @@
 //! `read`: records that are what the catalog promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -16,6 +17,7 @@ use super::state::{States, cursor_of};
 use super::{End, Named, problem, problems, schema};
 use crate::domain::builtin::{Case, Verdict, one_line};
 use crate::domain::redact::Redactor;
+use crate::domain::time::human;
 
 /// Breaches of one rule: the first few, and how many there are.
 #[derive(Debug, Default)]
@@ -33,13 +35,17 @@ impl Breaches {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn told(&self) -> Vec<String> {
         let mut told = self.first.clone();
         let more = self.count.saturating_sub(told.len() as u64);
         if more > 0 {
             told.push(format!("… and {more} more"));
         }
-        problems(told)
+        told
+    }
+
+    fn verdict(&self) -> Verdict {
+        problems(self.told())
     }
 }
 
@@ -79,6 +85,8 @@ pub struct Read {
     strangers: Breaches,
     untimed: Breaches,
     unfit: Breaches,
+    /// What is wrong with schemas by which records should be judged.
+    flawed: Vec<String>,
     older: Breaches,
     /// With what this read began.
     since: States,
@@ -97,8 +105,20 @@ pub struct Read {
 impl Read {
     /// Of these streams; the secrets of the configuration are told to nobody.
     pub fn new(catalog: &Catalog, test: &Test, redactor: Arc<Redactor>) -> Self {
+        let mut flawed = Vec::new();
+        let mut compiled = |stream: &Stream| match schema::compiled(&stream.schema) {
+            Ok(validator) => Some(validator),
+            Err(why) => {
+                let name = &stream.name;
+                flawed.push(format!(
+                    "stream `{name}`: no record can follow its schema, which is no JSON Schema of \
+                     draft 7: {why}"
+                ));
+                None
+            }
+        };
         let of = |stream: &Stream| Of {
-            validator: schema::compiled(&stream.schema).ok().filter(|_| !test.any_schema),
+            validator: if test.any_schema { None } else { compiled(stream) },
             ignored: test
                 .ignored_fields
                 .get(&stream.name)
@@ -121,6 +141,7 @@ impl Read {
             strangers: Breaches::default(),
             untimed: Breaches::default(),
             unfit: Breaches::default(),
+            flawed,
             older: Breaches::default(),
             since: States::default(),
             states: States::default(),
@@ -198,20 +219,30 @@ impl Read {
             named.case("ends well", end.verdict()),
             named.case("records are well formed", self.malformed.verdict()),
             named.case("records belong to the catalog", self.strangers.verdict()),
-            named.case("records follow their schemas", self.unfit.verdict()),
+            named.case("records follow their schemas", self.fit()),
             named.case("emitted_at is a whole number", self.untimed.verdict()),
             named.case("states are small enough", self.has_room()),
             named.case("every stream has records", self.full()),
         ]
     }
 
+    fn fit(&self) -> Verdict {
+        problems(self.flawed.iter().cloned().chain(self.unfit.told()))
+    }
+
     fn full(&self) -> Verdict {
         let empty = self.streams.iter().filter(|of| of.sum.count == 0);
-        let told = empty.map(|of| {
-            let name = &of.stream.name;
-            format!("stream `{name}` has no records; name it in `empty_streams` if that must be")
-        });
-        problems(told)
+        problems(empty.map(|of| empty_stream(&of.stream)))
+    }
+
+    /// Two reads without a record are equal, and say nothing: but for streams that may be empty,
+    /// one of them must have some.
+    pub fn has_records(&self, second: &Self, may_be_empty: &BTreeSet<String>) -> Verdict {
+        let both = self.streams.iter().zip(&second.streams);
+        let empty = both.filter(|(one, two)| one.sum.count + two.sum.count == 0);
+        let empty = empty.map(|(one, _)| &one.stream);
+        let empty = empty.filter(|stream| !may_be_empty.contains(&stream.name));
+        problems(empty.map(empty_stream))
     }
 
     /// Is a second read what the first one was?
@@ -294,15 +325,16 @@ impl Read {
     }
 }
 
+fn empty_stream(stream: &Stream) -> String {
+    let name = &stream.name;
+    format!(
+        "stream `{name}` has no records; name it in `empty_streams` of `basic_read` if that must be"
+    )
+}
+
 /// The expected records that did not come.
 pub fn missing(named: Named<'_>, expected: &Expected) -> Case {
-    named.case(
-        "expected records are there",
-        match expected.missing() {
-            missing if missing.is_empty() => Verdict::Passed,
-            missing => problems(missing),
-        },
-    )
+    named.case("expected records are there", Verdict::of(expected.missing()))
 }
 
 /// What was not done, and is none of the connector's faults.
@@ -313,6 +345,13 @@ pub fn skipped(named: Named<'_>, why: &str) -> Case {
 /// What could not be done, which is.
 pub fn impossible(named: Named<'_>, why: &str) -> Case {
     named.case("can be made", problem(why.to_owned(), ""))
+}
+
+/// What the step's own time was too short for.
+pub fn unfinished(named: Named<'_>, limit: Duration) -> Case {
+    let text = format!("the step's `timeout` of {} ended it while it ran", human(limit));
+    let mend = "raise the step's `timeout`, or lower `timeout_seconds` of the tests before it";
+    named.case("ends within the step's time", problem(text, mend))
 }
 
 /// A field as `ignored_fields` names it: parts with `/` between, `*` for any.

@@ -27,9 +27,10 @@ impl Spec {
         }
     }
 
-    /// The schema of the configuration.
+    /// The schema of the configuration, if it is one.
     pub fn schema_of(&self) -> Option<&Value> {
-        self.found.as_ref()?.get("connectionSpecification")
+        let schema = self.found.as_ref()?.get("connectionSpecification");
+        schema.filter(|schema| schema::flaw(schema).is_none())
     }
 
     /// One case for each rule; `expected` is what the file that `spec_path` names holds.

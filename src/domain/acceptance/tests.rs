@@ -102,6 +102,93 @@ fn secrets_are_those_that_the_spec_marks() {
     assert!(matches!(keeps_secrets(named, &unmarked).verdict, Verdict::Skipped(_)));
 }
 
+/// A value that is printed, by the SPEC's schema and the configuration.
+fn kept(spec: &Value, config: &Value, printed: &str) -> Verdict {
+    let mut secrets = Secrets::of(Some(spec), config);
+    secrets.hear(format!("it is {printed}, which").as_bytes());
+    keeps_secrets(Named("check"), &secrets).verdict
+}
+
+#[test]
+fn what_is_marked_is_secret_wherever_the_mark_stands() {
+    let secret = json!({ "type": "string", "airbyte_secret": true });
+    let plain = json!({ "type": "string" });
+    let key = json!({ "key": "marked-key", "other": "plain-text" });
+    for (schema, config) in [
+        (json!({ "properties": { "key": secret, "other": plain } }), &key),
+        (
+            json!({ "properties": { "key": { "$ref": "#/definitions/key" } },
+            "definitions": { "key": secret } }),
+            &key,
+        ),
+        (
+            json!({ "properties": { "key": { "allOf": [{ "$ref": "#key" }] } },
+            "definitions": { "a": { "$id": "#key", "airbyte_secret": true } } }),
+            &key,
+        ),
+        (json!({ "properties": { "key": { "oneOf": [{ "type": "null" }, secret] } } }), &key),
+        (json!({ "anyOf": [{}, { "properties": { "key": secret } }] }), &key),
+        (json!({ "properties": { "other": plain }, "additionalProperties": secret }), &key),
+        (json!({ "patternProperties": { "^k": secret, "^o": plain } }), &key),
+        (json!({ "if": {}, "then": { "properties": { "key": secret } } }), &key),
+        (
+            json!({ "$ref": "#/definitions/all", "definitions": {
+            "all": { "properties": { "key": secret, "next": { "$ref": "#/definitions/all" } } } } }),
+            &json!({ "next": { "next": { "key": "marked-key", "other": "plain-text" } } }),
+        ),
+        (
+            json!({ "properties": { "keys": { "type": "array", "items": secret } } }),
+            &json!({ "keys": ["a", "marked-key"], "other": ["plain-text"] }),
+        ),
+        (
+            json!({ "properties": { "keys": { "items": [plain], "additionalItems": secret } } }),
+            &json!({ "keys": ["plain-text", "marked-key"] }),
+        ),
+        (
+            json!({ "properties": { "keys": { "contains": { "properties": { "of": secret } } } } }),
+            &json!({ "keys": [{ "of": "marked-key", "name": "plain-text" }] }),
+        ),
+        // As older configurations have it, beside the place that the schema knows.
+        (json!({ "properties": { "auth": { "properties": { "key": secret } } } }), &key),
+    ] {
+        assert!(matches!(kept(&schema, config, "marked-key"), Verdict::Failed(_)), "{schema}");
+        assert_eq!(kept(&schema, config, "plain-text"), Verdict::Passed, "{schema}");
+    }
+    let whole = json!({ "properties": { "key": { "type": "object", "airbyte_secret": true } } });
+    let config = json!({ "key": { "pin": 12_345_678, "texts": ["marked-key"] } });
+    for told in ["12345678", "marked-key"] {
+        assert!(matches!(kept(&whole, &config, told), Verdict::Failed(_)), "{told}");
+    }
+}
+
+#[test]
+fn what_was_given_in_confidence_is_secret_whatever_a_spec_says() {
+    let config = json!({ "token": "s3cr3t-token", "account": "acme-account", "day": "2024-01-01" });
+    let confided = config.to_string();
+    let redactor = Redactor::of([confided.as_bytes()], "source-x").unwrap();
+    let redactor = Arc::new(redactor);
+    for spec in [Some(json!({})), None] {
+        let mut secrets = Secrets::of(spec.as_ref(), &config).with(redactor.clone());
+        secrets.hear(b"of 2024-01-01 and source-x");
+        assert_eq!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Passed);
+        secrets.hear(b"this is acme-account");
+        let Verdict::Failed(told) = keeps_secrets(Named("check"), &secrets).verdict else {
+            panic!("it was printed")
+        };
+        assert!(told[0].text.starts_with("1 lines held a value that the step was given"));
+    }
+}
+
+#[test]
+fn a_hostile_spec_is_no_use_and_takes_no_time() {
+    // Each of many values under each of many variants of a schema that holds itself.
+    let variants: Vec<Value> =
+        (0..400).map(|n| json!({ "title": n, "items": { "$ref": "#" } })).collect();
+    let spec = json!({ "anyOf": variants, "items": { "$ref": "#" } });
+    let config = json!([vec!["sk_live_0123"; 500]]);
+    assert!(matches!(kept(&spec, &config, "sk_live_0123"), Verdict::Failed(_)), "it is guessed");
+}
+
 fn configured(text: &str) -> Result<Config, Vec<String>> {
     let told = |flaw: crate::domain::catalog::Flaw| {
         let place = flaw.place.unwrap();
@@ -334,4 +421,54 @@ fn without_a_spec_what_may_be_secret_is() {
     }
     secrets.hear(b"sk_live_0123");
     assert!(matches!(keeps_secrets(Named("check"), &secrets).verdict, Verdict::Failed(_)));
+}
+
+/// What ignored fields leave of a record.
+fn left(field: &str, data: &Value) -> bool {
+    let text =
+        format!("tests: {{ full_refresh: [{{ ignored_fields: {{ users: [\"{field}\"] }} }}] }}\n");
+    let config = configured(&text).unwrap();
+    let Asked::Tests(tests) = &config.suites[&Suite::FullRefresh] else { panic!() };
+    let read = |data: &Value| {
+        let mut read = judged(&catalog(&["at"]), &tests[0]);
+        let record = json!({ "stream": "users", "data": data, "emitted_at": 1 });
+        told(&mut read, &json!({ "type": "RECORD", "record": record }));
+        read
+    };
+    let first = json!({ "a": 1, "b": { "c": 1, "d": 1 }, "e": [{ "f": 1, "g": 1 }] });
+    read(&first).same(&read(data)) == Verdict::Passed
+}
+
+#[test]
+fn fields_that_may_differ_are_those_that_are_named() {
+    for (field, data) in [
+        ("a", json!({ "a": 2, "b": { "c": 1, "d": 1 }, "e": [{ "f": 1, "g": 1 }] })),
+        ("b/c", json!({ "a": 1, "b": { "c": 2, "d": 1 }, "e": [{ "f": 1, "g": 1 }] })),
+        ("*/c", json!({ "a": 1, "b": { "c": 2, "d": 1 }, "e": [{ "f": 1, "g": 1 }] })),
+        ("b/*", json!({ "a": 1, "b": { "c": 2, "d": 2, "x": 1 }, "e": [{ "f": 1, "g": 1 }] })),
+        ("e/f", json!({ "a": 1, "b": { "c": 1, "d": 1 }, "e": [{ "f": 2, "g": 1 }] })),
+        ("e/*/f", json!({ "a": 1, "b": { "c": 1, "d": 1 }, "e": [{ "f": 2, "g": 1 }] })),
+        ("e/0/f", json!({ "a": 1, "b": { "c": 1, "d": 1 }, "e": [{ "f": 2, "g": 1 }] })),
+    ] {
+        assert!(left(field, &data), "{field}");
+        assert!(!left("x", &data) && !left("b/d", &data), "{field}");
+    }
+}
+
+#[test]
+fn a_schema_that_is_too_much_to_judge_by_lets_no_record_pass() {
+    let double = |at: usize| json!({ "anyOf": vec![json!({ "$ref": format!("#/d/{at}") }); 2] });
+    let all: Vec<Value> = (1..40).map(double).collect();
+    let stream = json!({ "name": "users", "json_schema": { "d": all, "$ref": "#/d/0" } });
+    let catalog = Catalog::configured(&json!({ "streams": [{ "stream": stream }] })).unwrap();
+    let end = End::Exited { code: 0, out_of_memory: false };
+    let fit = |test: &config::Test| {
+        let cases = judged(&catalog, test).cases(Named("read"), &end);
+        cases.into_iter().find(|case| case.name.contains("follow")).unwrap().verdict
+    };
+    let Verdict::Failed(told) = fit(&config::Test::default()) else { panic!("it passed") };
+    assert!(told[0].text.starts_with("stream `users`: no record can follow its schema"));
+    assert!(told[0].text.ends_with("comes to more than 100000 schemas"), "{}", told[0].text);
+    let any = config::Test { any_schema: true, ..config::Test::default() };
+    assert_eq!(fit(&any), Verdict::Passed);
 }

@@ -1,6 +1,7 @@
 //! Speaks with the connector's image as `acceptance-test-config.yml` asks.
 
 mod files;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use serde_json::Value;
 
 use self::files::Files;
 use super::listen::{Ear, listen};
-use super::{Site, blocking, built_image};
+use super::{Judged, Site, blocking, built_image};
 use crate::domain::acceptance::config::{Asked, Config, Suite, Test};
 use crate::domain::acceptance::{
-    Catalog, Check, Discover, End, Expected, Heard, Named, Read, Secrets, Spec, States, impossible,
-    keeps_secrets, missing, skipped,
+    Catalog, Check, End, Heard, Named, Secrets, Spec, impossible, keeps_secrets, skipped,
+    unfinished,
 };
-use crate::domain::builtin::{Case, Report, Verdict};
+use crate::domain::builtin::{Case, Report};
+use crate::domain::pipeline::StepSpec;
 use crate::domain::redact::Redactor;
 use crate::domain::secret::SecretValue;
 use crate::exec::Executor;
@@ -25,12 +27,16 @@ use crate::exec::images::{CONFIG, Halted, Talk};
 /// Where the image finds what is no secret.
 const CATALOG: &str = "/data/catalog.json";
 const STATE: &str = "/data/state.json";
+/// Of tests that come after one that was cut off.
+const NOT_BEGUN: &str = "not begun: the step ended before";
 
-pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
+pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Judged, Halted> {
     let image = built_image(site)?;
     let (config, files) = match Files::gather(site).await? {
         Ok(found) => found,
-        Err(case) => return Ok(Report { suite: "acceptance", cases: vec![case], note: None }),
+        Err(case) => {
+            return Ok(Report { suite: "acceptance", cases: vec![case], note: None }.into());
+        }
     };
     for note in &config.notes {
         site.say(format!("note: {note}\n")).await;
@@ -46,10 +52,14 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
         redactors: BTreeMap::new(),
         without: BTreeSet::new(),
     };
+    let mut halted = None;
     for suite in Suite::ALL {
-        trial.suite(suite).await?;
+        match &halted {
+            None => halted = trial.suite(suite).await.err(),
+            Some(_) => trial.cases.push(skipped(Named(suite.as_str()), NOT_BEGUN)),
+        }
     }
-    Ok(trial.report())
+    Ok(Judged { report: trial.report(), halted })
 }
 
 /// All tests of one connector.
@@ -86,13 +96,6 @@ struct Asks {
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// What `read` is given.
-struct Reading<'r> {
-    catalog: &'r Catalog,
-    incremental: bool,
-    state: Option<Value>,
-}
-
 impl<E: Executor> Trial<'_, E> {
     fn report(self) -> Report {
         let without: Vec<String> = self.without.iter().map(|path| format!("`{path}`")).collect();
@@ -126,12 +129,34 @@ impl<E: Executor> Trial<'_, E> {
                 return Ok(());
             }
         };
+        let mut halted = None;
         for (at, test) in tests.iter().enumerate() {
             let name = if tests.len() > 1 { format!("{name} {}", at + 1) } else { name.to_owned() };
+            if halted.is_some() {
+                self.cases.push(skipped(Named(&name), NOT_BEGUN));
+                continue;
+            }
             self.site.say(format!("== {name}\n")).await;
-            self.test(suite, Named(&name), test).await?;
+            if let Err(why) = self.test(suite, Named(&name), test).await {
+                let case = self.unfinished(Named(&name), &why);
+                self.cases.push(case);
+                halted = Some(why);
+            }
         }
-        Ok(())
+        halted.map_or(Ok(()), Err)
+    }
+
+    /// The test that ran when the step had to end. What was judged before is not lost.
+    fn unfinished(&self, named: Named<'_>, halted: &Halted) -> Case {
+        let task = self.site.task;
+        match halted {
+            Halted::Cancelled if task.overdue.is_cancelled() => {
+                let step = task.plan.step(&task.step.labels.step);
+                unfinished(named, step.map(StepSpec::timeout).unwrap_or_default())
+            }
+            Halted::Cancelled => skipped(named, "cut off: the step was cancelled"),
+            Halted::Errored { reason, .. } => skipped(named, &format!("cut off: {reason}")),
+        }
     }
 
     async fn test(&mut self, suite: Suite, named: Named<'_>, test: &Test) -> Result<(), Halted> {
@@ -140,17 +165,18 @@ impl<E: Executor> Trial<'_, E> {
         }
         let Some(mut given) = self.given(suite, named, test).await? else { return Ok(()) };
         let before = self.cases.len();
-        match suite {
-            Suite::Spec | Suite::Connection => self.check(named, &mut given).await?,
-            Suite::Discovery => self.discover(named, &mut given).await?,
-            Suite::BasicRead => self.basic_read(named, &mut given).await?,
-            Suite::FullRefresh => self.full_refresh(named, &mut given).await?,
-            Suite::Incremental => self.incremental(named, &mut given).await?,
-        }
+        let done = match suite {
+            Suite::Spec | Suite::Connection => self.check(named, &mut given).await,
+            Suite::Discovery => self.discover(named, &mut given).await,
+            Suite::BasicRead => self.basic_read(named, &mut given).await,
+            Suite::FullRefresh => self.full_refresh(named, &mut given).await,
+            Suite::Incremental => self.incremental(named, &mut given).await,
+        };
         // What the image said may be quoted in what is wrong with it.
         for case in self.cases.iter_mut().skip(before) {
             case.redact(&given.redactor);
         }
+        done?;
         self.cases.push(keeps_secrets(named, &given.secrets));
         Ok(())
     }
@@ -162,7 +188,7 @@ impl<E: Executor> Trial<'_, E> {
         named: Named<'_>,
         test: &'t Test,
     ) -> Result<Option<Given<'t>>, Halted> {
-        let path = test.config_path.clone().unwrap_or_else(|| files::CREDENTIALS.to_owned());
+        let path = test.configuration();
         let Some(config) = self.files.config(&path) else {
             let why = format!("no credentials: `{path}` is not there");
             self.cases.push(skipped(named, &why));
@@ -181,7 +207,9 @@ impl<E: Executor> Trial<'_, E> {
                 return Ok(None);
             }
         };
-        let secrets = Secrets::of(self.spec.as_ref(), &value);
+        let spec = self.spec.clone();
+        let secrets = blocking(self.site.stop, move || Ok(Secrets::of(spec.as_ref(), &value)));
+        let secrets = secrets.await?.with(self.site.task.redactor.clone());
         let limit = test.timeout.unwrap_or(suite.limit());
         Ok(Some(Given { test, path, config, limit, secrets, redactor }))
     }
@@ -225,7 +253,7 @@ impl<E: Executor> Trial<'_, E> {
         let ear = Ear::new(Spec::default(), Spec::hear, self.site.task.redactor.clone());
         let (end, ear) = listen(self.site, talk, ear).await?;
         self.cases.extend(ear.judge.cases(named, &end, expected.as_ref()));
-        self.spec = ear.judge.schema_of().cloned();
+        self.spec = ear.judge.schema_of().cloned().or(self.spec.take());
         Ok(())
     }
 
@@ -234,179 +262,6 @@ impl<E: Executor> Trial<'_, E> {
         let (end, check) = self.call(asked, given, Check::default(), Check::hear).await?;
         self.cases.extend(check.cases(named, &end, given.test.status));
         Ok(())
-    }
-
-    async fn discover(&mut self, named: Named<'_>, given: &mut Given<'_>) -> Result<(), Halted> {
-        let (end, discover) = self.ask_streams(given).await?;
-        let name = named.0.to_owned();
-        // Every schema is compiled.
-        let cases = move || Ok(discover.cases(Named(&name), &end));
-        self.cases.extend(blocking(self.site.stop, cases).await?);
-        Ok(())
-    }
-
-    async fn ask_streams(&mut self, given: &mut Given<'_>) -> Result<(End, Discover), Halted> {
-        let asked = Asks { command: "discover", files: Vec::new() };
-        let (end, discover) = self.call(asked, given, Discover::default(), Discover::hear).await?;
-        self.catalogs.insert(given.path.clone(), discover.catalog().cloned());
-        Ok((end, discover))
-    }
-
-    /// The streams to read: the file's, else what is discovered with this configuration.
-    async fn catalog(
-        &mut self,
-        named: Named<'_>,
-        given: &mut Given<'_>,
-    ) -> Result<Option<Catalog>, Halted> {
-        if let Some(path) = &given.test.catalog_path {
-            let file = self.files.json(path);
-            let found = file.and_then(|file| {
-                Catalog::configured(&file).ok_or_else(|| "is no configured catalog".to_owned())
-            });
-            return Ok(match found {
-                Ok(catalog) => Some(catalog),
-                Err(why) => {
-                    let why = format!("`configured_catalog_path`: `{path}` {why}");
-                    self.cases.push(impossible(named, &why));
-                    None
-                }
-            });
-        }
-        if !self.catalogs.contains_key(&given.path) {
-            self.ask_streams(given).await?;
-        }
-        let found = self.catalogs.get(&given.path).cloned().flatten();
-        if found.is_none() {
-            self.cases.push(skipped(named, "`discover` gave no streams to read"));
-        }
-        Ok(found)
-    }
-
-    async fn basic_read(&mut self, named: Named<'_>, given: &mut Given<'_>) -> Result<(), Halted> {
-        let Some(catalog) = self.catalog(named, given).await? else { return Ok(()) };
-        let test = given.test;
-        let mut expected = Expected::default();
-        let mut flawed = None;
-        if let Some(path) = &test.expect_records {
-            match self.files.text(path).map(|text| Expected::read(path, &text, &catalog)) {
-                Some(Ok(read)) => expected = read,
-                Some(Err(flaws)) => flawed = Some(Verdict::Failed(flaws)),
-                None => {
-                    let why = format!("`expect_records`: `{path}` is not there");
-                    self.cases.push(impossible(named, &why));
-                }
-            }
-        }
-        let catalog = catalog.only(|stream| !test.empty_streams.contains(&stream.name));
-        if catalog.streams.is_empty() {
-            self.cases.push(skipped(named, "`empty_streams` names every stream"));
-            return Ok(());
-        }
-        let reading = Reading { catalog: &catalog, incremental: false, state: None };
-        let read = self.reader(given, &reading).await?;
-        let (end, read, expected) = self.read(given, &reading, (read, expected)).await?;
-        self.cases.extend(read.cases(named, &end));
-        if test.expect_records.is_some() {
-            let case = match flawed {
-                Some(verdict) => named.case("expected records are there", verdict),
-                None => missing(named, &expected),
-            };
-            self.cases.push(case);
-        }
-        Ok(())
-    }
-
-    async fn full_refresh(
-        &mut self,
-        named: Named<'_>,
-        given: &mut Given<'_>,
-    ) -> Result<(), Halted> {
-        let Some(catalog) = self.catalog(named, given).await? else { return Ok(()) };
-        let full = |modes: &[String]| modes.is_empty() || modes.iter().any(|m| m == "full_refresh");
-        let catalog = catalog.only(|stream| full(&stream.modes));
-        if catalog.streams.is_empty() {
-            self.cases.push(skipped(named, "no stream supports `full_refresh`"));
-            return Ok(());
-        }
-        let reading = Reading { catalog: &catalog, incremental: false, state: None };
-        let Some(first) = self.whole(named, "first", given, &reading).await? else { return Ok(()) };
-        let Some(second) = self.whole(named, "second", given, &reading).await? else {
-            return Ok(());
-        };
-        self.cases.push(named.case("both reads are equal", first.same(&second)));
-        Ok(())
-    }
-
-    async fn incremental(&mut self, named: Named<'_>, given: &mut Given<'_>) -> Result<(), Halted> {
-        let Some(catalog) = self.catalog(named, given).await? else { return Ok(()) };
-        let catalog = catalog.only(crate::domain::acceptance::Stream::is_incremental);
-        if catalog.streams.is_empty() {
-            self.cases.push(skipped(named, "no stream supports `incremental`"));
-            return Ok(());
-        }
-        let mut reading = Reading { catalog: &catalog, incremental: true, state: None };
-        let Some(first) = self.whole(named, "first", given, &reading).await? else { return Ok(()) };
-        self.cases.push(named.case("every stream prints its state", first.has_states()));
-        if !first.states().is_empty() {
-            reading.state = Some(first.states().to_json());
-            if let Some(second) = self.whole(named, "second", given, &reading).await? {
-                self.cases.push(named.case("the state is honoured", second.honours(&first)));
-            }
-        }
-        let Some(path) = &given.test.future_state else { return Ok(()) };
-        match self.files.json(path) {
-            Ok(state) => {
-                reading.state = Some(state);
-                if let Some(third) = self.whole(named, "future", given, &reading).await? {
-                    self.cases.push(named.case("nothing lies in the future", third.is_empty()));
-                }
-            }
-            Err(why) => {
-                self.cases.push(impossible(named, &format!("`future_state`: `{path}` {why}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// One read that is compared with another, if it ends well.
-    async fn whole(
-        &mut self,
-        named: Named<'_>,
-        which: &str,
-        given: &mut Given<'_>,
-        reading: &Reading<'_>,
-    ) -> Result<Option<Read>, Halted> {
-        let mut since = States::default();
-        if let Some(state) = &reading.state {
-            since.hear_all(state);
-        }
-        let read = self.reader(given, reading).await?.since(since);
-        let (end, read, _) = self.read(given, reading, (read, Expected::default())).await?;
-        self.cases.push(named.case(&format!("{which} read ends well"), end.verdict()));
-        Ok(end.is_good().then_some(read))
-    }
-
-    /// Judges a read; every schema is compiled for it.
-    async fn reader(&self, given: &Given<'_>, reading: &Reading<'_>) -> Result<Read, Halted> {
-        let (catalog, test) = (reading.catalog.clone(), given.test.clone());
-        let redactor = given.redactor.clone();
-        blocking(self.site.stop, move || Ok(Read::new(&catalog, &test, redactor))).await
-    }
-
-    async fn read(
-        &self,
-        given: &mut Given<'_>,
-        reading: &Reading<'_>,
-        judges: (Read, Expected),
-    ) -> Result<(End, Read, Expected), Halted> {
-        let catalog = reading.catalog.to_read(reading.incremental).to_string();
-        let mut files = vec![(CATALOG.to_owned(), catalog.into_bytes())];
-        files
-            .extend(reading.state.as_ref().map(|s| (STATE.to_owned(), s.to_string().into_bytes())));
-        let asked = Asks { command: "read", files };
-        let hear = |(read, expected): &mut (Read, Expected), heard| read.hear(heard, expected);
-        let (end, (read, expected)) = self.call(asked, given, judges, hear).await?;
-        Ok((end, read, expected))
     }
 
     /// Calls the image with the configuration, and whatever files it is given.

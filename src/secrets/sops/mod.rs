@@ -62,7 +62,7 @@ impl Keys {
             return Err(Unavailable::new("it names no key that could open it"));
         }
         let why = format!("none of its keys can be used here: {}", tried.join("; "));
-        Err(Unavailable { why, passes })
+        Err(Unavailable { passes, ..Unavailable::new(why) })
     }
 
     async fn by_age(&self, enc: &str) -> Result<SecretSlice<u8>, String> {

@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::{Site, blocking};
-use crate::domain::acceptance::config::{self, Asked, Config, Test};
+use crate::domain::acceptance::config::{self, Config, is_called, plain};
 use crate::domain::builtin::{Case, Verdict};
 use crate::domain::catalog::{Finding, Flaw};
+use crate::domain::names::SecretName;
 use crate::domain::plan::below;
 use crate::domain::secret::Secret;
 use crate::domain::yaml;
 use crate::exec::images::Halted;
 
 const NAME: &str = "acceptance-test-config.yml";
-/// The configuration of a test that names none.
-pub(super) const CREDENTIALS: &str = "secrets/config.json";
 /// Bytes of one file that are read.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of all of them: they are in memory for as long as the tests run.
@@ -23,7 +22,10 @@ const MOST: usize = 64 << 20;
 
 /// Files by their path below the connector's root.
 #[derive(Debug, Default)]
-pub(super) struct Files(BTreeMap<String, Vec<u8>>);
+pub(super) struct Files {
+    files: BTreeMap<String, Vec<u8>>,
+    root: String,
+}
 
 impl Files {
     /// Reads the tests, and the files that they name; or the case that says what is wrong.
@@ -35,48 +37,36 @@ impl Files {
             site.say(format!("note: there is no {NAME}: `spec` alone is judged\n")).await;
             return Ok(Ok((Config::default(), Self::default())));
         };
-        let path = format!("{}/{NAME}", site.task.plan.root());
-        let config = match parse(path.trim_start_matches('/'), &text) {
+        let root = site.task.plan.root().to_owned();
+        let config = match parse(&text, &declared(site)) {
             Ok(config) => config,
-            Err(findings) => {
-                let name = format!("{NAME} can be read");
-                return Ok(Err(Case::new(name, Verdict::Failed(findings))));
-            }
+            Err(flaws) => return Ok(Err(unreadable(&root, flaws))),
         };
-        let mut named = BTreeSet::new();
-        for asked in config.suites.values() {
-            if let Asked::Tests(tests) = asked {
-                named.extend(tests.iter().flat_map(paths));
-            }
-        }
-        let tests = config.suites.values().filter_map(|asked| match asked {
-            Asked::Tests(tests) => Some(tests),
-            Asked::Bypassed(_) => None,
-        });
-        let configs: BTreeSet<String> =
-            tests.flatten().map(|test| plain(config_of(test))).collect();
         // A catalog or a state lies in a layer of the container, where no secret may be.
-        let given = given(&site.task.step.secrets, &configs);
-        let Found { mut files, too_much, .. } = read(site, named).await?;
+        let given = given(&site.task.step.secrets, &config.configurations());
+        let Found { mut files, too_much, .. } = read(site, config.paths()).await?;
         if too_much {
             let text = format!("the files that it names have more than {} MiB", MOST >> 20);
             let flaw = Flaw::unusable(None, text, "name fewer or smaller ones");
-            let finding = Finding::of(path.trim_start_matches('/'), flaw);
-            let name = format!("{NAME} can be read");
-            return Ok(Err(Case::new(name, Verdict::Failed(vec![finding]))));
+            return Ok(Err(unreadable(&root, vec![flaw])));
         }
         // What the step is given in confidence goes before what lies in the tree.
         files.extend(given);
-        Ok(Ok((config, Self(files))))
+        Ok(Ok((config, Self { files, root })))
     }
 
-    /// A configuration by the path that a test names.
+    /// Where a file lies, from the top of the repository.
+    pub(super) fn place(&self, path: &str) -> String {
+        placed(&self.root, &plain(path))
+    }
+
+    /// A configuration.
     pub(super) fn config(&self, path: &str) -> Option<&[u8]> {
-        self.0.get(&plain(path)).map(Vec::as_slice)
+        self.files.get(path).map(Vec::as_slice)
     }
 
     pub(super) fn text(&self, path: &str) -> Option<String> {
-        let bytes = self.0.get(&plain(path))?;
+        let bytes = self.files.get(&plain(path))?;
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
@@ -93,40 +83,38 @@ impl Files {
     }
 }
 
-/// A secret `config` is `secrets/config.json`, or however else a test calls a file of that name
-/// there.
+/// A secret is the file that a test calls like it.
 fn given(secrets: &[Secret], named: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
     let whose = |path: &String| {
-        let file = path.strip_prefix("secrets/")?;
-        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-        let called = |secret: &&Secret| [file, stem].contains(&secret.name.as_str());
-        let secret = secrets.iter().find(called)?;
+        let mut secrets = secrets.iter();
+        let secret = secrets.find(|secret| is_called(path, secret.name.as_str()))?;
         Some((path.clone(), secret.value.expose().to_vec()))
     };
     named.iter().filter_map(whose).collect()
 }
 
-fn parse(path: &str, bytes: &[u8]) -> Result<Config, Vec<Finding>> {
+/// The secrets that the step names, also those that are not there.
+fn declared<E>(site: &Site<'_, E>) -> Vec<SecretName> {
+    let step = site.task.plan.step(&site.task.step.labels.step);
+    step.map(|step| step.secrets.clone()).unwrap_or_default()
+}
+
+fn parse(bytes: &[u8], secrets: &[SecretName]) -> Result<Config, Vec<Flaw>> {
     let text = String::from_utf8_lossy(bytes);
-    let broken = |b: yaml::Broken| vec![Finding::of(path, Flaw::unusable(b.place, b.what, b.mend))];
-    let document = yaml::parse(&text).map_err(broken)?;
-    let of = |flaws: Vec<Flaw>| flaws.into_iter().map(|flaw| Finding::of(path, flaw)).collect();
-    config::read(&document).map_err(of)
+    let broken = |b: yaml::Broken| vec![Flaw::unusable(b.place, b.what, b.mend)];
+    let config = config::read(&yaml::parse(&text).map_err(broken)?)?;
+    let exposed = config.exposed(secrets.iter().map(SecretName::as_str));
+    if exposed.is_empty() { Ok(config) } else { Err(exposed) }
 }
 
-fn config_of(test: &Test) -> &str {
-    test.config_path.as_deref().unwrap_or(CREDENTIALS)
+fn unreadable(root: &str, flaws: Vec<Flaw>) -> Case {
+    let path = placed(root, NAME);
+    let findings = flaws.into_iter().map(|flaw| Finding::of(&path, flaw)).collect();
+    Case::new(format!("{NAME} can be read"), Verdict::Failed(findings))
 }
 
-fn paths(test: &Test) -> Vec<String> {
-    let config = config_of(test).to_owned();
-    let others = [&test.spec_path, &test.catalog_path, &test.expect_records, &test.future_state];
-    let others = others.into_iter().flatten().cloned();
-    others.chain([config]).map(|path| plain(&path)).collect()
-}
-
-fn plain(path: &str) -> String {
-    path.trim_start_matches("./").to_owned()
+fn placed(root: &str, path: &str) -> String {
+    format!("{root}/{path}").trim_start_matches('/').to_owned()
 }
 
 /// Files that were wanted.
