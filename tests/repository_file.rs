@@ -188,7 +188,7 @@ fn bad_files_are_refused_with_a_mend() {
         ("images: { x: \"sha256:0\" }".to_owned(), "may be the begin of any image's id"),
         ("schedules: []".to_owned(), "not possible yet"),
         ("policy: { approve: admin }".to_owned(), "can only be `write` yet"),
-        ("policy: { detail: summary }".to_owned(), "can only be `step` yet"),
+        ("policy: { detail: steps }".to_owned(), "did you mean `step`?"),
         // Connectors.
         ("connectors: [{ kind: a }]".to_owned(), "has no `match`"),
         ("connectors: [{ match: \"/x/{name}\" }]".to_owned(), "without the leading `/`"),

@@ -4,6 +4,7 @@
 
 pub mod acceptance;
 pub mod annotation;
+pub mod budget;
 pub mod build;
 pub mod builtin;
 pub mod cache;
@@ -14,6 +15,7 @@ pub mod command;
 pub mod coverage;
 pub mod decide;
 pub mod depends;
+pub mod detail;
 pub mod event;
 pub mod ids;
 pub mod image_name;

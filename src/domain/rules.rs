@@ -12,6 +12,7 @@ pub use self::condition::Condition;
 pub use self::pattern::{Pattern, PatternError, Variables, escape};
 use super::builtin::Builtin;
 use super::catalog::Connector;
+use super::detail::Detail;
 use super::names::StepId;
 use super::pipeline::StepSpec;
 use super::secret::SecretSpec;
@@ -352,6 +353,8 @@ pub struct RepoRules {
     pub pipelines: Vec<Pipeline>,
     /// What steps may be given in confidence, in the file's order.
     pub secrets: Vec<SecretSpec>,
+    /// The finest check runs that are wanted.
+    pub detail: Detail,
     /// Remarks for the check: keys that are accepted and do nothing yet.
     pub notes: Vec<String>,
 }
@@ -368,6 +371,7 @@ impl RepoRules {
             unclaimed: Unclaimed::default(),
             pipelines: Vec::new(),
             secrets: Vec::new(),
+            detail: Detail::default(),
             notes: Vec::new(),
         }
     }

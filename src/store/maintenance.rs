@@ -35,7 +35,7 @@ statements! {
     );
     DELETE_RUN = sql!("delete from runs where id = $1 and state = 'concluded'");
     DELETE_HEADS = sql!(
-        "delete from heads where version <= published_version and lease_until <= ", now!(), "
+        "delete from heads where version <= published_version and again_at is null and lease_until <= ", now!(), "
             and not exists (select 1 from runs r
                 where r.head_sha = heads.head_sha and r.repository_id = heads.repository_id)"
     );

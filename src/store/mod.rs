@@ -16,6 +16,7 @@ mod pool;
 #[macro_use]
 mod rows;
 
+mod budgets;
 mod cache;
 mod checks;
 mod comments;
@@ -40,11 +41,13 @@ mod turns;
 
 use std::sync::Arc;
 
+pub use self::budgets::{Closed, Spent, Stage, Wish};
 pub use self::cache::NewResult;
 pub use self::checks::{CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
 pub use self::error::StoreError;
+pub use self::heads::Rest;
 pub use self::jobs::{Beat, Lease, MOST_CLAIMS};
 pub use self::logs::LogTail;
 use self::nudge::Nudges;
@@ -83,6 +86,7 @@ impl Drop for Inner {
 
 /// Every statement of every topic by its name, for [`Store::prepare_statements`].
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
+    budgets::STATEMENTS,
     cache::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,
