@@ -25,6 +25,9 @@ pub const MADE_AN_HOUR: u32 = 450;
 pub const HEADS_OWN: u32 = 50;
 /// Of the writes at once, what only `checkvalve` may use: its verdict waits for nobody's details.
 const VERDICTS_OWN: i64 = 2;
+/// What is left for others by a write that says nothing new yet: a queued step. What happens
+/// meanwhile makes many of them needless.
+const NEWS_OWN: i64 = 8;
 /// Who was refused, and has not asked again for so long, does not wait any more.
 const WAITS: i64 = 10_000;
 
@@ -34,10 +37,20 @@ const _: () = assert!(BURST as i64 + 60_000 / PACE <= 80 && HEADS_OWN < MADE_AN_
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Write {
     pub repository: u64,
-    /// Is it `checkvalve`, and does it appear or get its verdict?
-    pub first: bool,
+    pub urgency: Urgency,
     /// Does it make a check run, or change one?
     pub makes: bool,
+}
+
+/// What a write is allowed to use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// `checkvalve` appears, or gets its verdict.
+    First,
+    /// Something has happened.
+    News,
+    /// Nothing has happened yet.
+    Queued,
 }
 
 /// How much of its budget an installation has used, by the database's clock.
@@ -108,13 +121,19 @@ impl Budget {
         let repositories = 1 + i64::try_from(others).unwrap_or(i64::MAX - 1);
         let (pace, burst) = (PACE.saturating_mul(repositories), i64::from(BURST) * PACE);
         let part = self.parts.get(&write.repository).copied().unwrap_or(now).max(now);
-        let kept = if write.first { 0 } else { VERDICTS_OWN * PACE };
+        let first = write.urgency == Urgency::First;
+        let kept = PACE
+            * match write.urgency {
+                Urgency::First => 0,
+                Urgency::News => VERDICTS_OWN,
+                Urgency::Queued => NEWS_OWN,
+            };
         let mut wait = self.paid_at.max(now) + PACE + kept - now - burst;
-        if !write.first && repositories > 1 {
+        if !first && repositories > 1 {
             wait = wait.max(part + pace - now - burst);
         }
         if write.makes {
-            let hour = if write.first { MADE_AN_HOUR } else { MADE_AN_HOUR - HEADS_OWN };
+            let hour = if first { MADE_AN_HOUR } else { MADE_AN_HOUR - HEADS_OWN };
             wait = wait.max(MINUTE.wait(&self.minute, MADE_A_MINUTE, now));
             wait = wait.max(HOUR.wait(&self.hour, hour, now));
         }
@@ -184,15 +203,19 @@ mod tests {
     }
 
     fn makes(repository: u64) -> Write {
-        Write { repository, first: false, makes: true }
+        Write { repository, urgency: Urgency::News, makes: true }
     }
 
     fn changes(repository: u64) -> Write {
         Write { makes: false, ..makes(repository) }
     }
 
+    fn makes_or_changes(makes: bool) -> Write {
+        Write { makes, ..changes(1) }
+    }
+
     fn verdict(repository: u64) -> Write {
-        Write { first: true, ..changes(repository) }
+        Write { urgency: Urgency::First, ..changes(repository) }
     }
 
     #[test]
@@ -212,6 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_not_happened_yet_leaves_room_for_what_does() {
+        let mut budget = Budget::default();
+        let queued = Write { urgency: Urgency::Queued, ..makes(1) };
+        for _ in 0..12 {
+            budget.take(queued, at(0)).unwrap();
+        }
+        assert_eq!(budget.take(queued, at(0)), Err(Duration::from_secs(1)));
+        for _ in 0..6 {
+            budget.take(makes(1), at(0)).unwrap();
+        }
+        assert_eq!(budget.take(queued, at(0)), Err(Duration::from_secs(7)));
+    }
+
+    #[test]
     fn the_last_check_runs_of_an_hour_are_for_checkvalve() {
         let mut budget = Budget::default();
         let (mut now, mut made) = (0, 0);
@@ -225,7 +262,7 @@ mod tests {
         let wait = budget.take(makes(1), at(now + 20_000)).unwrap_err();
         assert!(wait > Duration::from_mins(50), "{wait:?}");
         for _ in 0..20 {
-            budget.take(Write { first: true, ..makes(1) }, at(now + 60_000)).unwrap();
+            budget.take(Write { urgency: Urgency::First, ..makes(1) }, at(now + 60_000)).unwrap();
         }
         budget.take(changes(1), at(now + 100_000)).unwrap();
         assert!(budget.left(at(3_600_000 + 61_000)) >= 20);
@@ -290,7 +327,8 @@ mod tests {
             let (mut writes, mut made) = (Vec::new(), Vec::new());
             for (later, repository, first, makes) in asked {
                 now += later;
-                if budget.take(Write { repository, first, makes }, at(now)).is_ok() {
+                let urgency = if first { Urgency::First } else { Urgency::Queued };
+                if budget.take(Write { repository, urgency, makes }, at(now)).is_ok() {
                     writes.push(now);
                     if makes {
                         made.push(now);
@@ -310,7 +348,7 @@ mod tests {
         #[test]
         fn a_wait_is_true(before in 0_usize..600, makes in any::<bool>()) {
             let mut budget = Budget::default();
-            let write = Write { repository: 1, first: false, makes };
+            let write = makes_or_changes(makes);
             for _ in 0..before {
                 let _ = budget.take(write, at(0));
             }

@@ -158,12 +158,11 @@ impl Commands<'_> {
             answer.reply = self.github.find_comment(self.repository, pull, &mark).await?;
         }
         let text = format!("{text}\n\n{mark}");
-        match answer.reply {
-            Some(reply) => self.github.edit_comment(self.repository, reply, &text).await?,
-            None => {
-                answer.reply = Some(self.github.comment(self.repository, pull, &text).await?);
-                self.store.count_content(self.repository.installation).await?;
-            }
+        if let Some(reply) = answer.reply {
+            self.github.edit_comment(self.repository, reply, &text).await?;
+        } else {
+            answer.reply = Some(self.github.comment(self.repository, pull, &text).await?);
+            self.store.count_content(self.repository.installation).await?;
         }
         answer.settled = true;
         Ok(self.store.answer_comment(self.repository.id, &answer).await?)

@@ -8,15 +8,14 @@ use super::checks::{self, CheckRecord, ClaimedHead};
 use super::error::StoreError;
 use super::pool::Tx;
 use super::rows::{count, from_json, number, to_json, to_word};
-use crate::domain::budget::{Budget, Write};
+use crate::domain::budget::{Budget, Urgency, Write};
 use crate::domain::detail::{Detail, Room};
 use crate::domain::time::Timestamp;
 
 /// A write that a publisher would make.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
-    /// Is it `checkvalve`, and does it appear or get its verdict?
-    pub first: bool,
+    pub urgency: Urgency,
     /// The check run that it makes; `None`: it changes one.
     pub makes: Option<&'a CheckRecord>,
 }
@@ -142,7 +141,8 @@ fn granted<'s, 'a>(wishes: &'s [Wish<'a>], spent: &'s Spent) -> impl Iterator<It
 fn take(budget: &mut Budget, repository: u64, wishes: &[Wish<'_>], now: Timestamp) -> Spent {
     let mut spent = Spent { granted: Vec::with_capacity(wishes.len()), wait: None };
     for wish in wishes {
-        let write = Write { repository, first: wish.first, makes: wish.makes.is_some() };
+        let Wish { urgency, makes } = *wish;
+        let write = Write { repository, urgency, makes: makes.is_some() };
         let taken = budget.take(write, now);
         spent.granted.push(taken.is_ok());
         spent.wait = spent.wait.or(taken.err());

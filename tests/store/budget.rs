@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use checkvalve::domain::budget::Urgency;
 use checkvalve::domain::detail::{Detail, Room};
 use checkvalve::domain::run::Repository;
 use checkvalve::store::{
@@ -25,7 +26,7 @@ fn of_another(head: char) -> NewRun {
 async fn made(store: &Store, head: &ClaimedHead, count: usize) -> (usize, Spent) {
     let checks: Vec<CheckRecord> = (0..count).map(|nth| check(&format!("a / {nth}"))).collect();
     let wishes: Vec<Wish<'_>> =
-        checks.iter().map(|check| Wish { first: false, makes: Some(check) }).collect();
+        checks.iter().map(|check| Wish { urgency: Urgency::News, makes: Some(check) }).collect();
     let spent = store.spend(head, ALL, &wishes).await.unwrap();
     (spent.granted.iter().filter(|granted| **granted).count(), spent)
 }
@@ -43,7 +44,7 @@ pub(crate) async fn one_budget_for_all_who_publish(place: &Place) {
     assert!((18..=20).contains(&sum), "{} and {}", one.0, other.0);
     let wait = one.1.wait.or(other.1.wait).unwrap();
     assert!(wait <= Duration::from_secs(3), "{wait:?}");
-    let verdict = [Wish { first: true, makes: None }];
+    let verdict = [Wish { urgency: Urgency::First, makes: None }];
     assert_eq!(stores[0].spend(&heads[0], ALL, &verdict).await.unwrap().granted, [true]);
     assert!(heads.iter().all(|head| head.spare == 20));
 }
@@ -65,7 +66,7 @@ pub(crate) async fn an_hour_that_is_used_up_leaves_the_verdicts(place: &Place) {
     let head = claimed(&store).await;
     assert_eq!((head.room.left, head.spare), (0, 0));
     let first = check("checkvalve");
-    let appears = [Wish { first: true, makes: Some(&first) }];
+    let appears = [Wish { urgency: Urgency::First, makes: Some(&first) }];
     let spent = store.spend(&head, ALL, &appears).await.unwrap();
     assert!(spent.wait.unwrap() < Duration::from_secs(70), "{spent:?}");
 }
@@ -122,7 +123,7 @@ pub(crate) async fn heads_know_what_others_have_in_hand(place: &Place) {
     let head = claimed(&store).await;
     assert_eq!((head.detail, head.room), (None, Room { left: 400, claimed: 0, repositories: 1 }));
     let (one, other) = (check("a"), check("b"));
-    let wishes = [&one, &other].map(|check| Wish { first: false, makes: Some(check) });
+    let wishes = [&one, &other].map(|check| Wish { urgency: Urgency::News, makes: Some(check) });
     let stage = Stage { detail: Detail::Connector, wanted: 300 };
     store.spend(&head, stage, &wishes).await.unwrap();
     create(&store, of_another('b')).await;

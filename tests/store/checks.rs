@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use checkvalve::ambient;
+use checkvalve::domain::budget::Urgency;
 use checkvalve::domain::detail::Detail;
 use checkvalve::domain::ids::CheckId;
 use checkvalve::domain::state::Outcome;
@@ -27,9 +28,8 @@ async fn intend(
     head: &ClaimedHead,
     checks: &[&CheckRecord],
 ) -> Result<Spent, StoreError> {
-    let wish = |check: &&'_ CheckRecord| -> bool { check.name == "checkvalve" };
     let wishes: Vec<Wish<'_>> =
-        checks.iter().map(|check| Wish { first: wish(check), makes: Some(check) }).collect();
+        checks.iter().map(|check| Wish { urgency: Urgency::First, makes: Some(check) }).collect();
     store.spend(head, ALL, &wishes).await
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ambient;
-use crate::domain::budget::BURST;
+use crate::domain::budget::{BURST, Urgency};
 use crate::domain::check::{CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::detail::{Detail, stage};
 use crate::domain::ids::CheckId;
@@ -50,7 +50,18 @@ pub(super) struct Write {
 
 impl Write {
     pub(super) fn wish(&self) -> Wish<'_> {
-        Wish { first: self.is_first(), makes: self.github_id.is_none().then_some(&self.record) }
+        let urgency = match self.rank {
+            Rank::Queued => Urgency::Queued,
+            _ if self.is_first() => Urgency::First,
+            Rank::Verdict
+            | Rank::Head
+            | Rank::Failed
+            | Rank::Concluded
+            | Rank::Beside
+            | Rank::Running
+            | Rank::Wording => Urgency::News,
+        };
+        Wish { urgency, makes: self.github_id.is_none().then_some(&self.record) }
     }
 
     /// Does a merge wait for it, or does it show that we are there?
@@ -151,7 +162,13 @@ fn due(
     desired: &DesiredCheck,
     last: Option<&CheckRecord>,
 ) -> Due {
-    let Some(last) = last else { return Due::Now(rank(desired, None), None) };
+    let Some(last) = last else {
+        return if is_outdated(head, desired) {
+            Due::Never
+        } else {
+            Due::Now(rank(desired, None), None)
+        };
+    };
     let Some(github_id) = last.github_id else {
         // Looked for, and not found.
         let age = last.begun_at.map_or(LOOKED_FOR, |begun_at| head.now.since(begun_at));
@@ -177,6 +194,14 @@ fn due(
         Some(left) if !desired.is_completed() => Due::Later(left),
         Some(_) | None => Due::Now(rank(desired, Some(last)), Some(github_id)),
     }
+}
+
+/// A newer head has ended this one before the step had a check run: nothing is made to say so.
+fn is_outdated(head: &ClaimedHead, desired: &DesiredCheck) -> bool {
+    let superseded = head.runs.last().is_some_and(|run| run.superseded_by.is_some());
+    superseded
+        && desired.name != HEAD_CHECK
+        && desired.status.word() == CheckConclusion::Cancelled.as_str()
 }
 
 /// Does a check run of this name get a new one for a new occasion, where not every step has one?
