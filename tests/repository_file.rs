@@ -203,7 +203,7 @@ fn bad_files_are_refused_with_a_mend() {
         ),
         ("schedules: [{ cron: \"0 2 * * *\" }]".to_owned(), "no pipeline runs `on: schedule`"),
         ("policy: { approve: admin }".to_owned(), "can only be `write` yet"),
-        ("policy: { detail: summary }".to_owned(), "can only be `step` yet"),
+        ("policy: { detail: steps }".to_owned(), "did you mean `step`?"),
         // Connectors.
         ("connectors: [{ kind: a }]".to_owned(), "has no `match`"),
         ("connectors: [{ match: \"/x/{name}\" }]".to_owned(), "without the leading `/`"),

@@ -7,6 +7,8 @@ mod postgres;
 
 #[path = "store/branches.rs"]
 mod branches;
+#[path = "store/budget.rs"]
+mod budget;
 #[path = "store/cache.rs"]
 mod cache;
 #[path = "store/chaos.rs"]
@@ -58,6 +60,12 @@ macro_rules! stories {
 }
 
 stories! {
+    budget:
+        one_budget_for_all_who_publish,
+        an_hour_that_is_used_up_leaves_the_verdicts,
+        who_is_told_to_wait_tells_the_others,
+        a_head_with_more_to_tell_comes_back,
+        heads_know_what_others_have_in_hand;
     cache:
         a_result_is_found_by_its_key_alone,
         a_late_holder_keeps_no_result,
@@ -137,6 +145,7 @@ stories! {
         what_a_late_publisher_told_is_told_again,
         a_head_comes_back_when_it_is_due,
         intents_survive_and_are_found_by_githubs_id,
+        what_github_was_never_asked_for_is_forgotten,
         comments_are_answered_once;
     chaos:
         everything_at_once_settles;

@@ -35,6 +35,7 @@ use self::secrets::Used;
 use self::sections::Kinds;
 pub use self::text::decode;
 use crate::domain::catalog::Paths;
+use crate::domain::detail::Detail;
 use crate::domain::rules::{Preset, RepoRules, Unclaimed, closest};
 use crate::domain::yaml::{self, Node, Value};
 
@@ -130,7 +131,7 @@ impl Read<'_> {
             rules.secrets = problems.secrets(node);
         }
         if let Some(node) = fields.get("policy") {
-            problems.policy(node);
+            rules.detail = problems.policy(node);
         }
         rules.schedules = problems.schedules(&fields, kinds);
         self.schedules = fields.entry("schedules").map(|entry| entry.place);
@@ -198,8 +199,8 @@ impl Problems<'_> {
         None
     }
 
-    fn policy(&mut self, node: &Node) {
-        let Some(fields) = self.fields(node, &POLICY) else { return };
+    fn policy(&mut self, node: &Node) -> Detail {
+        let Some(fields) = self.fields(node, &POLICY) else { return Detail::default() };
         if let Some(node) = fields.get("approve") {
             let words = [("write", true), ("maintain", false), ("admin", false)];
             if self.word(node, "`approve`", &words) == Some(false) {
@@ -207,12 +208,12 @@ impl Problems<'_> {
                 self.add(node.place, "`approve` can only be `write` yet", mend);
             }
         }
-        if let Some(node) = fields.get("detail") {
-            let words = [("step", true), ("connector", false), ("summary", false)];
-            if self.word(node, "`detail`", &words) == Some(false) {
-                let mend = "write `step`: one check run a step is what there is so far";
-                self.add(node.place, "`detail` can only be `step` yet", mend);
-            }
-        }
+        let words = [
+            ("step", Detail::Step),
+            ("connector", Detail::Connector),
+            ("summary", Detail::Summary),
+        ];
+        let detail = fields.get("detail").and_then(|node| self.word(node, "`detail`", &words));
+        detail.unwrap_or_default()
     }
 }

@@ -58,6 +58,17 @@ pub enum CheckStatus {
     },
 }
 
+impl CheckStatus {
+    /// The status, or the conclusion of a completed one.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress { .. } => "in_progress",
+            Self::Completed { conclusion, .. } => conclusion.as_str(),
+        }
+    }
+}
+
 /// A button on a completed check run: at most three; 20, 40 and 20 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckAction {

@@ -4,6 +4,7 @@
 
 pub mod acceptance;
 pub mod annotation;
+pub mod budget;
 pub mod build;
 pub mod builtin;
 pub mod cache;
@@ -15,6 +16,7 @@ pub mod coverage;
 pub mod cron;
 pub mod decide;
 pub mod depends;
+pub mod detail;
 pub mod event;
 pub mod ids;
 pub mod image_name;

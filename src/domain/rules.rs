@@ -12,6 +12,7 @@ pub use self::condition::Condition;
 pub use self::pattern::{Pattern, PatternError, Variables, escape};
 use super::builtin::Builtin;
 use super::catalog::Connector;
+use super::detail::Detail;
 use super::names::StepId;
 use super::pipeline::StepSpec;
 use super::schedule::Schedule;
@@ -370,6 +371,8 @@ pub struct RepoRules {
     pub secrets: Vec<SecretSpec>,
     /// Runs of the default branch that nobody asks for.
     pub schedules: Vec<Schedule>,
+    /// The finest check runs that are wanted.
+    pub detail: Detail,
     /// Remarks for the check: keys that are accepted and do nothing yet.
     pub notes: Vec<String>,
 }
@@ -387,6 +390,7 @@ impl RepoRules {
             pipelines: Vec::new(),
             secrets: Vec::new(),
             schedules: Vec::new(),
+            detail: Detail::default(),
             notes: Vec::new(),
         }
     }

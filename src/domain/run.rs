@@ -9,6 +9,7 @@ use super::annotation::Annotations;
 use super::builtin::Builtin;
 use super::cache::{CacheFacts, Reuse};
 use super::coverage::Coverage;
+use super::detail::Detail;
 use super::ids::{JobId, RunId};
 use super::impact::{ChangeKind, Explanation, Reason};
 use super::names::{ConnectorName, RepoName, ServiceAlias, Sha, StepId};
@@ -81,6 +82,9 @@ pub struct Selection {
     /// Further remarks for the check: what was widened and why.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The finest check runs that the repository file wants.
+    #[serde(default, skip_serializing_if = "Detail::is_finest")]
+    pub detail: Detail,
     /// Why every other connector is not selected; absent where nobody can ask later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unselected: Option<Unselected>,

@@ -171,6 +171,22 @@ fn conclude(runs: &[Run], own: Option<&Run>, standings: &[Standing<'_>]) -> Opti
     })
 }
 
+/// How one connector stands, over all of its steps; `None` while its job is not over.
+pub fn connector_verdict(standings: &[Standing<'_>]) -> Option<Conclusion> {
+    let weights = standings.iter().map(|one| weight_among(one, standings, standings.len()));
+    let weights: Vec<Weight> = weights.collect();
+    if weights.contains(&Weight::Unsettled) {
+        return None;
+    }
+    Some(if weights.contains(&Weight::Red) {
+        Conclusion::Failure
+    } else if weights.contains(&Weight::Cancelled) {
+        Conclusion::Cancelled
+    } else {
+        Conclusion::Success
+    })
+}
+
 /// `standings` are those of the whole head, sorted by connector.
 fn weight(standing: &Standing<'_>, standings: &[Standing<'_>]) -> Weight {
     let start = standings.partition_point(|other| other.job.connector < standing.job.connector);

@@ -31,7 +31,7 @@ struct Listing {
 
 impl Github {
     /// Creates a check run; its id. After [`GithubError::Unknown`] it may exist: look with
-    /// [`Github::find_check`] before creating again.
+    /// [`Github::checks`] before creating again.
     pub async fn create_check(
         &self,
         repository: &Repository,
@@ -64,19 +64,6 @@ impl Github {
         let uri = format!("/repos/{}/check-runs/{id}", repository.name);
         let call = Call::set("update the check run", Method::PATCH, uri, body(&desired)?);
         self.as_installation(repository.installation, &call).await.map(drop)
-    }
-
-    /// The check run that we made for `external_id` on `head`, if it exists.
-    pub async fn find_check(
-        &self,
-        repository: &Repository,
-        head: &Sha,
-        external_id: CheckId,
-    ) -> Result<Option<u64>, GithubError> {
-        let wanted = external_id.to_string();
-        let checks = self.checks(repository, head).await?;
-        // Twins are possible: the first that was made counts.
-        Ok(checks.iter().filter(|check| check.external_id == wanted).map(|check| check.id).min())
     }
 
     /// All check runs of ours on `head`, also those that newer ones of the same name hide.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::answers::{Call, Setback, judge, silent};
 use super::app::{App, Renewal, Token, clock_is_to_blame};
 use super::error::GithubError;
-use super::rates::{Rate, Rates};
+use super::rates::{Rate, Rates, Silence};
 use super::transport::{Answer, Transport};
 use super::wire;
 use crate::ambient;
@@ -93,6 +93,21 @@ impl Github {
     /// The installation's rate limit, as GitHub's last answer told it.
     pub fn rate(&self, installation: u64) -> Option<Rate> {
         self.rates.rate(Some(installation))
+    }
+
+    /// Installations whose limits an answer said to be exceeded, until
+    /// [`Github::passed_on`] is called: what another process has to know.
+    pub fn silences(&self) -> Vec<Silence> {
+        self.rates.news()
+    }
+
+    pub fn passed_on(&self, installation: u64) {
+        self.rates.passed_on(installation);
+    }
+
+    /// Another process was told to wait: nothing is asked here either until then.
+    pub fn keep_silent(&self, silence: Silence) {
+        self.rates.close(silence);
     }
 
     async fn installation_token(&self, installation: u64) -> Result<Arc<Token>, GithubError> {

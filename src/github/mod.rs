@@ -24,4 +24,4 @@ pub use checks::OwnCheck;
 pub use client::{Github, GithubSettings};
 pub use comments::Reaction;
 pub use error::{GithubError, Retry};
-pub use rates::Rate;
+pub use rates::{Rate, Silence};

@@ -32,6 +32,17 @@ struct Standing {
     closed_until: Option<Instant>,
     /// Refusals in a row.
     refusals: u32,
+    /// Closed by an answer that other processes have not heard of.
+    news: bool,
+}
+
+/// An installation that GitHub does not answer for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    pub installation: u64,
+    pub wait: Duration,
+    /// Refusals in a row: without a word from GitHub the next wait is longer.
+    pub refusals: u32,
 }
 
 /// By installation; `None` is the App itself.
@@ -52,6 +63,31 @@ impl Rates {
     pub(super) fn closed(&self, who: Option<u64>) -> Option<Duration> {
         let until = self.with(who, |standing| standing.closed_until)?;
         until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+
+    /// Who is closed since an answer that was not passed on yet.
+    pub(super) fn news(&self) -> Vec<Silence> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let news =
+            all.iter().filter(|(_, standing)| standing.news).filter_map(|(who, standing)| {
+                let wait = standing.closed_until?.checked_duration_since(Instant::now())?;
+                Some(Silence { installation: (*who)?, wait, refusals: standing.refusals })
+            });
+        news.collect()
+    }
+
+    /// Others know of it now.
+    pub(super) fn passed_on(&self, installation: u64) {
+        self.with(Some(installation), |standing| standing.news = false);
+    }
+
+    /// What another process was told counts here, too.
+    pub(super) fn close(&self, silence: Silence) {
+        self.with(Some(silence.installation), |standing| {
+            let until = Instant::now() + silence.wait;
+            standing.closed_until = standing.closed_until.max(Some(until));
+            standing.refusals = standing.refusals.max(silence.refusals);
+        });
     }
 
     /// Notes what an answer says about limits; the wait, if it was refused for them.
@@ -81,6 +117,7 @@ impl Rates {
             if let Some(wait) = wait {
                 let until = Instant::now() + wait;
                 standing.closed_until = standing.closed_until.max(Some(until));
+                standing.news = true;
             }
             wait
         })

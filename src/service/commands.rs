@@ -1,5 +1,7 @@
 //! Comments and buttons, through one layer: the same permission check, the same effects.
 
+mod rerun;
+
 use std::collections::BTreeSet;
 
 use tracing::warn;
@@ -101,7 +103,10 @@ impl Commands<'_> {
                 warn!(comment, "no reaction: {error}");
                 Ok(())
             }
-            done => Ok(done?),
+            done => {
+                done?;
+                Ok(self.store.count_content(self.repository.installation).await?)
+            }
         }
     }
 
@@ -153,9 +158,11 @@ impl Commands<'_> {
             answer.reply = self.github.find_comment(self.repository, pull, &mark).await?;
         }
         let text = format!("{text}\n\n{mark}");
-        match answer.reply {
-            Some(reply) => self.github.edit_comment(self.repository, reply, &text).await?,
-            None => answer.reply = Some(self.github.comment(self.repository, pull, &text).await?),
+        if let Some(reply) = answer.reply {
+            self.github.edit_comment(self.repository, reply, &text).await?;
+        } else {
+            answer.reply = Some(self.github.comment(self.repository, pull, &text).await?);
+            self.store.count_content(self.repository.installation).await?;
         }
         answer.settled = true;
         Ok(self.store.answer_comment(self.repository.id, &answer).await?)
@@ -245,13 +252,8 @@ impl Commands<'_> {
             Err(ignored) => return Ok(ignored),
         };
         let mut effects = Effects::default();
-        match (button, check.name.split_once(" / ")) {
-            (Button::Rerun, Some((connector, step))) => {
-                // Whoever presses it on a step wants to see that step run.
-                effects.afresh = true;
-                rerun_step(&mut effects, &runs, connector, step);
-            }
-            (Button::Rerun, None) => rerun_all(&mut effects, &runs),
+        match (button, &check.name) {
+            (Button::Rerun, name) => rerun::check(&mut effects, &runs, name),
             (Button::Action(action), _) if action == "retest" => {
                 retest(&mut effects, &runs, &[]);
             }
@@ -411,43 +413,6 @@ fn cancel(effects: &mut Effects, runs: &[Run], named: &[Target]) {
         effects.not.push("Nothing is cancelled: nothing runs or waits.".to_owned());
     } else {
         effects.will.push("What runs or waits is cancelled.".to_owned());
-    }
-}
-
-/// "Re-run" on a step: it, and what was skipped because of it.
-fn rerun_step(effects: &mut Effects, runs: &[Run], connector: &str, step: &str) {
-    let standings = verdict::head_verdict(runs).standings;
-    let of_connector: Vec<_> =
-        standings.iter().filter(|s| s.job.connector.as_str() == connector).collect();
-    let Some(pressed) = of_connector.iter().find(|s| s.step.id.as_str() == step) else {
-        effects.not.push(format!("`{connector} / {step}` is not known on this commit"));
-        return;
-    };
-    if !pressed.step.state.is_settled() {
-        effects.not.push(format!("`{connector} / {step}` runs now"));
-        return;
-    }
-    let mut again: BTreeSet<&StepId> = BTreeSet::from([&pressed.step.id]);
-    for spec in pressed.job.plan.steps() {
-        let skipped =
-            of_connector.iter().any(|s| s.step.id == spec.id && s.step.state.outcome().is_none());
-        if skipped && spec.needs.iter().any(|needed| again.contains(needed)) {
-            again.insert(&spec.id);
-        }
-    }
-    let targets: Vec<Target> = again
-        .into_iter()
-        .map(|id| Target { connector: connector.to_owned(), step: Some(id.to_string()) })
-        .collect();
-    effects.scope = Some(Scope::Again { targets });
-}
-
-/// "Re-run" on `checkvalve`: what did not succeed; everything, if all is green.
-fn rerun_all(effects: &mut Effects, runs: &[Run]) {
-    retest(effects, runs, &[]);
-    let running = runs.iter().any(|run| run.state != RunState::Concluded);
-    if effects.scope.is_none() && !running {
-        test(effects, &Tested::Affected);
     }
 }
 

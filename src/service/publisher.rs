@@ -1,4 +1,7 @@
-//! GitHub's check runs follow our state: desired against acknowledged, published as a diff.
+//! GitHub's check runs follow our state: desired against acknowledged, published as a diff, as far
+//! as the installation's budget goes.
+
+mod order;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
+use self::order::{Agenda, Write};
 use crate::ambient;
-use crate::domain::check::DesiredCheck;
 use crate::domain::ids::{CheckId, WorkerId};
 use crate::domain::links::Links;
-use crate::github::{Github, GithubError, Retry};
-use crate::render::checks;
-use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
+use crate::github::{Github, GithubError, Retry, Silence};
+use crate::store::{CheckRecord, ClaimedHead, Closed, Rest, Spent, Store, StoreError};
 
 /// Longer than two calls of GitHub's may take: each intent and acknowledgement renews it.
 const TERM: Duration = Duration::from_secs(45);
@@ -25,6 +27,15 @@ const FENCE: Duration = Duration::from_secs(22);
 const SOONEST: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_mins(5);
 const GIVEN_UP: Duration = Duration::from_hours(72);
+
+/// Who has much to tell comes back for so many writes at once.
+const AT_ONCE: u64 = 5;
+/// A head that waits for its budget is looked at again after this: less may be wanted by then.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// What it takes to see what is to be told is taken as a rest, from this on and up to that: a head
+/// of thousands of steps must not keep a processor busy.
+const BRIEF: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(1);
 
 /// Publishes heads.
 #[derive(Clone)]
@@ -42,43 +53,6 @@ struct Held<'a> {
     renewed: Instant,
 }
 
-/// What is to be done about one desired check run.
-#[derive(Debug, PartialEq, Eq)]
-enum Publication<'a> {
-    Nothing,
-    /// None of this name and occasion was ever intended.
-    Create,
-    /// Intended, and never acknowledged: it may or may not exist.
-    Resolve(&'a CheckRecord),
-    Update(&'a CheckRecord, u64),
-}
-
-/// A completed check run can't reliably go back to running, so what runs again gets a new one of
-/// the same name; everything else is an update.
-fn publication<'a>(desired: &DesiredCheck, last: Option<&'a CheckRecord>) -> Publication<'a> {
-    let Some(last) = last else { return Publication::Create };
-    let Some(github_id) = last.github_id else { return Publication::Resolve(last) };
-    if last.digest.as_deref() == Some(desired.digest().as_str()) {
-        return Publication::Nothing;
-    }
-    let again = last.occasion != desired.occasion || !desired.is_completed();
-    if last.completed && again { Publication::Create } else { Publication::Update(last, github_id) }
-}
-
-/// Of each name the one that GitHub made last, which is the one it shows; its ids tell, while the
-/// clocks of several hosts would not. One of which nothing is known yet comes before all.
-fn latest(checks: &[CheckRecord]) -> BTreeMap<&str, &CheckRecord> {
-    let age = |record: &CheckRecord| (record.github_id.is_none(), record.github_id);
-    let mut latest: BTreeMap<&str, &CheckRecord> = BTreeMap::new();
-    for record in checks {
-        let known = latest.entry(&record.name).or_insert(record);
-        if age(record) >= age(known) {
-            *known = record;
-        }
-    }
-    latest
-}
-
 /// How long the newest run of a head has been there.
 fn age(head: &ClaimedHead) -> Duration {
     let newest = head.runs.iter().map(|run| run.concluded_at.unwrap_or(run.created_at)).max();
@@ -86,14 +60,26 @@ fn age(head: &ClaimedHead) -> Duration {
     Duration::from_millis(u64::try_from(age).unwrap_or(0))
 }
 
+/// What one pass came to.
+struct Told {
+    rest: Rest,
+    /// GitHub does not take one of the check runs.
+    refused: Option<GithubError>,
+}
+
 impl Publisher {
-    /// Brings one head up to date; false when none is due.
+    /// Brings one head up to date, as far as the budget goes; false when none is due.
     pub async fn pass(&self) -> anyhow::Result<bool> {
+        self.share_silences().await?;
         let asked = Instant::now();
         let Some(head) = self.store.claim_head(self.worker, TERM).await? else { return Ok(false) };
-        match self.publish(&mut Held { head: &head, renewed: asked }).await {
-            Ok(()) => self.store.settle_head(head).await?,
-            Err(Trouble::Store(StoreError::LeaseLost)) => debug!("another publisher has the head"),
+        let told = self.publish(&mut Held { head: &head, renewed: asked }).await;
+        let (rest, error) = match told {
+            Ok(Told { rest, refused }) => (rest, refused),
+            Err(Trouble::Store(StoreError::LeaseLost)) => {
+                debug!("another publisher has the head");
+                return Ok(true);
+            }
             Err(Trouble::Store(error)) => {
                 // Given back, else nobody publishes this head before the lease ends.
                 let soon = Duration::from_secs(1);
@@ -102,105 +88,145 @@ impl Publisher {
                 }
                 return Err(error.into());
             }
-            Err(Trouble::Github(error)) => {
-                let wait = match error.retry() {
-                    Retry::After(wait) => wait,
-                    Retry::Unknown => Duration::from_secs(2),
-                    Retry::Never if error.may_be_mended() && age(&head) < GIVEN_UP => {
-                        (age(&head) / 4).clamp(SOONEST, LATEST)
-                    }
-                    // Refused for good: said, and tried again only when the head changes.
-                    Retry::Never => {
-                        warn!(head = %head.head_sha, "GitHub refused a check run: {error}");
-                        self.store.settle_head(head).await?;
-                        return Ok(true);
-                    }
-                };
-                warn!(head = %head.head_sha, "publishing goes on in {wait:?}: {error}");
-                self.store.retry_head(head, wait, &error.to_string()).await?;
+            Err(Trouble::Github(error)) => (Rest::default(), Some(error)),
+        };
+        match error {
+            None => self.store.settle_head(head, rest).await?,
+            Some(error) => {
+                self.come_back(head, rest, &error).await?;
+                self.share_silences().await?;
             }
         }
         Ok(true)
     }
 
-    async fn publish(&self, holder: &mut Held<'_>) -> Result<(), Trouble> {
+    /// After an error of GitHub's.
+    async fn come_back(
+        &self,
+        head: ClaimedHead,
+        rest: Rest,
+        error: &GithubError,
+    ) -> Result<(), StoreError> {
+        let wait = match error.retry() {
+            Retry::After(wait) => wait,
+            Retry::Unknown => Duration::from_secs(2),
+            Retry::Never if error.may_be_mended() && age(&head) < GIVEN_UP => {
+                (age(&head) / 4).clamp(SOONEST, LATEST)
+            }
+            // Refused for good: said, and tried again only when the head changes.
+            Retry::Never => {
+                warn!(head = %head.head_sha, "GitHub refused a check run: {error}");
+                return self.store.settle_head(head, rest).await;
+            }
+        };
+        warn!(head = %head.head_sha, "publishing goes on in {wait:?}: {error}");
+        self.store.retry_head(head, wait, &error.to_string()).await
+    }
+
+    /// When GitHub tells one process to wait, it means all of the installation's.
+    async fn share_silences(&self) -> Result<(), StoreError> {
+        for Silence { installation, wait, refusals } in self.github.silences() {
+            self.store.close_budget(Closed { installation, wait, refusals }).await?;
+            self.github.passed_on(installation);
+        }
+        for Closed { installation, wait, refusals } in self.store.closed_budgets().await? {
+            self.github.keep_silent(Silence { installation, wait, refusals });
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, holder: &mut Held<'_>) -> Result<Told, Trouble> {
         let head = holder.head;
-        let last = latest(&head.checks);
+        let found = self.look_for(head).await?;
+        let began = Instant::now();
+        let agenda = order::agenda(head, &self.links, &found);
+        let change = Some(began.elapsed()).filter(|took| *took > BRIEF);
+        let change = change.unwrap_or_default().min(LONG);
+        let again = agenda.later;
+        if agenda.writes.is_empty() {
+            return Ok(Told { rest: Rest { change, again }, refused: None });
+        }
+        let wishes: Vec<_> = agenda.writes.iter().map(Write::wish).collect();
+        let asked = Instant::now();
+        let spent = self.store.spend(head, agenda.stage, &wishes).await?;
+        holder.renewed = asked;
+        let again = sooner(again, after(&agenda, &spent));
+        let granted = agenda.writes.iter().zip(spent.granted);
+        let granted: Vec<&Write> =
+            granted.filter(|(_, granted)| *granted).map(|(write, _)| write).collect();
+        let refused = self.carry_out(holder, &granted).await?;
+        Ok(Told { rest: Rest { change, again }, refused })
+    }
+
+    /// Of the check runs that GitHub may or may not have made, those that it has.
+    async fn look_for(&self, head: &ClaimedHead) -> Result<BTreeMap<CheckId, u64>, Trouble> {
+        let mut found = BTreeMap::new();
+        if order::in_doubt(head) {
+            for check in self.github.checks(&head.repository, &head.head_sha).await? {
+                let Ok(id) = check.external_id.parse::<CheckId>() else { continue };
+                // Twins are possible: the first that was made counts.
+                let first = found.entry(id).or_insert(check.id);
+                *first = check.id.min(*first);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes these writes in their order; answers the last one that GitHub did not take.
+    async fn carry_out(
+        &self,
+        holder: &mut Held<'_>,
+        writes: &[&Write],
+    ) -> Result<Option<GithubError>, Trouble> {
         let mut refused = None;
-        for desired in checks::desired(&head.runs, &self.links) {
-            let publication = publication(&desired, last.get(desired.name.as_str()).copied());
-            match self.carry_out(holder, &desired, publication).await {
+        for (index, write) in writes.iter().enumerate() {
+            let makes = |write: &&&Write| write.github_id.is_none();
+            let next = writes.get(index + 1).filter(makes).map(|write| write.record.id);
+            let this = Some(write).filter(makes).map(|write| write.record.id);
+            match self.write(holder, write, next).await {
                 // One refused check run must not keep the others from GitHub.
                 Err(Trouble::Github(error)) if error.retry() == Retry::Never => {
-                    warn!(check = desired.name, "refused: {error}");
+                    warn!(check = write.desired.name, "refused: {error}");
+                    self.store.pass_over_check(holder.head, this, next).await?;
                     refused = Some(error);
+                }
+                Err(Trouble::Github(error)) => {
+                    if error.retry() != Retry::Unknown && this.is_some() {
+                        self.store.pass_over_check(holder.head, this, None).await?;
+                    }
+                    return Err(error.into());
                 }
                 done => done?,
             }
         }
-        refused.map_or(Ok(()), |error| Err(Trouble::Github(error)))
+        Ok(refused)
     }
 
-    async fn carry_out(
+    async fn write(
         &self,
         holder: &mut Held<'_>,
-        desired: &DesiredCheck,
-        publication: Publication<'_>,
-    ) -> Result<(), Trouble> {
-        let head = holder.head;
-        match publication {
-            Publication::Nothing => Ok(()),
-            Publication::Update(record, github_id) => {
-                self.update(holder, record, github_id, desired).await
-            }
-            Publication::Create => {
-                let record = CheckRecord {
-                    id: CheckId::new(ambient::ulid()),
-                    name: desired.name.clone(),
-                    occasion: desired.occasion.clone(),
-                    github_id: None,
-                    digest: None,
-                    completed: false,
-                    created_at: ambient::now(),
-                };
-                let asked = Instant::now();
-                self.store.intend_check(head, &record).await?;
-                holder.renewed = asked;
-                self.create(holder, &record, desired).await
-            }
-            Publication::Resolve(record) => {
-                let found =
-                    self.github.find_check(&head.repository, &head.head_sha, record.id).await?;
-                match found {
-                    Some(github_id) => self.update(holder, record, github_id, desired).await,
-                    None => self.create(holder, record, desired).await,
-                }
-            }
-        }
-    }
-
-    async fn create(
-        &self,
-        holder: &mut Held<'_>,
-        record: &CheckRecord,
-        desired: &DesiredCheck,
+        write: &Write,
+        next: Option<CheckId>,
     ) -> Result<(), Trouble> {
         self.fence(holder).await?;
+        let Write { desired, record, .. } = write;
         let repository = &holder.head.repository;
-        let github_id = self.github.create_check(repository, desired, record.id).await?;
-        self.acknowledge(holder, record, github_id, desired).await
-    }
-
-    async fn update(
-        &self,
-        holder: &mut Held<'_>,
-        record: &CheckRecord,
-        github_id: u64,
-        desired: &DesiredCheck,
-    ) -> Result<(), Trouble> {
-        self.fence(holder).await?;
-        self.github.update_check(&holder.head.repository, github_id, desired).await?;
-        self.acknowledge(holder, record, github_id, desired).await
+        let github_id = match write.github_id {
+            Some(github_id) => {
+                self.github.update_check(repository, github_id, desired).await?;
+                github_id
+            }
+            None => self.github.create_check(repository, desired, record.id).await?,
+        };
+        let acknowledged = CheckRecord {
+            github_id: Some(github_id),
+            digest: Some(desired.digest()),
+            completed: desired.is_completed(),
+            occasion: desired.occasion.clone(),
+            shown: Some(desired.status.word().to_owned()),
+            ..record.clone()
+        };
+        self.acknowledge(holder, &acknowledged, github_id, next).await
     }
 
     /// Before GitHub is told anything: a process that was frozen, or kept waiting, may have lost the
@@ -217,21 +243,14 @@ impl Publisher {
     async fn acknowledge(
         &self,
         holder: &mut Held<'_>,
-        record: &CheckRecord,
+        acknowledged: &CheckRecord,
         github_id: u64,
-        desired: &DesiredCheck,
+        next: Option<CheckId>,
     ) -> Result<(), Trouble> {
-        let acknowledged = CheckRecord {
-            github_id: Some(github_id),
-            digest: Some(desired.digest()),
-            completed: desired.is_completed(),
-            occasion: desired.occasion.clone(),
-            ..record.clone()
-        };
         let asked = Instant::now();
-        match self.store.acknowledge_check(holder.head, &acknowledged).await {
+        match self.store.acknowledge_check(holder.head, acknowledged, next).await {
             Err(StoreError::LeaseLost) => {
-                self.store.doubt_check(holder.head, record.id, github_id).await?;
+                self.store.doubt_check(holder.head, acknowledged.id, github_id).await?;
                 Err(StoreError::LeaseLost.into())
             }
             done => {
@@ -239,6 +258,25 @@ impl Publisher {
                 Ok(done?)
             }
         }
+    }
+}
+
+/// When to come back for what the budget did not allow: for several writes at once, unless a
+/// verdict is among them.
+fn after(agenda: &Agenda, spent: &Spent) -> Option<Duration> {
+    let wait = spent.wait?;
+    let refused = || agenda.writes.iter().zip(&spent.granted).filter(|(_, granted)| !**granted);
+    if refused().any(|(write, _)| write.is_first()) {
+        return Some(wait.min(LOOK_AGAIN));
+    }
+    let several = u64::try_from(refused().count()).unwrap_or(AT_ONCE).min(AT_ONCE);
+    Some(wait.max(Duration::from_secs(several)).min(LOOK_AGAIN))
+}
+
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

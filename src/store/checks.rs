@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
 use super::Store;
+use super::arg::Arg;
+use super::budgets::Wish;
 use super::deliveries::held;
 use super::error::StoreError;
-use super::pool::{Sql, Tx};
+use super::pool::Tx;
 use super::rows::{number, parse};
 use super::settle::raise_head;
+use crate::domain::detail::{Detail, Room};
 use crate::domain::ids::CheckId;
 use crate::domain::names::Sha;
 use crate::domain::run::{Repository, Run};
@@ -28,6 +33,35 @@ pub struct CheckRecord {
     /// Was `completed` acknowledged?
     pub completed: bool,
     pub created_at: Timestamp,
+    /// When GitHub was last asked to make it; `None`: never, so that it can't exist.
+    pub begun_at: Option<Timestamp>,
+    /// When GitHub last acknowledged something of it.
+    pub told_at: Option<Timestamp>,
+    /// The status or conclusion that it acknowledged.
+    pub shown: Option<String>,
+}
+
+impl CheckRecord {
+    /// Nothing is known of it at GitHub yet.
+    pub fn new(id: CheckId, name: &str, occasion: &str, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            occasion: occasion.to_owned(),
+            github_id: None,
+            digest: None,
+            completed: false,
+            created_at,
+            begun_at: None,
+            told_at: None,
+            shown: None,
+        }
+    }
+
+    /// May GitHub have it? It may not, if it was never asked.
+    pub fn may_exist(&self) -> bool {
+        self.github_id.is_some() || self.begun_at.is_some()
+    }
 }
 
 /// The right to publish a head commit's check runs. Made by [`Store::claim_head`] alone.
@@ -39,13 +73,22 @@ pub struct ClaimedHead {
     pub runs: Vec<Run>,
     /// All check runs that we made on it, oldest first.
     pub checks: Vec<CheckRecord>,
+    /// How finely it was shown last.
+    pub detail: Option<Detail>,
+    /// What the hour leaves for its details.
+    pub room: Room,
+    /// How many writes could be made at once.
+    pub spare: u32,
+    /// The database's time of the claim.
+    pub now: Timestamp,
     pub(crate) version: i64,
     pub(crate) epoch: i64,
 }
 
 macro_rules! check_columns {
     () => {
-        "id, name, occasion, github_id, digest, completed, created_at, head_sha from checks"
+        "id, name, occasion, github_id, digest, completed, created_at, begun_at, told_at, shown,
+         head_sha from checks"
     };
 }
 
@@ -55,22 +98,30 @@ statements! {
         "update heads set lease_until = ", now!(), " + term
          where repository_id = $1 and head_sha = $2 and epoch = $3"
     );
+    // An intent that was in doubt for long enough is carried out again.
     INTEND = sql!(
-        "insert into checks (id, repository_id, head_sha, name, occasion, github_id, digest,
-            completed, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         on conflict (id) do nothing"
+        "insert into checks (id, repository_id, head_sha, name, occasion, completed, created_at,
+            begun_at)
+         values ($1, $2, $3, $4, $5, 0, $6, case when cast($7 as bigint) = 1 then ", now!(), " else 0 end)
+         on conflict (id) do update set begun_at = excluded.begun_at, occasion = excluded.occasion"
     );
+    FORGET = sql!(
+        "delete from checks where repository_id = $1 and head_sha = $2
+            and github_id is null and begun_at = 0"
+    );
+    BEGIN = sql!("update checks set begun_at = ", now!(), " where id = $1");
+    PASS_OVER = sql!("update checks set begun_at = 0 where id = $1 and github_id is null");
     ACKNOWLEDGE = sql!(
         "insert into checks (id, repository_id, head_sha, name, occasion, github_id, digest,
-            completed, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            completed, created_at, shown, told_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, ", now!(), ")
          on conflict (id) do update set github_id = excluded.github_id, digest = excluded.digest,
-            completed = excluded.completed, occasion = excluded.occasion"
+            completed = excluded.completed, occasion = excluded.occasion, shown = excluded.shown,
+            told_at = excluded.told_at"
     );
     // Of twins the later one is what GitHub shows.
     DOUBT = sql!(
-        "update checks set digest = null,
+        "update checks set digest = null, shown = null,
             completed = case when github_id is null or github_id < $2 then 0 else completed end,
             github_id = case when github_id is null or github_id < $2 then $2 else github_id end
          where id = $1"
@@ -85,31 +136,72 @@ statements! {
     );
 }
 
-type Columns = (String, String, String, Option<i64>, Option<String>, i64, i64, String);
+row! {
+pub(super) struct CheckRow {
+    id: String,
+    name: String,
+    occasion: String,
+    github_id: Option<i64>,
+    digest: Option<String>,
+    completed: i64,
+    created_at: i64,
+    begun_at: i64,
+    told_at: Option<i64>,
+    shown: Option<String>,
+    head_sha: String,
+}
+}
 
 impl Store {
-    /// Stores the intent before GitHub is asked.
-    pub async fn intend_check(
-        &self,
-        head: &ClaimedHead,
-        check: &CheckRecord,
-    ) -> Result<(), StoreError> {
-        self.write_check(INTEND, head, check).await
-    }
-
-    /// Stores what GitHub acknowledged.
+    /// Stores what GitHub acknowledged; and that it is asked next to make `next`.
     pub async fn acknowledge_check(
         &self,
         head: &ClaimedHead,
         check: &CheckRecord,
+        next: Option<CheckId>,
     ) -> Result<(), StoreError> {
-        self.write_check(ACKNOWLEDGE, head, check).await
+        let mut tx = self.begin().await?;
+        fence(&mut tx, head).await?;
+        let row = args![
+            check.id,
+            head.repository.id,
+            &head.head_sha,
+            check.name.as_str(),
+            check.occasion.as_str(),
+            check.github_id,
+            check.digest.as_deref(),
+            check.completed,
+            check.created_at,
+            check.shown.as_deref(),
+        ];
+        tx.execute(ACKNOWLEDGE, row).await?;
+        if let Some(next) = next {
+            tx.execute(BEGIN, args![next]).await?;
+        }
+        tx.commit().await
+    }
+
+    /// GitHub surely did not make this one, and is asked next to make `next`.
+    pub async fn pass_over_check(
+        &self,
+        head: &ClaimedHead,
+        refused: Option<CheckId>,
+        next: Option<CheckId>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        fence(&mut tx, head).await?;
+        if let Some(refused) = refused {
+            tx.execute(PASS_OVER, args![refused]).await?;
+        }
+        if let Some(next) = next {
+            tx.execute(BEGIN, args![next]).await?;
+        }
+        tx.commit().await
     }
 
     /// Goes on holding the head.
     pub async fn extend_head(&self, head: &ClaimedHead) -> Result<(), StoreError> {
-        let fence = args![head.repository.id, &head.head_sha, head.epoch];
-        held(self.inner.main.execute(FENCE, fence).await?)
+        held(self.inner.main.execute(FENCE, of(head)).await?)
     }
 
     /// GitHub was told something by a publisher that had lost the head: nobody knows what it shows
@@ -124,30 +216,6 @@ impl Store {
         let repository = i64::try_from(head.repository.id).unwrap_or(i64::MAX);
         raise_head(&mut tx, (repository, head.head_sha.to_string())).await?;
         tx.execute(DOUBT, args![check, github_id]).await?;
-        tx.commit().await
-    }
-
-    async fn write_check(
-        &self,
-        statement: Sql,
-        head: &ClaimedHead,
-        check: &CheckRecord,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        let fence = args![head.repository.id, &head.head_sha, head.epoch];
-        held(tx.execute(FENCE, fence).await?)?;
-        let row = args![
-            check.id,
-            head.repository.id,
-            &head.head_sha,
-            check.name.as_str(),
-            check.occasion.as_str(),
-            check.github_id,
-            check.digest.as_deref(),
-            check.completed,
-            check.created_at,
-        ];
-        tx.execute(statement, row).await?;
         tx.commit().await
     }
 
@@ -167,10 +235,10 @@ impl Store {
         repository: u64,
         head: &Sha,
     ) -> Result<Vec<(String, u64)>, StoreError> {
-        let rows: Vec<Columns> = self.inner.main.all(OF_HEAD, args![repository, head]).await?;
+        let rows: Vec<CheckRow> = self.inner.main.all(OF_HEAD, args![repository, head]).await?;
         // Oldest first: of one name the latest that GitHub knows stays.
         let current: BTreeMap<String, u64> =
-            rows.into_iter().filter_map(|row| Some((row.1, number(row.3?)))).collect();
+            rows.into_iter().filter_map(|row| Some((row.name, number(row.github_id?)))).collect();
         Ok(current.into_iter().collect())
     }
 }
@@ -181,20 +249,55 @@ pub(super) async fn of_head(
     repository: u64,
     head: &Sha,
 ) -> Result<Vec<CheckRecord>, StoreError> {
-    let rows: Vec<Columns> = tx.all(OF_HEAD, args![repository, head]).await?;
+    let rows: Vec<CheckRow> = tx.all(OF_HEAD, args![repository, head]).await?;
     rows.into_iter().map(|row| Ok(record(row)?.0)).collect()
 }
 
-fn record(row: Columns) -> Result<(CheckRecord, Sha), StoreError> {
-    let (id, name, occasion, github_id, digest, completed, created_at, head) = row;
+fn of(head: &ClaimedHead) -> Vec<Arg> {
+    args![head.repository.id, &head.head_sha, head.epoch]
+}
+
+/// Refuses who has lost the head; whoever has not holds it for longer.
+pub(super) async fn fence(tx: &mut Tx<'_>, head: &ClaimedHead) -> Result<(), StoreError> {
+    held(tx.execute(FENCE, of(head)).await?)
+}
+
+/// Stores which check runs GitHub will be asked to make, and forgets those that it never was. It is
+/// asked in this order, so only the first wish can be under way before the next one is stored.
+pub(super) async fn intend<'w, 'a: 'w>(
+    tx: &mut Tx<'_>,
+    head: &ClaimedHead,
+    wishes: impl Iterator<Item = &'w Wish<'a>>,
+) -> Result<(), StoreError> {
+    tx.execute(FORGET, args![head.repository.id, &head.head_sha]).await?;
+    for (nth, wish) in wishes.enumerate() {
+        let Some(check) = wish.makes else { continue };
+        let row = args![
+            check.id,
+            head.repository.id,
+            &head.head_sha,
+            check.name.as_str(),
+            check.occasion.as_str(),
+            check.created_at,
+            nth == 0,
+        ];
+        tx.execute(INTEND, row).await?;
+    }
+    Ok(())
+}
+
+fn record(row: CheckRow) -> Result<(CheckRecord, Sha), StoreError> {
     let record = CheckRecord {
-        id: parse("checks.id", &id)?,
-        name,
-        occasion,
-        github_id: github_id.map(number),
-        digest,
-        completed: completed != 0,
-        created_at: Timestamp::from_millis(created_at),
+        id: parse("checks.id", &row.id)?,
+        name: row.name,
+        occasion: row.occasion,
+        github_id: row.github_id.map(number),
+        digest: row.digest,
+        completed: row.completed != 0,
+        created_at: Timestamp::from_millis(row.created_at),
+        begun_at: (row.begun_at != 0).then(|| Timestamp::from_millis(row.begun_at)),
+        told_at: row.told_at.map(Timestamp::from_millis),
+        shown: row.shown,
     };
-    Ok((record, parse("checks.head_sha", &head)?))
+    Ok((record, parse("checks.head_sha", &row.head_sha)?))
 }

@@ -35,7 +35,7 @@ statements! {
     );
     DELETE_RUN = sql!("delete from runs where id = $1 and state = 'concluded'");
     DELETE_HEADS = sql!(
-        "delete from heads where (version <= published_version or repository_id
+        "delete from heads where ((version <= published_version and again_at is null) or repository_id
                 in (select id from repositories where withdrawn is not null))
             and lease_until <= ", now!(), "
             and not exists (select 1 from runs r

@@ -18,6 +18,7 @@ mod rows;
 
 mod access;
 mod branches;
+mod budgets;
 mod cache;
 mod checks;
 mod comments;
@@ -44,11 +45,13 @@ use std::sync::Arc;
 
 pub use self::access::Withdrawn;
 pub use self::branches::{Branch, DueTime};
+pub use self::budgets::{Closed, Spent, Stage, Wish};
 pub use self::cache::NewResult;
 pub use self::checks::{CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
 pub use self::error::StoreError;
+pub use self::heads::Rest;
 pub use self::jobs::{Beat, Lease, MOST_CLAIMS};
 pub use self::logs::LogTail;
 use self::nudge::Nudges;
@@ -89,6 +92,7 @@ impl Drop for Inner {
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     access::STATEMENTS,
     branches::STATEMENTS,
+    budgets::STATEMENTS,
     cache::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,

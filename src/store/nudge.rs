@@ -97,6 +97,15 @@ impl Nudges {
         }
     }
 
+    /// Wakes who waits in this process after a while: something is due then.
+    pub(super) fn wake_after(&self, topic: Topic, wait: Duration) {
+        let nudges = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            nudges.wake(Topics::of(topic));
+        });
+    }
+
     /// A notification's text, if anybody has to be told.
     pub(super) fn payload(&self, topics: Topics) -> Option<String> {
         (topics != Topics::default()).then(|| format!("{} {}", self.sender, topics.0))

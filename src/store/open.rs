@@ -25,6 +25,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "keys", include_str!("../../migrations/0003_keys.sql")),
     (4, "making", include_str!("../../migrations/0004_making.sql")),
     (6, "branches", include_str!("../../migrations/0006_branches.sql")),
+    (7, "budget", include_str!("../../migrations/0007_budget.sql")),
+    (8, "turns of runs", include_str!("../../migrations/0008_turns_of_runs.sql")),
 ];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.

@@ -24,7 +24,8 @@ statements! {
                 + (select count(*) from runs where planned_at is null and state = 'queued'),
             (select count(*) from jobs where state = 'running'),
             (select count(*) from deliveries where state = 'waiting'),
-            (select count(*) from heads where version > published_version and repository_id
+            (select count(*) from heads
+                where (version > published_version or again_at is not null) and repository_id
                 not in (select id from repositories where withdrawn is not null)),
             (select count(*) from runs where archived_at is null and state = 'concluded'),
             (select min(created_at) from (

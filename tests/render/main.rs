@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, also outside its function")]
 
 mod checks;
+mod coarser;
 mod pictures;
 mod properties;
 mod reports;

@@ -192,7 +192,7 @@ fn wrong_files_fail() {
         "ignore: [/a]".to_owned(),
         "ignore: [\"\"]".to_owned(),
         "policy: { approve: admin }".to_owned(),
-        "policy: { detail: summary }".to_owned(),
+        "policy: { detail: none }".to_owned(),
         "connectors: { match: a }".to_owned(),
         "connectors: [{ kind: a }]".to_owned(),
         "connectors: [{ match: x, where: [a] }]".to_owned(),

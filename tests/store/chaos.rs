@@ -83,7 +83,7 @@ impl Shared {
     async fn publish(self) {
         while self.goes_on() {
             if let Some(head) = self.store.claim_head(worker(), LONG).await.unwrap() {
-                self.store.settle_head(head).await.unwrap();
+                self.store.settle_head(head, checkvalve::store::Rest::default()).await.unwrap();
             }
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
@@ -158,7 +158,7 @@ async fn drain(store: &Store) {
         }
         store.settle_abandoned().await.unwrap();
         while let Some(head) = store.claim_head(worker(), LONG).await.unwrap() {
-            store.settle_head(head).await.unwrap();
+            store.settle_head(head, checkvalve::store::Rest::default()).await.unwrap();
         }
         archive(store).await;
     }

@@ -30,7 +30,7 @@ pub(crate) async fn idle_is_said_only_when_nothing_is_left(place: &Place) {
     let lease = store.claim_planning(worker(), LONG).await.unwrap().unwrap();
     store.settle_planning(lease, planned(&["source-a"])).await.unwrap();
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
-    store.settle_head(head).await.unwrap();
+    store.settle_head(head, checkvalve::store::Rest::default()).await.unwrap();
     assert!(!idle().await, "a queued job");
     let (lease, job) = claim(&store).await;
     let queue = store.queue().await.unwrap();
@@ -38,7 +38,7 @@ pub(crate) async fn idle_is_said_only_when_nothing_is_left(place: &Place) {
     settle(&store, lease, &job, Outcome::Succeeded).await;
     assert!(!idle().await, "unpublished");
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
-    store.settle_head(head).await.unwrap();
+    store.settle_head(head, checkvalve::store::Rest::default()).await.unwrap();
     assert!(!idle().await, "stored under the names of an epoch only");
     super::chaos::archive(&store).await;
     assert!(idle().await);
@@ -56,7 +56,7 @@ pub(crate) async fn retention_forgets_what_is_old(place: &Place) {
     store.write_tail(&lease, &step("unit"), tail).await.unwrap();
     settle(&store, lease, &job, Outcome::Succeeded).await;
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
-    store.settle_head(head).await.unwrap();
+    store.settle_head(head, checkvalve::store::Rest::default()).await.unwrap();
     store.forget(LONG).await.unwrap();
     assert!(store.expired_runs(LONG).await.unwrap().is_empty(), "nothing is that old");
 
@@ -93,7 +93,7 @@ pub(crate) async fn a_forgotten_head_does_not_stay_due(place: &Place) {
     store.forget(SHORT).await.unwrap();
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
     assert_eq!(head.head_sha, sha('b'));
-    store.settle_head(head).await.unwrap();
+    store.settle_head(head, checkvalve::store::Rest::default()).await.unwrap();
     assert_eq!(store.queue().await.unwrap().checks_pending, 0);
 }
 

@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const WARM_UP: usize = 2;
 /// Check runs of one connector of the example: the summary, and a step each.
 const CHECKS: usize = 8;
+/// What was written is earned again, at a write a second: a pull request comes to an installation
+/// that was quiet for a while.
+const EARNED: Duration = Duration::from_secs(10);
 
 /// Who is told of a pull request, and about which repository.
 struct Contender {
@@ -85,6 +88,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
                 if round >= WARM_UP {
                     all.push(last);
                 }
+                std::thread::sleep(EARNED);
             }
         }
     }

@@ -1,10 +1,14 @@
 //! What GitHub shows of a head commit, as a function of its runs: `checkvalve`, the check to
-//! require, and one check run per step. Never longer than GitHub accepts.
+//! require, and one check run per step, or per connector. Never longer than GitHub accepts.
 
+mod connector;
 mod head;
 mod step;
 mod title;
+mod view;
 
+pub use self::connector::connector_of_check;
+pub use self::view::{Made, View, wanted};
 use crate::domain::check::{CheckAction, CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::links::Links;
 use crate::domain::run::{Job, ProblemKind, Run, StepRecord};
@@ -22,17 +26,35 @@ pub const HEAD_CHECK: &str = "checkvalve";
 /// Longer titles are cut: GitHub publishes no limit, and shows one line.
 const TITLE_MAX_CHARS: usize = 200;
 
-/// The check runs of one head commit, from all of its runs, oldest first: `checkvalve`, then
+/// The check runs of one head commit in full detail, from all of its runs, oldest first: `checkvalve`, then
 /// `<connector> / <step>` as each stands. Runs of pushes and schedules show nothing here, so that
 /// they never conclude a check that a pull request requires.
 pub fn desired(runs: &[Run], links: &Links) -> Vec<DesiredCheck> {
+    desired_in(runs, links, &View::default())
+}
+
+/// The same as finely as the view says; a check run that GitHub has stays, and is concluded.
+pub fn desired_in(runs: &[Run], links: &Links, view: &View<'_>) -> Vec<DesiredCheck> {
     let shown = |run: &&Run| !matches!(run.trigger, Trigger::Push | Trigger::Schedule);
     let Some(newest) = runs.iter().rfind(shown) else { return Vec::new() };
     let verdict = head_verdict(runs);
-    let mut checks = vec![head_check(runs, newest, &verdict, links)];
-    let steps = verdict.standings.iter().filter(|standing| !never_asked(standing));
-    checks.extend(steps.map(|standing| step_check(standing, links)));
+    let steps = asked_for(&verdict);
+    let mut head = head_check(runs, newest, &verdict, links);
+    head.summary.insert_str(0, &view::note(view, &steps));
+    let mut checks = vec![head];
+    for of_connector in steps.chunk_by(|one, next| one.job.connector == next.job.connector) {
+        if view.shows_connector(of_connector) {
+            checks.push(connector::check(of_connector, links));
+        }
+    }
+    let shown = view.shown_steps(&steps);
+    checks.extend(shown.map(|standing| step_check(standing, links)));
     checks
+}
+
+/// The steps that have something to show, by connector.
+fn asked_for<'a>(verdict: &HeadVerdict<'a>) -> Vec<Standing<'a>> {
+    verdict.standings.iter().filter(|standing| !never_asked(standing)).copied().collect()
 }
 
 /// A step that no run was asked for, on a connector that need not be tested: no check.

@@ -165,7 +165,7 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
     remarks
 }
 
-fn failing_tests(tests: &Tests) -> String {
+pub(super) fn failing_tests(tests: &Tests) -> String {
     let Tests { passed, failed, skipped, failures } = tests;
     let mut shown = format!("### Tests: {failed} failed, {passed} passed, {skipped} skipped\n\n");
     for (index, failure) in failures.iter().enumerate() {
@@ -198,7 +198,7 @@ fn failing_test(failure: &TestFailure) -> String {
     shown
 }
 
-fn log_part(excerpt: &str, room: usize) -> String {
+pub(super) fn log_part(excerpt: &str, room: usize) -> String {
     const TITLE: &str = "### Log\n\n";
     /// Fences and the words of a cut.
     const FRAME: usize = 200;

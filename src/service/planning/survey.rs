@@ -149,6 +149,7 @@ impl Survey {
             without_pipeline,
             origin: self.view.rules.origin.clone(),
             notes: self.notes.clone(),
+            detail: self.view.rules.detail,
             unselected: None,
         }
     }

@@ -14,7 +14,7 @@ const GRAVITIES: &[&str] = &["error", "warning", "note", "never"];
 const NETWORKS: &[&str] = &["none", "bridge"];
 pub(in super::super) const CACHES: &[&str] = &["success", "all", "never", "off", "false"];
 const PERMISSIONS: &[&str] = &["write"];
-const DETAILS: &[&str] = &["step"];
+const DETAILS: &[&str] = &["step", "connector", "summary"];
 
 pub(in super::super) static PIPELINE: Shape = Shape {
     what: "a pipeline",
