@@ -282,6 +282,29 @@ pub struct PullRequest {
     pub base_branch: String,
 }
 
+/// A check that a branch demands before a merge. See [`crate::Simulator::require_checks`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequiredCheck {
+    /// Of a check run, or the context of a commit status.
+    pub name: String,
+    /// Only runs of this App count; `None` takes them from anybody, and then from everybody.
+    #[serde(default)]
+    pub app: Option<u64>,
+}
+
+/// What a merge queue tries out: a commit with several pull requests merged, on a branch of its
+/// own. See [`crate::Simulator::enqueue`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of GitHub's webhook description")]
+pub struct MergeGroup {
+    pub head_sha: String,
+    pub head_ref: String,
+    pub base_sha: String,
+    pub base_ref: String,
+    /// In the order in which they are merged. GitHub's payload does not tell them.
+    pub pull_requests: Vec<u64>,
+}
+
 /// One attempt to deliver one event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Delivery {

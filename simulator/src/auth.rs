@@ -8,6 +8,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
 use crate::api::{App, Caller};
+use crate::choices::Choices;
+use crate::enterprise::Enterprise;
 use crate::operations::{Auth, Operation};
 use crate::refusals::{Answer, bad_credentials, not_found, refuse};
 use crate::world::{Repository, Token, World};
@@ -48,6 +50,7 @@ impl Credentials {
 pub(crate) fn identify(
     world: &mut World,
     headers: &HeaderMap,
+    choices: &Choices,
     now: DateTime<Utc>,
 ) -> Result<Credentials, Answer> {
     let Some(value) = headers.get("authorization") else { return Ok(Credentials::Nobody) };
@@ -71,7 +74,13 @@ pub(crate) fn identify(
             .ok_or_else(bad_credentials);
     }
     if token.matches('.').count() == 2 {
-        return app_jwt(&world.app, token, now).map(|()| Credentials::App);
+        let by_client_id = world.enterprise.is_none_or(Enterprise::takes_client_id);
+        let issuer = app_jwt(token, now)?;
+        return if is_ours(&world.app, &issuer, by_client_id) {
+            Ok(Credentials::App)
+        } else {
+            Err(refuse(choices.unknown_issuer, "Integration not found").in_our_words())
+        };
     }
     Err(bad_credentials())
 }
@@ -87,10 +96,11 @@ pub(crate) fn installation_token(
         token.not_yet_known -= 1;
         return None;
     }
-    (token.expires_at > now).then(|| token.clone())
+    (token.expires_at > now && token.known_from <= now).then(|| token.clone())
 }
 
-fn app_jwt(app: &App, token: &str, now: DateTime<Utc>) -> Result<(), Answer> {
+/// The issuer of a JWT that is sound otherwise.
+fn app_jwt(token: &str, now: DateTime<Utc>) -> Result<String, Answer> {
     let undecodable = || refuse(401, "A JSON web token could not be decoded");
     let key = DecodingKey::from_rsa_pem(PUBLIC_KEY.as_bytes()).map_err(|_| undecodable())?;
     let mut validation = Validation::new(Algorithm::RS256);
@@ -118,16 +128,15 @@ fn app_jwt(app: &App, token: &str, now: DateTime<Utc>) -> Result<(), Answer> {
              assertion was issued",
         ));
     }
-    let issuer = match &claims["iss"] {
+    Ok(match &claims["iss"] {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
-    };
-    if issuer == app.id.to_string() || issuer == app.client_id {
-        Ok(())
-    } else {
-        Err(refuse(404, "Integration not found"))
-    }
+    })
+}
+
+fn is_ours(app: &App, issuer: &str, by_client_id: bool) -> bool {
+    issuer == app.id.to_string() || (by_client_id && issuer == app.client_id)
 }
 
 /// Do these permissions include `name=level`? `write` includes `read`.
@@ -152,17 +161,35 @@ pub(crate) fn selects(world: &World, token: &Token, repository: u64) -> bool {
 }
 
 /// May these credentials call an operation that is not about a repository?
-pub(crate) fn admit(operation: &Operation, credentials: &Credentials) -> Result<(), Answer> {
+pub(crate) fn admit(
+    operation: &Operation,
+    credentials: &Credentials,
+    choices: &Choices,
+) -> Result<(), Answer> {
+    let foreign = |usual: u16, text: &str| {
+        refuse(choices.foreign_credentials.unwrap_or(usual), text).in_our_words()
+    };
     match (operation.auth, credentials) {
-        (Auth::Jwt, Credentials::App)
-        | (Auth::Installation, Credentials::Installation(_))
-        | (Auth::Optional | Auth::Repository, _) => Ok(()),
-        (Auth::Jwt, _) => Err(refuse(401, "A JSON web token could not be decoded")),
+        (Auth::Installation, Credentials::Installation(token)) => {
+            if is_enough(operation, token) {
+                Ok(())
+            } else {
+                Err(lacking(operation))
+            }
+        }
+        (Auth::Jwt, Credentials::App) | (Auth::Optional | Auth::Repository, _) => Ok(()),
+        (Auth::Jwt, _) => Err(foreign(401, "A JSON web token could not be decoded")),
         (Auth::Installation, Credentials::Nobody) => Err(refuse(401, "Requires authentication")),
         (Auth::Installation, Credentials::App | Credentials::User(_)) => {
-            Err(refuse(403, "Resource not accessible by integration"))
+            Err(foreign(403, "Resource not accessible by integration"))
         }
     }
+}
+
+/// Does the token have one of the permissions that are wanted, if any is?
+fn is_enough(operation: &Operation, token: &Token) -> bool {
+    operation.permissions.is_empty()
+        || operation.permissions.iter().any(|wanted| grants(&token.permissions, wanted))
 }
 
 /// May these credentials call an operation about this repository? What may not be seen is 404,
@@ -172,12 +199,16 @@ pub(crate) fn admit_to_repository(
     operation: &Operation,
     credentials: &Credentials,
     repository: &Repository,
+    choices: &Choices,
 ) -> Result<(), Answer> {
     if operation.auth == Auth::Jwt {
-        return admit(operation, credentials);
+        return admit(operation, credentials, choices);
     }
     match credentials {
-        Credentials::App => Err(refuse(403, "Resource not accessible by integration")),
+        Credentials::App => {
+            let status = choices.foreign_credentials.unwrap_or(403);
+            Err(refuse(status, "Resource not accessible by integration").in_our_words())
+        }
         Credentials::Nobody if repository.private => Err(not_found()),
         Credentials::Nobody if operation.writes() => Err(refuse(401, "Requires authentication")),
         Credentials::Nobody => Ok(()),
@@ -195,13 +226,12 @@ pub(crate) fn admit_to_repository(
             if !selects(world, token, repository.id) {
                 return match (repository.private, operation.writes()) {
                     (true, _) => Err(not_found()),
-                    (false, true) => Err(lacking(operation)),
+                    (false, true) if choices.unselected_write == 403 => Err(lacking(operation)),
+                    (false, true) => Err(refuse(choices.unselected_write, "Not Found")),
                     (false, false) => Ok(()),
                 };
             }
-            let enough = operation.permissions.is_empty()
-                || operation.permissions.iter().any(|wanted| grants(&token.permissions, wanted));
-            if enough { Ok(()) } else { Err(lacking(operation)) }
+            if is_enough(operation, token) { Ok(()) } else { Err(lacking(operation)) }
         }
     }
 }

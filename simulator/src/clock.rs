@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 /// Server time. Moving it on makes tokens expire, deliveries age and check runs go stale.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     moved_on_ms: AtomicI64,
+    /// Wakes those who wait for a time.
+    moved: watch::Sender<()>,
 }
 
 impl Clock {
@@ -22,6 +25,28 @@ impl Clock {
     pub(crate) fn advance(&self, by: std::time::Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2);
         self.moved_on_ms.fetch_add(by, Ordering::Relaxed);
+        self.moved.send_replace(());
+    }
+
+    /// Waits for so much of the simulator's time, which a test need not sit through.
+    pub(crate) async fn sleep(&self, by: std::time::Duration) {
+        self.sleep_until(self.now() + TimeDelta::from_std(by).unwrap_or(TimeDelta::days(36_500)))
+            .await;
+    }
+
+    /// Waits until the simulator's time is this.
+    pub(crate) async fn sleep_until(&self, due: DateTime<Utc>) {
+        let mut moved = self.moved.subscribe();
+        while let Ok(left) = (due - self.now()).to_std() {
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                // The sender lives as long as we do: an error cannot happen.
+                _ = moved.changed() => {}
+            }
+        }
     }
 }
 

@@ -24,7 +24,11 @@ pub(crate) async fn serve(inner: &Arc<Inner>, parts: &Parts, rest: &str, body: &
     let result = if parts.method == "GET" {
         look(&github, rest, |name| query.get(name).cloned().unwrap_or_default())
     } else {
-        act(&github, rest, body).await
+        match crate::control_settings::act(&github, rest, body).await {
+            Ok(None) => act(&github, rest, body).await,
+            Ok(Some(done)) => Ok(done),
+            Err(error) => Err(error),
+        }
     };
     match result {
         Ok(body) => Answer::ok(body),
@@ -54,11 +58,12 @@ fn look(github: &Simulator, rest: &str, query: impl Fn(&str) -> String) -> Resul
         "/deliveries" => json!(github.deliveries()),
         "/calls" => json!(github.calls()),
         "/violations" => json!(github.violations()),
+        "/choices" => json!(github.choices()),
         _ => return Err(unknown(rest)),
     })
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
+pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| Error::Refused(format!("the body: {error}")))
 }
@@ -303,6 +308,11 @@ struct FaultSettings {
     deliver_everything_twice: Option<bool>,
     pause_deliveries: Option<bool>,
     unknown_fresh_tokens: Option<u32>,
+    fresh_tokens_after_ms: Option<u64>,
+    unreliable_reads: Option<u8>,
+    old_payloads: Option<bool>,
+    future_payloads: Option<bool>,
+    wrong_manifest_state: Option<bool>,
     completed_patch: Option<CompletedPatch>,
     token_format: Option<TokenFormat>,
     rerun_button: Option<RerunButton>,
@@ -337,6 +347,14 @@ fn faults(github: &Simulator, body: &Bytes) -> Result<Value, Error> {
         .into_iter()
         .for_each(|on| faults.deliver_everything_twice(on));
     settings.unknown_fresh_tokens.into_iter().for_each(|n| faults.unknown_fresh_tokens(n));
+    settings
+        .fresh_tokens_after_ms
+        .into_iter()
+        .for_each(|ms| faults.fresh_tokens_after(std::time::Duration::from_millis(ms)));
+    settings.unreliable_reads.into_iter().for_each(|percent| faults.unreliable_reads(percent, 1));
+    settings.old_payloads.into_iter().for_each(|on| faults.old_payloads(on));
+    settings.future_payloads.into_iter().for_each(|on| faults.future_payloads(on));
+    settings.wrong_manifest_state.into_iter().for_each(|on| faults.wrong_manifest_state(on));
     settings.completed_patch.into_iter().for_each(|mode| faults.completed_patch(mode));
     settings.token_format.into_iter().for_each(|format| faults.token_format(format));
     settings.rerun_button.into_iter().for_each(|button| faults.rerun_button(button));

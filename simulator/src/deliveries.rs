@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac as _};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Delivery;
+use crate::enterprise::{Enterprise, log_window, receiver_time};
 use crate::faults::{Batch, Fate};
 use crate::simulator::Inner;
 use crate::world::World;
 
 /// Larger payloads are not delivered and not logged.
 const LARGEST_PAYLOAD: usize = 25 * 1024 * 1024;
-/// How long GitHub remembers a delivery.
-pub(crate) const LOG_WINDOW: TimeDelta = TimeDelta::days(3);
 /// A receiver that takes longer than this no longer holds up the deliveries behind it.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -46,6 +45,8 @@ pub(crate) struct DeliveryRow {
     pub(crate) installation_id: Option<u64>,
     pub(crate) repository_id: Option<u64>,
     pub(crate) payload: Bytes,
+    /// The hook's secret when this was put in line.
+    pub(crate) secret: Option<String>,
     pub(crate) delivered_at: DateTime<Utc>,
     pub(crate) redelivery: bool,
     pub(crate) duration: Duration,
@@ -89,7 +90,8 @@ struct UnderWay {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job {
     row: u64,
-    delay: Duration,
+    /// Of the simulator's time; `None` is at once.
+    due: Option<DateTime<Utc>>,
     batch: Batch,
 }
 
@@ -117,7 +119,7 @@ impl Inner {
         ids: (Option<u64>, Option<u64>),
         payload: &Value,
     ) -> Option<String> {
-        let bytes = github_json(payload);
+        let bytes = github_json(&crate::forms::form(payload.clone(), self.faults.payload_forms()));
         if bytes.len() > LARGEST_PAYLOAD {
             return None;
         }
@@ -135,6 +137,7 @@ impl Inner {
             installation_id: ids.0,
             repository_id: ids.1,
             payload: bytes.into(),
+            secret: world.hook.secret.clone(),
             delivered_at: self.clock.now(),
             redelivery: false,
             duration: Duration::ZERO,
@@ -161,12 +164,13 @@ impl Inner {
             world.deliveries.push(row);
             return;
         };
+        let due = (!delay.is_zero()).then(|| self.clock.now() + delay);
         for copy in 0..copies {
             let mut row = row.clone();
             if copy > 0 {
                 row.id = world.id();
             }
-            self.outbox.enqueue(Job { row: row.id, delay, batch });
+            self.outbox.enqueue(Job { row: row.id, due, batch });
             world.deliveries.push(row);
         }
     }
@@ -177,12 +181,13 @@ impl Inner {
         let now = self.clock.now();
         let mut world = self.world();
         let original = world.deliveries.iter().rev().find(|row| wanted(row))?;
-        if now - original.delivered_at > LOG_WINDOW {
+        if now - original.delivered_at > log_window(world.enterprise) {
             return None;
         }
         let mut row = original.clone();
         row.id = world.id();
         row.redelivery = true;
+        row.secret.clone_from(&world.hook.secret);
         row.delivered_at = now;
         row.status_code = None;
         "pending".clone_into(&mut row.status);
@@ -242,30 +247,40 @@ async fn start(inner: &Arc<Inner>, job: Job) {
         }
         sender.outbox.under_way.send_modify(|n| n.sending -= 1);
     });
-    if job.delay.is_zero() {
+    if job.due.is_none() {
         let _ = tokio::time::timeout(PATIENCE, sending).await;
     }
 }
 
 async fn attempt(inner: &Inner, job: Job) {
-    tokio::time::sleep(job.delay).await;
-    let (row, hook, app_id) = {
+    if let Some(due) = job.due {
+        inner.clock.sleep_until(due).await;
+    }
+    let (row, mut hook, sender) = {
         let world = inner.world();
         let Some(row) = world.deliveries.iter().rev().find(|row| row.id == job.row) else { return };
-        (row.clone(), world.hook.clone(), world.app.id)
+        let sender = Sender { app_id: world.app.id, enterprise: world.enterprise };
+        (row.clone(), world.hook.clone(), sender)
     };
+    if inner.choices().old_secret_in_flight {
+        hook.secret.clone_from(&row.secret);
+    }
     let (content_type, body) = encode(&hook, &row.payload);
-    let headers = headers(&row, &hook, app_id, content_type, &body);
+    let headers = headers(&row, &hook, sender, (content_type, &body));
     let url = hook.url.unwrap_or_default();
-    let mut request = inner.http.post(&url).timeout(inner.faults.receiver_time()).body(body);
+    let mut request = inner.http.post(&url).body(body);
     for (name, value) in &headers {
         request = request.header(name.as_str(), value.as_str());
     }
+    let patience = inner.faults.receiver_time().unwrap_or(receiver_time(sender.enterprise));
     let started = Instant::now();
-    let result = request.send().await;
+    let result = tokio::select! {
+        result = request.send() => Some(result),
+        () = inner.clock.sleep(patience) => None,
+    };
     let duration = started.elapsed();
     let (status_code, status, response_headers, response_body) = match result {
-        Ok(response) => {
+        Some(Ok(response)) => {
             let code = response.status().as_u16();
             let status =
                 if code < 400 { "OK".to_owned() } else { format!("Invalid HTTP Response: {code}") };
@@ -276,10 +291,8 @@ async fn attempt(inner: &Inner, job: Job) {
                 .collect();
             (Some(code), status, headers, response.text().await.unwrap_or_default())
         }
-        Err(error) if error.is_timeout() => {
-            (None, "timed out".to_owned(), BTreeMap::new(), String::new())
-        }
-        Err(error) => {
+        None => (None, "timed out".to_owned(), BTreeMap::new(), String::new()),
+        Some(Err(error)) => {
             tracing::debug!(%error, url, "delivery failed");
             (None, "failed to connect to host".to_owned(), BTreeMap::new(), String::new())
         }
@@ -306,12 +319,18 @@ fn encode(hook: &Hook, payload: &Bytes) -> (&'static str, Bytes) {
     ("application/x-www-form-urlencoded", format!("payload={encoded}").into())
 }
 
+/// Who delivers.
+#[derive(Debug, Clone, Copy)]
+struct Sender {
+    app_id: u64,
+    enterprise: Option<Enterprise>,
+}
+
 fn headers(
     row: &DeliveryRow,
     hook: &Hook,
-    app_id: u64,
-    content_type: &str,
-    body: &[u8],
+    sender: Sender,
+    (content_type, body): (&str, &[u8]),
 ) -> BTreeMap<String, String> {
     let mut headers: BTreeMap<String, String> = [
         ("Accept", "*/*".to_owned()),
@@ -320,11 +339,15 @@ fn headers(
         ("X-GitHub-Delivery", row.guid.clone()),
         ("X-GitHub-Event", row.event.clone()),
         ("X-GitHub-Hook-ID", HOOK_ID.to_string()),
-        ("X-GitHub-Hook-Installation-Target-ID", app_id.to_string()),
+        ("X-GitHub-Hook-Installation-Target-ID", sender.app_id.to_string()),
         ("X-GitHub-Hook-Installation-Target-Type", "integration".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    if let Some(enterprise) = sender.enterprise {
+        headers.insert("X-GitHub-Enterprise-Version".to_owned(), enterprise.version());
+        headers.insert("X-GitHub-Enterprise-Host".to_owned(), "simulator".to_owned());
+    }
     if let Some(secret) = &hook.secret {
         headers.insert("X-Hub-Signature-256".to_owned(), sha256_signature(secret, body));
         headers.insert("X-Hub-Signature".to_owned(), sha1_signature(secret, body));

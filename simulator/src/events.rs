@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::auth::grants;
+use crate::enterprise::Enterprise;
 use crate::shapes::node_id;
 use crate::shapes::repositories::object;
 use crate::simulator::Inner;
@@ -48,6 +49,9 @@ fn subscribed(
     event: &str,
     action: Option<&str>,
 ) -> bool {
+    if event == "merge_group" && !world.enterprise.is_none_or(Enterprise::has_merge_queues) {
+        return false;
+    }
     // Events without a known requirement are sent only where ticked.
     let Some((permission, ticked)) = requirement(event, action) else {
         return world.app_events.iter().any(|name| name == event);
@@ -149,8 +153,8 @@ impl Inner {
     ) {
         let Some(home) = world.repositories.get(&deed.repository) else { return };
         let Some(row) = home.comments.get(&comment) else { return };
-        let Some(pull) = home.pulls.get(&row.number) else { return };
-        what["issue"] = world.issue_json(home, pull);
+        let Some(conversation) = home.conversation(row.number) else { return };
+        what["issue"] = world.conversation_json(home, conversation);
         what["comment"] = world.comment_json(home, row);
         self.emit(world, "issue_comment", deed, what);
     }

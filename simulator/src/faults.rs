@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::operations::Operation;
+
 /// What a PATCH with `queued` or `in_progress` does to a completed run: reports conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +68,52 @@ impl SecondaryLimit {
     }
 }
 
+/// What happens to deliveries by chance, in percent of them. The same seed does the same again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryPlan {
+    /// Where chance begins.
+    pub seed: u64,
+    /// Neither sent nor logged.
+    pub lost: u8,
+    /// Logged as failed, never sent.
+    pub dropped: u8,
+    /// Sent twice.
+    pub duplicated: u8,
+    /// Sent later, so that others overtake.
+    pub delayed: u8,
+    /// So much later, of the simulator's time.
+    pub delay: Duration,
+}
+
+/// A small generator: the same numbers from the same seed, anywhere.
+#[derive(Debug, Clone, Copy, Default)]
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn hits(&mut self, percent: u8) -> bool {
+        self.next() % 100 < u64::from(percent)
+    }
+}
+
+/// Reads that GitHub describes as failing now and then.
+const UNRELIABLE: &[&str] = &[
+    "pulls/get",
+    "pulls/list",
+    "pulls/list-files",
+    "repos/compare-commits-with-basehead",
+    "repos/get-commit",
+    "repos/list-pull-requests-associated-with-commit",
+];
+
 #[derive(Debug, Clone)]
 struct Failure {
     method: String,
@@ -75,6 +123,7 @@ struct Failure {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 struct State {
     latency: Duration,
     failures: Vec<Failure>,
@@ -87,9 +136,15 @@ struct State {
     secondary_by_count: bool,
     delivery_timeout: Option<Duration>,
     unknown_fresh_tokens: u32,
+    fresh_tokens_after: Duration,
     completed_patch: CompletedPatch,
     token_format: TokenFormat,
     rerun_button: RerunButton,
+    unreliable: (u8, Chance),
+    plan: Option<(DeliveryPlan, Chance)>,
+    old_payloads: bool,
+    future_payloads: bool,
+    forges_manifest: bool,
 }
 
 /// The switches of one simulator; all of them off at start. Every one may be turned while it runs.
@@ -192,7 +247,7 @@ impl Faults {
         self.paused.send_replace(false);
     }
 
-    /// How long a receiver may take; GitHub's 10 s by default.
+    /// How long a receiver may take; 10 s by default, 30 s on an Enterprise Server.
     pub fn delivery_timeout(&self, timeout: Duration) {
         self.state().delivery_timeout = Some(timeout);
     }
@@ -200,6 +255,39 @@ impl Faults {
     /// Tokens minted from now on answer 401 to so many calls, as replication lag makes them.
     pub fn unknown_fresh_tokens(&self, calls: u32) {
         self.state().unknown_fresh_tokens = calls;
+    }
+
+    /// Tokens minted from now on answer 401 until they are so old. GitHub's take up to 5 s.
+    pub fn fresh_tokens_after(&self, age: Duration) {
+        self.state().fresh_tokens_after = age;
+    }
+
+    /// So many in a hundred comparisons, commits and pull requests answer 500, 502 or 503
+    /// instead. The same seed does the same again.
+    pub fn unreliable_reads(&self, percent: u8, seed: u64) {
+        self.state().unreliable = (percent, Chance(seed));
+    }
+
+    /// See [`DeliveryPlan`]; `None` ends it. What is asked for by number goes before.
+    pub fn delivery_plan(&self, plan: Option<DeliveryPlan>) {
+        self.state().plan = plan.map(|plan| (plan, Chance(plan.seed)));
+    }
+
+    /// Payloads look as they did years ago: numbers for an installation's times, and fields
+    /// missing that came later.
+    pub fn old_payloads(&self, old: bool) {
+        self.state().old_payloads = old;
+    }
+
+    /// Payloads have fields that nobody knows yet.
+    pub fn future_payloads(&self, future: bool) {
+        self.state().future_payloads = future;
+    }
+
+    /// The redirect after a registration carries another `state` than the one that was sent,
+    /// as a forged one does.
+    pub fn wrong_manifest_state(&self, wrong: bool) {
+        self.state().forges_manifest = wrong;
     }
 
     /// See [`CompletedPatch`].
@@ -222,7 +310,7 @@ impl Faults {
         *self.secondary.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit);
     }
 
-    /// Counts as GitHub publishes it: 900 points a minute for one endpoint (reading 1, writing
+    /// Counts as GitHub publishes it: 100 calls at once, 900 points a minute for one endpoint (reading 1, writing
     /// 5), 80 new contents a minute and 500 an hour. Off at start.
     pub fn enforce_secondary_limits(&self, on: bool) {
         self.state().secondary_by_count = on;
@@ -260,8 +348,13 @@ impl Faults {
         if take(&mut state.drop) {
             return Fate::Dropped;
         }
-        let twice = take(&mut state.duplicate) || state.everything_twice;
-        let delay = if take(&mut state.delay.0) { state.delay.1 } else { Duration::ZERO };
+        let plan = match state.plan.as_mut().map(|(plan, chance)| by_chance(*plan, chance)) {
+            Some(Fate::Send { copies, delay, .. }) => (copies > 1, delay),
+            Some(fate) => return fate,
+            None => (false, Duration::ZERO),
+        };
+        let twice = take(&mut state.duplicate) || state.everything_twice || plan.0;
+        let delay = if take(&mut state.delay.0) { state.delay.1 } else { plan.1 };
         let batch = match (take(&mut state.reverse), state.reverse) {
             (false, _) => Batch::No,
             (true, 0) => Batch::Last,
@@ -270,8 +363,34 @@ impl Faults {
         Fate::Send { copies: 1 + u32::from(twice), delay, batch }
     }
 
-    pub(crate) fn receiver_time(&self) -> Duration {
-        self.state().delivery_timeout.unwrap_or(Duration::from_secs(10))
+    /// What a call of this operation answers instead, by chance.
+    pub(crate) fn unreliable(&self, operation: &Operation) -> Option<u16> {
+        let mut state = self.state();
+        let (percent, chance) = &mut state.unreliable;
+        let hit = UNRELIABLE.contains(&operation.id) && chance.hits(*percent);
+        hit.then(|| match chance.next() % 3 {
+            0 => 500,
+            1 => 502,
+            _ => 503,
+        })
+    }
+
+    pub(crate) fn receiver_time(&self) -> Option<Duration> {
+        self.state().delivery_timeout
+    }
+
+    pub(crate) fn age_of_fresh_tokens(&self) -> Duration {
+        self.state().fresh_tokens_after
+    }
+
+    /// Whether payloads are old, and whether they are of the future.
+    pub(crate) fn payload_forms(&self) -> (bool, bool) {
+        let state = self.state();
+        (state.old_payloads, state.future_payloads)
+    }
+
+    pub(crate) fn forges_manifest_state(&self) -> bool {
+        self.state().forges_manifest
     }
 
     pub(crate) fn lag_of_fresh_tokens(&self) -> u32 {
@@ -299,6 +418,18 @@ impl Faults {
         // The sender lives as long as we do: an error cannot happen.
         let _ = paused.wait_for(|paused| !paused).await;
     }
+}
+
+fn by_chance(plan: DeliveryPlan, chance: &mut Chance) -> Fate {
+    if chance.hits(plan.lost) {
+        return Fate::Lost;
+    }
+    if chance.hits(plan.dropped) {
+        return Fate::Dropped;
+    }
+    let copies = 1 + u32::from(chance.hits(plan.duplicated));
+    let delay = if chance.hits(plan.delayed) { plan.delay } else { Duration::ZERO };
+    Fate::Send { copies, delay, batch: Batch::No }
 }
 
 /// One less, if there is one.

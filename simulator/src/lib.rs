@@ -21,14 +21,20 @@
 //! ```
 
 mod api;
+mod archives;
 mod auth;
+mod choices;
 mod clock;
 mod contract;
 mod control;
+mod control_settings;
 mod deliveries;
+mod enterprise;
 mod error;
 mod events;
 mod faults;
+mod finish;
+mod forms;
 mod git;
 mod git_http;
 mod limits;
@@ -36,6 +42,7 @@ mod operations;
 mod pages;
 mod people;
 mod refusals;
+mod registration;
 mod routes;
 mod server;
 mod shapes;
@@ -44,10 +51,13 @@ mod world;
 
 pub use crate::api::{
     App, Call, Caller, Change, CheckAction, CheckOutput, CheckRun, CheckSuite, Comment, Commit,
-    Config, Delivery, OpenPull, OwnerKind, Permission, PullRequest, RepositoryInfo,
-    RepositoryOptions,
+    Config, Delivery, MergeGroup, OpenPull, OwnerKind, Permission, PullRequest, RepositoryInfo,
+    RepositoryOptions, RequiredCheck,
 };
+pub use crate::choices::{Choices, OversizedPage, RefusalLayer};
 pub use crate::error::Error;
-pub use crate::faults::{CompletedPatch, Faults, RerunButton, SecondaryLimit, TokenFormat};
+pub use crate::faults::{
+    CompletedPatch, DeliveryPlan, Faults, RerunButton, SecondaryLimit, TokenFormat,
+};
 pub use crate::operations::{Auth, OPERATIONS, Operation};
 pub use crate::simulator::Simulator;

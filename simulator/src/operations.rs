@@ -45,6 +45,7 @@ macro_rules! operations {
 
 /// Every served operation; of two that match a path, the earlier one is meant.
 pub const OPERATIONS: &[Operation] = operations! {
+    POST "/app-manifests/{code}/conversions" "apps/create-from-manifest" Optional;
     GET "/app" "apps/get-authenticated" Jwt;
     GET "/app/hook/config" "apps/get-webhook-config-for-app" Jwt;
     PATCH "/app/hook/config" "apps/update-webhook-config-for-app" Jwt;
@@ -87,6 +88,12 @@ pub const OPERATIONS: &[Operation] = operations! {
         "checks=read";
     GET "/repos/{owner}/{repo}/commits/{ref}/check-suites" "checks/list-suites-for-ref" Repository
         "checks=read";
+    GET "/repos/{owner}/{repo}/commits/{ref}/statuses" "repos/list-commit-statuses-for-ref"
+        Repository "statuses=read";
+    GET "/repos/{owner}/{repo}/commits/{ref}/status" "repos/get-combined-status-for-ref"
+        Repository "statuses=read";
+    POST "/repos/{owner}/{repo}/statuses/{sha}" "repos/create-commit-status" Repository
+        "statuses=write";
     GET "/repos/{owner}/{repo}/commits/{commit_sha}/pulls"
         "repos/list-pull-requests-associated-with-commit" Repository "pull_requests=read";
     GET "/repos/{owner}/{repo}/commits/{ref}" "repos/get-commit" Repository "contents=read";
@@ -94,6 +101,12 @@ pub const OPERATIONS: &[Operation] = operations! {
         "contents=read";
     GET "/repos/{owner}/{repo}/contents/{path}" "repos/get-content" Repository "contents=read";
     GET "/repos/{owner}/{repo}/git/ref/{ref}" "git/get-ref" Repository "contents=read";
+    GET "/repos/{owner}/{repo}/git/trees/{tree_sha}" "git/get-tree" Repository "contents=read";
+    GET "/repos/{owner}/{repo}/git/blobs/{file_sha}" "git/get-blob" Repository "contents=read";
+    GET "/repos/{owner}/{repo}/git/commits/{commit_sha}" "git/get-commit" Repository
+        "contents=read";
+    GET "/repos/{owner}/{repo}/tarball/{ref}" "repos/download-tarball-archive" Repository
+        "contents=read";
     GET "/repos/{owner}/{repo}/issues/comments/{comment_id}" "issues/get-comment" Repository
         "issues=read" "pull_requests=read";
     PATCH "/repos/{owner}/{repo}/issues/comments/{comment_id}" "issues/update-comment" Repository
@@ -114,6 +127,12 @@ pub const OPERATIONS: &[Operation] = operations! {
         "metadata=read";
     GET "/repos/{owner}/{repo}/collaborators/{username}/permission"
         "repos/get-collaborator-permission-level" Repository "metadata=read";
+    GET "/orgs/{org}/members/{username}" "orgs/check-membership-for-user" Installation
+        "members=read";
+    GET "/orgs/{org}/memberships/{username}" "orgs/get-membership-for-user" Installation
+        "members=read";
+    GET "/orgs/{org}/teams/{team_slug}/memberships/{username}"
+        "teams/get-membership-for-user-in-org" Installation "members=read";
 };
 
 impl Operation {

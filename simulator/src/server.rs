@@ -9,15 +9,18 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 
 use crate::api::{Call, Caller};
-use crate::faults::SecondaryLimit;
+use crate::choices::Choices;
+use crate::enterprise::Enterprise;
+use crate::limits::{Limits, Size};
 use crate::operations::{Operation, Params};
 use crate::refusals::{Answer, Outcome, Payload, not_found, refuse};
 use crate::simulator::Inner;
-use crate::{auth, control, git_http, operations, pages, routes};
+use crate::world::World;
+use crate::{archives, auth, control, finish, git_http, operations, pages, registration, routes};
 
 const API: &str = "/api/v3";
 /// Larger request bodies are cut off.
@@ -55,6 +58,12 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response<B
     if let Some(rest) = path.strip_prefix("/_simulator") {
         return respond(control::serve(&inner, &parts, rest, &body).await);
     }
+    if let Some(rest) = path.strip_prefix(archives::PLACE) {
+        return respond(archives::download(&inner, rest, &parts).await);
+    }
+    if parts.method == "POST" && registration::is_registration(&path) {
+        return respond(registration::register(&inner, &parts, &body));
+    }
     if git_http::split(&path).is_some() {
         return git_http::serve(inner, parts.method, parts.uri, parts.headers, body).await;
     }
@@ -62,11 +71,14 @@ async fn handle(State(inner): State<Arc<Inner>>, request: Request) -> Response<B
 }
 
 /// What is known of a call once it has been looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Trace {
     operation: Option<&'static Operation>,
     caller: Option<Caller>,
     counts: bool,
+    /// When the call began.
+    began: DateTime<Utc>,
+    choices: Arc<Choices>,
 }
 
 /// One REST request as routes see it.
@@ -80,17 +92,28 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a axum::http::HeaderMap,
     /// The repository that the path names.
     pub(crate) repository: Option<u64>,
+    pub(crate) choices: Arc<Choices>,
 }
 
 async fn api(inner: &Arc<Inner>, parts: &Parts, path: &str, body: Bytes) -> Answer {
-    tokio::time::sleep(inner.faults.latency_of_calls()).await;
-    let mut trace = Trace { counts: true, ..Trace::default() };
+    let _in_flight = inner.limits.enter();
+    let choices = inner.choices();
+    let mut trace = Trace {
+        operation: None,
+        caller: None,
+        counts: true,
+        began: inner.clock.now(),
+        choices: Arc::clone(&choices),
+    };
+    let latency = inner.faults.latency_of_calls();
+    tokio::time::sleep(latency.min(LONGEST_CALL)).await;
     let mut answer = match inner.faults.take_failure(parts.method.as_str(), path) {
         Some(0) => {
-            tokio::time::sleep(LONGEST_CALL).await;
-            Answer::raw(502, "text/html", "<html><body>Server Error</body></html>")
+            inner.clock.sleep(LONGEST_CALL).await;
+            ended(&choices)
         }
         Some(status) => refuse(status, "Server Error"),
+        None if latency > LONGEST_CALL => ended(&choices),
         None => {
             decide(inner, parts, path, &body, &mut trace).await.unwrap_or_else(|refusal| refusal)
         }
@@ -100,9 +123,7 @@ async fn api(inner: &Arc<Inner>, parts: &Parts, path: &str, body: Bytes) -> Answ
         inner.limits.bad_credentials(inner.clock.now());
     }
     inner.contract.check(inner, (parts, &body), trace.operation, &answer);
-    breaking_changes(parts, &mut answer);
-    conditional(parts, &mut answer);
-    finish(inner, &mut answer, &caller, trace.counts);
+    finish::finish(inner, parts, (trace.operation, &caller, trace.counts), &mut answer);
     inner.world().calls.push(Call {
         method: parts.method.to_string(),
         path: path.to_owned(),
@@ -115,6 +136,15 @@ async fn api(inner: &Arc<Inner>, parts: &Parts, path: &str, body: Bytes) -> Answ
     answer
 }
 
+/// What ends a call that takes too long.
+fn ended(choices: &Choices) -> Answer {
+    if choices.slow_call_json {
+        return refuse(choices.slow_call, "Server Error");
+    }
+    let page = "<html><body>Server Error</body></html>";
+    Answer::raw(choices.slow_call, "text/html", page)
+}
+
 async fn decide(
     inner: &Arc<Inner>,
     parts: &Parts,
@@ -122,9 +152,10 @@ async fn decide(
     body: &Bytes,
     trace: &mut Trace,
 ) -> Outcome {
-    transport(parts, path)?;
+    let choices = Arc::clone(&trace.choices);
+    transport(inner, parts, path)?;
     let now = inner.clock.now();
-    if inner.limits.locked_out(now) {
+    if inner.limits.locked_out(choices.lockout_after, now) {
         return Err(refuse(
             403,
             "Maximum number of login attempts exceeded. Please try again later.",
@@ -136,32 +167,49 @@ async fn decide(
     trace.operation = Some(operation);
     let (credentials, repository) = {
         let mut world = inner.world();
-        let credentials = auth::identify(&mut world, &parts.headers, now)?;
+        let credentials = auth::identify(&mut world, &parts.headers, &choices, now)?;
         trace.caller = Some(credentials.caller());
-        auth::admit(operation, &credentials)?;
-        limits(inner, &mut world, &credentials, operation, trace)?;
-        let repository = match (params.get("owner"), params.get("repo")) {
-            (Some(owner), Some(repo)) => {
-                let name = format!("{owner}/{repo}");
-                let Some(found) = world.repository(&name) else {
-                    return Err(moved(&world, &name, &path, parts));
-                };
-                auth::admit_to_repository(&world, operation, &credentials, found)?;
-                Some(found.id)
-            }
-            _ => None,
-        };
+        auth::admit(operation, &credentials, &choices)?;
+        limits(inner, &mut world, &credentials, trace)?;
+        let repository =
+            place(&mut world, (operation, &params), &credentials, (parts, &path), trace)?;
+        if let Some(home) = repository.and_then(|id| world.repositories.get_mut(&id)) {
+            home.age_checks(now, &choices);
+        }
         (credentials, repository)
     };
+    if let Some(status) = inner.faults.unreliable(operation) {
+        return Err(refuse(status, "Server Error"));
+    }
     let body = if parts.method == "GET" { serde_json::Map::new() } else { object(body)? };
     let query = query(parts.uri.query().unwrap_or_default());
     let headers = &parts.headers;
-    let call = Asked { operation, params, query, credentials, body, headers, repository };
+    let call = Asked { operation, params, query, credentials, body, headers, repository, choices };
     routes::serve(inner, call).await
 }
 
+/// The repository that a path names, if these credentials may do there what they want to do.
+fn place(
+    world: &mut World,
+    (operation, params): (&Operation, &Params),
+    credentials: &auth::Credentials,
+    (parts, path): (&Parts, &str),
+    trace: &Trace,
+) -> Result<Option<u64>, Answer> {
+    let (Some(owner), Some(repo)) = (params.get("owner"), params.get("repo")) else {
+        return Ok(None);
+    };
+    let name = format!("{owner}/{repo}");
+    let Some(found) = world.repository(&name) else {
+        return Err(moved(world, &name, path, parts, trace.choices.moved_write));
+    };
+    auth::admit_to_repository(world, operation, credentials, found, &trace.choices)?;
+    Ok(Some(found.id))
+}
+
 /// What GitHub refuses before looking at anything.
-fn transport(parts: &Parts, path: &str) -> Result<(), Answer> {
+fn transport(inner: &Inner, parts: &Parts, path: &str) -> Result<(), Answer> {
+    let newest = inner.world().enterprise.is_none_or(Enterprise::knows_newest_api);
     if !parts.headers.contains_key("user-agent") {
         let text = "Request forbidden by administrative rules. Please make sure your request has \
                     a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-\
@@ -173,7 +221,8 @@ fn transport(parts: &Parts, path: &str) -> Result<(), Answer> {
         let version = version.to_str().unwrap_or_default();
         let is_date = version.len() == 10 && version.bytes().filter(|&b| b == b'-').count() == 2;
         match version {
-            "2022-11-28" | "2026-03-10" => {}
+            "2022-11-28" => {}
+            "2026-03-10" if newest => {}
             _ if is_date && version < "2022-11-28" => {
                 return Err(refuse(410, "The API version you requested is no longer supported."));
             }
@@ -201,13 +250,13 @@ fn by_name(inner: &Inner, path: &str) -> String {
 }
 
 /// 301 for a renamed repository, else 404.
-fn moved(world: &crate::world::World, name: &str, path: &str, parts: &Parts) -> Answer {
+fn moved(world: &World, name: &str, path: &str, parts: &Parts, write: u16) -> Answer {
     let Some(id) = world.renamed(name) else { return not_found() };
     let rest = path.splitn(5, '/').nth(4).map(|rest| format!("/{rest}")).unwrap_or_default();
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let location = format!("{}/repositories/{id}{rest}{query}", world.api_url);
-    // 307 keeps the method of what is no GET.
-    let status = if parts.method == "GET" { 301 } else { 307 };
+    // 307 and 308 keep the method of what is no GET.
+    let status = if parts.method == "GET" { 301 } else { write };
     let mut answer = refuse(status, "Moved Permanently").with("location", location.clone());
     if let Payload::Json(body) = &mut answer.body {
         body["url"] = location.into();
@@ -217,17 +266,26 @@ fn moved(world: &crate::world::World, name: &str, path: &str, parts: &Parts) -> 
 
 fn limits(
     inner: &Inner,
-    world: &mut crate::world::World,
+    world: &mut World,
     credentials: &auth::Credentials,
-    operation: &Operation,
     trace: &mut Trace,
 ) -> Result<(), Answer> {
-    let now = inner.clock.now();
+    let (Some(operation), now) = (trace.operation, inner.clock.now()) else { return Ok(()) };
+    if world.enterprise.is_some() {
+        trace.counts = false;
+        return Ok(());
+    }
     let caller = credentials.caller();
+    let choices = &trace.choices;
     let counted = inner.faults.enforces_secondary_limits()
-        && inner.limits.beyond_secondary(&caller, operation, now);
-    let begin = inner.faults.take_secondary_limit().or(counted.then(SecondaryLimit::githubs));
-    if let Err((answer, repeated)) = inner.limits.secondary(begin, now) {
+        && inner.limits.beyond_secondary(&caller, operation, choices, now);
+    let asked_for = inner.faults.take_secondary_limit();
+    if asked_for.is_some() {
+        inner.limits.unblock();
+    }
+    let begin = asked_for.or(counted.then_some(choices.counted_limit));
+    let result = inner.limits.secondary(begin, (trace.began, now), choices.blocks_grow);
+    if let Err((answer, repeated)) = result {
         if repeated {
             world.violation(format!("{} was called during a secondary rate limit", operation.id));
         }
@@ -237,14 +295,28 @@ fn limits(
         trace.counts = false;
         return Ok(());
     }
-    let budget = inner.limits.budget(&caller, repositories_of(world, &caller), now);
-    crate::limits::Limits::primary(&caller, &budget)
+    let resource = resource_of(Some(operation));
+    let budget = inner.limits.budget(&caller, resource, size_of(world, &caller), now);
+    Limits::primary(&caller, &budget, choices.primary_status)
 }
 
-pub(crate) fn repositories_of(world: &crate::world::World, caller: &Caller) -> usize {
-    match caller {
-        Caller::Installation(id) => world.installations.get(id).map_or(0, |i| i.repositories.len()),
-        Caller::Nobody | Caller::App | Caller::User(_) => 0,
+/// The budget that an operation is counted against.
+pub(crate) fn resource_of(operation: Option<&Operation>) -> &'static str {
+    match operation.map(|operation| operation.id) {
+        Some("apps/create-from-manifest") => "integration_manifest",
+        _ => "core",
+    }
+}
+
+/// How large the account behind an installation is.
+pub(crate) fn size_of(world: &World, caller: &Caller) -> Size {
+    let Caller::Installation(id) = caller else { return Size::default() };
+    let Some(installation) = world.installations.get(id) else { return Size::default() };
+    let organization = world.organization(&installation.account);
+    Size {
+        repositories: installation.repositories.len(),
+        users: organization.map_or(0, |organization| organization.members.len()),
+        enterprise_cloud: organization.is_some_and(|organization| organization.enterprise_cloud),
     }
 }
 
@@ -271,70 +343,7 @@ pub(crate) fn query(text: &str) -> std::collections::BTreeMap<String, String> {
         .collect()
 }
 
-/// What API version 2026-03-10 takes away.
-fn breaking_changes(parts: &Parts, answer: &mut Answer) {
-    fn strip(value: &mut serde_json::Value) {
-        if let Some(pull) = value.as_object_mut()
-            && pull.contains_key("merge_commit_sha")
-        {
-            pull.remove("merge_commit_sha");
-            pull.remove("assignee");
-        }
-    }
-    let newest = parts.headers.get("x-github-api-version").is_some_and(|v| v == "2026-03-10");
-    let Payload::Json(body) = &mut answer.body else { return };
-    if !newest {
-        return;
-    }
-    if let Some(list) = body.as_array_mut() {
-        list.iter_mut().for_each(strip);
-    } else {
-        strip(body);
-        if body.get("resources").is_some()
-            && let Some(object) = body.as_object_mut()
-        {
-            object.remove("rate");
-        }
-    }
-}
-
-/// `ETag` on every 200 of a GET, 304 when the client has it already.
-fn conditional(parts: &Parts, answer: &mut Answer) {
-    if parts.method != "GET" || answer.status != 200 {
-        return;
-    }
-    let tag = format!("W/\"{}\"", hex::encode(Sha256::digest(bytes_of(&answer.body))));
-    let known = parts.headers.get("if-none-match").and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));
-    if is_known {
-        answer.status = 304;
-        answer.body = Payload::Empty;
-    }
-    answer.headers.push(("etag", tag));
-}
-
-fn finish(inner: &Inner, answer: &mut Answer, caller: &Caller, counts: bool) {
-    let now = inner.clock.now();
-    let repositories = repositories_of(&inner.world(), caller);
-    // Makes the budget when this is the caller's first call.
-    inner.limits.budget(caller, repositories, now);
-    if counts && answer.status != 304 {
-        inner.limits.spend(caller);
-    }
-    let budget = inner.limits.budget(caller, repositories, now);
-    for (name, value) in budget.headers() {
-        if !answer.headers.iter().any(|(set, _)| *set == name) {
-            answer.headers.push((name, value));
-        }
-    }
-    let id = inner.entropy.hex().to_uppercase();
-    let id = format!("{}:{}:{}:{}", &id[..4], &id[4..10], &id[10..16], &id[16..24]);
-    answer.headers.push(("x-github-request-id", id));
-    answer.headers.push(("x-github-media-type", "github.v3; format=json".to_owned()));
-    answer.headers.push(("date", now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()));
-}
-
-fn bytes_of(payload: &Payload) -> Bytes {
+pub(crate) fn bytes_of(payload: &Payload) -> Bytes {
     match payload {
         Payload::Empty => Bytes::new(),
         Payload::Json(value) => value.to_string().into(),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{
     App, Call, CheckRun, CheckSuite, Comment, Config, Delivery, Permission, PullRequest,
 };
+use crate::choices::Choices;
 use crate::clock::{Clock, Entropy};
 use crate::contract::Contract;
 use crate::deliveries::{self, Outbox};
@@ -28,6 +29,7 @@ const APP_ID: u64 = 29_310;
 #[derive(Debug)]
 pub(crate) struct Inner {
     world: Mutex<World>,
+    choices: Mutex<Arc<Choices>>,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) faults: Faults,
@@ -48,6 +50,11 @@ impl Inner {
     /// poisoned lock is used all the same.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the simulator behaves where GitHub does not say how it does.
+    pub(crate) fn choices(&self) -> Arc<Choices> {
+        Arc::clone(&self.choices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -103,6 +110,7 @@ impl Simulator {
         let stop = CancellationToken::new();
         let inner = Arc::new(Inner {
             world: Mutex::new(world),
+            choices: Mutex::default(),
             clock,
             entropy,
             faults: Faults::default(),
@@ -195,7 +203,7 @@ impl Simulator {
                 head_sha: suite.head_sha.clone(),
                 head_branch: suite.head_branch.clone(),
                 status: suite.status.to_owned(),
-                conclusion: suite.conclusion.map(str::to_owned),
+                conclusion: suite.conclusion.clone(),
             })
             .collect()
     }
@@ -340,6 +348,17 @@ impl Simulator {
     /// The switches for trouble.
     pub fn faults(&self) -> &Faults {
         &self.inner.faults
+    }
+
+    /// Chooses otherwise where GitHub's behaviour is not published.
+    pub fn choose(&self, change: impl FnOnce(&mut Choices)) {
+        let mut choices = self.inner.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut choices));
+    }
+
+    /// What is chosen now.
+    pub fn choices(&self) -> Choices {
+        self.inner.choices().as_ref().clone()
     }
 
     /// The primary rate limit of everybody from now on; `None` is GitHub's own numbers.

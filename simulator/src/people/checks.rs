@@ -116,17 +116,19 @@ impl Simulator {
             actions: Vec::new(),
         };
         let view = run_view(&run);
+        let order = &self.inner.choices().suite_order;
+        let mut suite_done = false;
         if let Some(found) = world.repositories.get_mut(&home) {
             found.runs.insert(id, run);
-            found.settle_suite(suite_id, now);
+            found.forget_old_runs(suite_id, name);
+            suite_done = found.settle_suite(suite_id, order, now);
         }
+        let deed = |action| Deed::new(action, home, "github-actions[bot]");
         for action in ["created", "completed"] {
-            self.inner.emit_run(
-                &mut world,
-                Deed::new(action, home, "github-actions[bot]"),
-                id,
-                None,
-            );
+            self.inner.emit_run(&mut world, deed(action), id, None);
+        }
+        if suite_done {
+            self.inner.emit_suite(&mut world, deed("completed"), suite_id);
         }
         Ok(view)
     }

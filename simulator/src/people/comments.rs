@@ -9,7 +9,7 @@ use super::pulls::no_pull;
 use crate::error::Error;
 use crate::events::Deed;
 use crate::simulator::Simulator;
-use crate::world::CommentRow;
+use crate::world::{CommentRow, Conversation};
 
 impl Simulator {
     /// Comments on a pull request: `issue_comment.created`. The comment's number.
@@ -25,7 +25,7 @@ impl Simulator {
         world.meet(user);
         let id = world.id();
         let found = world.repository_mut(repository).ok_or_else(|| no_repository(repository))?;
-        if !found.pulls.contains_key(&number) {
+        if found.conversation(number).is_none_or(Conversation::is_deleted) {
             return Err(no_pull(repository, number));
         }
         let home = found.id;

@@ -3,6 +3,9 @@
 pub(crate) mod checks;
 mod comments;
 mod installations;
+mod issues;
+mod merge_queue;
+mod organizations;
 mod pulls;
 mod pushes;
 mod repositories;

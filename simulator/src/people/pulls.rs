@@ -109,6 +109,10 @@ impl Simulator {
             let found = world.repository(repository).ok_or_else(|| no_repository(repository))?;
             let pull = found.pulls.get(&number).filter(|pull| pull.open);
             let pull = pull.ok_or_else(|| no_pull(repository, number))?.clone();
+            let blockers = found.blockers(&pull.base_branch, &pull.head_sha);
+            if !blockers.is_empty() {
+                return Err(Error::Refused(format!("a merge needs more: {}", blockers.join(", "))));
+            }
             let tip = found.branches.get(&pull.base_branch).cloned().unwrap_or_default();
             (found.id, found.folder.clone(), pull, tip)
         };

@@ -70,10 +70,14 @@ impl Simulator {
                 pushed: BTreeMap::new(),
                 commits: BTreeMap::new(),
                 pulls: BTreeMap::new(),
+                issues: BTreeMap::new(),
                 next_number: 1,
                 comments: BTreeMap::new(),
                 suites: BTreeMap::new(),
                 runs: BTreeMap::new(),
+                statuses: Vec::new(),
+                required: BTreeMap::new(),
+                queue: Vec::new(),
             },
         );
         Ok(id)

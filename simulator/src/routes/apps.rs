@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::paging;
 use crate::auth::{Credentials, grants};
+use crate::choices::RefusalLayer;
 use crate::clock::stamp;
-use crate::deliveries::{DeliveryRow, LOG_WINDOW};
+use crate::deliveries::DeliveryRow;
+use crate::enterprise::log_window;
 use crate::faults::TokenFormat;
-use crate::refusals::{Answer, Outcome, complaint, not_found, refuse, validation_failed};
+use crate::refusals::{Answer, Outcome, Refusal, not_found, refuse, unpublished};
 use crate::server::Asked;
 use crate::simulator::Inner;
 use crate::world::{Installation, Token, World};
@@ -34,13 +36,14 @@ pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
         "apps/get-webhook-delivery" => delivery(inner, asked),
         "apps/redeliver-webhook-delivery" => {
             let id = asked.number("delivery_id")?;
-            inner.redeliver(|row| row.id == id).ok_or_else(not_found)?;
+            let gone = || refuse(asked.choices.late_redelivery, "Not Found").in_our_words();
+            inner.redeliver(|row| row.id == id).ok_or_else(gone)?;
             Ok(Answer::json(202, json!({})))
         }
         "apps/list-installations" => {
             let world = inner.world();
             let items = world.installations.values().map(|i| world.installation_json(i)).collect();
-            Ok(paging::array(&world, asked, items))
+            paging::array(&world, asked, items)
         }
         "apps/get-installation" => {
             let world = inner.world();
@@ -52,8 +55,9 @@ pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
             let installation = world.installation_of(asked.repository()?).ok_or_else(not_found)?;
             Ok(Answer::ok(world.installation_json(installation)))
         }
+        "apps/create-from-manifest" => crate::registration::convert(inner, asked),
         "apps/create-installation-access-token" => mint(inner, asked),
-        "apps/list-repos-accessible-to-installation" => Ok(repositories(inner, asked)),
+        "apps/list-repos-accessible-to-installation" => repositories(inner, asked),
         "apps/revoke-installation-access-token" => {
             revoke(inner, asked);
             Ok(Answer::empty(204))
@@ -136,7 +140,7 @@ fn list_deliveries(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         .filter(|row| {
             is_listed(row)
                 && row.id < before
-                && now - row.delivered_at <= LOG_WINDOW
+                && now - row.delivered_at <= log_window(world.enterprise)
                 && code_fits(row)
         })
         .collect();
@@ -165,7 +169,9 @@ fn delivery(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let row = world
         .deliveries
         .iter()
-        .find(|row| is_listed(row) && row.id == id && now - row.delivered_at <= LOG_WINDOW)
+        .find(|row| {
+            is_listed(row) && row.id == id && now - row.delivered_at <= log_window(world.enterprise)
+        })
         .ok_or_else(not_found)?;
     let mut shape = delivery_item(row);
     shape["url"] = row.url.as_str().into();
@@ -208,6 +214,7 @@ fn mint(inner: &Inner, asked: &Asked<'_>) -> Outcome {
             permissions,
             repositories,
             not_yet_known: inner.faults.lag_of_fresh_tokens(),
+            known_from: now + inner.faults.age_of_fresh_tokens(),
         },
     );
     Ok(Answer::json(201, body))
@@ -245,12 +252,13 @@ fn wanted_repositories(
     }
     let count = names.map_or(0, Vec::len) + ids.map_or(0, Vec::len);
     let refused = |message: &str| {
-        Err(validation_failed(&[complaint(
-            "IntegrationInstallation",
-            "invalid",
-            "repositories",
-            Some(message),
-        )]))
+        let refusal = Refusal {
+            resource: "IntegrationInstallation",
+            code: "invalid",
+            field: "repositories",
+            message,
+        };
+        Err(unpublished(asked.choices.refusal_layer, RefusalLayer::Model, &refusal))
     };
     if count > MOST_REPOSITORIES {
         return refused("No more than 500 repositories can be named.");
@@ -296,7 +304,7 @@ fn new_token(inner: &Inner, world: &World, asked: &Asked<'_>) -> String {
     format!("ghs_{}_{header}.{claims}.{signature}", world.app.id)
 }
 
-fn repositories(inner: &Inner, asked: &Asked<'_>) -> Answer {
+fn repositories(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let world = inner.world();
     let items = world
         .repositories
@@ -307,11 +315,11 @@ fn repositories(inner: &Inner, asked: &Asked<'_>) -> Answer {
         })
         .map(|repository| world.repository_json(repository))
         .collect();
-    let mut answer = paging::counted(&world, asked, "repositories", items);
+    let mut answer = paging::counted(&world, asked, "repositories", items)?;
     if let crate::refusals::Payload::Json(body) = &mut answer.body {
         body["repository_selection"] = "selected".into();
     }
-    answer
+    Ok(answer)
 }
 
 fn revoke(inner: &Inner, asked: &Asked<'_>) {

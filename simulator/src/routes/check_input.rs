@@ -5,11 +5,14 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::api::CheckAction;
-use crate::refusals::{Answer, complaint, invalid_request, validation_failed};
+use crate::choices::{Choices, RefusalLayer};
+use crate::refusals::{Answer, complaint, invalid_request, refuse, validation_failed};
 
 const CONCLUSIONS: &[&str] =
     &["success", "failure", "neutral", "cancelled", "timed_out", "action_required", "skipped"];
 const STATUSES: &[&str] = &["queued", "in_progress", "completed"];
+/// Only GitHub itself and GitHub Actions may say these.
+const RESERVED: &[&str] = &["stale", "waiting", "requested", "pending"];
 const LEVELS: &[&str] = &["notice", "warning", "failure"];
 /// Characters in the schema, bytes in the model.
 const LONGEST_TEXT: usize = 65_535;
@@ -43,11 +46,15 @@ pub(super) struct Output {
 
 /// Complaints of the schema layer, collected: GitHub lists them one per line.
 #[derive(Default)]
-struct Schema(Vec<String>);
+struct Schema {
+    complaints: Vec<String>,
+    /// One of them is in our words.
+    ours: bool,
+}
 
 impl Schema {
     fn complain(&mut self, text: impl Into<String>) {
-        self.0.push(text.into());
+        self.complaints.push(text.into());
     }
 
     /// A text, if there is one.
@@ -105,7 +112,11 @@ fn ruby(value: &Value) -> String {
 }
 
 /// Reads the body of a create (`new`) or update, or refuses it.
-pub(super) fn read(body: &Map<String, Value>, new: bool) -> Result<CheckInput, Answer> {
+pub(super) fn read(
+    body: &Map<String, Value>,
+    new: bool,
+    choices: &Choices,
+) -> Result<CheckInput, Answer> {
     let mut schema = Schema::default();
     if new {
         schema.required(body, "name");
@@ -125,10 +136,15 @@ pub(super) fn read(body: &Map<String, Value>, new: bool) -> Result<CheckInput, A
     };
     schema.member(input.status.as_deref(), STATUSES);
     schema.member(input.conclusion.as_deref(), CONCLUSIONS);
-    if !schema.0.is_empty() {
-        return Err(invalid_request(&schema.0));
+    let words = [input.status.as_deref(), input.conclusion.as_deref()];
+    if choices.reserved_word != 422 && words.iter().flatten().any(|word| RESERVED.contains(word)) {
+        return Err(refuse(choices.reserved_word, "This is GitHub's to say.").in_our_words());
     }
-    model(&input)?;
+    if !schema.complaints.is_empty() {
+        let refusal = invalid_request(&schema.complaints);
+        return Err(if schema.ours { refusal.in_our_words() } else { refusal });
+    }
+    model(&input, choices)?;
     Ok(input)
 }
 
@@ -198,6 +214,7 @@ fn annotations(schema: &mut Schema, value: Option<&Value>) -> Vec<Value> {
 
 fn actions(schema: &mut Schema, value: Option<&Value>) -> Option<Vec<CheckAction>> {
     value?;
+    let before = schema.complaints.len();
     let items = array(schema, value, "actions", MOST_ACTIONS);
     let mut actions = Vec::new();
     for item in items {
@@ -217,11 +234,12 @@ fn actions(schema: &mut Schema, value: Option<&Value>) -> Option<Vec<CheckAction
             identifier: field("identifier", 20),
         });
     }
+    schema.ours |= schema.complaints.len() > before;
     Some(actions)
 }
 
 /// The model's rules, for a body that fits the schema.
-fn model(input: &CheckInput) -> Result<(), Answer> {
+fn model(input: &CheckInput, choices: &Choices) -> Result<(), Answer> {
     let mut errors = Vec::new();
     let mut custom = |field: &str, message: &str| {
         errors.push(complaint("CheckRun", "custom", field, Some(message)));
@@ -235,7 +253,12 @@ fn model(input: &CheckInput) -> Result<(), Answer> {
                 custom(field, &format!("{field} exceeds a maximum bytesize of {LONGEST_TEXT}"));
             }
         }
-        if !output.annotations.iter().all(annotation_is_sound) {
+        let fits = output.annotations.iter().all(annotation_fits);
+        if !fits && choices.refusal_layer == RefusalLayer::Schema {
+            let text = format!("Only {LONGEST_ANNOTATION} bytes are allowed.");
+            return Err(invalid_request(&[text]).in_our_words());
+        }
+        if !fits || !output.annotations.iter().all(annotation_is_sound) {
             errors.push(complaint("CheckRun", "invalid", "annotations", None));
         }
     }
@@ -258,7 +281,17 @@ fn url_problem(url: &str) -> Option<&'static str> {
     }
 }
 
-/// Lines and columns from 1, in order; columns only within one line; texts within their limits.
+/// Texts within their limits.
+fn annotation_fits(annotation: &Value) -> bool {
+    let longer =
+        |field: &str, most: usize| annotation[field].as_str().is_some_and(|text| text.len() > most);
+    let title = annotation["title"].as_str().map_or(0, |title| title.chars().count());
+    !longer("message", LONGEST_ANNOTATION)
+        && !longer("raw_details", LONGEST_ANNOTATION)
+        && title <= LONGEST_ANNOTATION_TITLE
+}
+
+/// Lines and columns from 1, in order; columns only within one line.
 fn annotation_is_sound(annotation: &Value) -> bool {
     let number = |field: &str| annotation[field].as_i64();
     let (start, end) = (number("start_line").unwrap_or(0), number("end_line").unwrap_or(0));
@@ -266,13 +299,5 @@ fn annotation_is_sound(annotation: &Value) -> bool {
     let has_columns = columns.iter().any(Option::is_some);
     let columns_sound =
         columns.iter().flatten().all(|&column| column >= 1) && (!has_columns || start == end);
-    let longer =
-        |field: &str, most: usize| annotation[field].as_str().is_some_and(|text| text.len() > most);
-    let title = annotation["title"].as_str().map_or(0, |title| title.chars().count());
-    start >= 1
-        && end >= start
-        && columns_sound
-        && !longer("message", LONGEST_ANNOTATION)
-        && !longer("raw_details", LONGEST_ANNOTATION)
-        && title <= LONGEST_ANNOTATION_TITLE
+    start >= 1 && end >= start && columns_sound
 }

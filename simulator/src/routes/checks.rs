@@ -33,19 +33,19 @@ pub(super) async fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
             let items = annotations
                 .map(|sent| annotation_json(&world, home, &run.head_sha, sent))
                 .collect();
-            Ok(paging::array(&world, asked, items))
+            paging::array(&world, asked, items)
         }
         "checks/rerequest-run" => rerequest(inner, asked),
         "checks/list-for-ref" => list_for_ref(inner, asked).await,
         "checks/list-for-suite" => {
             let suite = asked.number("check_suite_id")?;
-            let mut world = inner.world();
-            home_mut(&mut world, asked.repository()?)?.end_stale_runs(inner.clock.now());
+            let world = inner.world();
             let home = home(&world, asked.repository()?)?;
             if !home.suites.contains_key(&suite) {
                 return Err(not_found());
             }
-            Ok(list(&world, home, asked, |run| run.suite_id == suite))
+            let now = inner.clock.now();
+            list(&world, home, asked, |run| run.suite_id == suite && is_listed(run, asked, now))
         }
         _ => Err(not_found()),
     }
@@ -67,12 +67,12 @@ fn must_be_app(asked: &Asked<'_>) -> Result<(), Answer> {
 
 async fn create(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     must_be_app(asked)?;
-    let input = check_input::read(&asked.body, true)?;
+    let input = check_input::read(&asked.body, true, &asked.choices)?;
     let repository = asked.repository()?;
     let sha = input.head_sha.clone().unwrap_or_default();
     let is_sha = sha.len() == 40 && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_sha || inner.know_commit(repository, &sha).await.is_none() {
-        return Err(refuse(422, &format!("No commit found for SHA: {sha}")));
+        return Err(no_commit(asked, &sha));
     }
     let now = inner.clock.now();
     let mut world = inner.world();
@@ -98,13 +98,13 @@ async fn create(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
         annotations: Vec::new(),
         actions: Vec::new(),
     };
-    apply(&mut run, input, now);
+    apply(&mut run, input, asked.choices.fill_completed_at.then_some(now));
     let completed = run.status == "completed";
     let name = run.name.clone();
     let home = home_mut(&mut world, repository)?;
     home.runs.insert(id, run);
     home.forget_old_runs(suite_id, &name);
-    let suite_done = home.settle_suite(suite_id, now);
+    let suite_done = home.settle_suite(suite_id, &asked.choices.suite_order, now);
     let sender = asked.credentials.login(&world);
     inner.emit_run(&mut world, Deed::new("created", repository, &sender), id, None);
     tell_end(inner, &mut world, (repository, id, suite_id), &sender, (completed, suite_done));
@@ -134,8 +134,14 @@ fn tell_end(
     }
 }
 
-/// Writes what was sent into the run. A conclusion completes it; annotations are appended.
-fn apply(run: &mut Run, input: CheckInput, now: DateTime<Utc>) {
+/// What an unknown commit answers to a check run or suite.
+pub(super) fn no_commit(asked: &Asked<'_>, sha: &str) -> Answer {
+    refuse(asked.choices.unknown_commit, &format!("No commit found for SHA: {sha}"))
+}
+
+/// Writes what was sent into the run. A conclusion completes it, at `filled` when the time is not
+/// said; annotations are appended.
+fn apply(run: &mut Run, input: CheckInput, filled: Option<DateTime<Utc>>) {
     if let Some(name) = input.name {
         run.name = name;
     }
@@ -158,7 +164,7 @@ fn apply(run: &mut Run, input: CheckInput, now: DateTime<Utc>) {
     if let Some(conclusion) = input.conclusion {
         run.conclusion = Some(conclusion);
         "completed".clone_into(&mut run.status);
-        run.completed_at = Some(input.completed_at.unwrap_or(now));
+        run.completed_at = input.completed_at.or(filled);
     }
     if let Some(output) = input.output {
         if output.title.is_some() {
@@ -189,7 +195,7 @@ fn update(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
         );
         return Err(refuse(403, &text));
     }
-    let input = check_input::read(&asked.body, false)?;
+    let input = check_input::read(&asked.body, false, &asked.choices)?;
     let (was_completed, suite_id) = (run.status == "completed", run.suite_id);
     let reopens = was_completed
         && input.conclusion.is_none()
@@ -208,9 +214,9 @@ fn update(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     }
     let home = home_mut(&mut world, repository)?;
     let run = home.runs.get_mut(&id).ok_or_else(not_found)?;
-    apply(run, input, now);
+    apply(run, input, asked.choices.fill_completed_at.then_some(now));
     let completed = run.status == "completed" && !was_completed;
-    let suite_done = home.settle_suite(suite_id, now);
+    let suite_done = home.settle_suite(suite_id, &asked.choices.suite_order, now);
     let sender = asked.credentials.login(&world);
     tell_end(inner, &mut world, (repository, id, suite_id), &sender, (completed, suite_done));
     let (home, run) = refind(&world, repository, id)?;
@@ -222,11 +228,15 @@ fn rerequest(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     let mut world = inner.world();
     let (_, run) = find(&world, asked)?;
     let (id, suite) = (run.id, run.suite_id);
+    let refused = |usual: u16| {
+        let status = asked.choices.rerequest_refusal.unwrap_or(usual);
+        Err(refuse(status, "This check run is not rerequestable").in_our_words())
+    };
     if run.app_id != world.app.id {
-        return Err(refuse(403, "This check run is not rerequestable"));
+        return refused(403);
     }
     if run.status != "completed" {
-        return Err(refuse(422, "This check run is not rerequestable"));
+        return refused(422);
     }
     requeue(&mut world, repository, suite);
     let sender = asked.credentials.login(&world);
@@ -250,10 +260,14 @@ pub(super) async fn resolve(inner: &Inner, asked: &Asked<'_>) -> Result<String, 
 
 async fn list_for_ref(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     let sha = resolve(inner, asked).await?;
-    let mut world = inner.world();
-    home_mut(&mut world, asked.repository()?)?.end_stale_runs(inner.clock.now());
+    let now = inner.clock.now();
+    let world = inner.world();
     let home = home(&world, asked.repository()?)?;
-    Ok(list(&world, home, asked, |run| run.head_sha == sha))
+    list(&world, home, asked, |run| run.head_sha == sha && is_listed(run, asked, now))
+}
+
+fn is_listed(run: &Run, asked: &Asked<'_>, now: DateTime<Utc>) -> bool {
+    asked.choices.archived_listed || !run.is_archived(now)
 }
 
 /// `filter=latest` (the default), `check_name`, `status`, `app_id`; newest first.
@@ -262,7 +276,7 @@ fn list(
     home: &Repository,
     asked: &Asked<'_>,
     belongs: impl Fn(&Run) -> bool,
-) -> Answer {
+) -> Outcome {
     let wanted = |run: &&Run| {
         belongs(run)
             && asked.query("check_name").is_none_or(|name| run.name == name)

@@ -14,7 +14,7 @@ use crate::refusals::{
 use crate::server::Asked;
 use crate::shapes::pulls::REACTIONS;
 use crate::simulator::Inner;
-use crate::world::{CommentRow, Reaction, Repository, World};
+use crate::world::{CommentRow, Conversation, Reaction, Repository, World};
 
 /// Characters, not bytes.
 const LONGEST_BODY: usize = 65_536;
@@ -40,7 +40,7 @@ pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
                 .filter(|reaction| wanted.is_none_or(|wanted| reaction.content == wanted))
                 .map(|reaction| world.reaction_json(reaction))
                 .collect();
-            Ok(paging::array(&world, asked, items))
+            paging::array(&world, asked, items)
         }
         "reactions/create-for-issue-comment" => react(inner, asked),
         "reactions/delete-for-issue-comment" => {
@@ -57,6 +57,12 @@ pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
         }
         _ => Err(not_found()),
     }
+}
+
+/// The issue or pull request of a number; what was deleted is gone, not unknown.
+fn conversation(home: &Repository, number: u64) -> Result<Conversation<'_>, Answer> {
+    let found = home.conversation(number).ok_or_else(not_found)?;
+    if found.is_deleted() { Err(refuse(410, "This issue was deleted")) } else { Ok(found) }
 }
 
 fn find<'a>(
@@ -77,9 +83,7 @@ fn list(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let number = asked.number("issue_number")?;
     let world = inner.world();
     let home = home(&world, asked.repository()?)?;
-    if !home.pulls.contains_key(&number) {
-        return Err(not_found());
-    }
+    conversation(home, number)?;
     let since = asked.query("since").unwrap_or_default().to_owned();
     let items = home
         .comments
@@ -88,7 +92,7 @@ fn list(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         .filter(|comment| crate::clock::stamp(comment.updated_at) >= since)
         .map(|comment| world.comment_json(home, comment))
         .collect();
-    Ok(paging::array(&world, asked, items))
+    paging::array(&world, asked, items)
 }
 
 /// The comment's text, or GitHub's refusal of it.
@@ -121,8 +125,8 @@ fn create(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     let user = asked.credentials.login(&world);
     let by_app = matches!(asked.credentials, Credentials::Installation(_));
     let found = home(&world, repository)?;
-    let pull = found.pulls.get(&number).ok_or_else(not_found)?;
-    if pull.locked && (by_app || found.role(&user) < Permission::Write) {
+    if conversation(found, number)?.is_locked() && (by_app || found.role(&user) < Permission::Write)
+    {
         return Err(refuse(403, "Unable to create comment because issue is locked."));
     }
     let body = body_of(asked)?;

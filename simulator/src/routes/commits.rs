@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::{checks, files, home};
+use super::{checks, files, home, objects, paging};
 use crate::git;
 use crate::refusals::{Answer, Outcome, not_found, refuse, server_error};
 use crate::server::Asked;
@@ -17,7 +17,6 @@ const MOST_COMPARED_FILES: usize = 300;
 const MOST_COMPARED_COMMITS: usize = 250;
 /// JSON carries contents up to here.
 const LARGEST_JSON_FILE: usize = 1024 * 1024;
-const LARGEST_FILE: usize = 100 * 1024 * 1024;
 const MOST_ENTRIES: usize = 1000;
 
 pub(super) async fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
@@ -27,6 +26,9 @@ pub(super) async fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
         "repos/compare-commits-with-basehead" => compare(inner, asked, &folder).await,
         "repos/get-content" => content(inner, asked, &folder).await,
         "git/get-ref" => reference(inner, asked, &folder).await,
+        "git/get-tree" | "git/get-blob" | "git/get-commit" => {
+            objects::serve(inner, asked, &folder).await
+        }
         _ => Err(not_found()),
     }
 }
@@ -36,12 +38,12 @@ fn folder(inner: &Inner, asked: &Asked<'_>) -> Result<PathBuf, Answer> {
     let world = inner.world();
     let home = home(&world, asked.repository()?)?;
     if home.branches.is_empty() {
-        return Err(refuse(409, "Git Repository is empty."));
+        return Err(refuse(409, "Git Repository is empty.").in_our_words());
     }
     Ok(home.folder.clone())
 }
 
-fn accepts(asked: &Asked<'_>, kind: &str) -> bool {
+pub(super) fn accepts(asked: &Asked<'_>, kind: &str) -> bool {
     let accept = asked.headers.get("accept").and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains(kind))
 }
@@ -68,23 +70,50 @@ async fn commit(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcome
     Ok(Answer::ok(shape))
 }
 
+/// Two ends of a comparison and what lies between them.
+struct Compared {
+    base: String,
+    head: String,
+    merge_base: String,
+    ahead: Vec<String>,
+    behind: usize,
+}
+
 /// `base...head`, where either may be a branch, a SHA, or `owner:branch` of the same network.
-async fn compare(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcome {
-    let repository = asked.repository()?;
+async fn ends(inner: &Inner, asked: &Asked<'_>, folder: &Path) -> Result<Compared, Answer> {
     let (base, head) = asked.param("basehead").split_once("...").ok_or_else(not_found)?;
     let base = endpoint(inner, asked, base).await?;
     let head = endpoint(inner, asked, head).await?;
-    let merge_base =
-        git::text(folder, &["merge-base", &base, &head]).await.map_err(|_| not_found())?;
-    let failed = |error: crate::Error| server_error(&error);
-    let list =
-        |range: String| async move { git::text(folder, &["rev-list", "--reverse", &range]).await };
-    let ahead = list(format!("{base}..{head}")).await.map_err(failed)?;
-    let behind = list(format!("{head}..{base}")).await.map_err(failed)?;
-    let (ahead, behind): (Vec<&str>, usize) = (ahead.lines().collect(), behind.lines().count());
-    let changed = files::changed(folder, &base, &head).await.map_err(failed)?;
+    let unrelated = |_| {
+        let text = format!("No common ancestor between {base} and {head}.");
+        refuse(asked.choices.no_common_ancestor, &text).in_our_words()
+    };
+    let merge_base = git::text(folder, &["merge-base", &base, &head]).await.map_err(unrelated)?;
+    let list = |range: String| async move {
+        let listed = git::text(folder, &["rev-list", "--reverse", &range]).await;
+        listed.map_err(|error| server_error(&error))
+    };
+    let ahead = list(format!("{base}..{head}")).await?.lines().map(str::to_owned).collect();
+    let behind = list(format!("{head}..{base}")).await?.lines().count();
+    Ok(Compared { base, head, merge_base, ahead, behind })
+}
+
+/// Without paging the newest 250 commits; with paging they come in order. Files come on the
+/// first page only, at most 300 of them.
+async fn compare(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcome {
+    let repository = asked.repository()?;
+    let Compared { base, head, merge_base, ahead, behind } = ends(inner, asked, folder).await?;
+    let changed =
+        files::changed(folder, &base, &head).await.map_err(|error| server_error(&error))?;
+    let total = ahead.len();
+    let paged = asked.query("page").is_some() || asked.query("per_page").is_some();
+    let (shown, link) = if paged {
+        paging::cut(&inner.world(), asked, ahead)?
+    } else {
+        (ahead.into_iter().skip(total.saturating_sub(MOST_COMPARED_COMMITS)).collect(), None)
+    };
     let mut facts = Vec::new();
-    for sha in ahead.iter().rev().take(MOST_COMPARED_COMMITS).rev() {
+    for sha in &shown {
         facts.extend(inner.know_commit(repository, sha).await);
     }
     let base_facts = inner.know_commit(repository, &base).await.ok_or_else(not_found)?;
@@ -100,7 +129,7 @@ async fn compare(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcom
         .map(|file| file.json(&world, home, &head))
         .collect();
     let commits: Vec<Value> = facts.iter().map(|facts| commit_json(&world, home, facts)).collect();
-    Ok(Answer::ok(json!({
+    let answer = Answer::ok(json!({
         "url": url,
         "html_url": html,
         "permalink_url": html,
@@ -108,18 +137,19 @@ async fn compare(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcom
         "patch_url": format!("{html}.patch"),
         "base_commit": commit_json(&world, home, &base_facts),
         "merge_base_commit": commit_json(&world, home, &merge_facts),
-        "status": match (ahead.len(), behind) {
+        "status": match (total, behind) {
             (0, 0) => "identical",
             (_, 0) => "ahead",
             (0, _) => "behind",
             (_, _) => "diverged",
         },
-        "ahead_by": ahead.len(),
+        "ahead_by": total,
         "behind_by": behind,
-        "total_commits": ahead.len(),
+        "total_commits": total,
         "commits": commits,
         "files": files,
-    })))
+    }));
+    Ok(paging::linked(answer, link))
 }
 
 async fn endpoint(inner: &Inner, asked: &Asked<'_>, name: &str) -> Result<String, Answer> {
@@ -206,12 +236,12 @@ async fn content(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcom
         return Ok(Answer::ok(listing.iter().take(MOST_ENTRIES).map(|e| links.entry(e)).collect()));
     }
     let entry = entry.ok_or_else(not_found)?;
+    if entry.size > objects::LARGEST_FILE {
+        return Err(objects::too_large());
+    }
     let bytes = git::bytes(folder, &["cat-file", "blob", &entry.sha])
         .await
         .map_err(|error| server_error(&error))?;
-    if bytes.len() > LARGEST_FILE {
-        return Err(refuse(403, "This API returns blobs up to 100 MB in size."));
-    }
     if accepts(asked, "raw") {
         return Ok(Answer::raw(200, "application/vnd.github.raw+json; charset=utf-8", bytes));
     }
@@ -237,7 +267,7 @@ async fn content(inner: &Arc<Inner>, asked: &Asked<'_>, folder: &Path) -> Outcom
 }
 
 /// GitHub breaks base64 after 60 characters.
-fn lines_of_60(text: &str) -> String {
+pub(super) fn lines_of_60(text: &str) -> String {
     let lines: Vec<_> = text.as_bytes().chunks(60).map(String::from_utf8_lossy).collect();
     lines.join("\n") + "\n"
 }

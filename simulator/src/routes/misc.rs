@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::home;
 use crate::api::Permission;
-use crate::refusals::{Answer, Outcome, not_found};
-use crate::server::{Asked, repositories_of};
+use crate::refusals::{Answer, Outcome, not_found, refuse};
+use crate::server::{Asked, size_of};
 use crate::simulator::Inner;
 
 pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
@@ -25,6 +25,9 @@ pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
             let is_one = login == home.owner.to_lowercase()
                 || home.roles.get(&login).is_some_and(|&role| role > Permission::None);
             if is_one { Ok(Answer::empty(204)) } else { Err(not_found()) }
+        }
+        "rate-limit/get" if inner.world().enterprise.is_some() => {
+            Err(refuse(404, "Rate limiting is not enabled."))
         }
         "rate-limit/get" => Ok(rate_limit(inner, asked)),
         "meta/get" => Ok(Answer::ok(json!({
@@ -67,8 +70,8 @@ fn permission(inner: &Inner, asked: &Asked<'_>) -> Outcome {
 fn rate_limit(inner: &Inner, asked: &Asked<'_>) -> Answer {
     let now = inner.clock.now();
     let caller = asked.credentials.caller();
-    let repositories = repositories_of(&inner.world(), &caller);
-    let budget = inner.limits.budget(&caller, repositories, now);
+    let size = size_of(&inner.world(), &caller);
+    let budget = inner.limits.budget(&caller, "core", size, now);
     let core = json!({
         "limit": budget.limit,
         "used": budget.used,

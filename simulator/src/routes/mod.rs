@@ -7,8 +7,11 @@ mod comments;
 mod commits;
 mod files;
 mod misc;
+mod objects;
+mod organizations;
 mod paging;
 mod pulls;
+mod statuses;
 mod suites;
 
 use std::sync::Arc;
@@ -36,15 +39,25 @@ pub(crate) async fn serve(inner: &Arc<Inner>, asked: Asked<'_>) -> Outcome {
         "pulls" => pulls::serve(inner, &asked).await,
         "issues" | "reactions" => comments::serve(inner, &asked),
         "git" => commits::serve(inner, &asked).await,
+        "orgs" | "teams" => organizations::serve(inner, &asked),
         "repos" => match asked.operation.id {
             "repos/list-pull-requests-associated-with-commit" => pulls::serve(inner, &asked).await,
             "repos/get-commit" | "repos/compare-commits-with-basehead" | "repos/get-content" => {
                 commits::serve(inner, &asked).await
             }
+            "repos/create-commit-status"
+            | "repos/list-commit-statuses-for-ref"
+            | "repos/get-combined-status-for-ref" => statuses::serve(inner, &asked).await,
+            "repos/download-tarball-archive" => crate::archives::redirect(inner, &asked).await,
             _ => misc::serve(inner, &asked),
         },
         _ => misc::serve(inner, &asked),
     }
+}
+
+/// The commit that the `ref` of a path means.
+pub(crate) async fn commit_of(inner: &Inner, asked: &Asked<'_>) -> Result<String, Answer> {
+    checks::resolve(inner, asked).await
 }
 
 impl Asked<'_> {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::refusals::Answer;
+use crate::choices::OversizedPage;
+use crate::refusals::{Answer, Outcome, invalid_request};
 use crate::server::Asked;
 use crate::world::World;
 
@@ -10,35 +11,48 @@ const DEFAULT: usize = 30;
 const MOST: usize = 100;
 
 /// One page of a plain array.
-pub(crate) fn array(world: &World, asked: &Asked<'_>, items: Vec<Value>) -> Answer {
-    let (page, link) = cut(world, asked, items);
-    linked(Answer::ok(page.into()), link)
+pub(crate) fn array(world: &World, asked: &Asked<'_>, items: Vec<Value>) -> Outcome {
+    let (page, link) = cut(world, asked, items)?;
+    Ok(linked(Answer::ok(page.into()), link))
 }
 
 /// One page of `{"total_count": …, "<name>": […]}`.
-pub(crate) fn counted(world: &World, asked: &Asked<'_>, name: &str, items: Vec<Value>) -> Answer {
+pub(crate) fn counted(world: &World, asked: &Asked<'_>, name: &str, items: Vec<Value>) -> Outcome {
     let total = items.len();
-    let (page, link) = cut(world, asked, items);
+    let (page, link) = cut(world, asked, items)?;
     let mut body = json!({ "total_count": total });
     body[name] = page.into();
-    linked(Answer::ok(body), link)
+    Ok(linked(Answer::ok(body), link))
 }
 
-fn linked(answer: Answer, link: Option<String>) -> Answer {
+pub(crate) fn linked(answer: Answer, link: Option<String>) -> Answer {
     match link {
         Some(link) => answer.with("link", link),
         None => answer,
     }
 }
 
-fn cut(world: &World, asked: &Asked<'_>, items: Vec<Value>) -> (Vec<Value>, Option<String>) {
+/// The items of the page that is asked for, and the `Link` header when there are more.
+pub(crate) fn cut<T>(
+    world: &World,
+    asked: &Asked<'_>,
+    items: Vec<T>,
+) -> Result<(Vec<T>, Option<String>), Answer> {
     let number = |name: &str| asked.query(name).and_then(|value| value.parse::<usize>().ok());
-    let size = number("per_page").filter(|&size| size > 0).unwrap_or(DEFAULT).min(MOST);
+    let size = match (number("per_page").filter(|&size| size > 0), asked.choices.oversized_page) {
+        (Some(size), _) if size <= MOST => size,
+        (None, _) | (_, OversizedPage::Usual) => DEFAULT,
+        (Some(_), OversizedPage::Clamp) => MOST,
+        (Some(_), OversizedPage::Refuse) => {
+            let text = format!("For 'properties/per_page', no more than {MOST} is allowed.");
+            return Err(invalid_request(&[text]).in_our_words());
+        }
+    };
     let page = number("page").filter(|&page| page > 0).unwrap_or(1);
     let last = items.len().div_ceil(size).max(1);
     let link = (last > 1).then(|| link(world, asked, page, last));
     let page = items.into_iter().skip((page - 1) * size).take(size).collect();
-    (page, link)
+    Ok((page, link))
 }
 
 fn link(world: &World, asked: &Asked<'_>, page: usize, last: usize) -> String {

@@ -47,7 +47,7 @@ fn list(inner: &Inner, asked: &Asked<'_>) -> Outcome {
     }
     let items: Vec<Value> =
         pulls.into_iter().map(|pull| world.pull_simple_json(home, pull).into()).collect();
-    Ok(paging::array(&world, asked, items))
+    paging::array(&world, asked, items)
 }
 
 fn find(inner: &Inner, asked: &Asked<'_>) -> Result<(std::path::PathBuf, Pull), Answer> {
@@ -106,7 +106,7 @@ async fn list_files(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
         .take(MOST_FILES)
         .map(|file| file.json(&world, home, &pull.head_sha))
         .collect();
-    Ok(paging::array(&world, asked, items))
+    paging::array(&world, asked, items)
 }
 
 /// Pull requests with this head. Commits that exist only in a fork answer `[]`.
@@ -120,5 +120,5 @@ fn of_commit(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         .filter(|pull| pull.head_sha == sha && pull.head_repository == Some(home.id))
         .map(|pull| world.pull_simple_json(home, pull).into())
         .collect();
-    Ok(paging::array(&world, asked, items))
+    paging::array(&world, asked, items)
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::checks::resolve;
+use super::checks::{no_commit, resolve};
 use super::{home, home_mut, paging};
+use crate::api::Permission;
+use crate::auth::Credentials;
 use crate::events::Deed;
 use crate::people::checks::requeue;
 use crate::refusals::{Answer, Outcome, invalid_request, not_found, refuse};
@@ -35,7 +37,7 @@ pub(super) async fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
                 .filter(|suite| app.is_none_or(|app| suite.app_id.to_string() == app))
                 .map(|suite| world.suite_json(home, suite))
                 .collect();
-            Ok(paging::counted(&world, asked, "check_suites", items))
+            paging::counted(&world, asked, "check_suites", items)
         }
         _ => Err(not_found()),
     }
@@ -53,7 +55,7 @@ async fn create(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     };
     let repository = asked.repository()?;
     if inner.know_commit(repository, sha).await.is_none() {
-        return Err(refuse(422, &format!("No commit found for SHA: {sha}")));
+        return Err(no_commit(asked, sha));
     }
     let mut world = inner.world();
     let app = world.app.id;
@@ -67,8 +69,14 @@ async fn create(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     Ok(Answer::json(if new { 201 } else { 200 }, world.suite_json(home, suite)))
 }
 
+/// For administrators: an App with `checks: write` may, a person with less may not.
 fn preferences(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     let mut world = inner.world();
+    if let Credentials::User(login) = &asked.credentials
+        && home(&world, asked.repository()?)?.role(login) < Permission::Admin
+    {
+        return Err(refuse(403, "Must have admin rights to Repository."));
+    }
     let app = world.app.id;
     let ours = |entry: &&Value| entry["app_id"].as_u64() == Some(app);
     let setting = asked
@@ -95,7 +103,8 @@ fn rerequest(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     let (_, suite) = find(&world, asked)?;
     let id = suite.id;
     if suite.app_id != world.app.id {
-        return Err(refuse(403, "This check suite is not rerequestable"));
+        let status = asked.choices.rerequest_refusal.unwrap_or(403);
+        return Err(refuse(status, "This check suite is not rerequestable").in_our_words());
     }
     requeue(&mut world, repository, id);
     let sender = asked.credentials.login(&world);

@@ -6,7 +6,7 @@ pub(crate) mod pulls;
 pub(crate) mod repositories;
 mod users;
 
-pub(crate) use self::commits::{commit_json, simple_commit_json};
+pub(crate) use self::commits::{commit_json, git_commit_json, simple_commit_json};
 
 use base64::Engine as _;
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::node_id;
 use super::repositories::object;
 use crate::clock::stamp;
-use crate::world::{CommentRow, Merge, Pull, Reaction, Repository, World};
+use crate::world::{CommentRow, Conversation, Issue, Merge, Pull, Reaction, Repository, World};
 
 impl World {
     fn side(&self, repository: Option<&Repository>, owner: &str, branch: &str, sha: &str) -> Value {
@@ -103,7 +103,10 @@ impl World {
         let (mergeable, state) = match (&pull.merge, pull.open) {
             (Merge::Unknown, _) | (_, false) => (None, "unknown"),
             (Merge::Clean(_), true) if pull.draft => (Some(true), "draft"),
-            (Merge::Clean(_), true) => (Some(true), "clean"),
+            (Merge::Clean(_), true) => {
+                let blockers = repository.blockers(&pull.base_branch, &pull.head_sha);
+                (Some(true), if blockers.is_empty() { "clean" } else { "blocked" })
+            }
             (Merge::Conflict, true) => (Some(false), "dirty"),
         };
         shape.extend(object(json!({
@@ -123,61 +126,88 @@ impl World {
         shape.into()
     }
 
-    /// The `issue` of a pull request, as `issue_comment` carries it: it has no head SHA.
-    pub(crate) fn issue_json(&self, repository: &Repository, pull: &Pull) -> Value {
+    /// The `issue` of a conversation, as `issue_comment` carries it. That of a pull request has no
+    /// head SHA; only that of a pull request has `pull_request`.
+    pub(crate) fn conversation_json(
+        &self,
+        repository: &Repository,
+        conversation: Conversation<'_>,
+    ) -> Value {
+        match conversation {
+            Conversation::Issue(issue) => {
+                let mut shape = self.issue_core(repository, &Facts::of_issue(issue));
+                shape.insert("state".to_owned(), "open".into());
+                shape.into()
+            }
+            Conversation::Pull(pull) => {
+                let mut shape = self.issue_core(repository, &Facts::of_pull(pull));
+                let api = self.repository_url(repository);
+                let html = format!("{}/{}/pull/{}", self.url, repository.full_name(), pull.number);
+                shape.extend(object(json!({
+                    "html_url": html,
+                    "state": pull.state(),
+                    "updated_at": stamp(pull.updated_at),
+                    "closed_at": pull.closed_at.map(stamp),
+                    "draft": pull.draft,
+                    "pull_request": {
+                        "url": format!("{api}/pulls/{}", pull.number),
+                        "html_url": html,
+                        "diff_url": format!("{html}.diff"),
+                        "patch_url": format!("{html}.patch"),
+                        "merged_at": pull.closed_at.filter(|_| pull.merged).map(stamp),
+                    },
+                })));
+                shape.into()
+            }
+        }
+    }
+
+    fn issue_core(&self, repository: &Repository, facts: &Facts<'_>) -> Map<String, Value> {
+        let number = facts.number;
         let api = self.repository_url(repository);
-        let url = format!("{api}/issues/{}", pull.number);
-        let html = format!("{}/{}/pull/{}", self.url, repository.full_name(), pull.number);
-        let comments = repository.comments.values().filter(|c| c.number == pull.number).count();
-        json!({
+        let url = format!("{api}/issues/{number}");
+        let comments = repository.comments.values().filter(|c| c.number == number).count();
+        object(json!({
             "url": url,
             "repository_url": api,
             "labels_url": format!("{url}/labels{{/name}}"),
             "comments_url": format!("{url}/comments"),
             "events_url": format!("{url}/events"),
             "timeline_url": format!("{url}/timeline"),
-            "html_url": html,
-            "id": pull.id + 1_000_000_000,
-            "node_id": node_id("PullRequest", pull.id),
-            "number": pull.number,
-            "title": pull.title,
-            "user": self.user_json(&pull.author),
+            "html_url": format!("{}/{}/issues/{number}", self.url, repository.full_name()),
+            "id": facts.id + 1_000_000_000,
+            "node_id": node_id(facts.kind, facts.id),
+            "number": number,
+            "title": facts.title,
+            "user": self.user_json(facts.author),
             "labels": [],
-            "state": pull.state(),
-            "locked": pull.locked,
+            "locked": facts.locked,
             "assignee": null,
             "assignees": [],
             "milestone": null,
             "comments": comments,
-            "created_at": stamp(pull.created_at),
-            "updated_at": stamp(pull.updated_at),
-            "closed_at": pull.closed_at.map(stamp),
-            "author_association": repository.association(&pull.author),
+            "created_at": stamp(facts.created_at),
+            "updated_at": stamp(facts.created_at),
+            "closed_at": null,
+            "author_association": repository.association(facts.author),
             "active_lock_reason": null,
-            "draft": pull.draft,
-            "pull_request": {
-                "url": format!("{api}/pulls/{}", pull.number),
-                "html_url": html,
-                "diff_url": format!("{html}.diff"),
-                "patch_url": format!("{html}.patch"),
-                "merged_at": pull.closed_at.filter(|_| pull.merged).map(stamp),
-            },
-            "body": pull.body,
+            "body": facts.body,
             "performed_via_github_app": null,
             "state_reason": null,
             "reactions": reactions_json(&format!("{url}/reactions"), &[]),
-        })
+        }))
     }
 
     /// An `issue-comment`.
     pub(crate) fn comment_json(&self, repository: &Repository, comment: &CommentRow) -> Value {
         let api = self.repository_url(repository);
         let url = format!("{api}/issues/comments/{}", comment.id);
+        let place = if repository.pulls.contains_key(&comment.number) { "pull" } else { "issues" };
         json!({
             "url": url,
             "html_url": format!(
-                "{}/{}/pull/{}#issuecomment-{}",
-                self.url, repository.full_name(), comment.number, comment.id
+                "{}/{}/{}/{}#issuecomment-{}",
+                self.url, repository.full_name(), place, comment.number, comment.id
             ),
             "issue_url": format!("{api}/issues/{}", comment.number),
             "id": comment.id,
@@ -201,6 +231,46 @@ impl World {
             "content": reaction.content,
             "created_at": stamp(reaction.created_at),
         })
+    }
+}
+
+/// What issues and pull requests have in common.
+struct Facts<'a> {
+    kind: &'static str,
+    id: u64,
+    number: u64,
+    title: &'a str,
+    body: Option<&'a str>,
+    author: &'a str,
+    locked: bool,
+    created_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl<'a> Facts<'a> {
+    fn of_issue(issue: &'a Issue) -> Self {
+        Self {
+            kind: "Issue",
+            id: issue.id,
+            number: issue.number,
+            title: &issue.title,
+            body: issue.body.as_deref(),
+            author: &issue.author,
+            locked: issue.locked,
+            created_at: issue.created_at,
+        }
+    }
+
+    fn of_pull(pull: &'a Pull) -> Self {
+        Self {
+            kind: "PullRequest",
+            id: pull.id,
+            number: pull.number,
+            title: &pull.title,
+            body: pull.body.as_deref(),
+            author: &pull.author,
+            locked: pull.locked,
+            created_at: pull.created_at,
+        }
     }
 }
 

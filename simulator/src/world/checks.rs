@@ -5,9 +5,14 @@ use serde_json::Value;
 
 use super::{Repository, World};
 use crate::api::CheckAction;
+use crate::choices::Choices;
 
 /// After so long GitHub itself ends a run that nobody completed.
 const STALE_AFTER: TimeDelta = TimeDelta::days(14);
+/// After so long a run is archived: it still exists, but lists do not show it.
+const ARCHIVED_AFTER: TimeDelta = TimeDelta::days(400);
+/// After so long it is deleted.
+const DELETED_AFTER: TimeDelta = TimeDelta::days(410);
 /// So many runs of one name stay in a suite; the oldest go.
 const SAME_NAME_LIMIT: usize = 1000;
 
@@ -21,7 +26,7 @@ pub(crate) struct Suite {
     pub(crate) head_branch: Option<String>,
     pub(crate) before: Option<String>,
     pub(crate) status: &'static str,
-    pub(crate) conclusion: Option<&'static str>,
+    pub(crate) conclusion: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -48,34 +53,27 @@ pub(crate) struct Run {
     pub(crate) actions: Vec<CheckAction>,
 }
 
-/// Worst first. GitHub publishes only that a time-out outweighs neutral and success.
-const WORST_FIRST: &[&str] = &[
-    "action_required",
-    "timed_out",
-    "cancelled",
-    "failure",
-    "startup_failure",
-    "stale",
-    "neutral",
-    "skipped",
-    "success",
-];
-
 impl Repository {
     /// The newest run of every name in a suite, oldest first.
     pub(crate) fn latest_of_suite(&self, suite: u64) -> Vec<&Run> {
         latest(self.runs.values().filter(|run| run.suite_id == suite))
     }
 
-    /// Recomputes a suite from its runs; true when it has just become completed.
-    pub(crate) fn settle_suite(&mut self, suite: u64, now: DateTime<Utc>) -> bool {
+    /// Recomputes a suite from its runs; true when it has just become completed. Its conclusion is
+    /// that of its runs which comes first in `order`.
+    pub(crate) fn settle_suite(
+        &mut self,
+        suite: u64,
+        order: &[String],
+        now: DateTime<Utc>,
+    ) -> bool {
         let latest = self.latest_of_suite(suite);
         let done = !latest.is_empty() && latest.iter().all(|run| run.status == "completed");
         let started = latest.iter().any(|run| run.status != "queued");
-        let worst = WORST_FIRST
+        let worst = order
             .iter()
-            .find(|&&worst| latest.iter().any(|run| run.conclusion.as_deref() == Some(worst)))
-            .copied();
+            .find(|&worst| latest.iter().any(|run| run.conclusion.as_ref() == Some(worst)))
+            .cloned();
         let Some(suite) = self.suites.get_mut(&suite) else { return false };
         let was_done = suite.status == "completed";
         (suite.status, suite.conclusion) = match (done, started) {
@@ -100,20 +98,33 @@ impl Repository {
         }
     }
 
-    /// Ends runs that nobody completed for a fortnight.
-    pub(crate) fn end_stale_runs(&mut self, now: DateTime<Utc>) {
+    /// What time does: ends runs that nobody completed for a fortnight, deletes very old ones.
+    pub(crate) fn age_checks(&mut self, now: DateTime<Utc>, choices: &Choices) {
+        let old = |created_at: DateTime<Utc>| now - created_at > DELETED_AFTER;
+        self.runs.retain(|_, run| !old(run.created_at));
+        let kept: Vec<u64> = self.runs.values().map(|run| run.suite_id).collect();
+        self.suites.retain(|id, suite| !old(suite.created_at) || kept.contains(id));
         let mut suites = Vec::new();
         for run in self.runs.values_mut() {
-            if run.status != "completed" && now - run.created_at > STALE_AFTER {
-                "completed".clone_into(&mut run.status);
+            if run.conclusion.is_none() && now - run.created_at > STALE_AFTER {
+                if choices.stale_completes {
+                    "completed".clone_into(&mut run.status);
+                }
                 run.conclusion = Some("stale".to_owned());
                 run.completed_at = Some(now);
                 suites.push(run.suite_id);
             }
         }
         for suite in suites {
-            self.settle_suite(suite, now);
+            self.settle_suite(suite, &choices.suite_order, now);
         }
+    }
+}
+
+impl Run {
+    /// Does no list show it any more?
+    pub(crate) fn is_archived(&self, now: DateTime<Utc>) -> bool {
+        now - self.created_at > ARCHIVED_AFTER
     }
 }
 

@@ -1,20 +1,31 @@
 //! The simulator's state: one value behind one lock, never held across an `await`.
 
 mod checks;
+mod conversations;
+mod organizations;
 mod people;
 mod pulls;
 mod repositories;
+mod rules;
+mod statuses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::checks::{Run, Suite, latest};
+pub(crate) use self::conversations::{Conversation, Issue};
+pub(crate) use self::organizations::Organization;
 pub(crate) use self::people::{User, UserKind};
 pub(crate) use self::pulls::{CommentRow, Merge, Pull, PullSize, Reaction};
 pub(crate) use self::repositories::{CommitFacts, Repository};
+pub(crate) use self::rules::{QueuedGroup, Verdict};
+pub(crate) use self::statuses::{CombinedState, StatusRow};
 use crate::api::{App, Call, OwnerKind};
+use crate::archives::ArchiveLink;
 use crate::deliveries::{DeliveryRow, Hook};
+use crate::enterprise::Enterprise;
+use crate::registration::Registration;
 
 /// The id of the App that stands for "somebody else's App" (GitHub Actions' real one).
 pub(crate) const OTHER_APP_ID: u64 = 15_368;
@@ -32,6 +43,14 @@ pub(crate) struct World {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) repositories: BTreeMap<u64, Repository>,
     pub(crate) installations: BTreeMap<u64, Installation>,
+    /// By login in small letters.
+    pub(crate) organizations: BTreeMap<String, Organization>,
+    /// App manifests that were accepted, by code.
+    pub(crate) registrations: BTreeMap<String, Registration>,
+    /// Archives that may be downloaded, by the token in their address.
+    pub(crate) archives: BTreeMap<String, ArchiveLink>,
+    /// `None` is github.com.
+    pub(crate) enterprise: Option<Enterprise>,
     pub(crate) tokens: BTreeMap<String, Token>,
     /// Personal tokens, by token: login.
     pub(crate) personal_tokens: BTreeMap<String, String>,
@@ -62,6 +81,8 @@ pub(crate) struct Token {
     pub(crate) repositories: Option<BTreeSet<u64>>,
     /// How many more calls answer 401, as replication lag makes them.
     pub(crate) not_yet_known: u32,
+    /// And until when.
+    pub(crate) known_from: DateTime<Utc>,
 }
 
 impl World {
@@ -87,6 +108,10 @@ impl World {
             users: BTreeMap::new(),
             repositories: BTreeMap::new(),
             installations: BTreeMap::new(),
+            organizations: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            archives: BTreeMap::new(),
+            enterprise: None,
             tokens: BTreeMap::new(),
             personal_tokens: BTreeMap::new(),
             deliveries: Vec::new(),

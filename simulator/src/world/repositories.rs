@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::{CommentRow, Pull, Run, Suite};
-use crate::api::Permission;
+use super::{CommentRow, Issue, Pull, QueuedGroup, Run, StatusRow, Suite};
+use crate::api::{Permission, RequiredCheck};
 
 /// A repository and all that hangs on it.
 #[derive(Debug)]
@@ -32,10 +32,17 @@ pub(crate) struct Repository {
     pub(crate) pushed: BTreeMap<String, String>,
     pub(crate) commits: BTreeMap<String, CommitFacts>,
     pub(crate) pulls: BTreeMap<u64, Pull>,
+    pub(crate) issues: BTreeMap<u64, Issue>,
     pub(crate) next_number: u64,
     pub(crate) comments: BTreeMap<u64, CommentRow>,
     pub(crate) suites: BTreeMap<u64, Suite>,
     pub(crate) runs: BTreeMap<u64, Run>,
+    /// Commit statuses, oldest first.
+    pub(crate) statuses: Vec<StatusRow>,
+    /// What a branch demands before a merge.
+    pub(crate) required: BTreeMap<String, Vec<RequiredCheck>>,
+    /// The merge queue, first in line first.
+    pub(crate) queue: Vec<QueuedGroup>,
 }
 
 /// What a payload says about a commit.

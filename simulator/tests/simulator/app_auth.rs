@@ -12,6 +12,7 @@ async fn refusal_of(scene: &Scene, claims: &Value) -> String {
     client.get("/app").await.expect(401).message()
 }
 
+/// Behaviour 19: the App is named by number or client ID.
 #[tokio::test]
 async fn a_sound_jwt_is_the_app_by_id_or_client_id() {
     let scene = Scene::new().await;
@@ -27,6 +28,7 @@ async fn a_sound_jwt_is_the_app_by_id_or_client_id() {
     scene.no_violations();
 }
 
+/// Behaviour 15: another key, another algorithm, garbage.
 #[tokio::test]
 async fn jwts_that_cannot_be_decoded_are_refused() {
     let scene = Scene::new().await;
@@ -43,6 +45,7 @@ async fn jwts_that_cannot_be_decoded_are_refused() {
     }
 }
 
+/// Behaviours 16–18: each wrong claim has its words.
 #[tokio::test]
 async fn claims_are_checked_with_githubs_words() {
     let scene = Scene::new().await;
@@ -66,6 +69,7 @@ async fn claims_are_checked_with_githubs_words() {
     assert_eq!(refusal_of(&scene, &none).await, not_integer);
 }
 
+/// Behaviour 20: a JWT for the App, a token for what it is installed on.
 #[tokio::test]
 async fn the_two_kinds_of_credentials_are_not_exchangeable() {
     let scene = Scene::new().await;
@@ -79,6 +83,7 @@ fn token_path(scene: &Scene) -> String {
     format!("/app/installations/{}/access_tokens", scene.installation)
 }
 
+/// Behaviours 21 and 22: two forms in turn, one hour.
 #[tokio::test]
 async fn tokens_have_both_forms_and_an_hour() {
     let scene = Scene::new().await;
@@ -105,6 +110,7 @@ async fn tokens_have_both_forms_and_an_hour() {
     scene.no_violations();
 }
 
+/// Behaviour 23: after its hour, or once revoked, a token is nothing.
 #[tokio::test]
 async fn expired_and_revoked_tokens_are_bad_credentials() {
     let scene = Scene::new().await;
@@ -117,6 +123,7 @@ async fn expired_and_revoked_tokens_are_bad_credentials() {
     assert_eq!(client.get(&scene.path("")).await.expect(401).message(), "Bad credentials");
 }
 
+/// Behaviour 24: the same, counted in calls.
 #[tokio::test]
 async fn a_fresh_token_may_be_unknown_at_first() {
     let scene = Scene::new().await;
@@ -128,6 +135,7 @@ async fn a_fresh_token_may_be_unknown_at_first() {
     client.get(&scene.path("")).await.expect(200);
 }
 
+/// Behaviours 25–28: what is too much, not there, suspended or deleted.
 #[tokio::test]
 async fn minting_refuses_what_the_installation_lacks() {
     let scene = Scene::new().await;
@@ -153,6 +161,7 @@ async fn minting_refuses_what_the_installation_lacks() {
     scene.client.get(&scene.path("")).await.expect(401);
 }
 
+/// Behaviour 29: the refusal says what would have been enough.
 #[tokio::test]
 async fn a_missing_permission_is_named() {
     let scene = Scene::new().await;
@@ -170,6 +179,7 @@ async fn a_missing_permission_is_named() {
     client.get(&scene.path("/collaborators/ada/permission")).await.expect(200);
 }
 
+/// Behaviour 30: private ones hide, public ones can be read.
 #[tokio::test]
 async fn repositories_outside_the_selection_hide_or_only_read() {
     let scene = Scene::with(config(), true).await;
@@ -196,6 +206,7 @@ async fn the_installation_is_found_by_repository() {
     scene.no_violations();
 }
 
+/// Behaviour 54: people do not make check runs.
 #[tokio::test]
 async fn a_person_is_no_app() {
     let scene = Scene::new().await;
@@ -205,4 +216,75 @@ async fn a_person_is_no_app() {
     let reply = ada.post(&scene.path("/check-runs"), body).await.expect(403);
     assert_eq!(reply.message(), "You must authenticate via a GitHub App.");
     assert!(jwt(&scene.app).contains('.'));
+}
+
+/// Behaviour 21: the answer of minting has what was asked for, and says which repositories.
+#[tokio::test]
+async fn a_minted_token_tells_what_it_may() {
+    let scene = Scene::new().await;
+    let info = scene.github.create_repository("acme/other", RepositoryOptions::default()).await;
+    let other = info.unwrap().id;
+    let whole = scene.as_app.post(&token_path(&scene), json!({})).await.expect(201).json();
+    assert!(whole.get("repositories").is_none());
+    assert_eq!(whole["permissions"]["checks"], "write");
+    assert!(whole["expires_at"].as_str().unwrap().ends_with('Z'));
+    let body = json!({ "repository_ids": [other], "permissions": { "contents": "read" } });
+    let narrow = scene.as_app.post(&token_path(&scene), body).await.expect(201).json();
+    assert_eq!(narrow["repository_selection"], "selected");
+    assert_eq!(narrow["repositories"][0]["full_name"], "acme/other");
+    assert_eq!(narrow["permissions"], json!({ "contents": "read", "metadata": "read" }));
+    let client = Client::new(&scene.github, narrow["token"].as_str().map(str::to_owned));
+    client.get("/repos/acme/other/contents/").await.expect(409);
+    let commit = json!({ "name": "a", "head_sha": scene.head });
+    client.post(&scene.path("/check-runs"), commit).await.expect(403);
+    scene.no_violations();
+}
+
+/// Behaviour 22: the stateless form is long and has dots; a client that measures 40 characters,
+/// or cuts at them, breaks.
+#[tokio::test]
+async fn a_stateless_token_does_not_fit_40_characters() {
+    let scene = Scene::new().await;
+    scene.github.faults().token_format(TokenFormat::Stateless);
+    let minted = scene.as_app.post(&token_path(&scene), json!({})).await.expect(201).json();
+    let token = minted["token"].as_str().unwrap().to_owned();
+    assert!(token.contains('.') && token.len() > 450);
+    Client::new(&scene.github, Some(token.clone())).get(&scene.path("")).await.expect(200);
+    let cut = Client::new(&scene.github, Some(token[..40].to_owned()));
+    cut.get(&scene.path("")).await.expect(401);
+    let headers = [("x-github-stateless-s2s-token", "disabled")];
+    let path = token_path(&scene);
+    let classic = scene.as_app.send("POST", &path, &headers, None).await.expect(201).json();
+    assert_eq!(classic["token"].as_str().unwrap().len(), 40);
+}
+
+/// Behaviour 24: for up to five seconds a fresh token may be unknown; one who gives up at the
+/// first 401 gives up for nothing.
+#[tokio::test]
+async fn a_fresh_token_takes_seconds_to_be_known() {
+    let scene = Scene::new().await;
+    scene.github.faults().fresh_tokens_after(Duration::from_secs(5));
+    let token = scene.as_app.post(&token_path(&scene), json!({})).await.expect(201).json();
+    let client = Client::new(&scene.github, token["token"].as_str().map(str::to_owned));
+    client.get(&scene.path("")).await.expect(401);
+    scene.github.advance(Duration::from_secs(3));
+    client.get(&scene.path("")).await.expect(401);
+    scene.github.advance(Duration::from_secs(2));
+    client.get(&scene.path("")).await.expect(200);
+}
+
+/// Behaviour 16: ten minutes ahead is the edge, by the server's clock: who signs for exactly ten
+/// minutes with a clock that is fast is refused.
+#[tokio::test]
+async fn ten_minutes_ahead_is_the_edge() {
+    let scene = Scene::new().await;
+    let with = async |ahead: i64| {
+        let claims = json!({ "iat": now() - 60, "exp": now() + ahead, "iss": scene.app.id });
+        Client::new(&scene.github, Some(sign_jwt(&scene.app, &claims))).get("/app").await.status
+    };
+    assert_eq!(with(595).await, 200);
+    assert_eq!(with(605).await, 401);
+    // Five seconds later, on the server, it would have been right.
+    scene.github.advance(Duration::from_secs(6));
+    assert_eq!(with(605).await, 200);
 }

@@ -32,6 +32,7 @@ async fn refused_by_model(scene: &Scene, sent: Value, error: Value) {
     assert_eq!(reply["errors"], json!([error]));
 }
 
+/// Behaviour 38: only on commits that are here.
 #[tokio::test]
 async fn an_unknown_commit_has_no_checks() {
     let scene = Scene::new().await;
@@ -41,6 +42,7 @@ async fn an_unknown_commit_has_no_checks() {
     scene.check(body(&scene, &json!({ "head_sha": "main" }))).await.expect(422);
 }
 
+/// Behaviours 39 and 45: what is missing is named.
 #[tokio::test]
 async fn required_fields_are_missed_by_name() {
     let scene = Scene::new().await;
@@ -52,6 +54,7 @@ async fn required_fields_are_missed_by_name() {
     refused_by_schema(&scene, sent, "\"title\" wasn't supplied.").await;
 }
 
+/// Behaviour 40: a client that sends `null` for nothing is refused.
 #[tokio::test]
 async fn null_is_not_a_missing_field() {
     let scene = Scene::new().await;
@@ -64,6 +67,7 @@ async fn null_is_not_a_missing_field() {
     assert_eq!(lines.join("\n"), detail);
 }
 
+/// Behaviours 41 and 42: unknown words, and those that are GitHub's.
 #[tokio::test]
 async fn words_must_be_known() {
     let scene = Scene::new().await;
@@ -81,6 +85,7 @@ async fn words_must_be_known() {
     }
 }
 
+/// Behaviours 43 and 44: the one does not go without the other.
 #[tokio::test]
 async fn completed_wants_a_conclusion_and_a_conclusion_completes() {
     let scene = Scene::new().await;
@@ -96,6 +101,7 @@ async fn completed_wants_a_conclusion_and_a_conclusion_completes() {
     scene.check(body(&scene, &json!({ "started_at": "yesterday" }))).await.expect(422);
 }
 
+/// Behaviours 46 and 47: who counts characters only is refused by the second layer.
 #[tokio::test]
 async fn texts_have_limits_in_characters_and_in_bytes() {
     let scene = Scene::new().await;
@@ -127,6 +133,7 @@ fn with_annotations(annotations: &[Value]) -> Value {
     json!({ "output": { "title": "t", "summary": "s", "annotations": annotations } })
 }
 
+/// Behaviours 48 and 49: 50 a time, and every time more; who sends all again has them twice.
 #[tokio::test]
 async fn annotations_are_limited_and_appended() {
     let scene = Scene::new().await;
@@ -143,6 +150,7 @@ async fn annotations_are_limited_and_appended() {
     assert!(scene.github.violations().iter().all(|text| text.starts_with("request of")));
 }
 
+/// Behaviours 50 and 51: lines, columns and lengths.
 #[tokio::test]
 async fn annotations_must_point_somewhere() {
     let scene = Scene::new().await;
@@ -167,6 +175,7 @@ async fn annotations_must_point_somewhere() {
     scene.check(body(&scene, &with_annotations(&[sound]))).await.expect(201);
 }
 
+/// Behaviour 52: three buttons with short words.
 #[tokio::test]
 async fn buttons_are_few_and_short() {
     let scene = Scene::new().await;
@@ -180,6 +189,7 @@ async fn buttons_are_few_and_short() {
     refused_by_schema(&scene, sent, "\"identifier\" wasn't supplied.").await;
 }
 
+/// Behaviour 53: an address of the web, or none at all.
 #[tokio::test]
 async fn details_url_must_be_a_web_address() {
     let scene = Scene::new().await;
@@ -199,6 +209,7 @@ async fn details_url_must_be_a_web_address() {
     assert_eq!(run["details_url"], format!("{}/apps/checkvalve", scene.github.url()));
 }
 
+/// Behaviours 55 and 67: other Apps' runs are theirs.
 #[tokio::test]
 async fn only_the_owner_app_changes_a_run() {
     let scene = Scene::new().await;
@@ -218,6 +229,7 @@ async fn only_the_owner_app_changes_a_run() {
     assert_ne!(ours["check_suite"]["id"], other.suite_id);
 }
 
+/// Behaviour 56: three ways; who reopens instead of making a new run loses in two.
 #[tokio::test]
 async fn a_completed_run_reopens_by_switch_only() {
     let scene = Scene::new().await;
@@ -237,6 +249,7 @@ async fn a_completed_run_reopens_by_switch_only() {
     scene.no_violations();
 }
 
+/// Behaviour 57: the older one is there, and not listed.
 #[tokio::test]
 async fn the_newest_of_one_name_is_listed() {
     let scene = Scene::new().await;
@@ -262,6 +275,7 @@ async fn the_newest_of_one_name_is_listed() {
     scene.no_violations();
 }
 
+/// Behaviour 61: GitHub ends it by itself.
 #[tokio::test]
 async fn a_forgotten_run_goes_stale_after_a_fortnight() {
     let scene = Scene::new().await;
@@ -272,4 +286,54 @@ async fn a_forgotten_run_goes_stale_after_a_fortnight() {
     let path = scene.path(&format!("/commits/{}/check-runs", scene.head));
     let run = &app.get(&path).await.expect(200).json()["check_runs"][0];
     assert_eq!((&run["status"], &run["conclusion"]), (&json!("completed"), &json!("stale")));
+}
+
+/// Behaviour 45: an update wants the summary as well, though not the title.
+#[tokio::test]
+async fn an_update_wants_the_summary() {
+    let scene = Scene::new().await;
+    let run = scene.check(body(&scene, &json!({}))).await.expect(201).json();
+    let path = scene.path(&format!("/check-runs/{}", run["id"]));
+    let reply = scene.client.patch(&path, json!({ "output": { "title": "t" } })).await.expect(422);
+    assert_eq!(reply.message(), "Invalid request.\n\n\"summary\" wasn't supplied.");
+    scene.client.patch(&path, json!({ "output": { "summary": "s" } })).await.expect(200);
+}
+
+/// Behaviour 58: of more than a thousand runs of one name in a suite, the oldest go.
+#[tokio::test]
+async fn a_name_has_a_thousand_runs() {
+    let scene = Scene::new().await;
+    let ours = scene.check(body(&scene, &json!({}))).await.expect(201).json();
+    let first = scene.github.other_apps_check_run(REPO, &scene.head, "build", "success").await;
+    let first = first.unwrap().id;
+    for _ in 0..1000 {
+        scene.github.other_apps_check_run(REPO, &scene.head, "build", "success").await.unwrap();
+    }
+    scene.client.get(&scene.path(&format!("/check-runs/{first}"))).await.expect(404);
+    let runs = scene.github.check_runs(REPO, &scene.head);
+    assert_eq!(runs.len(), 1001, "a thousand, and ours in another suite");
+    scene.client.get(&scene.path(&format!("/check-runs/{}", ours["id"]))).await.expect(200);
+}
+
+/// Behaviour 65: an App is told of other Apps' runs and suites too; one who does not look whose
+/// they are answers to them.
+#[tokio::test]
+async fn other_apps_runs_are_told_as_well() {
+    let scene = Scene::new().await;
+    let receiver = crate::common::Receiver::start().await;
+    scene.github.install_webhook(&receiver.url);
+    scene.check(body(&scene, &json!({ "conclusion": "success" }))).await.expect(201);
+    scene.github.other_apps_check_run(REPO, &scene.head, "x", "failure").await.unwrap();
+    scene.github.quiet().await;
+    let kinds = ["check_run.created", "check_run.completed", "check_suite.completed"];
+    assert_eq!(receiver.kinds()[1..], [kinds, kinds].concat());
+    let apps: Vec<bool> = receiver.all()[1..]
+        .iter()
+        .map(|r| {
+            let event = r.json();
+            let app = ["/check_run/app/id", "/check_suite/app/id"];
+            app.iter().find_map(|at| event.pointer(at)).unwrap() == scene.app.id
+        })
+        .collect();
+    assert_eq!(apps, [true, true, true, false, false, false]);
 }

@@ -9,6 +9,7 @@ fn comments(scene: &Scene) -> String {
     scene.path(&format!("/issues/{}/comments", scene.number))
 }
 
+/// Behaviour 99: 65,536 characters, whatever their bytes.
 #[tokio::test]
 async fn a_comment_has_a_longest_length_in_characters() {
     let scene = Scene::new().await;
@@ -26,6 +27,7 @@ async fn a_comment_has_a_longest_length_in_characters() {
     scene.client.post(&comments(&scene), json!({ "body": " " })).await.expect(422);
 }
 
+/// Behaviour 100: of pull requests.
 #[tokio::test]
 async fn conversations_may_be_locked_or_missing() {
     let scene = Scene::new().await;
@@ -36,6 +38,7 @@ async fn conversations_may_be_locked_or_missing() {
     scene.client.get(&path).await.expect(404);
 }
 
+/// Behaviour 105: an edit tells what was there before.
 #[tokio::test]
 async fn comments_are_edited_listed_and_deleted() {
     let scene = Scene::new().await;
@@ -61,6 +64,7 @@ async fn comments_are_edited_listed_and_deleted() {
     scene.no_violations();
 }
 
+/// Behaviour 101: 201, then 200.
 #[tokio::test]
 async fn a_reaction_is_new_only_once() {
     let scene = Scene::new().await;
@@ -78,6 +82,7 @@ async fn a_reaction_is_new_only_once() {
     scene.client.send("DELETE", &format!("{path}/{}", new["id"]), &[], None).await.expect(404);
 }
 
+/// Behaviour 102: five roles, four words.
 #[tokio::test]
 async fn the_permission_endpoint_folds_roles() {
     let scene = Scene::new().await;
@@ -103,6 +108,7 @@ async fn the_permission_endpoint_folds_roles() {
     scene.no_violations();
 }
 
+/// Behaviour 102: an outsider has nothing in a private repository.
 #[tokio::test]
 async fn private_repositories_give_outsiders_nothing() {
     let scene = Scene::with(crate::common::config(), true).await;
@@ -112,6 +118,7 @@ async fn private_repositories_give_outsiders_nothing() {
     scene.no_violations();
 }
 
+/// Behaviour 103: the association is no permission.
 #[tokio::test]
 async fn the_association_disagrees_with_the_permission() {
     let scene = Scene::new().await;

@@ -110,7 +110,26 @@ pub(crate) fn sign_jwt(app: &App, claims: &Value) -> String {
 }
 
 pub(crate) fn jwt(app: &App) -> String {
-    sign_jwt(app, &json!({ "iat": now() - 60, "exp": now() + 500, "iss": app.client_id }))
+    jwt_at(app, now())
+}
+
+/// A JWT for the simulator's time after it was moved on.
+pub(crate) fn jwt_at(app: &App, now: i64) -> String {
+    sign_jwt(app, &json!({ "iat": now - 60, "exp": now + 500, "iss": app.client_id }))
+}
+
+/// Puts commits straight into a repository's folder, behind the simulator's back and without an
+/// event: as many as git takes in one go.
+pub(crate) async fn fast_import(github: &Simulator, repository: &str, stream: &str) {
+    use tokio::io::AsyncWriteExt as _;
+    let mut child = tokio::process::Command::new("git")
+        .current_dir(github.git_folder(repository).unwrap())
+        .args(["fast-import", "--quiet", "--force"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stream.as_bytes()).await.unwrap();
+    assert!(child.wait().await.unwrap().success());
 }
 
 /// The contract folder, when this machine has one.
@@ -226,7 +245,10 @@ impl Receiver {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let receiver = Self { url, ..Self::default() };
         receiver.answer(202, std::time::Duration::ZERO);
-        let router = Router::new().fallback(take).with_state(receiver.clone());
+        let router = Router::new()
+            .fallback(take)
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         receiver
     }

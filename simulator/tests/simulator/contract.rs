@@ -13,6 +13,7 @@ fn published(name: &str) -> Option<Value> {
     Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
 }
 
+/// Behaviour 29: our table of permissions is the published one.
 #[test]
 fn the_permission_table_is_githubs() {
     let Some(table) = published("app-permissions.json") else { return };
@@ -27,7 +28,7 @@ fn the_permission_table_is_githubs() {
         assert_eq!(row["path"], operation.template, "{}", operation.id);
         let auth = match row["auth"].as_str().unwrap() {
             "app JWT" => Auth::Jwt,
-            "optional" => Auth::Optional,
+            "optional" | "none (the code is the credential)" => Auth::Optional,
             _ if operation.template.starts_with("/repos/") => Auth::Repository,
             _ => Auth::Installation,
         };
@@ -99,7 +100,13 @@ mod checked {
         github.close_pull_request(REPO, n, "ada").await.unwrap();
         github.reopen_pull_request(REPO, n, "ada").await.unwrap();
         let again = OpenPull::new("topic", "main", "ada", "Again");
-        github.open_pull_request(REPO, again).await.unwrap();
+        let again = github.open_pull_request(REPO, again).await.unwrap();
+        github.enqueue(REPO, &[again], "ada").await.unwrap();
+        github.dequeue(REPO, again, "ada").await.unwrap();
+        let statuses = scene.path(&format!("/statuses/{}", scene.head));
+        scene.client.post(&statuses, json!({ "state": "success" })).await.expect(201);
+        let issue = github.open_issue(REPO, "ada", "It leaks").unwrap();
+        github.comment(REPO, issue, "ada", "again").await.unwrap();
         let options = github_simulator::RepositoryOptions::default;
         github.create_repository("acme/second", options()).await.unwrap();
         github.create_repository("other/third", options()).await.unwrap();
@@ -110,15 +117,19 @@ mod checked {
         github.quiet().await;
     }
 
+    /// Behaviours 65, 79 and 81: the payloads against the published schemas.
     #[tokio::test]
     async fn every_payload_fits_githubs_schema() {
         let Some(document) = published("webhook-schemas/github-webhooks-openapi-subset.json")
         else {
             return;
         };
-        let mut events = Config::default().events;
-        events.push("push".to_owned());
-        let scene = Scene::with(Config { events, ..config() }, false).await;
+        let Config { mut events, mut permissions, .. } = Config::default();
+        events.extend(["push", "status", "merge_group"].map(str::to_owned));
+        for (name, level) in [("statuses", "write"), ("merge_queues", "read")] {
+            permissions.insert(name.to_owned(), level.to_owned());
+        }
+        let scene = Scene::with(Config { events, permissions, ..config() }, false).await;
         let receiver = Receiver::start().await;
         scene.github.install_webhook(&receiver.url);
         everything(&scene).await;
@@ -133,7 +144,7 @@ mod checked {
             let problems = problems(&document, &name, &received.json());
             assert!(problems.is_empty(), "{kind}: {problems:#?}");
         }
-        assert_eq!(seen.len(), 24, "{seen:#?}");
+        assert_eq!(seen.len(), 29, "{seen:#?}");
     }
 
     fn problems(document: &Value, name: &str, payload: &Value) -> Vec<String> {

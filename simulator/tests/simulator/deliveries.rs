@@ -19,6 +19,8 @@ async fn comment(scene: &Scene, text: &str) {
     scene.github.comment(REPO, scene.number, "ada", text).await.unwrap();
 }
 
+/// Behaviours 73 and 74: both signatures, over exactly these bytes; one who signs what it parsed
+/// and wrote anew has other bytes.
 #[tokio::test]
 async fn bytes_are_signed_twice() {
     let scene = Scene::new().await;
@@ -39,6 +41,7 @@ async fn bytes_are_signed_twice() {
     assert!(!text.contains('\n') && !text.contains("\": "));
 }
 
+/// Behaviours 80 and 81: the headers, and a `ping` without anything in it.
 #[tokio::test]
 async fn headers_are_githubs() {
     let scene = Scene::new().await;
@@ -56,6 +59,7 @@ async fn headers_are_githubs() {
     }
 }
 
+/// Behaviour 73: no secret, no signature.
 #[tokio::test]
 async fn without_a_secret_there_is_no_signature() {
     let github = Simulator::start(Config { webhook_secret: None, ..config() }).await.unwrap();
@@ -67,6 +71,7 @@ async fn without_a_secret_there_is_no_signature() {
     assert_eq!(ping.header("x-hub-signature"), "");
 }
 
+/// Behaviour 84: a form is signed as it is sent.
 #[tokio::test]
 async fn a_form_body_is_signed_as_encoded() {
     let scene = Scene::new().await;
@@ -80,6 +85,7 @@ async fn a_form_body_is_signed_as_encoded() {
     assert_eq!(got.header("x-hub-signature-256"), scene.github.sign(&got.body));
 }
 
+/// Behaviours 75 and 86: every failure is in the log, though the filter `failure` finds only some.
 #[tokio::test]
 async fn failures_are_logged_and_never_retried() {
     let scene = Scene::new().await;
@@ -111,6 +117,7 @@ async fn failures_are_logged_and_never_retried() {
     scene.no_violations();
 }
 
+/// Behaviour 76: the same event in a new delivery, for three days.
 #[tokio::test]
 async fn a_redelivery_has_the_same_guid_and_bytes() {
     let scene = Scene::new().await;
@@ -143,6 +150,7 @@ async fn a_redelivery_has_the_same_guid_and_bytes() {
     assert_eq!(app.get("/app/hook/deliveries").await.expect(200).json(), json!([]));
 }
 
+/// Behaviour 86: page by page by what the `Link` says.
 #[tokio::test]
 async fn the_log_is_paged_by_cursor() {
     let scene = Scene::new().await;
@@ -173,6 +181,7 @@ async fn the_log_is_paged_by_cursor() {
     scene.no_violations();
 }
 
+/// Behaviour 77: one fault at a time.
 #[tokio::test]
 async fn faults_drop_lose_double_delay_reverse_and_hold() {
     let scene = Scene::new().await;
@@ -221,6 +230,7 @@ async fn faults_drop_lose_double_delay_reverse_and_hold() {
     assert_eq!(bodies(), ["held", "dropped"]);
 }
 
+/// Behaviour 79: what is not permitted or not ticked does not come.
 #[tokio::test]
 async fn events_need_their_permission_and_subscription() {
     let permissions = [("checks", "read"), ("metadata", "read"), ("issues", "read")];
@@ -244,10 +254,17 @@ async fn events_need_their_permission_and_subscription() {
     // check_run comes unticked, with `checks: read`; suites are requested with `write` only.
     assert_eq!(
         receiver.kinds(),
-        ["ping", "installation.created", "check_run.created", "check_run.completed"]
+        [
+            "ping",
+            "installation.created",
+            "check_run.created",
+            "check_run.completed",
+            "check_suite.completed"
+        ]
     );
 }
 
+/// Behaviour 82: events nobody knows.
 #[tokio::test]
 async fn raw_and_unknown_events_reach_the_receiver() {
     let scene = Scene::new().await;
@@ -264,6 +281,7 @@ async fn raw_and_unknown_events_reach_the_receiver() {
     assert_eq!(got.header("x-github-delivery"), guid);
 }
 
+/// Behaviour 85: the secret is changed over REST.
 #[tokio::test]
 async fn the_hook_is_configured_over_rest() {
     let scene = Scene::new().await;

@@ -4,6 +4,7 @@ use crate::common::{REPO, Receiver, Scene, write};
 use github_simulator::{Commit, OpenPull, Permission, RepositoryOptions, Simulator};
 use serde_json::json;
 
+/// Behaviours 44 and 65: the usual story.
 #[tokio::test]
 async fn a_pull_request_gets_its_check_run_and_comment() {
     let scene = Scene::new().await;
@@ -45,6 +46,7 @@ async fn a_pull_request_gets_its_check_run_and_comment() {
     scene.no_violations();
 }
 
+/// Behaviour 63: what a push sends.
 #[tokio::test]
 async fn a_push_sends_the_suite_and_synchronizes() {
     let scene = Scene::new().await;
@@ -63,6 +65,8 @@ async fn a_push_sends_the_suite_and_synchronizes() {
     assert_eq!(pull.head_sha, sha);
 }
 
+/// Behaviours 60, 63, 94 and 97: nothing about pushes in forks, and nothing that leads from the
+/// commit to the pull request.
 #[tokio::test]
 async fn a_pull_request_from_a_fork_has_its_head_in_the_base_repository() {
     let scene = Scene::new().await;

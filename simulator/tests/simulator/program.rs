@@ -20,6 +20,25 @@ async fn get(url: &str) -> (u16, String) {
     (reply.status().as_u16(), reply.text().await.unwrap())
 }
 
+/// What GitHub is like, and the merge queue.
+async fn settings(control: &str) {
+    let chosen = post(control, "/choices", json!({ "spent_code": 422 })).await;
+    assert_eq!((&chosen["spent_code"], &chosen["moved_write"]), (&json!(422), &json!(307)));
+    post(control, "/advance", json!({ "seconds": 60 })).await;
+    post(control, "/enterprise-server", json!({ "version": "3.19" })).await;
+    post(control, "/members", json!({ "organization": "acme", "user": "ada" })).await;
+    let issue = json!({ "repository": "acme/plugs", "user": "ada", "title": "It leaks" });
+    assert_eq!(post(control, "/issues", issue).await["number"], 2);
+    let rules =
+        json!({ "repository": "acme/plugs", "branch": "main", "checks": [{ "name": "build" }] });
+    post(control, "/required-checks", rules).await;
+    let queue = json!({ "repository": "acme/plugs", "numbers": [1], "user": "ada" });
+    assert_eq!(post(control, "/enqueue", queue).await["pull_requests"], json!([1]));
+    post(control, "/run-merge-queue", json!({ "repository": "acme/plugs" })).await;
+    post(control, "/delivery-plan", json!({ "lost": 10 })).await;
+    post(control, "/faults", json!({ "unreliable_reads": 5, "old_payloads": true })).await;
+}
+
 #[tokio::test]
 async fn it_is_usable_without_rust() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -66,6 +85,7 @@ async fn it_is_usable_without_rust() {
     assert_eq!(get(&format!("{url}/acme/nothing/pull/1")).await.0, 404);
     let (_, pull) = get(&format!("{control}/pull-request?repository=acme/plugs&number=1")).await;
     assert!(pull.contains(&sha));
+    settings(control).await;
     let (status, text) = get(&format!("{control}/nonsense")).await;
     assert_eq!(status, 400);
     assert!(text.contains("nonsense"));

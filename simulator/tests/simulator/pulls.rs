@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::common::{REPO, Receiver, Scene, write};
 
+/// Behaviour 93: who takes `null` for no is wrong once.
 #[tokio::test]
 async fn mergeable_is_unknown_to_the_first_reader() {
     let scene = Scene::new().await;
@@ -24,6 +25,7 @@ async fn mergeable_is_unknown_to_the_first_reader() {
     scene.no_violations();
 }
 
+/// Behaviour 88: renames and binary files.
 #[tokio::test]
 async fn files_have_status_counts_and_patches() {
     let scene = Scene::new().await;
@@ -73,6 +75,7 @@ async fn pulls_are_found_by_state_head_and_commit() {
     scene.no_violations();
 }
 
+/// Behaviour 98: what the payload says is not what is there now.
 #[tokio::test]
 async fn a_force_push_moves_the_head_between_webhook_and_fetch() {
     let scene = Scene::new().await;
@@ -115,6 +118,7 @@ async fn drafts_close_and_reopen_with_events() {
     assert_eq!(receiver.kinds()[1..], expected);
 }
 
+/// Behaviour 89: a comparison, and the ends that are not there.
 #[tokio::test]
 async fn commits_compare_and_have_files() {
     let scene = Scene::new().await;
@@ -140,6 +144,7 @@ async fn commits_compare_and_have_files() {
     scene.no_violations();
 }
 
+/// Behaviour 92: within the limits.
 #[tokio::test]
 async fn contents_are_files_and_folders() {
     let scene = Scene::new().await;
@@ -156,6 +161,7 @@ async fn contents_are_files_and_folders() {
     scene.client.get(&scene.path("/contents/README.md?ref=nowhere")).await.expect(404);
 }
 
+/// Behaviours 87, 89 and 90: 300 files in a comparison, and none in a diff.
 #[tokio::test]
 async fn large_pull_requests_are_cut_without_a_flag() {
     let scene = Scene::new().await;
@@ -190,6 +196,7 @@ async fn a_merge_moves_the_base_branch() {
     scene.no_violations();
 }
 
+/// Behaviour 96: 409.
 #[tokio::test]
 async fn an_empty_repository_has_no_git() {
     let scene = Scene::new().await;

@@ -13,6 +13,7 @@ async fn listening(scene: &Scene) -> Receiver {
     receiver
 }
 
+/// Behaviours 63 and 72: settings and trailers.
 #[tokio::test]
 async fn pushes_request_a_suite_unless_told_not_to() {
     let scene = Scene::new().await;
@@ -37,6 +38,7 @@ async fn pushes_request_a_suite_unless_told_not_to() {
     scene.no_violations();
 }
 
+/// Behaviour 64: what is published of the order.
 #[tokio::test]
 async fn a_suite_ends_with_its_runs_by_the_worst() {
     let scene = Scene::new().await;
@@ -62,6 +64,7 @@ async fn a_suite_ends_with_its_runs_by_the_worst() {
     assert_eq!(event["check_suite"]["latest_check_runs_count"], 3);
 }
 
+/// Behaviours 66, 67 and 69: the suite is queued; the run stays as it was.
 #[tokio::test]
 async fn a_rerequest_queues_the_suite_and_leaves_the_run() {
     let scene = Scene::new().await;
@@ -89,6 +92,7 @@ async fn a_rerequest_queues_the_suite_and_leaves_the_run() {
     scene.no_violations();
 }
 
+/// Behaviour 68: who listens to one of two events misses the other.
 #[tokio::test]
 async fn the_rerun_button_has_three_ways() {
     let scene = Scene::new().await;
@@ -109,6 +113,7 @@ async fn the_rerun_button_has_three_ways() {
     assert!(scene.github.rerequest_check_run(REPO, other.id, "ada").await.is_err());
 }
 
+/// Behaviour 70: buttons.
 #[tokio::test]
 async fn buttons_show_after_the_end() {
     let scene = Scene::new().await;
@@ -128,6 +133,7 @@ async fn buttons_show_after_the_end() {
     scene.no_violations();
 }
 
+/// Behaviours 59 and 71: one for an App and a commit.
 #[tokio::test]
 async fn suites_are_made_once_per_commit() {
     let scene = Scene::new().await;
@@ -142,4 +148,34 @@ async fn suites_are_made_once_per_commit() {
     assert_eq!(listed.expect(200).json()["total_count"], 1);
     scene.no_violations();
     scene.client.post(&path, json!({ "head_sha": "0".repeat(40) })).await.expect(422);
+}
+
+/// Behaviour 69: our own re-request comes back as an event by a bot; one who obeys it goes round
+/// and round.
+#[tokio::test]
+async fn our_own_rerequest_comes_back() {
+    let scene = Scene::new().await;
+    let body = json!({ "name": "a", "head_sha": scene.head, "conclusion": "failure" });
+    let run = scene.check(body).await.expect(201).json()["id"].as_u64().unwrap();
+    let receiver = listening(&scene).await;
+    let path = scene.path(&format!("/check-runs/{run}/rerequest"));
+    let obey = async |heeds_sender: bool| {
+        let mut rounds = 0;
+        while rounds < 5 {
+            scene.github.quiet().await;
+            let asked = receiver.all().pop();
+            receiver.clear();
+            let Some(event) = asked.map(|r| r.json()) else { break };
+            if heeds_sender && event["sender"]["type"] == "Bot" {
+                break;
+            }
+            scene.client.post(&path, json!({})).await.expect(201);
+            rounds += 1;
+        }
+        rounds
+    };
+    scene.github.rerequest_check_run(REPO, run, "ada").await.unwrap();
+    assert_eq!(obey(true).await, 1);
+    scene.github.rerequest_check_run(REPO, run, "ada").await.unwrap();
+    assert_eq!(obey(false).await, 5, "for ever, if it were let");
 }
