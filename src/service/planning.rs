@@ -207,13 +207,14 @@ async fn plan_survey(
     if !unknown.is_empty() {
         return Err(PlanningError::Unknown(unknown));
     }
+    let made_of = survey.definition.take();
     // Where nothing is compared with, it is the default branch itself that declares them.
     let secrets = survey.base_secrets.as_deref().unwrap_or(&survey.rules().secrets);
     let declared = Declared { secrets, granted };
     let (of_merge, of_head) = jobs::split(&survey, wanted);
     let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;
     let wanted = Wanted::Scope { scope: scope.clone() };
-    let mut definition = survey.definition.take().map(|made_of| {
+    let mut definition = made_of.map(|made_of| {
         Box::new(made_of.planned(wanted.clone(), jobs.iter().map(|job| job.plan.sources())))
     });
     let mut notes = Vec::new();

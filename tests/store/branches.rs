@@ -10,7 +10,7 @@ use checkvalve::domain::schedule::Schedule;
 use checkvalve::domain::state::{Conclusion, RunState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Trigger};
-use checkvalve::store::{Branch, DueTime, NewRun, Withdrawn};
+use checkvalve::store::{Branch, DueTime, NewRun, Rest, Withdrawn};
 
 use crate::fixture::{LONG, Place, create, create_planned, new_run, read, repository, sha, worker};
 
@@ -122,7 +122,7 @@ pub(crate) async fn what_the_app_lost_is_published_when_it_is_back(place: &Place
     store.retry_head(head, LONG, "refused").await.unwrap();
     store.publish_again(3).await.unwrap();
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
-    store.settle_head(head).await.unwrap();
+    store.settle_head(head, Rest::default()).await.unwrap();
     // Given to another installation, as when it moved to another owner.
     store.withdraw(Withdrawn::Repository(7), "gone").await.unwrap();
     store.see(&Repository { installation: 4, ..repository() }).await.unwrap();
