@@ -404,15 +404,17 @@ impl RepoRules {
             && self.unclaimed == other.unclaimed
     }
 
-    /// Keeps the pipelines of an event alone. Without one it is a person who asks, who means what pull
+    /// With the pipelines of an event alone. Without one it is a person who asks, who means what pull
     /// requests run, and where nothing runs for those, what runs at all.
-    pub fn keep_pipelines(&mut self, event: Option<PipelineTrigger>) {
+    #[must_use]
+    pub fn of_event(mut self, event: Option<PipelineTrigger>) -> Self {
         match event {
             Some(event) => self.pipelines.retain(|pipeline| pipeline.on.contains(&event)),
             None => self
                 .pipelines
                 .sort_by_key(|pipeline| !pipeline.on.contains(&PipelineTrigger::PullRequest)),
         }
+        self
     }
 
     /// Does a step of any pipeline ask for this?

@@ -230,9 +230,8 @@ impl Scheduler {
         };
         let key = schedule.key();
         let at = DueTime { schedule: &key, at: due };
-        match self.store.create_due_run(run, at).await? {
-            Some(run) => info!(%run, repository = %repository.name, "due at {due}: {schedule:?}"),
-            None => debug!(repository = %repository.name, "another process made the run of {due}"),
+        if let Some(run) = self.store.create_due_run(run, at).await? {
+            info!(%run, repository = %repository.name, "due at {due}: {}", schedule.cron);
         }
         Ok(())
     }

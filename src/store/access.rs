@@ -48,10 +48,10 @@ impl Store {
                 self.of_installation(installation, |_| true).await?
             }
             Withdrawn::Named(installation, names) => {
-                let named = |name: &RepoName| {
+                let is_one = |name: &RepoName| {
                     names.iter().any(|one| one.as_str().eq_ignore_ascii_case(name.as_str()))
                 };
-                self.of_installation(installation, named).await?
+                self.of_installation(installation, is_one).await?
             }
         };
         let mut lost = Vec::new();

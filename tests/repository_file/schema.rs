@@ -65,8 +65,7 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
             let services = match shape {
                 "service" => json!([put(service)]),
                 "ready" => {
-                    let ready = put(json!({ "port": 1 }));
-                    json!([{ "alias": "a", "image": "x", "ready": ready }])
+                    json!([{ "alias": "a", "image": "x", "ready": put(json!({ "port": 1 })) }])
                 }
                 _ => put(json!({ "compose": "a.yml" })),
             };
@@ -75,10 +74,7 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "when" => file["pipelines"] = in_step("when", put(json!({ "files": "x" }))),
         "reports" => file["pipelines"] = in_step("reports", put(json!({}))),
         "policy" => file["policy"] = put(json!({})),
-        "schedule" => {
-            file["schedules"] = json!([put(json!({ "cron": "0 2 * * *" }))]);
-            file["pipelines"] = json!([{ "on": "schedule", "steps": [step] }]);
-        }
+        "schedule" => return scheduled(file, &step, &put(json!({ "cron": "0 2 * * *" }))),
         "secret" => {
             let mut secret = put(json!({ "from": "gsm" }));
             if secret["from"] == "sops" {
@@ -88,6 +84,13 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         }
         other => panic!("there is no way to try `{other}`"),
     }
+    file
+}
+
+/// The file with a schedule, and a pipeline for it.
+fn scheduled(mut file: Value, step: &Value, schedule: &Value) -> Value {
+    file["schedules"] = json!([schedule]);
+    file["pipelines"] = json!([{ "on": "schedule", "steps": [step] }]);
     file
 }
 

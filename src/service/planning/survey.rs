@@ -207,10 +207,12 @@ impl Against<'_> {
         &self,
         head: &Snapshot<'_>,
         (at, file): (&str, Option<&RepositoryFile>),
+        event: Option<PipelineTrigger>,
     ) -> Option<Definition> {
         let (base_at, merge_base) = (self.at.as_deref(), self.merge_base.as_ref());
         let basis = Basis { at, base_at, merge_base, change: &self.change, file };
-        Definition::of(&basis, head, (self.tree.as_ref(), self.tip.as_ref()))
+        let made_of = Definition::of(&basis, head, (self.tree.as_ref(), self.tip.as_ref()))?;
+        Some(made_of.of_event(event))
     }
 
     /// The secrets that the base declares, if there is a base.
@@ -288,30 +290,31 @@ async fn against<'r>(
 
 const OTHER_SECRETS: &str = "The change also changes `secrets`; given is what the base declares.";
 
+fn other_secrets(base: Option<&[SecretSpec]>, rules: &RepoRules) -> Option<String> {
+    base.is_some_and(|base| base != rules.secrets).then(|| OTHER_SECRETS.to_owned())
+}
+
 async fn survey(
     head: Snapshot<'_>,
     at: &str,
     mut against: Against<'_>,
     (file, event): (Option<&RepositoryFile>, Option<PipelineTrigger>),
 ) -> Result<Survey, PlanningError> {
-    let mut rules = rules_of(&head, at, file).await??;
-    rules.keep_pipelines(event);
+    let rules = rules_of(&head, at, file).await??.of_event(event);
     let mut notes = rules.notes.clone();
     let mut known = Known::default();
     let tree = against.tree.as_ref();
     let (view, mut impacts) = view(rules, &head, tree, &against.change, &mut known).await?;
     let base_secrets = against.secrets();
-    let same = base_secrets.as_ref().is_none_or(|base| *base == view.rules.secrets);
-    notes.extend((!same).then(|| OTHER_SECRETS.to_owned()));
+    notes.extend(other_secrets(base_secrets.as_deref(), &view.rules));
     let mut other = None;
     match against.rules.take() {
-        Some(Ok(mut base)) if !base.selects_as(&view.rules) => {
-            base.keep_pipelines(event);
+        Some(Ok(base)) if !base.selects_as(&view.rules) => {
             let before = impacts.connectors.len();
             // Other rules may ask for other facts.
             known.documents = Documents::default();
             let (theirs, found) =
-                self::view(base, &head, tree, &against.change, &mut known).await?;
+                self::view(base.of_event(event), &head, tree, &against.change, &mut known).await?;
             impacts = impacts.union(found);
             let more = impacts.connectors.len() - before;
             notes.push(format!(
@@ -340,8 +343,7 @@ async fn survey(
     notes.extend_from_slice(view.head.dependencies().notes());
     notes.extend(told(&view.head.findings));
     head.keep_answers();
-    let definition = against.definition(&head, (at, file));
-    let definition = definition.map(|made_of| made_of.of_event(event));
+    let definition = against.definition(&head, (at, file), event);
     let (paths, sources) = head.into_parts();
     Ok(Survey {
         merge_base: against.merge_base,
