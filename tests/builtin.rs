@@ -122,6 +122,17 @@ async fn run<E: Executor>(
     files: &[(&str, &str)],
     (records, images): (Vec<StepRecord>, Images),
 ) -> Done {
+    let secrets = JobSecrets::default();
+    run_with(secrets, executor, plan, files, (records, images)).await
+}
+
+async fn run_with<E: Executor>(
+    secrets: JobSecrets,
+    executor: E,
+    plan: &Plan,
+    files: &[(&str, &str)],
+    (records, images): (Vec<StepRecord>, Images),
+) -> Done {
     let (folder, notes, ulid) = (tempfile::tempdir().unwrap(), Notes::default(), ambient::ulid());
     let job = JobRun {
         plan,
@@ -134,7 +145,7 @@ async fn run<E: Executor>(
             connector: "source-x".parse().unwrap(),
         },
         env: BTreeMap::new(),
-        secrets: JobSecrets::default(),
+        secrets,
         source: source(&folder, files),
         spool: folder.path().join("spool"),
         fail_fast: false,
