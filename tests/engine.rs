@@ -6,6 +6,8 @@
 mod images;
 #[path = "support/line.rs"]
 mod line;
+#[path = "engine/look.rs"]
+mod look;
 #[path = "support/scripted.rs"]
 mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]

@@ -8,7 +8,8 @@ mod scripted;
 #[path = "support/steps.rs"]
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct House {
     notes: Notes,
     /// Who is at it, by key; and whether that has failed.
     makers: Mutex<BTreeMap<String, (JobId, bool)>>,
+    /// Who was told to wait.
+    waiting: Mutex<BTreeSet<JobId>>,
 }
 
 struct Desk {
@@ -95,7 +98,10 @@ impl Journal for Desk {
         };
         let turn = match makers.get(&ingredients.key()) {
             Some((job, true)) if waited.is_some_and(|waited| waited.job == *job) => Turn::Beside,
-            Some((job, false)) if *job != self.job => Turn::Theirs(maker(*job)),
+            Some((job, false)) if *job != self.job => {
+                self.house.0.waiting.lock().unwrap().insert(self.job);
+                Turn::Theirs(maker(*job))
+            }
             Some(_) | None => Turn::Ours,
         };
         if turn == Turn::Ours {
@@ -164,6 +170,26 @@ fn begun(executor: &Scripted) -> usize {
     executor.begun.lock().unwrap().len()
 }
 
+/// However busy the host is; what never comes is the test's failure.
+async fn until(comes: impl Fn() -> bool) {
+    let came = async {
+        while !comes() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), came).await.unwrap();
+}
+
+/// So many steps have begun, at any time.
+async fn until_begun(executor: &Scripted, count: usize) {
+    until(|| begun(executor) == count).await;
+}
+
+/// So many jobs have been told to wait.
+async fn until_waiting(house: &Shared, count: usize) {
+    until(|| house.0.waiting.lock().unwrap().len() == count).await;
+}
+
 fn outcome(record: &StepRecord) -> (&'static str, CacheState) {
     let cache = record.facts.cache.as_ref().unwrap().state;
     (record.state.outcome().unwrap().as_str(), cache)
@@ -173,14 +199,16 @@ fn outcome(record: &StepRecord) -> (&'static str, CacheState) {
 async fn one_works_and_the_others_take_what_it_found_and_say_for_whom_they_wait() {
     let (engine, executor) = engine(4);
     let (house, stop) = (Shared::default(), Stop::new());
-    let run = |late| {
-        let (engine, house, stop) = (&engine, &house, &stop);
-        async move {
-            tokio::time::sleep(Duration::from_millis(late)).await;
-            job(engine, house, (steps("ok 700"), Reuse::All), stop).await
-        }
+    let run = || job(&engine, &house, (steps("ok gate"), Reuse::All), &stop);
+    let late = async || {
+        until_begun(&executor, 1).await;
+        run().await
     };
-    let (first, second, third) = tokio::join!(run(0), run(100), run(100));
+    let open = async {
+        until_waiting(&house, 2).await;
+        executor.gate.0.add_permits(1);
+    };
+    let (first, second, third, ()) = tokio::join!(run(), late(), late(), open);
     assert_eq!(begun(&executor), 1, "it ran once");
     assert_eq!(outcome(&first.0[0]), ("succeeded", CacheState::Miss));
     for (records, told) in [second, third] {
@@ -196,28 +224,20 @@ async fn one_works_and_the_others_take_what_it_found_and_say_for_whom_they_wait(
 async fn another_takes_over_from_one_that_is_cancelled() {
     let (engine, executor) = engine(4);
     let (house, stopped, stop) = (Shared::default(), Stop::new(), Stop::new());
-    let cancelled = async {
-        let run = job(&engine, &house, (steps("ok 5000"), Reuse::All), &stopped);
-        let end = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            stopped.stop("nobody wants it");
-        };
-        tokio::join!(run, end).0
-    };
+    // The script is part of the key.
+    let cancelled = job(&engine, &house, (steps("ok gate"), Reuse::All), &stopped);
     let waiting = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        // The script is part of the key.
-        job(&engine, &house, (steps("ok 5000"), Reuse::All), &stop).await
+        until_begun(&executor, 1).await;
+        job(&engine, &house, (steps("ok gate"), Reuse::All), &stop).await
     };
     let over = async {
-        while begun(&executor) < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_waiting(&house, 1).await;
+        stopped.stop("nobody wants it");
+        until_begun(&executor, 2).await;
         stop.stop("seen");
     };
-    let limit = Duration::from_secs(4);
-    let all = Box::pin(async { tokio::join!(cancelled, waiting, over) });
-    let ((first, _), (second, told), ()) = tokio::time::timeout(limit, all).await.unwrap();
+    let ((first, _), (second, told), ()) =
+        Box::pin(async { tokio::join!(cancelled, waiting, over) }).await;
     assert_eq!(outcome(&first[0]).0, "cancelled");
     assert_eq!(told[0].state, StepState::Waiting);
     assert_eq!(second[0].facts.reason.as_deref(), Some("seen"));
@@ -228,16 +248,20 @@ async fn another_takes_over_from_one_that_is_cancelled() {
 async fn those_who_waited_for_a_failure_try_at_once_side_by_side() {
     let (engine, executor) = engine(8);
     let (house, stop) = (Shared::default(), Stop::new());
-    let run = |late| {
-        let (engine, house, stop) = (&engine, &house, &stop);
-        async move {
-            tokio::time::sleep(Duration::from_millis(late)).await;
-            job(engine, house, (steps("fail 600"), Reuse::All), stop).await
-        }
+    let run = || job(&engine, &house, (steps("fail gate"), Reuse::All), &stop);
+    let late = async || {
+        until_begun(&executor, 1).await;
+        run().await
     };
-    let began = std::time::Instant::now();
-    let (one, two, three, four) = tokio::join!(run(0), run(100), run(100), run(100));
-    assert!(began.elapsed() < Duration::from_millis(2400), "{:?}", began.elapsed());
+    let open = async {
+        until_waiting(&house, 3).await;
+        executor.gate.0.add_permits(1);
+        // None of the others gets through before all of them stand at the gate.
+        until_begun(&executor, 4).await;
+        executor.gate.0.add_permits(3);
+    };
+    let all = async { tokio::join!(run(), late(), late(), late(), open) };
+    let (one, two, three, four, ()) = Box::pin(all).await;
     for (records, _) in [one, two, three, four] {
         assert_eq!(outcome(&records[0]).0, "failed");
     }
@@ -248,9 +272,14 @@ async fn those_who_waited_for_a_failure_try_at_once_side_by_side() {
 async fn who_asks_for_no_results_waits_for_nobody() {
     let (engine, executor) = engine(4);
     let (house, stop) = (Shared::default(), Stop::new());
-    let run = |reuse| job(&engine, &house, (steps("ok 400"), reuse), &stop);
-    tokio::join!(run(Reuse::All), run(Reuse::Never), run(Reuse::Inherited));
-    assert_eq!((begun(&executor), executor.most.load(std::sync::atomic::Ordering::SeqCst)), (3, 3));
+    let run = |reuse| job(&engine, &house, (steps("ok gate"), reuse), &stop);
+    let open = async {
+        until_begun(&executor, 3).await;
+        executor.gate.0.add_permits(3);
+    };
+    tokio::join!(run(Reuse::All), run(Reuse::Never), run(Reuse::Inherited), open);
+    assert_eq!((begun(&executor), executor.most.load(Ordering::SeqCst)), (3, 3));
+    assert!(house.0.waiting.lock().unwrap().is_empty());
 }
 
 /// What a step begins with is not given up for a wait, and a wait takes no slot from others.
@@ -258,19 +287,25 @@ async fn who_asks_for_no_results_waits_for_nobody() {
 async fn a_wait_holds_no_slot() {
     let (engine, executor) = engine(2);
     let (house, stop) = (Shared::default(), Stop::new());
-    let first = job(&engine, &house, (steps("ok 900"), Reuse::All), &stop);
+    let first = job(&engine, &house, (steps("ok gate"), Reuse::All), &stop);
     let others = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let mut more = steps("ok 900");
-        more.push(spec("python", "lint", &[], "ok 100"));
-        more.push(spec("python", "docs", &[], "ok 100"));
+        until_begun(&executor, 1).await;
+        let mut more = steps("ok gate");
+        more.push(spec("python", "lint", &[], "ok 1"));
+        more.push(spec("python", "docs", &[], "ok 1"));
         job(&engine, &house, (more, Reuse::All), &stop).await
     };
-    let (_, (records, _)) = tokio::join!(first, others);
+    let open = async {
+        until_waiting(&house, 1).await;
+        // Both slots would be taken by the one who works and the one who waits.
+        until_begun(&executor, 3).await;
+        executor.gate.0.add_permits(1);
+    };
+    let (_, (records, _), ()) = tokio::join!(first, others, open);
     let hit = records.iter().find(|record| record.id.as_str() == "unit").unwrap();
     assert_eq!(outcome(hit), ("succeeded", CacheState::Hit));
     let order: Vec<String> =
         executor.begun.lock().unwrap().iter().map(|(step, _)| step.clone()).collect();
     assert_eq!(order, ["unit", "lint", "docs"]);
-    assert_eq!(executor.most.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(executor.most.load(Ordering::SeqCst), 2);
 }

@@ -149,27 +149,62 @@ impl Results {
         Ok(true)
     }
 
-    /// Copies an object to a file; false if it is not there.
-    pub(super) async fn copy(&self, key: &str, to: &Path) -> Result<bool, ResultsError> {
+    /// Copies objects to files below a folder, all of them or none; false if one is not there.
+    pub(super) async fn copy_all(
+        &self,
+        copies: &[(&str, String)],
+        to: &Path,
+    ) -> Result<bool, ResultsError> {
+        let failed = |source| ResultsError::Io { path: to.display().to_string(), source };
+        tokio::fs::create_dir_all(to).await.map_err(failed)?;
+        // Whatever ends this, dropped, it is gone.
+        let aside = tempfile::Builder::new().prefix(".copies-").tempdir_in(to).map_err(failed)?;
+        for (at, (key, _)) in copies.iter().enumerate() {
+            if !self.copy(key, &aside.path().join(at.to_string())).await? {
+                return Ok(false);
+            }
+        }
+        let mut there = Vec::new();
+        for (at, (_, name)) in copies.iter().enumerate() {
+            let (from, path) = (aside.path().join(at.to_string()), to.join(name));
+            if let Err(source) = moved(&from, &path) {
+                there.iter().for_each(|path| drop(std::fs::remove_file(path)));
+                return Err(ResultsError::Io { path: path.display().to_string(), source });
+            }
+            there.push(path);
+        }
+        Ok(true)
+    }
+
+    async fn copy(&self, key: &str, to: &Path) -> Result<bool, ResultsError> {
         const PIECE: u64 = 4 << 20;
         let failed = |source| ResultsError::Io { path: to.display().to_string(), source };
-        if let Some(folder) = to.parent() {
-            tokio::fs::create_dir_all(folder).await.map_err(failed)?;
-        }
+        let Some(mut piece) = self.blobs.get(key, Some((0, PIECE))).await? else {
+            return Ok(false);
+        };
         let mut file = tokio::fs::File::create(to).await.map_err(failed)?;
         let mut at = 0;
         loop {
-            let Some(piece) = self.blobs.get(key, Some((at, PIECE))).await? else {
-                return Ok(false);
-            };
             file.write_all(&piece.bytes).await.map_err(failed)?;
             at += piece.bytes.len() as u64;
             if piece.bytes.is_empty() || at >= piece.total {
                 file.flush().await.map_err(failed)?;
                 return Ok(true);
             }
+            match self.blobs.get(key, Some((at, PIECE))).await? {
+                Some(next) => piece = next,
+                None => return Ok(false),
+            }
         }
     }
+}
+
+/// Within one folder's file system; nothing waits between one file and the next.
+fn moved(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::rename(from, to)
 }
 
 /// The folder of a run's objects.
@@ -186,4 +221,81 @@ pub(super) fn repository_id(origin: &str, committed: bool) -> u64 {
     id.copy_from_slice(&digest[..8]);
     // As GitHub's ids, it must fit where numbers have a sign.
     u64::from_be_bytes(id) >> 1
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::domain::cache::Reuse;
+    use crate::domain::names::Sha;
+    use crate::domain::run::Repository;
+    use crate::domain::trigger::{Scope, Trigger};
+
+    /// With objects under these keys, each of which holds its key many times.
+    pub(in crate::cli) async fn results(folder: &Path, keys: &[&str]) -> Results {
+        let head_sha: Sha = "a".repeat(40).parse().unwrap();
+        let run = NewRun {
+            id: RunId::new(ambient::ulid()),
+            repository: Repository {
+                id: 1,
+                name: "acme/connectors".parse().unwrap(),
+                installation: 0,
+                private: false,
+            },
+            pull: None,
+            title: String::new(),
+            head_ref: String::new(),
+            base_ref: String::new(),
+            base_sha: head_sha.clone(),
+            head_sha,
+            trigger: Trigger::Manual,
+            cause: "test".to_owned(),
+            actor: String::new(),
+            scope: Scope::Affected,
+            reuse: Reuse::All,
+            problem: None,
+        };
+        let results = Results::at(folder, &run).await.unwrap();
+        for key in keys {
+            let object = Bytes::from(key.repeat(6 << 20));
+            results.blobs.put(key, object, "text/plain").await.unwrap();
+        }
+        results
+    }
+
+    /// All that is in a folder, at any depth.
+    fn below(folder: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                names.extend(below(&path));
+            }
+            names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn copies_are_all_there_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = results(folder.path(), &["a", "b"]).await;
+        let to = folder.path().join("reports");
+        let copies = |keys: [&'static str; 3]| keys.map(|key| (key, format!("unit/1/{key}.txt")));
+        assert!(!results.copy_all(&copies(["a", "missing", "b"]), &to).await.unwrap());
+        assert_eq!(below(&to), [""; 0]);
+        // Where one can't be put, those before it are not left.
+        std::fs::create_dir_all(to.join("unit/1/b.txt/x")).unwrap();
+        let error = results.copy_all(&copies(["a", "a", "b"]), &to).await.unwrap_err();
+        assert!(error.to_string().contains("unit/1/b.txt: "), "{error}");
+        assert_eq!(below(&to), ["1", "b.txt", "unit", "x"]);
+        std::fs::remove_dir_all(&to).unwrap();
+        assert!(results.copy_all(&copies(["a", "b", "b"]), &to).await.unwrap());
+        assert_eq!(below(&to), ["1", "a.txt", "b.txt", "unit"]);
+        let copied = std::fs::read_to_string(to.join("unit/1/b.txt")).unwrap();
+        assert!(copied == "b".repeat(6 << 20), "{} bytes", copied.len());
+    }
 }

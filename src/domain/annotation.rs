@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Annotations that are kept of a step, the gravest first; the count goes on.
 pub const KEPT: usize = 200;
 /// Bytes of a text, and of a name, that are kept.
-const TEXT_MAX: usize = 4 * 1024;
-const NAME_MAX: usize = 1024;
+pub const TEXT_MAX: usize = 4 * 1024;
+pub const NAME_MAX: usize = 1024;
 
 /// How grave a finding is. The gravest is the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,17 +47,6 @@ pub struct Annotation {
 }
 
 impl Annotation {
-    /// With texts that are not longer than what is kept of them.
-    #[must_use]
-    pub fn cut(mut self) -> Self {
-        shorten(&mut self.message, TEXT_MAX);
-        shorten(&mut self.rule, NAME_MAX);
-        if let Some(path) = &mut self.path {
-            shorten(path, NAME_MAX);
-        }
-        self
-    }
-
     /// `path:line`, as far as it is known.
     pub fn place(&self) -> Option<String> {
         let path = self.path.as_ref()?;
@@ -67,13 +56,6 @@ impl Annotation {
     /// Its texts, which may quote anything.
     pub fn texts(&mut self) -> impl Iterator<Item = &mut String> {
         [&mut self.rule, &mut self.message].into_iter().chain(&mut self.path)
-    }
-}
-
-fn shorten(text: &mut String, most: usize) {
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
-        text.push('…');
     }
 }
 

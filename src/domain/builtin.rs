@@ -285,7 +285,7 @@ mod tests {
             Case::new("three", Verdict::Skipped("why not".to_owned())),
         ];
         let report = Report { suite: "qa", cases, note: None };
-        let tests = junit::parse(report.junit().as_bytes()).unwrap();
+        let tests = junit::parse(report.junit().as_bytes(), &std::sync::Arc::default()).unwrap();
         assert_eq!((tests.passed, tests.failed, tests.skipped), (1, 1, 1));
         let failure = &tests.failures[0];
         assert_eq!((failure.file.as_deref(), failure.line), (Some("a<b>.yaml"), Some(3)));

@@ -1,10 +1,14 @@
 //! The XML of `JUnit`, as test runners really write it: nested suites, a bare `testsuite`, files cut off
 //! by a crash. There is no one schema; what is read is what all dialects share.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use super::redact::{Clip, Redactor};
 use super::run::{TestFailure, Tests};
 
 /// Failures that are kept; the count goes on.
@@ -16,12 +20,12 @@ const MESSAGE_MAX: usize = 4 * 1024;
 /// Bytes of a name or a path that are kept.
 const NAME_MAX: usize = 1024;
 
-/// Reads a report. A file that ends early, or breaks off in nonsense, gives what was read up to
-/// there.
+/// Reads a report; what is kept of its texts is freed of secrets before it is cut. A file that ends
+/// early, or breaks off in nonsense, gives what was read up to there.
 ///
 /// # Errors
 /// In words, if the bytes are no `JUnit` file at all.
-pub fn parse(bytes: &[u8]) -> Result<Tests, String> {
+pub fn parse(bytes: &[u8], redactor: &Arc<Redactor>) -> Result<Tests, String> {
     let text = String::from_utf8_lossy(bytes);
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}').trim_start());
     let config = reader.config_mut();
@@ -29,7 +33,7 @@ pub fn parse(bytes: &[u8]) -> Result<Tests, String> {
     config.allow_dangling_amp = true;
     config.allow_unmatched_ends = true;
     config.check_end_names = false;
-    let mut report = Report::default();
+    let mut report = Report::new(redactor);
     loop {
         let event = match reader.read_event() {
             Ok(Event::Eof) => break,
@@ -47,23 +51,23 @@ pub fn parse(bytes: &[u8]) -> Result<Tests, String> {
 }
 
 /// What is known so far.
-#[derive(Default)]
-struct Report {
+struct Report<'r> {
+    redactor: &'r Arc<Redactor>,
     tests: Tests,
     /// Was the root element seen?
     began: bool,
-    /// The `file` attributes of the suites around.
-    files: Vec<Option<String>>,
+    /// Of each suite around the `file` attribute, or that of the next one that has it.
+    files: Vec<Option<Rc<str>>>,
     case: Option<Case>,
-    /// Inside `failure` or `error`.
-    in_failure: bool,
+    /// The text within `failure` or `error`, if it is kept.
+    text: Option<Clip>,
 }
 
 /// A test case that is being read.
 #[derive(Default)]
 struct Case {
     name: String,
-    file: Option<String>,
+    file: Option<Rc<str>>,
     line: Option<u32>,
     skipped: bool,
     /// The message of the first failure; the text after it is gathered apart.
@@ -71,7 +75,12 @@ struct Case {
     text: String,
 }
 
-impl Report {
+impl<'r> Report<'r> {
+    fn new(redactor: &'r Arc<Redactor>) -> Self {
+        let (tests, files) = (Tests::default(), Vec::new());
+        Self { redactor, tests, began: false, files, case: None, text: None }
+    }
+
     fn take(&mut self, event: &Event<'_>) -> Result<(), String> {
         match event {
             Event::Start(element) | Event::Empty(element) => self.start(element)?,
@@ -89,7 +98,8 @@ impl Report {
             "testsuites" => self.began = true,
             "testsuite" => {
                 self.began = true;
-                self.files.push(attribute(element, "file"));
+                let own = attribute(element, "file").map(Rc::from);
+                self.files.push(own.or_else(|| self.files.last().cloned().flatten()));
             }
             other if !self.began => {
                 return Err(format!(
@@ -109,7 +119,8 @@ impl Report {
             "failure" | "error" => {
                 if let Some(case) = self.case.as_mut().filter(|case| case.failure.is_none()) {
                     case.failure = Some(attribute(element, "message").unwrap_or_default());
-                    self.in_failure = true;
+                    let is_kept = self.tests.failures.len() < FAILURES_MAX;
+                    self.text = is_kept.then(|| Clip::new(self.redactor, MESSAGE_MAX));
                 }
             }
             _ => {}
@@ -125,10 +136,10 @@ impl Report {
             Some(class) => format!("{class}.{name}"),
             None => name,
         };
-        let suite_file = || self.files.iter().rev().flatten().next().cloned();
+        let suite_file = || self.files.last().cloned().flatten();
         Case {
-            name: cut(if name.is_empty() { "(without a name)" } else { &name }, NAME_MAX),
-            file: attribute(element, "file").or_else(suite_file).map(|file| cut(&file, NAME_MAX)),
+            name: if name.is_empty() { "(without a name)".to_owned() } else { name },
+            file: attribute(element, "file").map(Rc::from).or_else(suite_file),
             line: attribute(element, "line").and_then(|line| line.trim().parse().ok()),
             ..Case::default()
         }
@@ -136,7 +147,7 @@ impl Report {
 
     fn end(&mut self, name: &str) {
         match name {
-            "failure" | "error" => self.in_failure = false,
+            "failure" | "error" => self.end_text(),
             "testcase" => self.finish_case(),
             "testsuite" => {
                 self.finish_case();
@@ -147,13 +158,19 @@ impl Report {
     }
 
     fn text(&mut self, text: &str) {
-        let Some(case) = self.case.as_mut().filter(|_| self.in_failure) else { return };
-        let room = MESSAGE_MAX.saturating_sub(case.text.len());
-        case.text.push_str(&text[..text.floor_char_boundary(room)]);
+        if let Some(clip) = &mut self.text {
+            clip.push(text);
+        }
+    }
+
+    fn end_text(&mut self) {
+        if let (Some(clip), Some(case)) = (self.text.take(), &mut self.case) {
+            case.text = clip.finish();
+        }
     }
 
     fn finish_case(&mut self) {
-        self.in_failure = false;
+        self.end_text();
         let Some(case) = self.case.take() else { return };
         let Some(message) = case.failure else {
             let count = if case.skipped { &mut self.tests.skipped } else { &mut self.tests.passed };
@@ -164,12 +181,19 @@ impl Report {
         if self.tests.failures.len() >= FAILURES_MAX {
             return;
         }
-        let (message, text) = (message.trim(), case.text.trim_matches('\n').trim_end());
-        let message = match (message.is_empty(), text.contains(message)) {
-            (true, _) | (_, true) => cut(text, MESSAGE_MAX),
-            (false, false) => cut(format!("{message}\n{text}").trim_end(), MESSAGE_MAX),
+        let clip = |text: &str, most| Clip::of(self.redactor, text, most);
+        let message = clip(message.trim(), MESSAGE_MAX);
+        let text = case.text.trim_matches('\n').trim_end();
+        let message = match (message.is_empty(), text.contains(&message)) {
+            (true, _) | (_, true) => text.to_owned(),
+            (false, false) => clip(format!("{message}\n{text}").trim_end(), MESSAGE_MAX),
         };
-        let failure = TestFailure { name: case.name, message, file: case.file, line: case.line };
+        let failure = TestFailure {
+            name: clip(&case.name, NAME_MAX),
+            message,
+            file: case.file.map(|file| clip(&file, NAME_MAX)),
+            line: case.line,
+        };
         self.tests.failures.push(failure);
     }
 
@@ -200,13 +224,13 @@ fn resolved(reference: &BytesRef<'_>) -> String {
     known.map_or_else(|| format!("&{name};"), str::to_owned)
 }
 
-fn cut(text: &str, max: usize) -> String {
-    text[..text.floor_char_boundary(max)].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Tests, String> {
+        super::parse(bytes, &Arc::default())
+    }
 
     /// Counts, then the failures' names and messages.
     fn read(xml: &str) -> (u32, u32, u32, Vec<(String, String)>) {
@@ -287,6 +311,39 @@ mod tests {
         let tests = parse(&xml).unwrap();
         assert_eq!((tests.failed, tests.failures.len()), (300, FAILURES_MAX));
         assert!(tests.failures.iter().all(|failure| failure.message.len() <= MESSAGE_MAX));
+    }
+
+    #[test]
+    fn a_secret_across_the_cut_is_hidden_however_it_was_written() {
+        let secrets = Arc::new(Redactor::of([b"sesame-open-42".as_slice()], "source-x").unwrap());
+        let written = "&#115;esame-open-42";
+        for before in 0..20 {
+            let long = |most: usize| format!("{}{written}", "x".repeat(most - before));
+            let (name, text) = (long(NAME_MAX), long(MESSAGE_MAX));
+            let xml = format!(
+                "<testsuite><testcase name=\"{name}\" file=\"{name}\"><failure message=\"{text}\"/>\
+                 </testcase><testcase name=\"b\"><error>{text}</error></testcase></testsuite>"
+            );
+            let tests = super::parse(xml.as_bytes(), &secrets).unwrap();
+            for failure in &tests.failures {
+                let file = failure.file.as_deref().unwrap_or_default();
+                for text in [&failure.name, &failure.message, file] {
+                    assert!(!text.contains("se"), "{text}");
+                }
+            }
+            assert_eq!(tests.failures.len(), 2);
+        }
+    }
+
+    /// Each case asks for the file of the suites around it.
+    #[test]
+    fn many_suites_around_many_cases_cost_no_more_than_the_file_is_long() {
+        let (suites, cases) =
+            ("<testsuite>".repeat(300_000), "<testcase><skipped/></testcase>".repeat(300_000));
+        let xml = format!("<testsuite file=\"f\">{suites}{cases}<testcase><failure/>");
+        let tests = parse(xml.as_bytes()).unwrap();
+        assert_eq!((tests.skipped, tests.failed), (300_000, 1));
+        assert_eq!(tests.failures[0].file.as_deref(), Some("f"));
     }
 
     /// An entity of the file's own stands for nothing: neither for more of itself nor for a file.

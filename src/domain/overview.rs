@@ -150,7 +150,9 @@ mod tests {
              \x20        infrastructure error: a disk is full\n\
              skipped  later: not run: `unit` did not succeed\n"
         );
-        let read = super::super::junit::parse(report.junit().as_bytes()).unwrap();
+        let read =
+            super::super::junit::parse(report.junit().as_bytes(), &std::sync::Arc::default())
+                .unwrap();
         assert_eq!((read.passed, read.failed, read.skipped), (1, 3, 2));
         assert_eq!(read.failures[0].file.as_deref(), Some("a.py"));
     }

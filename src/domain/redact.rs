@@ -3,6 +3,7 @@
 //! What can't be found is said in `docs/security.md`: a step that encodes in a way of its own, and
 //! what is no text. Values that are too short or too common are left, and their names are told.
 
+mod clip;
 mod forms;
 mod parts;
 
@@ -15,6 +16,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
 
 use super::names::SecretName;
+pub use clip::Clip;
 use forms::Forms;
 
 /// What stands in a secret's place.

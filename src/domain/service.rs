@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::ServiceAlias;
 use super::pipeline::Resources;
-pub use words::words;
+pub use words::{arguments, shell};
 
 /// How many a step may have: its network has room for thirteen containers, its own among them.
 pub const MAX_SERVICES: usize = 10;
@@ -56,6 +56,11 @@ pub struct Ready {
 impl Ready {
     pub const INTERVAL: Duration = Duration::from_secs(1);
     pub const TIMEOUT: Duration = Duration::from_mins(1);
+
+    pub fn new(run: Vec<String>, port: Option<u16>, interval: Duration, timeout: Duration) -> Self {
+        let millis = |of: Duration| u64::try_from(of.as_millis()).unwrap_or(u64::MAX);
+        Self { run, port, interval_ms: millis(interval), timeout_ms: millis(timeout) }
+    }
 
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)

@@ -11,6 +11,8 @@ use serde_saphyr::{Location, Spanned};
 
 /// Configuration is written by hand; more than this is not.
 pub const MAX_BYTES: usize = 1024 * 1024;
+/// A file with a thousand errors has one cause; nobody reads them all.
+pub const MAX_ERRORS: usize = 50;
 const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 100_000;
 
@@ -85,6 +87,15 @@ impl Node {
     /// What stands at a key of a mapping.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// A text, a number or a truth, as it is written.
+    pub fn written(&self) -> Option<String> {
+        match &self.value {
+            Value::Text(text) | Value::Number(text) => Some(text.clone()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
     }
 
     pub fn is_null(&self) -> bool {

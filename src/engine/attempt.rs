@@ -11,13 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::builtin;
-use super::found::{Found, Reports};
+use super::builtin::{self, Made};
+use super::found::{Found, Look, Reports};
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
 use super::slots::Slot;
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
 use crate::ambient;
+use crate::domain::annotation::Annotations;
 use crate::domain::builtin::{Builtin, Uses};
 use crate::domain::inherit;
 use crate::domain::names::StepId;
@@ -31,6 +32,8 @@ use crate::exec::{Divided, Division, Ended, Executor, Labels, SourceArchive, Ste
 
 /// How many chunks of output may wait to be written.
 const CHUNKS: usize = 32;
+/// How long what a step left is looked at once its end is asked for: small reports are read.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// How a try went.
 #[derive(Debug)]
@@ -70,8 +73,7 @@ pub(super) struct Attempt<'a, E: Executor, J> {
 /// What the executor and the spool answered.
 struct Done<L> {
     came: Came<L>,
-    /// The image that it built.
-    built: Option<String>,
+    made: Made,
     timed_out: bool,
     spooled: io::Result<Spooled>,
 }
@@ -94,7 +96,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             slot if self.job.fail_fast => (Some(slot), None),
             slot => (None, (!self.heirs.steps.is_empty()).then_some(slot)),
         };
-        let Done { came, built, timed_out, spooled } = match done {
+        let Done { came, made, timed_out, spooled } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
@@ -106,7 +108,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             ended.retry = true;
             Spooled::default()
         });
-        let found = self.look_through(folder.join("out")).await;
+        let found = self.look_through(folder.join("out"), made.annotations, &mut ended).await;
         let fenced = self.halt.is_cancelled() && !self.stop.is_stopped();
         let left_behind = self.left_behind(&folder, &spooled, found.artifacts);
         let keep = async {
@@ -132,7 +134,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
             services: ended.services,
-            built,
+            built: made.image,
             tests: found.tests,
             annotations: found.annotations,
             coverage: found.coverage,
@@ -229,12 +231,14 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             drop(begun);
             let task = self.builtin(builtin, run, overdue.clone());
             tokio::spawn(async move {
-                let (ended, built) = builtin::run(executor, task, log, stop).await;
-                (Came { ended, left: None, kept: Vec::new() }, built)
+                let (ended, made) = builtin::run(executor, task, log, stop).await;
+                (Came { ended, left: None, kept: Vec::new() }, made)
             })
         } else {
             let lineage = Lineage { on, ancestors: self.ancestors(folder), run };
-            tokio::spawn(async move { (lineage.run(executor, log, stop, begun).await, None) })
+            tokio::spawn(
+                async move { (lineage.run(executor, log, stop, begun).await, Made::default()) },
+            )
         };
         let mut task = AbortOnDropHandle::new(task);
         let limit = self.spec.timeout();
@@ -251,8 +255,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let whose = (self.journal, &self.spec.id, self.number);
         let ((ended, timed_out), spooled) =
             tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
-        let (came, built) = ended.map_err(io::Error::other)?;
-        Ok(Done { came, built, timed_out, spooled })
+        let (came, made) = ended.map_err(io::Error::other)?;
+        Ok(Done { came, made, timed_out, spooled })
     }
 
     fn builtin(
@@ -363,12 +367,36 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
-    async fn look_through(&self, out: PathBuf) -> Found {
+    /// What it left for people. Nobody waits for more of it than can be read in good time; then a
+    /// step did not succeed, since what is missing would be missing to whoever uses its result.
+    async fn look_through(
+        &self,
+        out: PathBuf,
+        annotations: Option<Annotations>,
+        ended: &mut Ended,
+    ) -> Found {
         let (globs, reports) = (self.spec.artifacts.clone(), Reports::of(self.spec));
         let redactor = self.job.secrets.redactor().clone();
-        let found =
-            tokio::task::spawn_blocking(move || Found::below(&out, &globs, &reports, &redactor));
-        found.await.unwrap_or_default()
+        let limit = self.engine.options.look_limit;
+        let asked_to_end = async {
+            self.halt.cancelled().await;
+            tokio::time::sleep(LAST_LOOK).await;
+        };
+        let (outcome, why) = tokio::select! {
+            biased;
+            found = Look { out, globs, reports, annotations, redactor }.found() => return found,
+            () = asked_to_end => (Outcome::Cancelled, "the step was asked to end".to_owned()),
+            () = tokio::time::sleep(limit) => {
+                let limit = human(limit);
+                let limit = limit.strip_suffix(" 00 s").unwrap_or(&limit);
+                (Outcome::Errored, format!("that took longer than {limit}"))
+            }
+        };
+        if ended.outcome == Outcome::Succeeded {
+            ended.outcome = outcome;
+            self.judge(ended, false);
+        }
+        Found::nothing(&why)
     }
 
     /// Of all that is told of a try: an engine's word may quote what a step did.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Images, JobRun};
 use crate::ambient;
+use crate::domain::annotation::Annotations;
 use crate::domain::builtin::{Builtin, JUNIT, Report};
 use crate::domain::names::StepId;
 use crate::domain::overview;
@@ -91,6 +92,17 @@ struct Site<'a, E> {
     built: OnceLock<String>,
     /// How the commands ended that it ran.
     ran: OnceLock<Ended>,
+    /// What it read of the annotations that those left.
+    found: OnceLock<Annotations>,
+}
+
+/// What comes of a built-in step beside its end.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// The image that it built.
+    pub(super) image: Option<String>,
+    /// What its SARIF report holds, if it was read.
+    pub(super) annotations: Option<Annotations>,
 }
 
 impl<E> Site<'_, E> {
@@ -102,17 +114,17 @@ impl<E> Site<'_, E> {
     }
 }
 
-/// Carries it out; everything that is to be read goes to `log`. Answers the image that it built,
-/// too.
+/// Carries it out; everything that is to be read goes to `log`.
 pub(super) async fn run<E: Executor>(
     executor: Arc<E>,
     task: Task,
     log: mpsc::Sender<Bytes>,
     stop: CancellationToken,
-) -> (Ended, Option<String>) {
+) -> (Ended, Made) {
     let started_at = ambient::now();
-    let (built, ran) = (OnceLock::new(), OnceLock::new());
-    let site = Site { executor: &*executor, task: &task, log: &log, stop: &stop, built, ran };
+    let (built, ran, found) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+    let (executor, task, log, stop) = (&*executor, &task, &log, &stop);
+    let site = Site { executor, task, log, stop, built, ran, found };
     let judged = judge(&site).await;
     let (outcome, reason, retry) = match judged {
         // It tells how others went, which is no fault of its own.
@@ -127,6 +139,7 @@ pub(super) async fn run<E: Executor>(
     let finished_at = ambient::now();
     let whole = || vec![Segment { name: "run".to_owned(), started_at, finished_at }];
     let (built, ran) = (site.built.into_inner(), site.ran.into_inner());
+    let made = Made { image: built, annotations: site.found.into_inner() };
     let (exit_code, image_digest, segments) = match ran {
         Some(ran) => (ran.exit_code, ran.image_digest, ran.segments),
         None => (None, None, whole()),
@@ -142,7 +155,7 @@ pub(super) async fn run<E: Executor>(
         image_digest,
         services: BTreeMap::new(),
     };
-    (ended, built)
+    (ended, made)
 }
 
 async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use globset::{GlobBuilder, GlobSetBuilder};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::annotation::Annotations;
 use crate::domain::coverage::{self, Coverage};
 use crate::domain::pipeline::StepSpec;
-use crate::domain::redact::{RedactedStream, Redactor};
+use crate::domain::redact::{Clip, RedactedStream, Redactor};
 use crate::domain::run::Tests;
 use crate::domain::{junit, sarif};
 
@@ -20,6 +21,8 @@ use crate::domain::{junit, sarif};
 const REPORT_LIMIT: u64 = 64 << 20;
 /// How much of a report is freed of secrets at once.
 const CHUNK: usize = 1 << 20;
+/// Bytes of what is wrong with a report that are told: it may quote the report.
+const WHY_MAX: usize = 1024;
 
 /// The reports that a step's results are read from, by their paths under `$CHECKVALVE_OUT`.
 #[derive(Debug, Default)]
@@ -40,6 +43,27 @@ impl Reports {
     }
 }
 
+/// What is to be looked for in what a step left.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) out: PathBuf,
+    pub(super) globs: Vec<String>,
+    pub(super) reports: Reports,
+    /// What the SARIF report holds, if it was read before.
+    pub(super) annotations: Option<Annotations>,
+    pub(super) redactor: Arc<Redactor>,
+}
+
+impl Look {
+    /// Looks on a thread of its own, which ends soon after nobody waits for it any more.
+    pub(super) async fn found(mut self) -> Found {
+        let enough = CancellationToken::new();
+        let _enough = enough.clone().drop_guard();
+        let found = tokio::task::spawn_blocking(move || Found::below(&mut self, &enough));
+        found.await.unwrap_or_else(|e| Found::nothing(&e.to_string()))
+    }
+}
+
 /// What is of interest in what a step left.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -52,23 +76,35 @@ pub(super) struct Found {
     pub(super) trouble: Option<String>,
 }
 
+/// Reads what the file holds; the redactor is for what the format has in a form of its own.
+type Parse<T> = fn(&[u8], &Arc<Redactor>) -> Result<T, String>;
+
+/// Why a report was not read.
+#[derive(Debug)]
+struct Unread {
+    why: String,
+    /// May it hold secrets still?
+    telling: bool,
+}
+
 impl Found {
     /// Looks through a folder; what has secrets in its name is left out, and reports are freed of
-    /// them where they lie. Blocks.
-    pub(super) fn below(
-        out: &Path,
-        globs: &[String],
-        reports: &Reports,
-        redactor: &Arc<Redactor>,
-    ) -> Self {
-        let mut found = Self { artifacts: matching(out, globs), ..Self::default() };
-        let Reports { junit, sarif, coverage } = reports;
-        let at = (out, redactor);
-        found.tests = found.read(("test report", junit.as_deref()), at, junit::parse);
-        found.annotations = found.read(("SARIF report", sarif.as_deref()), at, sarif::parse);
-        found.coverage = found.read(("coverage report", coverage.as_deref()), at, coverage::parse);
+    /// them where they lie. Blocks; ends early if that is asked for.
+    fn below(look: &mut Look, enough: &CancellationToken) -> Self {
+        let artifacts = matching(&look.out, &look.globs, enough);
+        let annotations = look.annotations.take();
+        let mut found = Self { artifacts, annotations, ..Self::default() };
+        let (look, Reports { junit, sarif, coverage }) = (&*look, &look.reports);
+        let tests = ("test report", junit.as_deref());
+        found.tests = found.read(tests, (look, enough), junit::parse);
+        if found.annotations.is_none() {
+            let sarif = ("SARIF report", sarif.as_deref());
+            found.annotations = found.read(sarif, (look, enough), sarif::parse);
+        }
+        let coverage = ("coverage report", coverage.as_deref());
+        found.coverage = found.read(coverage, (look, enough), |bytes, _| coverage::parse(bytes));
         let before = found.artifacts.len();
-        found.artifacts.retain(|path| matches!(redactor.text(path), Cow::Borrowed(_)));
+        found.artifacts.retain(|path| matches!(look.redactor.text(path), Cow::Borrowed(_)));
         let telling = before - found.artifacts.len();
         if telling > 0 {
             found.trouble(format!(
@@ -76,6 +112,15 @@ impl Found {
             ));
         }
         found
+    }
+
+    /// It could not be looked through.
+    pub(super) fn nothing(why: &str) -> Self {
+        let trouble = format!(
+            "what it left for people could not be looked through: {why}; its artifacts and reports \
+             are missing"
+        );
+        Self { trouble: Some(trouble), ..Self::default() }
     }
 
     fn trouble(&mut self, what: String) {
@@ -90,30 +135,48 @@ impl Found {
     fn read<T>(
         &mut self,
         (what, path): (&str, Option<&str>),
-        (out, redactor): (&Path, &Arc<Redactor>),
-        parse: fn(&[u8]) -> Result<T, String>,
+        (look, enough): (&Look, &CancellationToken),
+        parse: Parse<T>,
     ) -> Option<T> {
         let path = path?;
-        let mut kept = "";
-        let plain = place(out, path).and_then(|file| match veil(&file, redactor) {
-            Ok(()) => Ok(file),
-            Err(e) => Err(e.to_string()),
-        });
-        if plain.is_err() && !redactor.is_empty() {
-            let before = self.artifacts.len();
+        let Unread { why, telling } = match read((&look.out, path), &look.redactor, enough, parse) {
+            Ok(read) => return Some(read),
+            Err(unread) => unread,
+        };
+        let before = self.artifacts.len();
+        if telling {
             self.artifacts.retain(|artifact| !is_same(artifact, path));
-            if self.artifacts.len() < before {
-                kept = "; it may hold secrets and is not kept";
-            }
         }
-        match plain.and_then(|file| content(&file)).and_then(|bytes| parse(&bytes)) {
-            Ok(read) => Some(read),
-            Err(why) => {
-                self.trouble(format!("{what} `{path}`: {why}{kept}"));
-                None
-            }
-        }
+        let left_out = self.artifacts.len() < before;
+        let kept = if left_out { "; it may hold secrets and is not kept" } else { "" };
+        self.trouble(format!("{what} `{path}`: {why}{kept}"));
+        None
     }
+}
+
+/// Reads the annotations of a SARIF report below `out`, freed of secrets. Blocks.
+pub(super) fn annotations(
+    (out, path): (&Path, &str),
+    redactor: &Arc<Redactor>,
+    enough: &CancellationToken,
+) -> Result<Annotations, String> {
+    read((out, path), redactor, enough, sarif::parse).map_err(|unread| unread.why)
+}
+
+/// Frees a report of secrets where it lies, and reads it.
+fn read<T>(
+    (out, path): (&Path, &str),
+    redactor: &Arc<Redactor>,
+    enough: &CancellationToken,
+    parse: Parse<T>,
+) -> Result<T, Unread> {
+    let veiled = place(out, path).and_then(|file| match veil(&file, redactor, enough) {
+        Ok(()) => Ok(file),
+        Err(e) => Err(e.to_string()),
+    });
+    let telling = veiled.is_err() && !redactor.is_empty();
+    let read = veiled.and_then(|file| content(&file)).and_then(|bytes| parse(&bytes, redactor));
+    read.map_err(|why| Unread { why: Clip::of(redactor, &why, WHY_MAX), telling })
 }
 
 /// Do both lead to one file?
@@ -151,7 +214,7 @@ fn place(out: &Path, path: &str) -> Result<PathBuf, String> {
 }
 
 /// Leaves a file without secrets, however large it is: it may be an artifact too.
-fn veil(file: &Path, redactor: &Arc<Redactor>) -> io::Result<()> {
+fn veil(file: &Path, redactor: &Arc<Redactor>, enough: &CancellationToken) -> io::Result<()> {
     if redactor.is_empty() {
         return Ok(());
     }
@@ -164,6 +227,9 @@ fn veil(file: &Path, redactor: &Arc<Redactor>) -> io::Result<()> {
         let read = from.read(&mut chunk)?;
         if read == 0 {
             break;
+        }
+        if enough.is_cancelled() {
+            return Err(io::Error::other("it was not read to its end"));
         }
         to.write_all(&stream.push(Bytes::copy_from_slice(&chunk[..read])))?;
     }
@@ -182,7 +248,7 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Paths of plain files below `out` that a glob matches, sorted.
-fn matching(out: &Path, globs: &[String]) -> Vec<String> {
+fn matching(out: &Path, globs: &[String], enough: &CancellationToken) -> Vec<String> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         // The configuration was checked when it was read; a glob that is none matches nothing.
@@ -200,6 +266,9 @@ fn matching(out: &Path, globs: &[String]) -> Vec<String> {
     let mut folders = vec![out.to_owned()];
     while let Some(folder) = folders.pop() {
         for child in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if enough.is_cancelled() {
+                return Vec::new();
+            }
             let Ok(kind) = child.file_type() else { continue };
             if kind.is_dir() {
                 folders.push(child.path());
@@ -219,6 +288,16 @@ fn matching(out: &Path, globs: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn below(out: &Path, globs: &[String], reports: Reports, secrets: &Arc<Redactor>) -> Found {
+        let (out, globs, redactor) = (out.to_owned(), globs.to_vec(), secrets.clone());
+        let mut look = Look { out, globs, reports, annotations: None, redactor };
+        Found::below(&mut look, &CancellationToken::new())
+    }
+
+    fn matching(out: &Path, globs: &[String]) -> Vec<String> {
+        super::matching(out, globs, &CancellationToken::new())
+    }
 
     fn junit(path: &str) -> Reports {
         Reports { junit: Some(path.to_owned()), ..Reports::default() }
@@ -254,7 +333,7 @@ mod tests {
         fs::write(out.join("d.log"), "").unwrap();
         assert_eq!(matching(&out, &["**".to_owned()]), ["d.log"]);
         for report in ["b.log", "c.log", "folder/a.log"] {
-            let found = Found::below(&out, &[], &junit(report), &Arc::default());
+            let found = below(&out, &[], junit(report), &Arc::default());
             assert!(found.trouble.is_some(), "{report}");
         }
     }
@@ -263,9 +342,9 @@ mod tests {
     fn a_report_outside_of_the_folder_or_missing_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let none = Arc::default();
-        let found = Found::below(folder.path(), &[], &junit("../x.xml"), &none);
+        let found = below(folder.path(), &[], junit("../x.xml"), &none);
         assert!(found.trouble.unwrap().contains("within $CHECKVALVE_OUT"));
-        let found = Found::below(folder.path(), &[], &junit("x.xml"), &none);
+        let found = below(folder.path(), &[], junit("x.xml"), &none);
         assert!(found.trouble.unwrap().contains("did not write it"));
     }
 
@@ -279,7 +358,7 @@ mod tests {
                       <![CDATA[got sesame<open>42]]></failure></testcase></testsuite>";
         fs::write(folder.path().join("junit.xml"), report).unwrap();
         fs::write(folder.path().join("of sesame<open>42"), "").unwrap();
-        let found = Found::below(folder.path(), &["**".to_owned()], &junit("junit.xml"), &redactor);
+        let found = below(folder.path(), &["**".to_owned()], junit("junit.xml"), &redactor);
         assert_eq!(found.artifacts, ["junit.xml"]);
         assert!(found.trouble.unwrap().starts_with("1 artifacts have a secret in their names"));
         let failure = &found.tests.unwrap().failures[0];
@@ -296,13 +375,13 @@ mod tests {
         fs::write(folder.path().join("other.xml"), "").unwrap();
         let globs = ["*.xml".to_owned()];
         for path in ["./junit.xml", "x/../junit.xml"] {
-            let found = Found::below(folder.path(), &globs, &junit(path), &secrets);
+            let found = below(folder.path(), &globs, junit(path), &secrets);
             assert_eq!(found.artifacts, ["other.xml"], "{path}");
             assert!(found.trouble.unwrap().ends_with("it may hold secrets and is not kept"));
         }
         // Where there are no secrets it holds none.
         let none = Arc::default();
-        let found = Found::below(folder.path(), &globs, &junit("x/../junit.xml"), &none);
+        let found = below(folder.path(), &globs, junit("x/../junit.xml"), &none);
         assert_eq!(found.artifacts, ["junit.xml", "other.xml"]);
         let told = "test report `x/../junit.xml`: it must be a path within $CHECKVALVE_OUT";
         assert_eq!(found.trouble.as_deref(), Some(told));
@@ -317,7 +396,7 @@ mod tests {
         report.write_all(&line).unwrap();
         report.write_all(b"sesame-open-42").unwrap();
         let reports = Reports { sarif: Some("junit.xml".to_owned()), ..junit("junit.xml") };
-        let found = Found::below(folder.path(), &["*".to_owned()], &reports, &secrets);
+        let found = below(folder.path(), &["*".to_owned()], reports, &secrets);
         assert_eq!(found.artifacts, ["junit.xml"]);
         let why = "100 MiB are too much to read, 64 MiB are the most";
         let told = format!("test report `junit.xml`: {why}; SARIF report `junit.xml`: {why}");
@@ -340,14 +419,52 @@ mod tests {
             coverage: Some(coverage.to_owned()),
         };
         let none = Arc::default();
-        let found = Found::below(folder.path(), &[], &named("a.sarif", "lcov.info"), &none);
+        let found = below(folder.path(), &[], named("a.sarif", "lcov.info"), &none);
         assert_eq!(found.annotations.unwrap().warnings, 1);
         assert_eq!(found.coverage.unwrap(), Coverage { covered: 1, lines: 1 });
         assert_eq!(found.trouble, None);
-        let found = Found::below(folder.path(), &[], &named("lcov.info", "a.sarif"), &none);
+        let found = below(folder.path(), &[], named("lcov.info", "a.sarif"), &none);
         assert!(found.annotations.is_none() && found.coverage.is_none());
         let trouble = found.trouble.unwrap();
         assert!(trouble.contains("SARIF report `lcov.info`: it is no SARIF"), "{trouble}");
         assert!(trouble.contains("; coverage report `a.sarif`: it is neither"), "{trouble}");
+    }
+
+    #[test]
+    fn what_is_told_of_a_report_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Arc::new(Redactor::of([b"sesame-open-42".as_slice()], "source-x").unwrap());
+        // An error quotes what it did not expect, and what the format spells otherwise.
+        let runs = format!("{}\\u0073esame-open-42{}", "x".repeat(960), "x".repeat(1 << 20));
+        let sarif = format!("{{\"version\":\"2.1.0\",\"runs\":\"{runs}\"}}");
+        fs::write(folder.path().join("a.sarif"), sarif).unwrap();
+        let reports = Reports { sarif: Some("a.sarif".to_owned()), ..Reports::default() };
+        let trouble = below(folder.path(), &[], reports, &secrets).trouble.unwrap();
+        assert!(trouble.contains("invalid type: string \"xxx"), "{trouble}");
+        assert!(trouble.len() < 1100 && trouble.contains("x***x"), "{trouble}");
+    }
+
+    #[test]
+    fn annotations_that_were_read_are_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let reports = Reports { sarif: Some("a.sarif".to_owned()), ..Reports::default() };
+        let annotations = Some(Annotations { errors: 3, ..Annotations::default() });
+        let (out, globs, redactor) = (folder.path().to_owned(), Vec::new(), Arc::default());
+        let mut look = Look { out, globs, reports, annotations: annotations.clone(), redactor };
+        let found = Found::below(&mut look, &CancellationToken::new());
+        assert_eq!((found.annotations, found.trouble), (annotations, None));
+    }
+
+    #[test]
+    fn a_look_ends_early_and_what_was_not_looked_through_is_no_artifact() {
+        let folder = tempfile::tempdir().unwrap();
+        let redactor = Arc::new(Redactor::of([b"sesame-open-42".as_slice()], "source-x").unwrap());
+        fs::write(folder.path().join("junit.xml"), "<testsuite/>").unwrap();
+        let enough = CancellationToken::new();
+        enough.cancel();
+        let unread = read((folder.path(), "junit.xml"), &redactor, &enough, junit::parse);
+        let unread = unread.unwrap_err();
+        assert!(unread.telling && unread.why == "it was not read to its end", "{unread:?}");
+        assert!(super::matching(folder.path(), &["**".to_owned()], &enough).is_empty());
     }
 }

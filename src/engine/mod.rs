@@ -249,6 +249,8 @@ pub struct EngineOptions {
     pub backoff: Duration,
     /// Bytes of log that are kept of a try.
     pub log_cap: u64,
+    /// How long what a try left for people may be looked through.
+    pub look_limit: Duration,
     /// What steps that declare `resources` may use at once, altogether; without, they are not counted.
     pub resources: Option<Resources>,
 }
@@ -259,6 +261,7 @@ impl Default for EngineOptions {
             error_retries: 3,
             backoff: Duration::from_secs(1),
             log_cap: 1 << 30,
+            look_limit: Duration::from_mins(5),
             resources: None,
         }
     }

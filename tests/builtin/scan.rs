@@ -1,16 +1,28 @@
 //! `uses: scan`, with a real engine and a scanner of busybox and shell.
 
+use std::collections::BTreeMap;
+
 use bollard::query_parameters::ListContainersOptions;
+use bytes::Bytes;
+use checkvalve::ambient;
 use checkvalve::domain::annotation::Level;
 use checkvalve::domain::builtin::Builtin;
 use checkvalve::domain::pipeline::{Network, StepSpec};
 use checkvalve::domain::plan::Plan;
 use checkvalve::domain::scan::{FailOn, SARIF};
+use checkvalve::domain::secret::{
+    Brought, Delivery, JobSecrets, SecretSource, SecretSpec, SecretValue,
+};
 use checkvalve::domain::state::Outcome;
+use checkvalve::engine::Images;
+use checkvalve::exec::images::Scan;
+use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::build::docker;
 use super::images::{SCANNER, engine};
-use super::{Done, built, carry_out, plan, resume, uses};
+use super::{Done, built, carry_out, plan, resume, run_with, uses};
 
 const DOCKERFILE: &str =
     "FROM checkvalve-test/busybox:1\nCOPY . /code\nRUN touch /code/notes.bak\n";
@@ -109,4 +121,92 @@ async fn an_image_that_is_gone_is_built_again_before_it_is_scanned() {
     let done = resume(docker().await, &plan, &[], vec![built(&id)]).await;
     assert_eq!((done.outcome("build"), done.step("build").attempt), (Outcome::Failed, 2));
     assert!(done.step("scan").state.outcome().is_none(), "{:?}", done.step("scan"));
+}
+
+/// An executor whose scanner writes this.
+struct Scanner(String);
+
+impl Executor for Scanner {
+    type Left = ();
+
+    async fn run(
+        &self,
+        _: StepRun,
+        _: Option<()>,
+        _: mpsc::Sender<Bytes>,
+        _: CancellationToken,
+    ) -> (Ended, Option<()>) {
+        panic!("no step here has commands alone")
+    }
+
+    async fn divide(&self, (): (), _: Division) -> Divided<()> {
+        Divided::nothing()
+    }
+
+    async fn keep(&self, (): (), _: &str) {}
+
+    async fn recall(&self, _: &str) -> Option<()> {
+        None
+    }
+
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    async fn identify(&self, image: &str) -> Option<String> {
+        Some(image.to_owned())
+    }
+
+    async fn scan(&self, scan: Scan, _: mpsc::Sender<Bytes>, _: CancellationToken) -> Ended {
+        std::fs::create_dir_all(&scan.step.out).unwrap();
+        std::fs::write(scan.step.out.join(SARIF), &self.0).unwrap();
+        let now = ambient::now();
+        Ended {
+            outcome: Outcome::Succeeded,
+            exit_code: Some(0),
+            reason: None,
+            retry: false,
+            started_at: now,
+            finished_at: now,
+            segments: vec![],
+            image_digest: None,
+            services: BTreeMap::new(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_a_finding_is_hidden_wherever_its_text_is_cut() {
+    let plan = both("scan", FailOn::Error);
+    for from in [4_070, 4_085, 4_089, 4_095, 5_000] {
+        let brought = Brought {
+            secret: SecretSpec {
+                name: "token".parse().unwrap(),
+                source: SecretSource::Local { file: "token".to_owned() },
+                delivery: Delivery::File,
+            },
+            value: Ok(SecretValue::new(b"s3cr3t-token".to_vec())),
+            note: None,
+        };
+        let secrets = JobSecrets::new(&"source-x".parse().unwrap(), [brought]);
+        let text = format!("{}s3cr3t-token and more", "x".repeat(from));
+        let uri = format!("{}s3cr3t-token/more", "x".repeat(from - 3_072));
+        let sarif = serde_json::json!({ "version": "2.1.0", "runs": [{ "results": [{
+            "level": "error",
+            "ruleId": "R",
+            "message": { "text": text },
+            "locations": [{ "physicalLocation": { "artifactLocation": { "uri": uri } } }],
+        }] }] });
+        let records = (vec![built("sha256:1234")], Images::OfJob { repository: 1 });
+        let scanner = Scanner(sarif.to_string());
+        let done = run_with(secrets, scanner, &plan, &[], records).await;
+        let facts = &done.step("scan").facts;
+        let told = format!("{} {facts:?}", done.log("scan"));
+        assert_eq!(facts.annotations.as_ref().unwrap().errors, 1, "{told}");
+        assert_eq!(done.tests("scan").3, ["R"], "{told}");
+        assert!(told.contains("xxx") && !told.contains("s3c"), "{from}: {told}");
+        let kept = done.notes.kept.lock().unwrap();
+        let left = kept.iter().find(|left| left.step.as_str() == "scan").unwrap();
+        assert_eq!(left.artifacts, ["junit.xml", SARIF]);
+    }
 }

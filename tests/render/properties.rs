@@ -165,7 +165,7 @@ proptest! {
             prop_assert!(!graph::job_svg(job).contains("<script"));
             prop_assert!(!timeline::job_svg(job).contains("<script"));
             let xml = report::junit_xml(job);
-            prop_assert!(checkvalve::domain::junit::parse(xml.as_bytes()).is_ok());
+            prop_assert!(checkvalve::domain::junit::parse(xml.as_bytes(), &std::sync::Arc::default()).is_ok());
         }
         prop_assert!(!report::index_html(&run, &links()).contains("<script"));
     }

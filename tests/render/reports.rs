@@ -72,7 +72,7 @@ fn the_api_of_a_run() {
 fn junit_xml_reads_back() {
     let xml = junit_xml(&rich().jobs[1]);
     insta::assert_snapshot!(xml);
-    let tests = junit::parse(xml.as_bytes()).unwrap();
+    let tests = junit::parse(xml.as_bytes(), &std::sync::Arc::default()).unwrap();
     // five steps (two passed, one failed, two not run) and the three tests that failed
     assert_eq!((tests.passed, tests.failed, tests.skipped), (2, 4, 2));
 }

@@ -78,6 +78,7 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
     let many: Vec<String> = (0..51).map(|value| value.to_string()).collect();
     let many = many.join(", ");
     let step = |matrix: &str| format!("      - {{ id: a, image: x, run: y, matrix: {matrix} }}\n");
+    let named = |count: usize| (0..count).map(|at| format!("v{at}: [1], ")).collect::<String>();
     let heir = |matrix: &str| {
         format!(
             "      - {{ id: a, image: x, run: y, matrix: {{ v: [1, 2] }} }}\n      \
@@ -94,8 +95,10 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
         (step("{ v: [1, 1] }"), "has the value `1` twice"),
         (step("{ v: [1], v: [2] }"), "`v` stands twice in `matrix`"),
         (step("{ Python: [1] }"), "small letters"),
-        (step(&format!("{{ v: [{many}] }}")), "makes 51 instances\n"),
+        (step(&format!("{{ v: [{many}] }}")), "`matrix.v` has 51 values\n"),
         (step(&format!("{{ v: [{many}] }}")), "at most 50"),
+        (step("{ v: [1, 2, 3, 4, 5, 6], w: [1, 2, 3, 4, 5, 6, 7, 8, 9] }"), "makes 54 instances\n"),
+        (step(&format!("{{ {} }}", named(51))), "the matrix of step `a` has 51 variables\n"),
         (step("{ v: [1] }, env: { MATRIX_V: 2 }"), "both give `MATRIX_V`"),
         (
             "      - { id: a, image: \"x:{w}\", run: y, matrix: { v: [1] } }\n".to_owned(),
@@ -129,4 +132,32 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
     }
     let secret = "secrets: { matrix_v: { from: gsm, as: env } }";
     assert!(refused(secret).contains("`MATRIX_V`, which is taken"));
+}
+
+/// Each would be compared with all before it.
+#[test]
+fn what_is_refused_for_its_length_is_not_looked_through() {
+    let values: Vec<String> = (0..60_000).map(|value| format!("v{value}")).collect();
+    let step = |matrix: &str| {
+        with_steps(&format!("      - {{ id: a, image: x, run: y, matrix: {matrix} }}\n"))
+    };
+    let text = refused(&step(&format!("{{ v: [{}] }}", values.join(", "))));
+    assert!(text.contains("`matrix.v` has 60000 values"), "{text}");
+    // Of the values none is looked at.
+    let text = refused(&step(&format!("{{ v: [{}] }}", "A B, ".repeat(60))));
+    assert!(text.contains("has 60 values") && !text.contains("`A B`"), "{text}");
+    let variables: Vec<String> = (0..30_000).map(|at| format!("V{at}: []")).collect();
+    let text = refused(&step(&format!("{{ {} }}", variables.join(", "))));
+    assert!(text.contains("has 30000 variables") && !text.contains("`V1`"), "{text}");
+    // Nor are instances made that each need all of those of ninety others.
+    let many: Vec<String> = (0..50).map(|value| value.to_string()).collect();
+    let ids: Vec<String> = (0..90).map(|at| format!("s{at}")).collect();
+    let steps = ids.iter().enumerate().map(|(at, id)| {
+        let (needs, values) = (ids[..at].join(", "), many.join(", "));
+        format!(
+            "      - {{ id: {id}, image: x, run: y, needs: [{needs}], matrix: {{ v: [{values}] }} }}\n"
+        )
+    });
+    let text = refused(&with_steps(&steps.collect::<String>()));
+    assert!(text.contains("with its matrices, the pipeline has 4500 steps"), "{text}");
 }

@@ -16,7 +16,7 @@ use checkvalve::domain::state::Outcome;
 use checkvalve::domain::turn::Maker;
 use checkvalve::engine::{Journal, Kept, Left, Stop};
 use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// What the journal was told, in order.
@@ -138,9 +138,11 @@ impl Journal for Notes {
     }
 }
 
-/// Steps whose script is a word and a number of milliseconds.
+/// Steps whose script is a word and a number of milliseconds, or `gate`.
 #[derive(Clone, Default)]
 pub(crate) struct Scripted {
+    /// Lets steps that stand before it through, one for each permit.
+    pub(crate) gate: Gate,
     pub(crate) running: Arc<AtomicUsize>,
     pub(crate) most: Arc<AtomicUsize>,
     pub(crate) begun: Arc<Mutex<Vec<(String, u32)>>>,
@@ -158,6 +160,16 @@ pub(crate) struct Scripted {
     pub(crate) forgets: bool,
     /// Beginnings can be made ready.
     pub(crate) warms: bool,
+}
+
+/// Closed at first.
+#[derive(Clone)]
+pub(crate) struct Gate(pub(crate) Arc<Semaphore>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
 }
 
 /// The steps that ran in it.
@@ -200,11 +212,18 @@ impl Executor for Scripted {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         let words: Vec<&str> = step.run[0].split(' ').collect();
-        let time = words.get(1).map_or(5, |millis| millis.parse().unwrap());
+        let time = words.get(1).map_or("5", |time| *time);
+        let end = async {
+            if time == "gate" {
+                self.gate.0.acquire().await.unwrap().forget();
+            } else {
+                tokio::time::sleep(Duration::from_millis(time.parse().unwrap())).await;
+            }
+        };
         log.send(Bytes::from(format!("{}\n", words[0]))).await.unwrap();
         let stopped = tokio::select! {
             () = cancel.cancelled() => true,
-            () = tokio::time::sleep(Duration::from_millis(time)) => false,
+            () = end => false,
         };
         self.running.fetch_sub(1, Ordering::SeqCst);
         let late = step.labels.attempt > words.get(2).map_or(u32::MAX, |n| n.parse().unwrap());

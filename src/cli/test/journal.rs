@@ -104,30 +104,35 @@ impl Journal for LocalJournal<'_> {
         &self,
         (step, attempt): (&StepId, u32),
         earlier: &Cached,
-        _stop: &CancellationToken,
+        stop: &CancellationToken,
     ) -> io::Result<Option<Kept>> {
         let Some(results) = self.results else { return Ok(None) };
         let Some(keep) = &self.keep else {
-            let there = or_warn(results.has(earlier).await);
+            let there = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(None),
+                there = results.has(earlier) => or_warn(there),
+            };
             let (log, artifacts) = (earlier.facts.log.clone(), earlier.facts.artifacts.clone());
             return Ok(there.then_some(Kept { log, artifacts }));
         };
-        let mut kept = Kept::default();
+        let (mut kept, mut copies) = (Kept::default(), Vec::new());
         if let Some(log) = &earlier.facts.log {
             let name = objects::step_log(step, attempt);
-            if !or_warn(results.copy(&log.key, &keep.join(&name)).await) {
-                return Ok(None);
-            }
             kept.log = Some(LogRef { key: self.key(&name), ..log.clone() });
+            copies.push((log.key.as_str(), name));
         }
         for artifact in &earlier.facts.artifacts {
             let name = objects::step_artifact(step, attempt, &artifact.path);
-            if !or_warn(results.copy(&artifact.key, &keep.join(&name)).await) {
-                return Ok(None);
-            }
             kept.artifacts.push(Artifact { key: self.key(&name), ..artifact.clone() });
+            copies.push((artifact.key.as_str(), name));
         }
-        Ok(Some(kept))
+        let all = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            all = results.copy_all(&copies, keep) => or_warn(all),
+        };
+        Ok(all.then_some(kept))
     }
 
     async fn remember(&self, step: &StepRecord, ingredients: &Ingredients) -> io::Result<()> {
@@ -159,4 +164,44 @@ async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     }
     let copied = tokio::fs::copy(from, to).await;
     copied.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", to.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::results::tests::results;
+    use crate::cli::terminal::Format;
+    use crate::domain::ids::{RunId, Ulid};
+    use crate::domain::pipeline::StepSpec;
+    use crate::domain::plan::Inputs;
+    use crate::domain::run::StepFacts;
+    use crate::domain::state::Outcome;
+
+    #[tokio::test]
+    async fn a_replay_ends_when_it_is_asked_to_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = results(folder.path(), &["log"]).await;
+        let terminal = Terminal::new(Format::Plain, Box::new(io::sink()));
+        let step: StepId = "unit".parse().unwrap();
+        let steps = vec![StepSpec { run: vec!["x".to_owned()], ..StepSpec::new(step.clone()) }];
+        let name = "source-a".parse().unwrap();
+        let plan = Plan::new(name, String::new(), Inputs::default(), steps).unwrap();
+        let log = LogRef { key: "log".to_owned(), bytes: 1, lines: 1, cut: 0 };
+        let (origin, facts) =
+            (RunId::new(Ulid::nil()), StepFacts { log: Some(log), ..StepFacts::default() });
+        let outcome = Outcome::Succeeded;
+        let earlier = Cached { outcome, facts, origin, kept_by: origin };
+        let reports = folder.path().join("reports");
+        for to in [Some(reports.as_path()), None] {
+            let journal = LocalJournal::new(&terminal, &plan, Some(&results), to);
+            let stop = CancellationToken::new();
+            stop.cancel();
+            assert_eq!(journal.replay(&step, &earlier, &stop).await.unwrap(), None);
+            assert!(!reports.exists());
+            let kept = journal.replay(&step, &earlier, &CancellationToken::new()).await.unwrap();
+            assert!(kept.unwrap().log.is_some());
+            assert_eq!(reports.join("source-a/unit/1/log.txt").exists(), to.is_some());
+            let _ = std::fs::remove_dir_all(&reports);
+        }
+    }
 }

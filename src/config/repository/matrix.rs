@@ -1,6 +1,6 @@
 //! Steps over several values: one instance for each, named by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pipelines::{MAX_STEPS, Rest, Step};
 use super::problems::Problems;
@@ -22,6 +22,11 @@ impl Problems<'_> {
         let id = step.spec.id.clone();
         let mut matrix = Matrix::default();
         if let Value::Map(variables) = &entry.node.value {
+            if variables.len() > MAX_INSTANCES {
+                let what = format!("the matrix of step `{id}` has {} variables", variables.len());
+                self.add(entry.place, what, format!("a matrix has at most {MAX_INSTANCES}"));
+                return false;
+            }
             matrix.0 = variables.iter().map(|one| (one.key.clone(), self.axis(one))).collect();
             self.own_names(variables, &step.spec);
         } else {
@@ -51,15 +56,17 @@ impl Problems<'_> {
     /// The values of one variable.
     fn axis(&mut self, entry: &Entry) -> Vec<String> {
         let what = format!("`matrix.{}`", entry.key);
+        let nodes = self.list(&entry.node, &what);
+        if nodes.len() > MAX_INSTANCES {
+            let has = format!("{what} has {} values", nodes.len());
+            self.add(entry.place, has, format!("a matrix makes at most {MAX_INSTANCES} instances"));
+            return Vec::new();
+        }
         let mut values: Vec<String> = Vec::new();
-        for node in self.list(&entry.node, &what) {
-            let value = match &node.value {
-                Value::Text(text) | Value::Number(text) => text.clone(),
-                Value::Bool(truth) => truth.to_string(),
-                Value::Null | Value::List(_) | Value::Map(_) => {
-                    self.wrong_type(node, &what, "values");
-                    continue;
-                }
+        for node in nodes {
+            let Some(value) = node.written() else {
+                self.wrong_type(node, &what, "values");
+                continue;
             };
             let plain = |c: char| c.is_ascii_alphanumeric() || "._-+:@=~".contains(c);
             if value.is_empty() || value.len() > MAX_VALUE || !value.chars().all(plain) {
@@ -80,7 +87,8 @@ impl Problems<'_> {
 
     /// Names of variables: letters that `{name}` and the environment can have, each once.
     fn own_names(&mut self, variables: &[Entry], step: &StepSpec) {
-        for (at, entry) in variables.iter().enumerate() {
+        let mut seen = BTreeSet::new();
+        for entry in variables {
             let name = &entry.key;
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {
@@ -88,7 +96,7 @@ impl Problems<'_> {
                 let mend = "write small letters, digits and `_`, beginning with a letter";
                 self.add(entry.place, what, mend);
             }
-            if variables.iter().take(at).any(|other| other.key == *name) {
+            if !seen.insert(name) {
                 let what = format!("`{name}` stands twice in `matrix`");
                 self.add(entry.place, what, "put all values into one list");
             }
@@ -110,7 +118,14 @@ impl Problems<'_> {
             .iter()
             .filter_map(|step| Some((step.spec.id.clone(), step.matrix.clone()?)))
             .collect();
-        let last = read.last().map(|step| step.place);
+        // Each may need all instances of all others: they are made once they are known to be few.
+        let count = |step: &Step| step.matrix.as_ref().map_or(1, Matrix::count);
+        let all = read.iter().map(count).sum::<usize>();
+        if let Some(last) = read.last().filter(|_| all > MAX_STEPS) {
+            let what = format!("with its matrices, the pipeline has {all} steps");
+            self.add(last.place, what, format!("a pipeline has at most {MAX_STEPS}"));
+            return None;
+        }
         let mut specs: Vec<StepSpec> = Vec::new();
         for step in read {
             self.pairs(&step, &of);
@@ -125,10 +140,6 @@ impl Problems<'_> {
             for_each(&mut rest.when, &step.spec.id, &made);
             for_each(&mut rest.compose, &step.spec.id, &made);
             specs.append(&mut made);
-        }
-        if let Some(place) = last.filter(|_| specs.len() > MAX_STEPS) {
-            let what = format!("with its matrices, the pipeline has {} steps", specs.len());
-            self.add(place, what, format!("a pipeline has at most {MAX_STEPS}"));
         }
         (self.error_count() == before).then_some(specs)
     }

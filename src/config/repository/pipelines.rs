@@ -339,13 +339,9 @@ impl Problems<'_> {
                 let mend = "choose another name: `CHECKVALVE_` ones are set for every step";
                 self.add(entry.place, format!("`{name}` is reserved"), mend);
             }
-            let value = match &entry.node.value {
-                Value::Text(text) | Value::Number(text) => text.clone(),
-                Value::Bool(truth) => truth.to_string(),
-                Value::Null | Value::List(_) | Value::Map(_) => {
-                    self.wrong_type(&entry.node, &format!("`env.{name}`"), "a text");
-                    continue;
-                }
+            let Some(value) = entry.node.written() else {
+                self.wrong_type(&entry.node, &format!("`env.{name}`"), "a text");
+                continue;
             };
             if value.contains('\0') {
                 self.add(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::domain::yaml::MAX_ERRORS;
 pub use crate::domain::yaml::Place;
 
 /// One error of a repository file.
@@ -21,7 +22,11 @@ impl Wrong {
         let plain =
             |c: char| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
         let snippet = line.trim_end().chars().take(SNIPPET).map(plain).collect();
-        let visible = |text: String| {
+        let visible = |mut text: String| {
+            if let Some((end, _)) = text.char_indices().nth(TEXT_MAX) {
+                text.truncate(end);
+                text.push('…');
+            }
             if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text }
         };
         Self { place, snippet, what: visible(what.into()), mend: visible(mend.into()) }
@@ -95,8 +100,9 @@ fn blank(c: char) -> char {
     if c == '\t' { '\t' } else { ' ' }
 }
 
-/// Longer lines are cut in messages.
+/// Longer lines are cut in messages, and so is what they quote of a file.
 const SNIPPET: usize = 160;
+const TEXT_MAX: usize = 1000;
 
 /// Gathers errors and remarks while a file is read.
 #[derive(Debug)]
@@ -106,9 +112,6 @@ pub(super) struct Problems<'t> {
     notes: Vec<String>,
     file: String,
 }
-
-/// A file with a thousand errors has one cause; nobody reads them all.
-const MAX_ERRORS: usize = 50;
 
 impl<'t> Problems<'t> {
     pub(super) fn new(file: &str, text: &'t str) -> Self {

@@ -8,7 +8,7 @@ use super::problems::{Place, Problems};
 use super::reader::Fields;
 use crate::domain::image_name;
 use crate::domain::names::{InvalidName, ServiceAlias};
-use crate::domain::service::{MAX_SERVICES, Ready, Service, waves, words};
+use crate::domain::service::{MAX_SERVICES, Ready, Service, arguments, shell, waves};
 use crate::domain::yaml::{Node, Value};
 
 /// The services of a step, as far as the repository file says them.
@@ -65,6 +65,7 @@ impl Problems<'_> {
         if items.len() > MAX_SERVICES {
             let what = format!("the step has {} services", items.len());
             self.add(node.place, what, format!("a step has at most {MAX_SERVICES}"));
+            return Vec::new();
         }
         let before = self.error_count();
         let read: Vec<(Place, Service)> =
@@ -139,8 +140,8 @@ impl Problems<'_> {
             return self.texts(node, &what).into_iter().map(|(_, text)| text).collect();
         }
         let Some(line) = self.text(node, &what) else { return Vec::new() };
-        words(&line).unwrap_or_else(|| {
-            self.add(node.place, format!("a quote of {what} is open"), "close it, or write a list");
+        arguments(&line, &what).unwrap_or_else(|(what, mend)| {
+            self.add(node.place, what, mend);
             Vec::new()
         })
     }
@@ -161,13 +162,11 @@ impl Problems<'_> {
         };
         let interval = time("interval", Ready::INTERVAL);
         let timeout = time("timeout", Ready::TIMEOUT);
-        let millis = |of: Duration| u64::try_from(of.as_millis()).unwrap_or(u64::MAX);
         let port = match port {
             Some(port) => Some(port?),
             None => None,
         };
-        let (interval_ms, timeout_ms) = (millis(interval?), millis(timeout?));
-        Some(Ready { run, port, interval_ms, timeout_ms })
+        Some(Ready::new(run, port, interval?, timeout?))
     }
 
     fn probe(&mut self, node: &Node) -> Vec<String> {
@@ -175,7 +174,7 @@ impl Problems<'_> {
             return self.texts(node, "`run`").into_iter().map(|(_, text)| text).collect();
         }
         let line = self.text(node, "`run`");
-        line.map(|line| ["sh", "-c", &line].map(str::to_owned).to_vec()).unwrap_or_default()
+        line.map(|line| shell(&line)).unwrap_or_default()
     }
 
     fn port(&mut self, node: &Node) -> Option<u16> {

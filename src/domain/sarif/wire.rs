@@ -1,27 +1,48 @@
-//! What of the format is read. Unknown properties are passed over; lists have an end.
+//! What of the format is read. Unknown properties are passed over; lists have an end, so that many
+//! small things take no more memory than a few large ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::domain::annotation::{KEPT, Level};
 
-/// Items of a list that are read; results are counted beyond.
-const MOST: usize = 10_000;
-/// Different rules whose results are counted apart.
+/// Runs that a document may have.
+pub(super) const RUNS_MOST: usize = 10_000;
+/// Rules of a tool that are read, and different ones whose results are counted apart.
 const RULES_MOST: usize = 10_000;
+/// What is read of smaller lists.
+const EXTENSIONS_MOST: usize = 100;
+const SUPPRESSIONS_MOST: usize = 100;
+const ARGUMENTS_MOST: usize = 100;
+/// Bytes of a rule's id; longer ones name none.
+const ID_MAX: usize = 1024;
+/// Bytes of a version.
+const VERSION_MAX: usize = 40;
 
 /// Enough of a document to know whether it is one.
 #[derive(serde::Deserialize)]
 pub(super) struct Outline {
-    pub(super) version: Option<serde_json::Value>,
+    pub(super) version: Option<Version>,
 }
 
-#[derive(serde::Deserialize)]
-pub(super) struct Log {
-    pub(super) runs: Option<Few<Run>>,
+/// A text that is no longer than one can be, or what stands in its place.
+pub(super) enum Version {
+    Text(String),
+    Other(String),
+}
+
+/// Hands out a document's runs one by one: none of them is kept while others are read. Answers how
+/// many it has, if it has a list of them.
+pub(super) fn runs(text: &str, each: impl FnMut(Run)) -> serde_json::Result<Option<usize>> {
+    let mut document = serde_json::Deserializer::from_str(text);
+    let count = document.deserialize_map(Log(each))?;
+    document.end()?;
+    Ok(count)
 }
 
 #[derive(serde::Deserialize)]
@@ -37,14 +58,14 @@ pub(super) struct Run {
 pub(super) struct Tool {
     pub(super) driver: Option<Component>,
     #[serde(default)]
-    pub(super) extensions: Few<Component>,
+    pub(super) extensions: Few<Component, EXTENSIONS_MOST>,
 }
 
 #[derive(serde::Deserialize)]
 pub(super) struct Component {
     pub(super) name: Option<String>,
     #[serde(default)]
-    pub(super) rules: Few<Rule>,
+    pub(super) rules: Few<Rule, RULES_MOST>,
 }
 
 #[derive(serde::Deserialize)]
@@ -57,6 +78,11 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// By which results name it.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.id.as_deref().filter(|id| id.len() <= ID_MAX)
+    }
+
     /// How grave its results are.
     pub(super) fn gravity(&self) -> Gravity {
         let word = self.default_configuration.as_ref().and_then(|it| it.level.as_deref());
@@ -71,7 +97,17 @@ struct Configuration {
 
 #[derive(serde::Deserialize)]
 pub(super) struct Text {
+    #[serde(default, deserialize_with = "trimmed")]
     pub(super) text: Option<String>,
+}
+
+/// Once, however many results are told with it.
+fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(|text| match text.trim() {
+        trimmed if trimmed.len() == text.len() => text,
+        trimmed => trimmed.to_owned(),
+    }))
 }
 
 #[derive(serde::Deserialize)]
@@ -84,11 +120,11 @@ pub(super) struct Found {
     kind: Option<String>,
     baseline_state: Option<String>,
     #[serde(default)]
-    suppressions: Few<Suppression>,
+    suppressions: Few<Suppression, SUPPRESSIONS_MOST>,
     #[serde(default)]
     pub(super) message: Message,
     #[serde(default)]
-    pub(super) locations: Few<Location>,
+    pub(super) locations: Few<Location, 1>,
 }
 
 #[derive(serde::Deserialize)]
@@ -104,11 +140,13 @@ struct Suppression {
 
 #[derive(Default, serde::Deserialize)]
 pub(super) struct Message {
+    #[serde(default, deserialize_with = "trimmed")]
     pub(super) text: Option<String>,
+    #[serde(default, deserialize_with = "trimmed")]
     pub(super) markdown: Option<String>,
     pub(super) id: Option<String>,
     #[serde(default)]
-    pub(super) arguments: Few<String>,
+    pub(super) arguments: Few<String, ARGUMENTS_MOST>,
 }
 
 #[derive(serde::Deserialize)]
@@ -161,6 +199,11 @@ impl Found {
         self.rule_id.as_deref().or(self.rule.as_ref().and_then(|rule| rule.id.as_deref()))
     }
 
+    /// By which its rule is looked for.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.id().filter(|id| id.len() <= ID_MAX)
+    }
+
     pub(super) fn index(&self) -> Option<usize> {
         let index = self.rule_index.or(self.rule.as_ref().and_then(|rule| rule.index))?;
         usize::try_from(index).ok()
@@ -171,7 +214,7 @@ impl Found {
         let passed = self.kind.as_deref().is_some_and(|kind| kind != "fail" && kind != "review");
         let gone = self.baseline_state.as_deref() == Some("absent");
         let accepted = |one: &Suppression| one.status.as_deref().is_none_or(|s| s == "accepted");
-        if passed || gone || self.suppressions.items.iter().any(accepted) {
+        if passed || gone || self.suppressions.0.iter().any(accepted) {
             return Gravity::Nothing;
         }
         self.level.as_deref().map_or(Gravity::Unsaid, gravity_of)
@@ -198,7 +241,7 @@ impl Results {
         let gravity = result.gravity();
         let mut key = Key { gravity, ..Key::default() };
         if gravity == Gravity::Unsaid && self.counts.len() < RULES_MOST {
-            key = Key { gravity, id: result.id().map(str::to_owned), index: result.index() };
+            key = Key { gravity, id: result.key().map(str::to_owned), index: result.index() };
         }
         let count = self.counts.entry(key).or_default();
         *count = count.saturating_add(1);
@@ -239,48 +282,157 @@ impl<'de> Visitor<'de> for Counting {
     }
 }
 
-/// The first items of a list, and how many there are more.
-pub(super) struct Few<T> {
-    pub(super) items: Vec<T>,
-    pub(super) more: usize,
-}
+/// The first items of a list.
+pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
 
-impl<T> Default for Few<T> {
+impl<T, const MOST: usize> Default for Few<T, MOST> {
     fn default() -> Self {
-        Self { items: Vec::new(), more: 0 }
+        Self(Vec::new())
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(First(PhantomData))
     }
 }
 
-struct First<T>(PhantomData<T>);
+struct First<T, const MOST: usize>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
-    type Value = Few<T>;
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for First<T, MOST> {
+    type Value = Few<T, MOST>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_unit<E>(self) -> Result<Few<T>, E> {
+    fn visit_unit<E>(self) -> Result<Few<T, MOST>, E> {
         Ok(Few::default())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Few<T>, A::Error> {
-        let mut few = Few::default();
-        while few.items.len() < MOST {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Few<T, MOST>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < MOST {
             match all.next_element()? {
-                Some(item) => few.items.push(item),
-                None => return Ok(few),
+                Some(item) => items.push(item),
+                None => return Ok(Few(items)),
             }
         }
-        while all.next_element::<IgnoredAny>()?.is_some() {
-            few.more += 1;
+        while all.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Few(items))
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVersion)
+    }
+}
+
+struct AnyVersion;
+
+impl<'de> Visitor<'de> for AnyVersion {
+    type Value = Version;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a version")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Version, E> {
+        if text.len() > VERSION_MAX {
+            return Ok(Version::Other("a long text".to_owned()));
         }
-        Ok(few)
+        Ok(Version::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Version, E> {
+        Ok(Version::Other(truth.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Version, E> {
+        Ok(Version::Other(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Version, E> {
+        Ok(Version::Other(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Version, E> {
+        Ok(Version::Other(number.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Version, A::Error> {
+        while all.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Version::Other("a list".to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Version, A::Error> {
+        while all.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Version::Other("an object".to_owned()))
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Part {
+    Runs,
+    #[serde(other)]
+    Other,
+}
+
+struct Log<F>(F);
+
+impl<'de, F: FnMut(Run)> Visitor<'de> for Log<F> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `runs`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut all: A) -> Result<Option<usize>, A::Error> {
+        let mut count = None;
+        while let Some(key) = all.next_key()? {
+            match key {
+                Part::Runs if count.is_some() => return Err(A::Error::duplicate_field("runs")),
+                Part::Runs => count = all.next_value_seed(Runs(&mut self.0))?,
+                Part::Other => drop(all.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(count)
+    }
+}
+
+struct Runs<'f, F>(&'f mut F);
+
+impl<'de, F: FnMut(Run)> DeserializeSeed<'de> for Runs<'_, F> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(Run)> Visitor<'de> for Runs<'_, F> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of runs")
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Option<usize>, A::Error> {
+        let mut count = 0;
+        while count < RUNS_MOST {
+            let Some(run) = all.next_element()? else { return Ok(Some(count)) };
+            (self.0)(run);
+            count += 1;
+        }
+        while all.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(Some(count))
     }
 }

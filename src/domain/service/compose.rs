@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::{MAX_SERVICES, Ready, Service, waves};
 use crate::domain::image_name;
 use crate::domain::names::ServiceAlias;
-use crate::domain::yaml::{self, Entry, Node, Place, Value};
+use crate::domain::yaml::{self, Entry, MAX_ERRORS, Node, Place, Value};
 
 /// What a compose file comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,15 @@ struct Reader {
 
 impl Reader {
     fn add(&mut self, place: Place, what: impl Into<String>, mend: impl Into<String>) {
-        self.wrong.push(Wrong { place, what: what.into(), mend: mend.into() });
+        if self.wrong.len() > MAX_ERRORS {
+            return;
+        }
+        self.wrong.push(if self.wrong.len() == MAX_ERRORS {
+            let what = format!("there are more than {MAX_ERRORS} errors; no more are named");
+            Wrong { place, what, mend: "mend those first".to_owned() }
+        } else {
+            Wrong { place, what: what.into(), mend: mend.into() }
+        });
     }
 
     fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
@@ -137,6 +145,7 @@ impl Reader {
         if entries.is_empty() || entries.len() > MAX_SERVICES {
             let what = format!("the file has {} services", entries.len());
             self.add(node.place, what, format!("a step has one to {MAX_SERVICES}"));
+            return Vec::new();
         }
         let read: Vec<Service> = entries.iter().filter_map(|entry| self.service(entry)).collect();
         if let Err(unfit) = waves(&read)
@@ -387,5 +396,20 @@ networks:
         assert!(told("services: {}")[0].contains("0 services"));
         assert!(told("a: [")[0].starts_with("1:") || told("a: [")[0].starts_with("2:"));
         assert!(told("version: '3'")[0].contains("no `services`"));
+    }
+
+    #[test]
+    fn a_file_with_a_thousand_errors_names_the_first() {
+        let keys: String = (0..10_000).map(|at| format!("    k{at}: 1\n")).collect();
+        let variables = "      - A\n".repeat(10_000);
+        for (rest, line) in [(keys, 4), (format!("    environment:\n{variables}"), 5)] {
+            let told = told(&format!("services:\n  db:\n    image: x\n{rest}"));
+            assert_eq!(told.len(), MAX_ERRORS + 1);
+            assert!(told[0].starts_with(&format!("{line}: ")), "{}", told[0]);
+            assert!(told[MAX_ERRORS].contains("more than 50 errors"), "{}", told[MAX_ERRORS]);
+        }
+        let services: String = (0..10_000).map(|at| format!("  s{at}: 1\n")).collect();
+        let told = told(&format!("services:\n{services}"));
+        assert!(told.len() == 1 && told[0].contains("10000 services"), "{told:?}");
     }
 }

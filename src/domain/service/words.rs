@@ -1,7 +1,17 @@
 //! A command line as its words.
 
+/// What a line gives a container to run; if it can't be split, what is wrong and the mend.
+pub fn arguments(line: &str, what: &str) -> Result<Vec<String>, (String, &'static str)> {
+    words(line).ok_or_else(|| (format!("a quote of {what} is open"), "close it, or write a list"))
+}
+
+/// A line for a shell to run.
+pub fn shell(line: &str) -> Vec<String> {
+    ["sh", "-c", line].map(str::to_owned).to_vec()
+}
+
 /// Splits a line as a shell does, without expanding anything; `None` where a quote is open.
-pub fn words(line: &str) -> Option<Vec<String>> {
+fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.chars();

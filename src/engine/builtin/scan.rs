@@ -2,14 +2,11 @@
 
 use super::{Site, blocking, built_image};
 use crate::domain::builtin::Report;
-use crate::domain::sarif;
 use crate::domain::scan::{self, Exit, IMAGE, VARIABLE};
 use crate::domain::state::Outcome;
+use crate::engine::found;
 use crate::exec::Executor;
 use crate::exec::images::{Halted, Scan};
-
-/// Bytes of SARIF that are read.
-const LARGEST: u64 = 64 << 20;
 
 pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
     let image = built_image(site)?;
@@ -35,18 +32,20 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
     let spec = site.task.plan.step(&site.task.step.labels.step);
     let path = spec.and_then(|spec| spec.sarif.clone()).unwrap_or_else(|| scan::SARIF.to_owned());
     let fail = spec.map(|spec| spec.fail).unwrap_or_default();
-    let cases = blocking(site.stop, move || {
-        let file = out.join(&path);
-        let found = match std::fs::symlink_metadata(&file) {
-            Ok(meta) if !meta.is_file() => Err("it is no plain file".to_owned()),
-            Ok(meta) if meta.len() > LARGEST => {
-                Err(format!("{} MiB are too much to read", meta.len() >> 20))
-            }
-            Ok(_) => sarif::parse(&std::fs::read(&file)?),
+    let (redactor, stop) = (site.task.redactor.clone(), site.stop.clone());
+    // Its findings go to the log, to the cases and on: it holds no secret when it is read.
+    let read = blocking(site.stop, move || {
+        let found = match std::fs::symlink_metadata(out.join(&path)) {
+            Ok(_) => found::annotations((&out, &path), &redactor, &stop),
             Err(_) => Err("the scanner did not write it".to_owned()),
         };
         let found = found.map_err(|why| format!("`{path}`: {why}"));
-        Ok(scan::cases(&exit, found.as_ref().map_err(String::clone), fail))
+        let cases = scan::cases(&exit, found.as_ref().map_err(String::clone), fail);
+        Ok((cases, found.ok()))
     });
-    Ok(Report { suite: "scan", cases: cases.await?, note: None })
+    let (cases, found) = read.await?;
+    if let Some(found) = found {
+        let _ = site.found.set(found);
+    }
+    Ok(Report { suite: "scan", cases, note: None })
 }

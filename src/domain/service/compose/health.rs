@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Reader, Ready};
+use crate::domain::service::shell;
 use crate::domain::yaml::{Node, Value};
 
 /// What holds where the file says nothing, as compose has it.
@@ -41,17 +42,10 @@ impl Reader {
             }
         }
         let limit = start.saturating_add((interval + timeout).saturating_mul(retries.max(1)));
-        let millis = |of: Duration| u64::try_from(of.as_millis()).unwrap_or(u64::MAX);
-        Some(Ready {
-            run: run?,
-            port: None,
-            interval_ms: millis(interval.min(Ready::INTERVAL)),
-            timeout_ms: millis(limit.min(LONGEST)),
-        })
+        Some(Ready::new(run?, None, interval.min(Ready::INTERVAL), limit.min(LONGEST)))
     }
 
     fn probe(&mut self, node: &Node) -> Option<Vec<String>> {
-        let shell = |line: &str| ["sh", "-c", line].map(str::to_owned).to_vec();
         match &node.value {
             Value::Text(_) => self.text(node, "`test`").map(|line| shell(&line)),
             Value::List(items) => {

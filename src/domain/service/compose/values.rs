@@ -3,20 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::Reader;
-use crate::domain::service::words;
+use crate::domain::service::arguments;
 use crate::domain::yaml::{Node, Place, Value};
 
 impl Reader {
     /// A text, a number or a truth as it is written, its variables replaced by their defaults.
     pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
-        let written = match &node.value {
-            Value::Text(text) | Value::Number(text) => text.clone(),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Null | Value::List(_) | Value::Map(_) => {
-                let what = format!("{what} wants a text and has {}", node.value.kind());
-                self.add(node.place, what, "give it a value");
-                return None;
-            }
+        let Some(written) = node.written() else {
+            let what = format!("{what} wants a text and has {}", node.value.kind());
+            self.add(node.place, what, "give it a value");
+            return None;
         };
         self.interpolated(node.place, &written)
     }
@@ -64,7 +60,7 @@ impl Reader {
         }
         for name in env.keys().filter(|name| name.is_empty() || name.contains('\0')) {
             let what = format!("`{}` can't be a variable", name.escape_debug());
-            self.wrong.push(super::Wrong { place: node.place, what, mend: "remove it".to_owned() });
+            self.add(node.place, what, "remove it");
         }
         env
     }
@@ -75,8 +71,8 @@ impl Reader {
             return items.iter().filter_map(|item| self.text(item, what)).collect();
         }
         let Some(line) = self.text(node, what) else { return Vec::new() };
-        words(&line).unwrap_or_else(|| {
-            self.add(node.place, format!("a quote of {what} is open"), "close it, or write a list");
+        arguments(&line, what).unwrap_or_else(|(what, mend)| {
+            self.add(node.place, what, mend);
             Vec::new()
         })
     }

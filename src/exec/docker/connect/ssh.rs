@@ -1,8 +1,10 @@
 //! An engine on a host that is reached over SSH: each connection is `ssh HOST docker system
 //! dial-stdio`, as Docker's own client does it, behind a socket of ours.
 
+use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker as Api;
 use tempfile::TempDir;
@@ -11,6 +13,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 
 use super::super::told;
+
+/// Where a connection can't be taken, such as for want of file descriptors, it may be later.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What `ssh` said last.
 #[derive(Debug, Clone, Default)]
@@ -37,12 +42,29 @@ pub(super) fn connect(host: &str) -> Result<(Api, Said), String> {
     let says = said.clone();
     tokio::spawn(async move {
         let _folder = folder;
-        while let Ok((client, _)) = listener.accept().await {
+        loop {
+            let (client, _) = accepted(PAUSE, || listener.accept()).await;
             tokio::spawn(carry(client, arguments.clone(), says.clone()));
         }
     });
     let api = Api::connect_with_host(&format!("unix://{}", socket.display()));
     api.map(|api| (api, said)).map_err(|e| told(&e))
+}
+
+/// The next connection, however often none can be taken before.
+async fn accepted<C, F>(pause: Duration, mut accept: impl FnMut() -> F) -> C
+where
+    F: Future<Output = io::Result<C>>,
+{
+    loop {
+        match accept().await {
+            Ok(client) => return client,
+            Err(error) => {
+                tracing::warn!("a connection to the engine could not be taken: {error}");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
 }
 
 /// `ssh://[user@]host[:port]`
@@ -117,6 +139,19 @@ async fn carry(client: UnixStream, arguments: Vec<String>, said: Said) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_can_t_be_taken_is_not_the_last_one() {
+        let mut tries = 0;
+        let accept = || {
+            tries += 1;
+            // EMFILE
+            let full = io::Error::from_raw_os_error(24);
+            std::future::ready(if tries < 4 { Err(full) } else { Ok("client") })
+        };
+        assert_eq!(accepted(Duration::from_millis(1), accept).await, "client");
+        assert_eq!(tries, 4);
+    }
 
     #[test]
     fn a_host_is_taken_apart_and_options_are_none() {
