@@ -352,7 +352,26 @@ fn bad_files_are_refused_with_a_mend() {
         ),
         (
             with_steps("      - { id: a, uses: upload-secrets }\n"),
-            "`uses: upload-secrets` is not possible yet",
+            "step `a` names no secrets to write back",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b }\n")
+                + "secrets: { b: { from: gsm } }\n",
+            "no `acceptance` step has the secret `b`",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b }\n")
+                + "secrets: { b: { from: env } }\n",
+            "the secret `b` is `from: env`, which is never written to",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b }\n")
+                + "secrets: { b: { from: sops, file: c.yaml } }\n",
+            "`from: gsm`; under `checkvalve test` also `local`",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b, always: true }\n"),
+            "`always` says nothing to a built-in step",
         ),
         (
             with_steps("      - { id: a, uses: report }\n      - { id: b, uses: report }\n"),
@@ -589,4 +608,26 @@ fn a_scan_and_a_report_are_read_with_what_they_imply() {
     assert_eq!(scan.artifacts, ["scan.sarif", "junit.xml"]);
     assert_eq!(other.sarif.as_deref(), Some("a[1].sarif"));
     assert_eq!(other.fail, FailOn::Error);
+}
+
+#[test]
+fn secrets_are_written_back_after_all_that_have_them_however_they_end() {
+    let steps = "      - { id: upload, uses: upload-secrets, secrets: [config] }\n      \
+                 - { id: build, uses: build }\n      \
+                 - { id: acceptance, uses: acceptance, needs: build, secrets: [config, other] }\n      \
+                 - { id: live, image: x, run: y, secrets: config, matrix: { v: [1, 2] } }\n      \
+                 - { id: apart, image: x, run: y, secrets: other }\n      \
+                 - { id: report, uses: report }\n";
+    let secrets = "secrets: { config: { from: gsm }, other: { from: env } }\n";
+    let rules = read(&(with_steps(steps) + secrets)).unwrap();
+    let step = |id: &str| {
+        let mut steps = rules.pipelines[0].steps.iter();
+        steps.find(|step| step.id.as_str() == id).unwrap()
+    };
+    let needs = |id: &str| step(id).needs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(needs("upload"), ["acceptance", "live (1)", "live (2)"]);
+    assert!(step("upload").always && step("upload").is(Builtin::UploadSecrets));
+    assert!(needs("report").contains(&"upload".to_owned()));
+    let stored = serde_json::to_value(step("upload")).unwrap();
+    assert_eq!(stored["uses"], serde_json::json!({ "builtin": "upload-secrets", "version": 1 }));
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::asks::{self, Asks};
 use super::builtin;
 use super::found::{Found, Reports};
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
@@ -67,13 +68,15 @@ pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) records: Vec<StepRecord>,
 }
 
-/// What the executor and the spool answered.
-struct Done<L> {
+/// What the executor, the spool and the journal answered.
+struct Done<L, Error> {
     came: Came<L>,
     /// The image that it built.
     built: Option<String>,
     timed_out: bool,
     spooled: io::Result<Spooled>,
+    /// What the step had the journal do.
+    asked: Result<(), Error>,
 }
 
 impl<E: Executor, J: Journal> Attempt<'_, E, J> {
@@ -85,16 +88,17 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         slot: Slot,
     ) -> Result<Tried<E::Left>, J::Error> {
         let folder = self.folder();
-        let done = match self.job.secrets.of_step(self.spec) {
+        let done = match self.given() {
             Ok(secrets) => self.carry_out(on, &folder, secrets).await,
             Err(why) => return Ok(Tried::without_secrets(why)),
         };
         // A run that stops at the first failure begins nothing before this one is judged.
         let held = (self.job.fail_fast || !self.heirs.steps.is_empty()).then_some(slot);
-        let Done { came, built, timed_out, spooled } = match done {
+        let Done { came, built, timed_out, spooled, asked } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
+        asked?;
         let Came { mut ended, left, mut kept } = came;
         self.judge(&mut ended, timed_out);
         let spooled = spooled.unwrap_or_else(|e| {
@@ -139,6 +143,14 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let shares = heirs.zip(divided.shares).collect();
         let (outcome, retry) = (ended.outcome, ended.retry);
         Ok(Tried { outcome, retry, facts, finished_at, shares, kept })
+    }
+
+    /// What the step is given in confidence. One that writes secrets back asks for no value.
+    fn given(&self) -> Result<Vec<Secret>, String> {
+        if self.spec.is(Builtin::UploadSecrets) {
+            return Ok(Vec::new());
+        }
+        self.job.secrets.of_step(self.spec)
     }
 
     fn left_behind(&self, folder: &Path, spooled: &Spooled, artifacts: Vec<String>) -> Left {
@@ -192,9 +204,9 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         on: Option<E::Left>,
         folder: &Path,
         secrets: Vec<Secret>,
-    ) -> io::Result<Done<E::Left>> {
+    ) -> io::Result<Done<E::Left, J::Error>> {
         tokio::fs::create_dir_all(folder.join("out")).await?;
-        let (path, redactor) = (folder.join("log.txt"), self.job.secrets.redactor().clone());
+        let (path, redactor) = (folder.join("log.txt"), self.job.secrets.redactor());
         let spool = Spool::create(&path, self.engine.options.log_cap, redactor).await?;
         let (log, chunks) = mpsc::channel(CHUNKS);
         let notes = self.job.secrets.notes(self.spec);
@@ -204,16 +216,18 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let halt = self.halt.child_token();
         let executor = self.engine.executor.clone();
         let (begun, begins) = oneshot::channel();
+        let (asking, asked) = mpsc::channel(asks::WAITING);
         let (run, stop) = (self.step_run(folder, secrets), halt.clone());
         // A task of its own: a slow journal must not hold up the step.
         let task = if let Some(Uses { builtin, .. }) = self.spec.uses {
             drop(begun);
-            let task = self.builtin(builtin, run);
+            let task = self.builtin(builtin, run, asking);
             tokio::spawn(async move {
                 let (ended, built) = builtin::run(executor, task, log, stop).await;
                 (Came { ended, left: None, kept: Vec::new() }, built)
             })
         } else {
+            drop(asking);
             let lineage = Lineage { on, ancestors: self.ancestors(folder), run };
             tokio::spawn(async move { (lineage.run(executor, log, stop, begun).await, None) })
         };
@@ -229,17 +243,18 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             (task.await, true)
         };
         let whose = (self.journal, &self.spec.id, self.number);
-        let ((ended, timed_out), spooled) =
-            tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
+        let answers = asks::answer(asked, (self.journal, &self.job.secrets), || halt.cancel());
+        let ((ended, timed_out), spooled, asked) =
+            tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()), answers);
         let (came, built) = ended.map_err(io::Error::other)?;
-        Ok(Done { came, built, timed_out, spooled })
+        Ok(Done { came, built, timed_out, spooled, asked })
     }
 
-    fn builtin(&self, builtin: Builtin, step: StepRun) -> builtin::Task {
+    fn builtin(&self, builtin: Builtin, step: StepRun, asks: Asks) -> builtin::Task {
         let (plan, images) = (self.job.plan.clone(), self.job.images);
-        let redactor = self.job.secrets.redactor().clone();
+        let redactor = self.job.secrets.redactor();
         let (image, records) = (self.image.clone(), self.records.clone());
-        builtin::Task { builtin, plan, step, images, image, records, redactor }
+        builtin::Task { builtin, plan, step, images, image, records, redactor, asks }
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.
@@ -340,7 +355,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
 
     async fn look_through(&self, out: PathBuf) -> Found {
         let (globs, reports) = (self.spec.artifacts.clone(), Reports::of(self.spec));
-        let redactor = self.job.secrets.redactor().clone();
+        let redactor = self.job.secrets.redactor();
         let found =
             tokio::task::spawn_blocking(move || Found::below(&out, &globs, &reports, &redactor));
         found.await.unwrap_or_default()

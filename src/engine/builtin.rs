@@ -4,7 +4,9 @@ mod acceptance;
 mod build;
 mod listen;
 mod qa;
+mod renewals;
 mod scan;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::asks::Asks;
 use super::{Images, JobRun};
 use crate::ambient;
 use crate::domain::builtin::{Builtin, JUNIT, Report};
@@ -39,6 +42,7 @@ pub(super) struct Task {
     pub(super) records: Vec<StepRecord>,
     /// Of the job's secrets.
     pub(super) redactor: Arc<Redactor>,
+    pub(super) asks: Asks,
 }
 
 /// The image that a step works with: what the last step of those it needs built.
@@ -102,6 +106,10 @@ pub(super) async fn run<E: Executor>(
     let (outcome, reason, retry) = match judged {
         // It tells how others went, which is no fault of its own.
         Ok(_) if task.builtin == Builtin::Report => (Outcome::Succeeded, None, false),
+        // Nothing to write back is nothing wrong.
+        Ok(report) if task.builtin == Builtin::UploadSecrets => {
+            (Outcome::Succeeded, report.note, false)
+        }
         Ok(report) => {
             let (outcome, reason) = report.outcome();
             (outcome, reason, false)
@@ -136,6 +144,7 @@ async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
         Builtin::Build => build::judge(site).await?,
         Builtin::Acceptance => acceptance::judge(site).await?,
         Builtin::Scan => scan::judge(site).await?,
+        Builtin::UploadSecrets => upload::judge(site).await?,
         Builtin::Report => overview(site.task),
     };
     for case in &mut report.cases {

@@ -10,6 +10,7 @@ pub mod planner;
 pub mod planning;
 pub mod publisher;
 mod reports;
+pub mod rotations;
 pub mod secrets;
 pub mod source;
 pub mod ticking;

@@ -33,6 +33,7 @@ mod planning;
 mod pulls;
 mod queue;
 mod read;
+mod rotations;
 mod runs;
 mod settle;
 mod takeover;
@@ -54,6 +55,7 @@ use self::pool::Pool;
 pub use self::pulls::{PullSeen, RepositoryRow};
 pub use self::queue::{Queue, Sample};
 pub use self::read::{RunChanges, RunQuery};
+pub use self::rotations::{NewRotation, Rotation, RotationRow};
 pub use self::runs::{Created, NewRun};
 
 /// The database. Cheap to clone; the last clone's end closes it.
@@ -95,6 +97,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     pulls::STATEMENTS,
     queue::STATEMENTS,
     read::STATEMENTS,
+    rotations::STATEMENTS,
     runs::STATEMENTS,
     settle::STATEMENTS,
     takeover::STATEMENTS,

@@ -51,9 +51,13 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
             let step = put(match value.as_str() {
                 Some("report") => json!({ "id": "a" }),
                 _ if key == "fail" || value == "scan" => scan,
+                Some("upload-secrets") => json!({ "id": "a", "secrets": ["b"] }),
                 _ => json!({ "id": "a", "needs": "z" }),
             });
-            file["pipelines"] = json!([{ "steps": [build, step] }]);
+            // And one writes back what another one is given.
+            let tests = json!({ "id": "y", "needs": "z", "uses": "acceptance", "secrets": ["b"] });
+            file["secrets"] = json!({ "b": { "from": "gsm" } });
+            file["pipelines"] = json!([{ "steps": [build, tests, step] }]);
         }
         "step" => file["pipelines"] = json!([{ "steps": [put(step)] }]),
         "resources" => {

@@ -6,7 +6,7 @@ mod selection;
 mod services;
 
 pub(super) use self::pipelines::{
-    BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
+    CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
 };
 pub(super) use self::selection::{
     COMPONENT, CONNECTOR, DERIVATIONS, FILE, IMPACT, PRESETS, PYTHON_IMPORTS, SELECTOR,

@@ -52,6 +52,14 @@ impl Secrets {
         Self { values, known: guessed || !names.is_empty(), guessed, printed: 0 }
     }
 
+    /// Watches what another configuration holds, too.
+    pub fn extend(&mut self, spec: Option<&Value>, config: &Value) {
+        let more = Self::of(spec, config);
+        self.values.extend(more.values);
+        self.known |= more.known;
+        self.guessed |= more.guessed;
+    }
+
     /// Hears a line as it was printed.
     pub fn hear(&mut self, line: &[u8]) {
         if self.values.is_empty() {

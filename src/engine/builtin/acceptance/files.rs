@@ -8,6 +8,7 @@ use super::super::{Site, blocking};
 use crate::domain::acceptance::config::{self, Asked, Config, Test};
 use crate::domain::builtin::{Case, Verdict};
 use crate::domain::catalog::{Finding, Flaw};
+use crate::domain::names::SecretName;
 use crate::domain::plan::below;
 use crate::domain::secret::Secret;
 use crate::domain::yaml;
@@ -23,7 +24,11 @@ const MOST: usize = 64 << 20;
 
 /// Files by their path below the connector's root.
 #[derive(Debug, Default)]
-pub(super) struct Files(BTreeMap<String, Vec<u8>>);
+pub(super) struct Files {
+    all: BTreeMap<String, Vec<u8>>,
+    /// Which of them are which secret.
+    secrets: BTreeMap<String, SecretName>,
+}
 
 impl Files {
     /// Reads the tests, and the files that they name; or the case that says what is wrong.
@@ -66,17 +71,36 @@ impl Files {
             return Ok(Err(Case::new(name, Verdict::Failed(vec![finding]))));
         }
         // What the step is given in confidence goes before what lies in the tree.
-        files.extend(given);
-        Ok(Ok((config, Self(files))))
+        let mut secrets = BTreeMap::new();
+        for (path, secret) in given {
+            files.insert(path.clone(), secret.value.expose().to_vec());
+            secrets.insert(path, secret.name.clone());
+        }
+        Ok(Ok((config, Self { all: files, secrets })))
+    }
+
+    /// The secret that a configuration is.
+    pub(super) fn secret(&self, path: &str) -> Option<&SecretName> {
+        self.secrets.get(&plain(path))
+    }
+
+    /// The configuration at this path, and at every other of the same secret, is another one now.
+    pub(super) fn renew(&mut self, path: &str, config: &[u8]) {
+        let path = plain(path);
+        let secret = self.secrets.get(&path).cloned();
+        let same = self.secrets.iter().filter(|(_, other)| Some(*other) == secret.as_ref());
+        for path in same.map(|(path, _)| path.clone()).chain([path]).collect::<Vec<_>>() {
+            self.all.insert(path, config.to_vec());
+        }
     }
 
     /// A configuration by the path that a test names.
     pub(super) fn config(&self, path: &str) -> Option<&[u8]> {
-        self.0.get(&plain(path)).map(Vec::as_slice)
+        self.all.get(&plain(path)).map(Vec::as_slice)
     }
 
     pub(super) fn text(&self, path: &str) -> Option<String> {
-        let bytes = self.0.get(&plain(path))?;
+        let bytes = self.all.get(&plain(path))?;
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
@@ -95,13 +119,13 @@ impl Files {
 
 /// A secret `config` is `secrets/config.json`, or however else a test calls a file of that name
 /// there.
-fn given(secrets: &[Secret], named: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
+fn given<'s>(secrets: &'s [Secret], named: &BTreeSet<String>) -> BTreeMap<String, &'s Secret> {
     let whose = |path: &String| {
         let file = path.strip_prefix("secrets/")?;
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
         let called = |secret: &&Secret| [file, stem].contains(&secret.name.as_str());
         let secret = secrets.iter().find(called)?;
-        Some((path.clone(), secret.value.expose().to_vec()))
+        Some((path.clone(), secret))
     };
     named.iter().filter_map(whose).collect()
 }
@@ -187,8 +211,10 @@ mod tests {
         };
         let named = ["secrets/config.json", "secrets/oauth", "config.json", "secrets/other.json"];
         let named = named.map(str::to_owned).into();
-        let found = given(&[secret("config"), secret("oauth")], &named);
-        let found: Vec<_> = found.iter().map(|(path, value)| (path.as_str(), &value[..])).collect();
+        let secrets = [secret("config"), secret("oauth")];
+        let found = given(&secrets, &named);
+        let found = found.iter().map(|(path, secret)| (path.as_str(), secret.value.expose()));
+        let found: Vec<_> = found.collect();
         let expected = [("secrets/config.json", &b"config"[..]), ("secrets/oauth", b"oauth")];
         assert_eq!(found, expected);
     }
