@@ -330,7 +330,8 @@ impl Local<'_> {
                 None => None,
             };
             let _place = places.acquire().await;
-            (n, self.run_one(job).await.map_err(|e| format!("{name} could not be run: {e}")))
+            let done = Box::pin(self.run_one(job)).await;
+            (n, done.map_err(|e| format!("{name} could not be run: {e}")))
         });
         let mut done: Vec<(usize, Result<LocalDone, String>)> =
             futures_util::stream::iter(runs).buffer_unordered(all).collect().await;

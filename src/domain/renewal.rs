@@ -5,7 +5,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::builtin::{Builtin, Case, Report, Verdict};
-use super::names::SecretName;
+use super::names::{ConnectorName, SecretName};
+use super::redact::Redactor;
 use super::secret::SecretValue;
 
 /// Said where there is nothing to write back.
@@ -66,6 +67,14 @@ pub fn report(secrets: &[SecretName], done: &[WrittenBack]) -> Report {
     let note = if done.is_empty() { NOTHING.to_owned() } else { sentences(done) };
     let suite = Builtin::UploadSecrets.as_str();
     Report { suite, cases: secrets.iter().map(case).collect(), note: Some(note) }
+}
+
+/// What a stranger said of it, should that quote it.
+pub fn hidden(value: &SecretValue, connector: &ConnectorName, text: &str) -> String {
+    match Redactor::of([value.expose()], connector.as_str()) {
+        Ok(redactor) => redactor.text(text).into_owned(),
+        Err(why) => why,
+    }
 }
 
 /// Equal configurations have equal digests, however they are written.

@@ -13,7 +13,7 @@ use crate::domain::builtin::Builtin;
 use crate::domain::ids::WorkerId;
 use crate::domain::names::SecretName;
 use crate::domain::plan::Plan;
-use crate::domain::renewal::{NotWritten, Renewed, WrittenBack, digest, sentences};
+use crate::domain::renewal::{NotWritten, Renewed, WrittenBack, digest, hidden, sentences};
 use crate::domain::run::StepRecord;
 use crate::domain::secret::{SecretSource, SecretValue};
 use crate::domain::state::{Outcome, StepState};
@@ -101,7 +101,10 @@ impl Keeper {
         let place = (&rotation.connector, rotation.file.as_str());
         match gsm.write_back(place, &value, (is_same, is_before)).await {
             Ok(back) => Ok(told(&back)),
-            Err(error) => Err(NotWritten { why: error.to_string(), passes: error.passes }),
+            Err(error) => {
+                let why = hidden(&value, &rotation.connector, &error.to_string());
+                Err(NotWritten { why, passes: error.passes })
+            }
         }
     }
 

@@ -45,19 +45,8 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "selector" => file["pipelines"] = json!([{ "for": put(json!({})), "steps": [step] }]),
         "pipeline" => file["pipelines"] = json!([put(json!({ "steps": [step] }))]),
         "step" if ["uses", "fail"].contains(&key) => {
-            // Of the built-in ones, some need what another one made.
-            let build = json!({ "id": "z", "uses": "build" });
-            let scan = json!({ "id": "a", "needs": "z", "uses": "scan", "image": "x", "run": "c" });
-            let step = put(match value.as_str() {
-                Some("report") => json!({ "id": "a" }),
-                _ if key == "fail" || value == "scan" => scan,
-                Some("upload-secrets") => json!({ "id": "a", "secrets": ["b"] }),
-                _ => json!({ "id": "a", "needs": "z" }),
-            });
-            // And one writes back what another one is given.
-            let tests = json!({ "id": "y", "needs": "z", "uses": "acceptance", "secrets": ["b"] });
             file["secrets"] = json!({ "b": { "from": "gsm" } });
-            file["pipelines"] = json!([{ "steps": [build, tests, step] }]);
+            file["pipelines"] = json!([{ "steps": beside_others(&put(builtin(key, value))) }]);
         }
         "step" => file["pipelines"] = json!([{ "steps": [put(step)] }]),
         "resources" => {
@@ -89,6 +78,25 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         other => panic!("there is no way to try `{other}`"),
     }
     file
+}
+
+/// What a built-in step says beside its key.
+fn builtin(key: &str, value: &Value) -> Value {
+    match value.as_str() {
+        Some("report") => json!({ "id": "a" }),
+        Some("upload-secrets") => json!({ "id": "a", "secrets": ["b"] }),
+        _ if key == "fail" || value == "scan" => {
+            json!({ "id": "a", "needs": "z", "uses": "scan", "image": "x", "run": "c" })
+        }
+        _ => json!({ "id": "a", "needs": "z" }),
+    }
+}
+
+/// Of the built-in ones, some need what another one made, or was given.
+fn beside_others(step: &Value) -> Value {
+    let build = json!({ "id": "z", "uses": "build" });
+    let tests = json!({ "id": "y", "needs": "z", "uses": "acceptance", "secrets": ["b"] });
+    json!([build, tests, step])
 }
 
 /// Every shape with its properties.

@@ -370,7 +370,7 @@ async fn change(
     body: Json<Value>,
 ) -> Response {
     let google = state.0.clone();
-    let answer = changed(state, rest, headers, body);
+    let answer = changed(state, rest, &headers, body);
     let slow = google.kept().slow;
     if slow {
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
@@ -381,10 +381,10 @@ async fn change(
 fn changed(
     State(google): State<Google>,
     Path(rest): Path<String>,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if let Some(refusal) = google.refusal(&headers, &format!("POST {rest}")) {
+    if let Some(refusal) = google.refusal(headers, &format!("POST {rest}")) {
         return refusal;
     }
     let mut kept = google.kept();

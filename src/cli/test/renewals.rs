@@ -13,7 +13,7 @@ use crate::domain::builtin::Builtin;
 use crate::domain::names::{ConnectorName, SecretName};
 use crate::domain::pipeline::StepSpec;
 use crate::domain::plan::Plan;
-use crate::domain::renewal::{NotWritten, Renewed, WrittenBack, digest};
+use crate::domain::renewal::{NotWritten, Renewed, WrittenBack, digest, hidden};
 use crate::domain::secret::{SecretSource, SecretValue};
 use crate::secrets::{Of, Providers};
 use crate::service::rotations::told;
@@ -118,7 +118,8 @@ impl LocalRenewals {
         let is_before = |there: &SecretValue| pending.before.contains(&digest(there));
         let place = (&self.connector, of.as_str());
         let back = gsm.write_back(place, &pending.value, (is_same, is_before)).await;
-        let back = back.map_err(|error| not(error.to_string(), error.passes))?;
+        let said = |text: String| hidden(&pending.value, &self.connector, &text);
+        let back = back.map_err(|error| not(said(error.to_string()), error.passes))?;
         for file in &pending.files {
             if let Err(error) = fs::remove_file(file) {
                 tracing::warn!(path = %file.display(), "a value that was written back stays: {error}");
@@ -129,7 +130,7 @@ impl LocalRenewals {
 }
 
 /// What earlier calls kept goes before the files of `secrets/`, by the paths of those.
-pub fn latest(
+pub(in crate::cli) fn latest(
     (top, folder): (&Path, &str),
     plan: &Plan,
     providers: &Providers,

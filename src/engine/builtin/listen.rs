@@ -65,11 +65,11 @@ impl<J> Ear<J> {
     fn out(&mut self, line: Line<'_>, told: &mut String) {
         match line {
             Line::Whole(bytes) => {
-                let heard = match heard(bytes) {
-                    // Whoever gives a new configuration means to say what it holds.
-                    Heard::Message(Message::Control(Some(new))) => return self.turn(new, told),
-                    heard => heard,
-                };
+                let heard = heard(bytes);
+                // Whoever gives a new configuration means to say what it holds.
+                if let Heard::Message(Message::Control(Some(new))) = heard {
+                    return self.turn(new, told);
+                }
                 self.watch(line);
                 if let Some(line) = heard.told(&self.redactor).filter(|_| self.lost.is_none()) {
                     let _ = writeln!(told, "{line}");

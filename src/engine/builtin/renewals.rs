@@ -55,21 +55,18 @@ impl Renewals {
                 LARGEST >> 10
             ));
         }
-        let line = match &self.secret {
-            Some(secret) => {
-                let before = std::mem::replace(&mut self.config, value.clone());
-                let (secret, value) = (secret.clone(), value.clone());
-                let renewed = Renewed { secret, before, value, emitted_at: new.emitted_at };
-                if let Err(why) = self.keep(renewed) {
-                    return Turned::Lost(why);
-                }
-                "the configuration was updated: it is kept, and used from now on"
+        let line = if let Some(secret) = &self.secret {
+            let before = std::mem::replace(&mut self.config, value.clone());
+            let (secret, value) = (secret.clone(), value.clone());
+            let renewed = Renewed { secret, before, value, emitted_at: new.emitted_at };
+            if let Err(why) = self.keep(renewed) {
+                return Turned::Lost(why);
             }
-            None => {
-                self.config = value.clone();
-                "the configuration was updated: it is used from now on, and not written back, as no \
-                 `upload-secrets` step names it"
-            }
+            "the configuration was updated: it is kept, and used from now on"
+        } else {
+            self.config = value.clone();
+            "the configuration was updated: it is used from now on, and not written back, as no \
+             `upload-secrets` step names it"
         };
         self.renewed.push(value);
         let all = self.hidden.iter().chain(&self.renewed).map(SecretValue::expose);

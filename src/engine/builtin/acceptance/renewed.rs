@@ -37,10 +37,10 @@ impl<E: Executor> Trial<'_, E> {
     pub(super) async fn turn(
         &mut self,
         given: &mut Given<'_>,
-        lost: Option<String>,
+        untold: Option<String>,
         renewals: Option<Renewals>,
     ) -> Result<(), Halted> {
-        if let Some(why) = lost {
+        if let Some(why) = untold {
             // It can't be called again with what it has, nor can its findings be told.
             let reason = format!("the connector updated its configuration: {why}");
             return Err(Halted::Errored { reason, retry: false });
