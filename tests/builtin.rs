@@ -18,6 +18,8 @@ mod image;
 mod images;
 #[path = "builtin/qa.rs"]
 mod qa;
+#[path = "builtin/renewals.rs"]
+mod renewals;
 #[path = "builtin/report.rs"]
 mod report;
 #[path = "builtin/scan.rs"]

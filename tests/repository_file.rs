@@ -16,6 +16,8 @@ mod property;
 mod schema;
 #[path = "repository_file/services.rs"]
 mod services;
+#[path = "repository_file/uploads.rs"]
+mod uploads;
 #[path = "repository_file/yaml.rs"]
 mod yaml;
 
@@ -367,7 +369,26 @@ fn bad_files_are_refused_with_a_mend() {
         ),
         (
             with_steps("      - { id: a, uses: upload-secrets }\n"),
-            "`uses: upload-secrets` is not possible yet",
+            "step `a` names no secrets to write back",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b }\n")
+                + "secrets: { b: { from: gsm } }\n",
+            "no `acceptance` step has the secret `b`",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b }\n")
+                + "secrets: { b: { from: env } }\n",
+            "the secret `b` is `from: env`, which is never written to",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b }\n")
+                + "secrets: { b: { from: sops, file: c.yaml } }\n",
+            "`from: gsm`; under `checkvalve test` also `local`",
+        ),
+        (
+            with_steps("      - { id: a, uses: upload-secrets, secrets: b, always: true }\n"),
+            "`always` says nothing to a built-in step",
         ),
         (
             with_steps("      - { id: a, uses: report }\n      - { id: b, uses: report }\n"),

@@ -29,6 +29,8 @@ mod maintenance;
 mod own;
 #[path = "store/planning.rs"]
 mod planning;
+#[path = "store/rotations.rs"]
+mod rotations;
 #[path = "store/runs.rs"]
 mod runs;
 #[path = "store/turns.rs"]
@@ -138,6 +140,13 @@ stories! {
         a_dead_holders_lock_goes_with_its_job,
         locks_are_a_repositorys_own,
         a_new_head_leaves_alone_what_outlives_it;
+    rotations:
+        jobs_that_share_a_secret_never_run_at_once,
+        what_is_renewed_outlives_its_job_and_so_does_the_lock,
+        a_lock_of_nobody_is_freed,
+        a_dead_holders_renewal_is_anybodys_until_the_job_is_taken_over,
+        a_newer_value_is_not_lost_to_an_older_ones_end,
+        a_try_that_failed_comes_back_and_a_late_one_is_refused;
     checks:
         a_head_is_published_once_per_change,
         a_change_while_publishing_is_not_lost,

@@ -29,11 +29,14 @@ use crate::exec::{Executors, Trust};
 use crate::git::GitCache;
 use crate::github::webhook::WebhookSecrets;
 use crate::github::{Github, GithubSettings};
+use crate::secrets::Providers;
+use crate::secrets::seal::Seal;
 use crate::service::archive::Archivist;
 use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
 use crate::service::planner::Planner;
 use crate::service::publisher::Publisher;
+use crate::service::rotations::Keeper;
 use crate::service::schedule::{self, Scheduler};
 use crate::service::secrets::SecretAccess;
 use crate::service::source::Sources;
@@ -349,15 +352,15 @@ fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
     let executor = setup.executors.context("there is nothing to run steps with")?.clone();
     let resources = settings.resources(executor.capacity())?;
     let options = EngineOptions { resources, ..EngineOptions::default() };
+    let providers = Arc::new(super::secrets::providers(settings, false)?);
+    let keeper = keeper(setup, providers.clone())?;
     let worker = Worker {
         store: common.store.clone(),
         sources: common.sources.clone(),
         archivist: common.archivist.clone(),
         engine: Engine::with_options(executor, settings.slots()?, options),
-        secrets: SecretAccess {
-            providers: Arc::new(super::secrets::providers(settings, false)?),
-            grants: settings.grants().clone(),
-        },
+        secrets: SecretAccess { providers, grants: settings.grants().clone() },
+        keeper: keeper.clone(),
         worker: common.worker,
         instance: state.instance.clone(),
         spool: state.spool()?,
@@ -371,7 +374,17 @@ fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
             async move { worker.pass(&ending).await }
         });
     }
+    setup.start(Rhythm { name: "rotations", period: Duration::from_secs(2) }, None, move || {
+        let keeper = keeper.clone();
+        async move { keeper.pass().await }
+    });
     Ok(())
+}
+
+fn keeper(setup: Setup<'_>, providers: Arc<Providers>) -> anyhow::Result<Keeper> {
+    let seal = Arc::new(Seal::new(&setup.state.key(setup.settings)?)?);
+    let Common { store, worker, .. } = setup.common;
+    Ok(Keeper { store: store.clone(), providers, seal, worker: *worker })
 }
 
 fn clean(setup: Setup<'_>, janitor: &Janitor) {

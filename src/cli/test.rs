@@ -1,6 +1,7 @@
 //! Runs plans here, with the same engine as a server, for `checkvalve test`.
 
 mod journal;
+pub(super) mod renewals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,6 +15,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use self::journal::LocalJournal;
+use self::renewals::LocalRenewals;
 use super::results::Results;
 use super::terminal::{Format, Terminal};
 use crate::ambient;
@@ -29,6 +31,7 @@ use crate::domain::state::{Conclusion, Outcome, SkipReason, StepState};
 use crate::domain::time::Timestamp;
 use crate::engine::{Engine, EngineOptions, Images, JobCache, JobLabels, JobRun, Stop};
 use crate::exec::{Executor as _, Executors, SourceArchive};
+use crate::service::rotations;
 
 /// How long removals may take after a second Ctrl-C.
 const LAST_REMOVALS: Duration = Duration::from_secs(5);
@@ -101,6 +104,8 @@ pub struct LocalJob {
     pub secrets: JobSecrets,
     /// Are its plan's digests those of the source? Else no result is used, and none is kept.
     pub known: bool,
+    /// What becomes of secrets that its connector renews.
+    pub renewals: Option<Arc<LocalRenewals>>,
 }
 
 /// How to run them.
@@ -325,7 +330,8 @@ impl Local<'_> {
                 None => None,
             };
             let _place = places.acquire().await;
-            (n, self.run_one(job).await.map_err(|e| format!("{name} could not be run: {e}")))
+            let done = Box::pin(self.run_one(job)).await;
+            (n, done.map_err(|e| format!("{name} could not be run: {e}")))
         });
         let mut done: Vec<(usize, Result<LocalDone, String>)> =
             futures_util::stream::iter(runs).buffer_unordered(all).collect().await;
@@ -349,6 +355,7 @@ impl Local<'_> {
         let results = self.options.results.as_ref().filter(|_| job.known);
         self.terminal.connector(&job.plan);
         let journal = LocalJournal::new(self.terminal, &job.plan, results, reports);
+        let journal = journal.with_renewals(job.renewals.clone());
         let cache = results
             .map(|results| JobCache { repository: results.repository, reuse: self.options.reuse });
         let run = JobRun {
@@ -369,7 +376,10 @@ impl Local<'_> {
             fail_fast: self.options.fail_fast,
             images: Images::Kept { tag: self.options.image_tag },
         };
-        let steps = self.engine.run(run, &journal, self.stop).await.map_err(io::Error::other)?;
+        let ended = self.engine.run(run, &journal, self.stop).await;
+        let rest = journal.write_rest().await;
+        let mut steps = ended.map_err(io::Error::other)?;
+        rotations::tell(&job.plan, &mut steps, &rest);
         journal.join_logs(&steps).await?;
         let conclusion = job_conclusion(&job.plan, &steps);
         if self.options.fail_fast && conclusion == Conclusion::Failure {

@@ -64,7 +64,7 @@ impl Place {
         let env = BTreeMap::from([("CHECKVALVE_SHA".to_owned(), "abc".to_owned())]);
         let secrets = JobSecrets::default();
         let source = self.source.clone();
-        LocalJob { plan: plan(name, steps), source, env, secrets, known: true }
+        LocalJob { plan: plan(name, steps), source, env, secrets, known: true, renewals: None }
     }
 }
 

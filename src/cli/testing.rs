@@ -14,6 +14,7 @@ use super::reports;
 use super::results::{Results, repository_id};
 use super::select::{CliError, Global, SelectArgs, Selected};
 use super::terminal::{Format, Terminal};
+use super::test::renewals::{LocalRenewals, latest};
 use super::test::{ExecutorName, LocalJob, LocalOptions, RunArgs, Verdict, interrupts, run_local};
 use crate::ambient;
 use crate::config::server::{ExecutorKind, Settings};
@@ -149,11 +150,16 @@ async fn local_jobs(
 ) -> anyhow::Result<Vec<LocalJob>> {
     let repo = &selected.repo;
     let remote = remote_secrets(&args.run, settings)?;
-    let providers = super::secrets::providers(settings, !remote)?;
+    let providers = Arc::new(super::secrets::providers(settings, !remote)?);
     let mut jobs = Vec::new();
     for job in &planned.jobs {
         let mut local = local_job(here, repo, job, spool).await?;
-        local.secrets = secrets(here, repo, &local, (&providers, &args.run)).await?;
+        let folder = local.source.folder_of(local.plan.root())?;
+        local.secrets = secrets(here, repo, (&local, &folder), (&providers, &args.run)).await?;
+        let below = repo.work_tree().map(|top| top.join(&folder).join("secrets"));
+        let runs = |spec: &StepSpec| !is_skipped(&args.run, spec);
+        let access = (providers.clone(), remote);
+        local.renewals = Some(Arc::new(LocalRenewals::new(access, &local.plan, below, runs)));
         jobs.push(local);
     }
     // Read again after it was packed: what was another thing in between is not to be known by
@@ -226,13 +232,12 @@ fn remote_secrets(run: &RunArgs, settings: &Settings) -> Result<bool, UsageError
 async fn secrets(
     here: &Here,
     repo: &LocalRepo,
-    job: &LocalJob,
+    (job, folder): (&LocalJob, &str),
     (providers, run): (&Providers, &RunArgs),
 ) -> anyhow::Result<JobSecrets> {
-    let folder = job.source.folder_of(job.plan.root())?;
-    let skipped = |spec: &StepSpec| run.skip.iter().any(|step| spec.is_called(step.as_str()));
+    let skipped = |spec: &StepSpec| is_skipped(run, spec);
     let runs = |step: &StepId| !job.plan.step(step).is_some_and(skipped);
-    let wanted = Wanted::of(&job.plan, &folder, runs);
+    let wanted = Wanted::of(&job.plan, folder, runs);
     let paths = wanted.paths(providers);
     let mut files = Files::new();
     if !here.local {
@@ -243,8 +248,13 @@ async fn secrets(
         for (path, bytes) in on_disk(top, &paths)? {
             files.entry(path).or_insert(bytes);
         }
+        files.extend(latest((top, folder), &job.plan, providers)?);
     }
     Ok(wanted.bring(providers, &files, |_| None).await.secrets)
+}
+
+fn is_skipped(run: &RunArgs, spec: &StepSpec) -> bool {
+    run.skip.iter().any(|step| spec.is_called(step.as_str()))
 }
 
 async fn executor(name: Option<ExecutorName>, settings: &Settings) -> anyhow::Result<Executors> {
@@ -318,7 +328,8 @@ async fn local_job(
     }
     let env = BTreeMap::from([("CHECKVALVE_SHA".to_owned(), here.head.to_string())]);
     let (plan, source) = (job.plan.clone(), Arc::new(SourceArchive { tar }));
-    Ok(LocalJob { plan, source, env, secrets: JobSecrets::default(), known: false })
+    let secrets = JobSecrets::default();
+    Ok(LocalJob { plan, source, env, secrets, known: false, renewals: None })
 }
 
 /// RUN's flags may also stand before the subcommand, as teams have them in their scripts: they are

@@ -21,6 +21,7 @@ mod secrets;
 mod sections;
 mod services;
 mod text;
+mod uploads;
 
 use std::collections::BTreeSet;
 

@@ -25,7 +25,7 @@ pub use self::check::Check;
 pub use self::discover::{Catalog, Discover, Stream};
 pub use self::expected::Expected;
 pub use self::lines::{LINE_MAX, Line, Lines};
-pub use self::message::{Heard, Message, Record, heard};
+pub use self::message::{Heard, Message, NewConfig, Record, heard};
 pub use self::read::{Read, impossible, missing, skipped, unfinished};
 pub use self::secrets::Secrets;
 pub use self::spec::Spec;

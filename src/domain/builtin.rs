@@ -29,12 +29,16 @@ pub enum Builtin {
     Acceptance,
     /// Has a scanner look through it.
     Scan,
+    /// Writes back the secrets that the connector renewed.
+    #[serde(rename = "upload-secrets")]
+    UploadSecrets,
     /// Says last how all others went.
     Report,
 }
 
 impl Builtin {
-    pub const ALL: [Self; 5] = [Self::Qa, Self::Build, Self::Acceptance, Self::Scan, Self::Report];
+    pub const ALL: [Self; 6] =
+        [Self::Qa, Self::Build, Self::Acceptance, Self::Scan, Self::UploadSecrets, Self::Report];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +46,7 @@ impl Builtin {
             Self::Build => "build",
             Self::Acceptance => "acceptance",
             Self::Scan => "scan",
+            Self::UploadSecrets => "upload-secrets",
             Self::Report => "report",
         }
     }
@@ -49,7 +54,7 @@ impl Builtin {
     /// Does it work with the image that a step before it built?
     pub fn takes_image(self) -> bool {
         match self {
-            Self::Qa | Self::Build | Self::Report => false,
+            Self::Qa | Self::Build | Self::UploadSecrets | Self::Report => false,
             Self::Acceptance | Self::Scan => true,
         }
     }
@@ -57,7 +62,7 @@ impl Builtin {
     /// Raised whenever the same files may be judged otherwise.
     fn version(self) -> u32 {
         match self {
-            Self::Scan | Self::Report => 1,
+            Self::Scan | Self::UploadSecrets | Self::Report => 1,
             Self::Qa | Self::Build => 2,
             Self::Acceptance => 3,
         }

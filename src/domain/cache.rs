@@ -277,7 +277,9 @@ pub fn never(plan: &Plan, spec: &StepSpec) -> Option<String> {
         Some(Builtin::Build | Builtin::Acceptance | Builtin::Scan) => {
             return Some("what is built, and what it answers, is worked out anew".to_owned());
         }
-        Some(Builtin::Report) => return Some("it tells of this job alone".to_owned()),
+        Some(Builtin::UploadSecrets | Builtin::Report) => {
+            return Some("it tells of this job alone".to_owned());
+        }
     }
     // Their values are no part of what a key is made of.
     if !spec.secrets.is_empty() {

@@ -58,6 +58,11 @@ pub fn waits(lock: &str, holder: &str) -> String {
     format!("waits for the lock `{lock}`, which {holder} has")
 }
 
+/// For which secret a job waits, and who has it, in words.
+pub fn waits_for_secret(secret: &str, holder: &str) -> String {
+    format!("waits for the secret `{secret}`, which one job at a time may renew: {holder} has it")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

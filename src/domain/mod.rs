@@ -36,6 +36,7 @@ pub mod policy;
 pub mod qa;
 pub mod redact;
 pub mod registry;
+pub mod renewal;
 pub mod rules;
 pub mod run;
 pub mod sarif;

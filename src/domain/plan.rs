@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::builtin::Builtin;
 use super::catalog::Connector;
-use super::names::{ConnectorName, Sha, StepId};
+use super::names::{ConnectorName, SecretName, Sha, StepId};
 use super::pipeline::StepSpec;
 use super::qa::Basis;
 use super::secret::SecretSpec;
@@ -318,9 +318,23 @@ impl Plan {
         ids.filter(|id| all.contains(id)).cloned().collect()
     }
 
-    /// Is each of its steps left out, but for one that tells of the others?
+    /// Is each of its steps left out, but for those that come after the others and test nothing?
     pub fn tests_nothing(&self) -> bool {
-        self.steps.iter().all(|step| step.left_out.is_some() || step.is(Builtin::Report))
+        let after = |step: &StepSpec| step.is(Builtin::Report) || step.is(Builtin::UploadSecrets);
+        self.steps.iter().all(|step| step.left_out.is_some() || after(step))
+    }
+
+    /// The secrets that go back to where they come from when the connector renews them.
+    pub fn written_back(&self) -> BTreeSet<&SecretName> {
+        let uploads = self.steps.iter().filter(|step| step.is(Builtin::UploadSecrets));
+        uploads.filter(|step| step.left_out.is_none()).flat_map(|step| &step.secrets).collect()
+    }
+
+    /// What no two jobs may have at once: such a secret is good for one of them alone.
+    pub fn exclusive_secrets(&self) -> BTreeSet<String> {
+        let back = self.written_back();
+        let renewed = self.secrets.iter().filter(|secret| back.contains(&secret.name));
+        renewed.filter_map(|secret| secret.source.shared(&self.connector)).collect()
     }
 
     /// A digest of everything that the plan says: equal plans, equal digests, on every machine.

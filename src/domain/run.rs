@@ -336,7 +336,10 @@ pub fn job_conclusion(plan: &Plan, steps: &[StepRecord]) -> Conclusion {
         Outcome::Errored => true,
         Outcome::Succeeded | Outcome::Cancelled => false,
     });
-    let tells = |step: &StepRecord| plan.step(&step.id).is_some_and(|it| it.is(Builtin::Report));
+    let tells = |step: &StepRecord| {
+        let spec = plan.step(&step.id);
+        spec.is_some_and(|it| it.is(Builtin::Report) || it.is(Builtin::UploadSecrets))
+    };
     let nothing_ran = outcomes().all(|(step, _)| tells(step));
     let unsettled = steps.iter().any(|step| !step.state.is_settled());
     let of_no_use = steps.iter().any(|step| step.state.is_of_no_use());

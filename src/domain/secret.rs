@@ -2,7 +2,7 @@
 //! never printed. Definitions are stored with plans; values live in memory only.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,24 @@ impl SecretSource {
             Self::Sops { .. } => "sops",
             Self::Env { .. } => "env",
             Self::Local { .. } => "local",
+        }
+    }
+
+    /// The name under which several jobs share it, if they can write it, too.
+    pub fn shared(&self, connector: &ConnectorName) -> Option<String> {
+        match self {
+            Self::Gsm { file } => {
+                Some(format!("gsm:{connector}/{}", file.strip_suffix(".json").unwrap_or(file)))
+            }
+            Self::Sops { .. } | Self::Env { .. } | Self::Local { .. } => None,
+        }
+    }
+
+    /// Can a new value be written to where it comes from?
+    pub fn takes_values(&self) -> bool {
+        match self {
+            Self::Gsm { .. } | Self::Local { .. } => true,
+            Self::Sops { .. } | Self::Env { .. } => false,
         }
     }
 }
@@ -134,10 +152,21 @@ pub struct Brought {
 }
 
 /// The values of one job's secrets, and what keeps them out of everything that is written down.
+/// Clones are the same: what is renewed in one is in all.
 #[derive(Debug, Clone, Default)]
 pub struct JobSecrets {
     secrets: BTreeMap<SecretName, Brought>,
+    /// The connector's own name.
+    common: String,
+    now: Arc<RwLock<Now>>,
+}
+
+/// What changes while the job runs.
+#[derive(Debug, Default)]
+struct Now {
     redactor: Arc<Redactor>,
+    /// Values that the connector gave, the last one of a secret counting.
+    renewed: Vec<(SecretName, SecretValue)>,
 }
 
 impl JobSecrets {
@@ -156,11 +185,41 @@ impl JobSecrets {
             }
             Redactor::default()
         });
-        Self { secrets, redactor: Arc::new(redactor) }
+        let now = Now { redactor: Arc::new(redactor), renewed: Vec::new() };
+        let common = connector.as_str().to_owned();
+        Self { secrets, common, now: Arc::new(RwLock::new(now)) }
     }
 
-    pub fn redactor(&self) -> &Arc<Redactor> {
-        &self.redactor
+    /// Of all values as they are now.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).redactor.clone()
+    }
+
+    /// From now on a secret has this value; the ones before it are kept out of everything, too. Why
+    /// that can't be done, if they are too large together. Takes a while, as making them does.
+    pub fn renew(&self, name: &SecretName, value: SecretValue) -> Result<(), String> {
+        loop {
+            let before = self.now.read().unwrap_or_else(PoisonError::into_inner).renewed.clone();
+            let brought = self.secrets.iter().filter_map(|(name, brought)| {
+                brought.value.as_ref().ok().map(|value| (name, value.expose()))
+            });
+            let renewed = before.iter().map(|(name, value)| (name, value.expose()));
+            let values = brought.chain(renewed).chain([(name, value.expose())]);
+            let redactor = Arc::new(Redactor::new(values, &self.common)?);
+            let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+            // Another step may have renewed one meanwhile.
+            if now.renewed.len() == before.len() {
+                now.redactor = redactor;
+                now.renewed.push((name.clone(), value));
+                return Ok(());
+            }
+        }
+    }
+
+    fn renewed(&self, name: &SecretName) -> Option<SecretValue> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        let last = now.renewed.iter().rev().find(|(renewed, _)| renewed == name);
+        last.map(|(_, value)| value.clone())
     }
 
     /// Those of one step; why not, if one of them could not be had. A step that does without
@@ -170,8 +229,8 @@ impl JobSecrets {
         for name in &step.secrets {
             match self.secrets.get(name) {
                 Some(Brought { secret, value: Ok(value), .. }) => {
-                    let (name, value) = (name.clone(), value.clone());
-                    given.push(Secret { name, delivery: secret.delivery, value });
+                    let value = self.renewed(name).unwrap_or_else(|| value.clone());
+                    given.push(Secret { name: name.clone(), delivery: secret.delivery, value });
                 }
                 Some(Brought { value: Err(NoValue::Missing(_)), .. }) if does_without(step) => {}
                 Some(Brought { value: Err(no), .. }) => {
@@ -186,8 +245,9 @@ impl JobSecrets {
     /// What a step's log says of them first.
     pub fn notes(&self, step: &StepSpec) -> Vec<String> {
         let mut notes = Vec::new();
+        let redactor = self.redactor();
         for name in &step.secrets {
-            let left = self.redactor.left().get(name).map(|left| match left {
+            let left = redactor.left().get(name).map(|left| match left {
                 Left::Whole => "is",
                 Left::Parts => "has texts or numbers that are",
             });
@@ -259,6 +319,24 @@ mod tests {
         ] {
             assert_eq!(secrets.of_step(&step).unwrap_err(), why);
         }
+    }
+
+    #[test]
+    fn what_is_renewed_is_given_to_later_steps_and_hidden_with_what_was_before() {
+        let secrets = JobSecrets::new(
+            &"source-x".parse().unwrap(),
+            [brought("config", b"the-first-token-1".to_vec())],
+        );
+        let (clone, name) = (secrets.clone(), "config".parse().unwrap());
+        let value = SecretValue::new(br#"{"token":"the-second-token-2"}"#.to_vec());
+        clone.renew(&name, value).unwrap();
+        let given = secrets.of_step(&step(&["config"])).unwrap();
+        assert_eq!(given[0].value.expose(), br#"{"token":"the-second-token-2"}"#);
+        let text = "the-first-token-1 the-second-token-2 shown";
+        assert_eq!(secrets.redactor().text(text), "*** *** shown");
+        let large = SecretValue::new(vec![b'x'; crate::domain::redact::LARGEST_TOTAL]);
+        assert!(clone.renew(&name, large).is_err());
+        assert_eq!(secrets.redactor().text(text), "*** *** shown");
     }
 
     #[test]

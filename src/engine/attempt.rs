@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::asks::{self, Asks};
 use super::builtin::{self, Made};
 use super::found::{Found, Look, Reports};
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
@@ -70,12 +71,14 @@ pub(super) struct Attempt<'a, E: Executor, J> {
     pub(super) records: Vec<StepRecord>,
 }
 
-/// What the executor and the spool answered.
-struct Done<L> {
+/// What the executor, the spool and the journal answered.
+struct Done<L, Error> {
     came: Came<L>,
     made: Made,
     timed_out: bool,
     spooled: io::Result<Spooled>,
+    /// What the step had the journal do.
+    asked: Result<(), Error>,
 }
 
 impl<E: Executor, J: Journal> Attempt<'_, E, J> {
@@ -87,7 +90,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         slot: Slot,
     ) -> Result<Tried<E::Left>, J::Error> {
         let folder = self.folder();
-        let done = match self.job.secrets.of_step(self.spec) {
+        let done = match self.given() {
             Ok(secrets) => self.carry_out(on, &folder, secrets).await,
             Err(why) => return Ok(Tried::without_secrets(why)),
         };
@@ -96,10 +99,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             slot if self.job.fail_fast => (Some(slot), None),
             slot => (None, (!self.heirs.steps.is_empty()).then_some(slot)),
         };
-        let Done { came, made, timed_out, spooled } = match done {
+        let Done { came, made, timed_out, spooled, asked } = match done {
             Ok(done) => done,
             Err(e) => return Ok(Tried::not_begun(&e)),
         };
+        asked?;
         let Came { mut ended, left, mut kept } = came;
         self.judge(&mut ended, timed_out);
         let spooled = spooled.unwrap_or_else(|e| {
@@ -161,6 +165,14 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
+    /// What the step is given in confidence. One that writes secrets back asks for no value.
+    fn given(&self) -> Result<Vec<Secret>, String> {
+        if self.spec.is(Builtin::UploadSecrets) {
+            return Ok(Vec::new());
+        }
+        self.job.secrets.of_step(self.spec)
+    }
+
     fn left_behind(&self, folder: &Path, spooled: &Spooled, artifacts: Vec<String>) -> Left {
         Left {
             step: self.spec.id.clone(),
@@ -212,9 +224,9 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         on: Option<E::Left>,
         folder: &Path,
         secrets: Vec<Secret>,
-    ) -> io::Result<Done<E::Left>> {
+    ) -> io::Result<Done<E::Left, J::Error>> {
         tokio::fs::create_dir_all(folder.join("out")).await?;
-        let (path, redactor) = (folder.join("log.txt"), self.job.secrets.redactor().clone());
+        let (path, redactor) = (folder.join("log.txt"), self.job.secrets.redactor());
         let spool = Spool::create(&path, self.engine.options.log_cap, redactor).await?;
         let (log, chunks) = mpsc::channel(CHUNKS);
         let notes = self.job.secrets.notes(self.spec);
@@ -224,17 +236,19 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let halt = self.halt.child_token();
         let executor = self.engine.executor.clone();
         let (begun, begins) = oneshot::channel();
+        let (asking, asked) = mpsc::channel(asks::WAITING);
         let (run, stop) = (self.step_run(folder, secrets), halt.clone());
         let overdue = CancellationToken::new();
         // A task of its own: a slow journal must not hold up the step.
         let task = if let Some(Uses { builtin, .. }) = self.spec.uses {
             drop(begun);
-            let task = self.builtin(builtin, run, overdue.clone());
+            let task = self.builtin(builtin, run, overdue.clone(), asking);
             tokio::spawn(async move {
                 let (ended, made) = builtin::run(executor, task, log, stop).await;
                 (Came { ended, left: None, kept: Vec::new() }, made)
             })
         } else {
+            drop(asking);
             let lineage = Lineage { on, ancestors: self.ancestors(folder), run };
             tokio::spawn(
                 async move { (lineage.run(executor, log, stop, begun).await, Made::default()) },
@@ -253,10 +267,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             (task.await, true)
         };
         let whose = (self.journal, &self.spec.id, self.number);
-        let ((ended, timed_out), spooled) =
-            tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()));
+        let answers = asks::answer(asked, (self.journal, &self.job.secrets), || halt.cancel());
+        let ((ended, timed_out), spooled, asked) =
+            tokio::join!(ended, spool.fill(chunks, whose, || halt.cancel()), answers);
         let (came, made) = ended.map_err(io::Error::other)?;
-        Ok(Done { came, made, timed_out, spooled })
+        Ok(Done { came, made, timed_out, spooled, asked })
     }
 
     fn builtin(
@@ -264,11 +279,12 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         builtin: Builtin,
         step: StepRun,
         overdue: CancellationToken,
+        asks: Asks,
     ) -> builtin::Task {
         let (plan, images) = (self.job.plan.clone(), self.job.images);
-        let redactor = self.job.secrets.redactor().clone();
+        let redactor = self.job.secrets.redactor();
         let (image, records) = (self.image.clone(), self.records.clone());
-        builtin::Task { builtin, plan, step, images, image, records, redactor, overdue }
+        builtin::Task { builtin, plan, step, images, image, records, redactor, overdue, asks }
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.
@@ -376,7 +392,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         ended: &mut Ended,
     ) -> Found {
         let (globs, reports) = (self.spec.artifacts.clone(), Reports::of(self.spec));
-        let redactor = self.job.secrets.redactor().clone();
+        let redactor = self.job.secrets.redactor();
         let limit = self.engine.options.look_limit;
         let asked_to_end = async {
             self.halt.cancelled().await;

@@ -4,7 +4,9 @@ mod acceptance;
 mod build;
 mod listen;
 mod qa;
+mod renewals;
 mod scan;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::asks::Asks;
 use super::{Images, JobRun};
 use crate::ambient;
 use crate::domain::annotation::Annotations;
@@ -42,6 +45,7 @@ pub(super) struct Task {
     pub(super) redactor: Arc<Redactor>,
     /// Cancelled before the step is stopped, if it is for the step's own limit.
     pub(super) overdue: CancellationToken,
+    pub(super) asks: Asks,
 }
 
 /// What came of judging.
@@ -129,6 +133,10 @@ pub(super) async fn run<E: Executor>(
     let (outcome, reason, retry) = match judged {
         // It tells how others went, which is no fault of its own.
         Ok(_) if task.builtin == Builtin::Report => (Outcome::Succeeded, None, false),
+        // Nothing to write back is nothing wrong.
+        Ok(report) if task.builtin == Builtin::UploadSecrets => {
+            (Outcome::Succeeded, report.note, false)
+        }
         Ok(report) => {
             let (outcome, reason) = report.outcome();
             (outcome, reason, false)
@@ -164,6 +172,7 @@ async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {
         Builtin::Build => build::judge(site).await?.into(),
         Builtin::Acceptance => acceptance::judge(site).await?,
         Builtin::Scan => scan::judge(site).await?.into(),
+        Builtin::UploadSecrets => upload::judge(site).await?.into(),
         Builtin::Report => overview(site.task).into(),
     };
     for case in &mut report.cases {

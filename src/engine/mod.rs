@@ -4,6 +4,7 @@
 //! something happens goes through the [`Journal`], which may refuse (the lease is lost), and then
 //! everything ends at once.
 
+mod asks;
 mod attempt;
 mod builtin;
 mod course;
@@ -26,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::cache::{Cached, Ingredients, Known, Reuse};
 use crate::domain::ids::{JobId, RunId};
-use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::names::{ConnectorName, SecretName, StepId};
 use crate::domain::pipeline::Resources;
 use crate::domain::plan::Plan;
+use crate::domain::renewal::{Renewed, WrittenBack};
 use crate::domain::run::{Artifact, LogRef, StepRecord};
 use crate::domain::secret::JobSecrets;
 use crate::domain::turn::{Maker, Turn};
@@ -118,6 +120,21 @@ pub trait Journal: Send + Sync {
         _failed: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         ready(Ok(()))
+    }
+
+    /// The connector renewed a secret: its value is lasting once this is answered, and nowhere in
+    /// clear. Of several the last one counts.
+    fn renewed(&self, _renewed: &Renewed) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Writes back where they come from those of these secrets that the job renewed, and answers what
+    /// came of each.
+    fn write_back(
+        &self,
+        _secrets: &[SecretName],
+    ) -> impl Future<Output = Result<Vec<WrittenBack>, Self::Error>> + Send {
+        ready(Ok(Vec::new()))
     }
 }
 

@@ -34,7 +34,20 @@ pub struct Version {
     pub older: Vec<String>,
 }
 
+/// What came of writing a new value back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Back {
+    /// It is the version of this number, and so many older ones were disabled just now.
+    Written { version: String, disabled: usize },
+    /// Somebody else put a version there meanwhile, and that one stays.
+    Superseded { version: String },
+}
+
 impl Version {
+    fn number(&self) -> String {
+        self.name.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
     fn secret(&self) -> &str {
         self.name.split_once("/versions/").map_or(self.name.as_str(), |(secret, _)| secret)
     }
@@ -55,7 +68,7 @@ impl Gsm {
         let version = self.newest(connector, file).await?;
         let value = self.access(&version.name).await?;
         let note = (!version.older.is_empty()).then(|| {
-            let number = version.name.rsplit('/').next().unwrap_or_default();
+            let number = version.number();
             format!(
                 "{} versions of it are enabled in Secret Manager; the newest, {number}, is used: \
                  disable the others",
@@ -116,6 +129,30 @@ impl Gsm {
             self.disable_version(version).await?;
         }
         Ok(added)
+    }
+
+    /// Puts a new value in the place of the newest version, if that is one of those which it came
+    /// from (`is_before`). Doing it again does no harm: what is there already is not added twice.
+    pub async fn write_back(
+        &self,
+        (connector, file): (&ConnectorName, &str),
+        value: &SecretValue,
+        (is_same, is_before): (impl Fn(&SecretValue) -> bool, impl Fn(&SecretValue) -> bool),
+    ) -> Result<Back, Unavailable> {
+        let newest = self.newest(connector, file).await?;
+        let there = self.access(&newest.name).await?;
+        if is_same(&there) {
+            for version in &newest.older {
+                self.disable_version(version).await?;
+            }
+            return Ok(Back::Written { version: newest.number(), disabled: newest.older.len() });
+        }
+        if !is_before(&there) {
+            return Ok(Back::Superseded { version: newest.number() });
+        }
+        let added = self.replace(&newest, value).await?;
+        let version = Version { name: added, older: Vec::new() }.number();
+        Ok(Back::Written { version, disabled: newest.older.len() + 1 })
     }
 
     async fn access(&self, version: &str) -> Result<SecretValue, Unavailable> {

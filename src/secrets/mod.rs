@@ -4,6 +4,7 @@
 pub mod google;
 pub mod gsm;
 mod http;
+pub mod seal;
 pub mod sops;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -93,7 +93,9 @@ impl Janitor {
         if settled > 0 {
             warn!(jobs = settled, "abandoned jobs were settled");
         }
+        self.store.free_secrets().await?;
         self.store.forget(self.retention).await?;
+        self.store.forget_rotations(self.retention).await?;
         self.forget().await
     }
 

@@ -11,11 +11,13 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::rotations::{JobRotations, Keeper, NotKept};
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::cache::{Cached, Ingredients, Known};
-use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::names::{ConnectorName, SecretName, StepId};
 use crate::domain::objects;
-use crate::domain::run::{Artifact, LogRef, Run, StepRecord};
+use crate::domain::renewal::{Renewed, WrittenBack};
+use crate::domain::run::{Artifact, Job, LogRef, Run, StepRecord};
 use crate::domain::turn::{Maker, Turn};
 use crate::engine::{Journal, Kept, Left};
 use crate::store::{Lease, LogTail, NewResult, Store, StoreError};
@@ -36,13 +38,19 @@ pub enum JournalError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Secret(#[from] NotKept),
     #[error("{path}: {source}")]
     Spool { path: String, source: std::io::Error },
 }
 
 impl JournalError {
     pub(super) fn is_lease_lost(&self) -> bool {
-        matches!(self, Self::Store(StoreError::LeaseLost))
+        matches!(
+            self,
+            Self::Store(StoreError::LeaseLost)
+                | Self::Secret(NotKept::Store(StoreError::LeaseLost))
+        )
     }
 }
 
@@ -66,18 +74,20 @@ pub(super) struct JobJournal<'a> {
     final_prefix: String,
     connector: ConnectorName,
     tails: Mutex<BTreeMap<StepId, Tail>>,
+    pub(super) rotations: JobRotations<'a>,
 }
 
 impl<'a> JobJournal<'a> {
     pub(super) fn new(
-        store: &'a Store,
+        keeper: &'a Keeper,
         blobs: &'a Blobs,
         lease: &'a Lease,
         run: &'a Run,
-        connector: &ConnectorName,
+        job: &'a Job,
     ) -> Self {
+        let connector = &job.connector;
         Self {
-            store,
+            store: &keeper.store,
             blobs,
             lease,
             run,
@@ -85,6 +95,7 @@ impl<'a> JobJournal<'a> {
             final_prefix: objects::job_prefix(run, connector),
             connector: connector.clone(),
             tails: Mutex::new(BTreeMap::new()),
+            rotations: JobRotations::new(keeper, lease, &job.plan),
         }
     }
 
@@ -271,6 +282,14 @@ impl Journal for JobJournal<'_> {
 
     async fn end_turn(&self, ingredients: &Ingredients, failed: bool) -> Result<(), JournalError> {
         Ok(self.store.end_turn(self.lease, ingredients, failed).await?)
+    }
+
+    async fn renewed(&self, renewed: &Renewed) -> Result<(), JournalError> {
+        Ok(self.rotations.renewed(renewed).await?)
+    }
+
+    async fn write_back(&self, secrets: &[SecretName]) -> Result<Vec<WrittenBack>, JournalError> {
+        Ok(self.rotations.write_back(secrets).await?)
     }
 }
 

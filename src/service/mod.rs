@@ -13,6 +13,7 @@ pub mod planner;
 pub mod planning;
 pub mod publisher;
 mod reports;
+pub mod rotations;
 pub mod schedule;
 pub mod secrets;
 pub mod source;

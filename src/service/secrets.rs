@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::grants::Grants;
-use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
+use crate::domain::names::{ConnectorName, RepoName, SecretName, Sha, StepId};
 use crate::domain::plan::Plan;
 use crate::domain::secret::{Brought, JobSecrets, LARGEST, NoValue, SecretSpec};
 use crate::git::{EntryKind, GitError, Objects};
@@ -53,6 +53,8 @@ pub struct Wanted<'a> {
     secrets: Vec<SecretSpec>,
     /// The connector's folder.
     folder: &'a str,
+    /// Those that can't be given now, with why.
+    withheld: BTreeMap<SecretName, String>,
 }
 
 impl<'a> Wanted<'a> {
@@ -61,7 +63,14 @@ impl<'a> Wanted<'a> {
         let steps = plan.steps().iter().filter(|step| step.left_out.is_none() && runs(&step.id));
         let names: BTreeSet<_> = steps.flat_map(|step| &step.secrets).collect();
         let secrets = plan.secrets().iter().filter(|secret| names.contains(&secret.name));
-        Self { plan, secrets: secrets.cloned().collect(), folder }
+        let (secrets, withheld) = (secrets.cloned().collect(), BTreeMap::new());
+        Self { plan, secrets, folder, withheld }
+    }
+
+    /// The same without some of them, for now: why, for each.
+    #[must_use]
+    pub fn without(self, withheld: BTreeMap<SecretName, String>) -> Self {
+        Self { withheld, ..self }
     }
 
     fn whose(&self) -> Of<'_> {
@@ -83,7 +92,9 @@ impl<'a> Wanted<'a> {
     ) -> Gathered {
         let (mut brought, mut again) = (Vec::new(), None);
         for secret in &self.secrets {
-            let fetched = match refusal(secret) {
+            let withheld = self.withheld.get(&secret.name).cloned();
+            again = again.or_else(|| withheld.clone());
+            let fetched = match withheld.or_else(|| refusal(secret)) {
                 Some(why) => Err(NoValue::Unavailable(why)),
                 None => providers.fetch(secret, self.whose(), files).await.map_err(|error| {
                     let why = error.to_string();

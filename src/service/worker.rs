@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::archive::Archivist;
 use super::journal::{FLUSH, JobJournal, JournalError};
+use super::rotations::{self, Keeper};
 use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
@@ -35,6 +36,7 @@ pub struct Worker {
     pub archivist: Archivist,
     pub engine: Engine<Executors>,
     pub secrets: SecretAccess,
+    pub keeper: Keeper,
     pub worker: WorkerId,
     /// Marks our containers on an engine that others use too.
     pub instance: String,
@@ -90,9 +92,12 @@ impl Worker {
         let stop = Stop::new();
         let Held { run, job, .. } = held;
         let blobs = &self.archivist.blobs;
-        let journal = JobJournal::new(&self.store, blobs, lease, run, &job.connector);
+        let journal = JobJournal::new(&self.keeper, blobs, lease, run, job);
         let work = async {
-            let records = self.steps(held, &journal, &stop).await?;
+            let mut records = self.steps(held, &journal, &stop).await?;
+            // Whatever the outcome: who was cancelled has nobody left to do it.
+            let back = journal.rotations.write_rest().await?;
+            rotations::tell(&job.plan, &mut records, &back);
             journal.flush().await;
             Ok(records)
         };
@@ -157,7 +162,7 @@ impl Worker {
             fetched: OnceCell::new(),
         };
         let gathered = tokio::select! {
-            gathered = self.secrets(held, &source) => gathered,
+            gathered = self.secrets(held, &source, journal) => gathered,
             // Nothing of it runs any more.
             () = stop.stopped() => Ok(Gathered::default()),
         };
@@ -184,15 +189,23 @@ impl Worker {
     }
 
     /// What the steps that are left want in confidence; why not, in words.
-    async fn secrets(&self, held: Held<'_>, source: &CommitSource) -> Result<Gathered, String> {
+    async fn secrets(
+        &self,
+        held: Held<'_>,
+        source: &CommitSource,
+        journal: &JobJournal<'_>,
+    ) -> Result<Gathered, String> {
         let Held { run, job, .. } = held;
+        // What the job renewed before its holder died goes back first: what is fetched is the new one.
+        let left = journal.rotations.write_rest().await.map_err(|error| error.to_string())?;
+        let unwritten = rotations::unwritten(&left);
         let name = &run.repository.name;
         let runs = |step: &StepId| {
             let record = job.steps.iter().find(|record| record.id == *step);
             record.is_none_or(|record| !record.state.is_settled())
         };
         let root = job.plan.root();
-        let wanted = Wanted::of(&job.plan, root, runs);
+        let wanted = Wanted::of(&job.plan, root, runs).without(unwritten.clone());
         if wanted.paths(&self.secrets.providers).is_empty() {
             return Ok(self.secrets.of_job(name, &wanted, &Files::new()).await);
         }
@@ -205,7 +218,7 @@ impl Worker {
             Ok(Ok(folder)) => folder,
             Ok(Err(_)) | Err(_) => root.to_owned(),
         };
-        let wanted = Wanted::of(&job.plan, &folder, runs);
+        let wanted = Wanted::of(&job.plan, &folder, runs).without(unwritten);
         let paths = wanted.paths(&self.secrets.providers);
         let commits = std::slice::from_ref(&run.head_sha);
         let repo = self.sources.with_commits(&run.repository, commits).await;

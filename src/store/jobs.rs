@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::{Sql, Tx};
 use super::read;
+use super::rotations;
 use super::rows::{StateColumns, parse, state_columns, to_json};
 use super::settle::{end_steps, job_changed};
 use crate::domain::ids::{JobId, RunId, WorkerId};
@@ -51,13 +52,17 @@ macro_rules! take {
     };
 }
 
-/// Of the jobs with the same lock, the one that waits longest, unless one runs.
+/// Of the jobs with the same lock, the one that waits longest, unless one runs; none whose secrets
+/// another one may still renew.
 macro_rules! free {
     () => {
         "(j.lock_key is null or not exists (select 1 from jobs o
             where o.lock_key = j.lock_key and o.state <> 'concluded'
                 and (o.state = 'running' or (o.created_at, o.position, o.id)
-                    < (j.created_at, j.position, j.id))))"
+                    < (j.created_at, j.position, j.id))))
+            and not exists (select 1 from job_secrets s
+                join secret_locks l on l.secret = s.secret
+                where s.job_id = j.id and l.job_id <> j.id)"
     };
 }
 
@@ -157,24 +162,37 @@ impl Store {
         worker: WorkerId,
         term: Duration,
     ) -> Result<Option<(Lease, Run, Job)>, StoreError> {
-        retried!(self.claim_job_once(worker, term))
+        // Of two that want one secret and are claimed at the same moment, one is not claimed: there
+        // may be others.
+        for _ in 0..8 {
+            match retried!(self.claim_job_once(worker, term))? {
+                Claimed::Job(claimed) => return Ok(Some(*claimed)),
+                Claimed::None => return Ok(None),
+                Claimed::Contended => {}
+            }
+        }
+        Ok(None)
     }
 
     async fn claim_job_once(
         &self,
         worker: WorkerId,
         term: Duration,
-    ) -> Result<Option<(Lease, Run, Job)>, StoreError> {
+    ) -> Result<Claimed, StoreError> {
         let mut tx = self.begin().await?;
         let Some((job, run, epoch)) = take(&mut tx, worker, term).await? else {
-            return Ok(None);
+            return Ok(Claimed::None);
         };
+        if !rotations::lock(&mut tx, &job).await? {
+            return Ok(Claimed::Contended);
+        }
         tx.execute(START_RUN, args![run.as_str()]).await?;
         job_changed(&mut tx, &run, &job).await?;
         let run = read::header(&mut tx, &run).await?;
         let job = read::job(&mut tx, &job).await?;
         tx.commit().await?;
-        Ok(Some((Lease { run: run.id, job: job.id, worker, epoch, term }, run, job)))
+        let lease = Lease { run: run.id, job: job.id, worker, epoch, term };
+        Ok(Claimed::Job(Box::new((lease, run, job))))
     }
 
     pub async fn heartbeat(&self, lease: &Lease) -> Result<Beat, StoreError> {
@@ -232,6 +250,7 @@ impl Store {
             }
             None => end_steps(&mut tx, &job, "errored", "infrastructure: never settled").await?,
         }
+        rotations::free(&mut tx, &job).await?;
         job_changed(&mut tx, &run, &job).await?;
         tx.commit().await?;
         Ok(Timestamp::from_millis(at))
@@ -256,6 +275,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let run = fenced(&mut tx, RELEASE, lease).await?;
         tx.execute(RESTART_STEPS, args![job.as_str()]).await?;
+        rotations::free(&mut tx, &job).await?;
         job_changed(&mut tx, &run, &job).await?;
         tx.nudge(Topic::Jobs);
         tx.commit().await
@@ -318,10 +338,19 @@ impl Store {
             let why = format!("infrastructure: given up after {MOST_CLAIMS} attempts");
             end_steps(&mut tx, &job, "errored", &why).await?;
         }
+        rotations::free(&mut tx, &job).await?;
         job_changed(&mut tx, &run, &job).await?;
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// What came of a claim.
+enum Claimed {
+    Job(Box<(Lease, Run, Job)>),
+    None,
+    /// Another job was faster with a secret that this one needs for itself.
+    Contended,
 }
 
 async fn take(

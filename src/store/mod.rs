@@ -36,6 +36,7 @@ mod planning;
 mod pulls;
 mod queue;
 mod read;
+mod rotations;
 mod runs;
 mod settle;
 mod takeover;
@@ -61,6 +62,7 @@ use self::pool::{Lasting, Pool};
 pub use self::pulls::{PullSeen, RepositoryRow};
 pub use self::queue::{Queue, Sample};
 pub use self::read::{RunChanges, RunQuery};
+pub use self::rotations::{NewRotation, Rotation, RotationRow};
 pub use self::runs::{Created, NewRun};
 
 /// The database. Cheap to clone; the last clone's end closes it.
@@ -105,6 +107,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     pulls::STATEMENTS,
     queue::STATEMENTS,
     read::STATEMENTS,
+    rotations::STATEMENTS,
     runs::STATEMENTS,
     settle::STATEMENTS,
     takeover::STATEMENTS,

@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "cache", include_str!("../../migrations/0002_cache.sql")),
     (3, "keys", include_str!("../../migrations/0003_keys.sql")),
     (4, "making", include_str!("../../migrations/0004_making.sql")),
+    (5, "rotations", include_str!("../../migrations/0005_rotations.sql")),
     (6, "branches", include_str!("../../migrations/0006_branches.sql")),
     (7, "budget", include_str!("../../migrations/0007_budget.sql")),
     (8, "turns of runs", include_str!("../../migrations/0008_turns_of_runs.sql")),

@@ -10,6 +10,7 @@ use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::{Rows, Tx};
 use super::read;
+use super::rotations;
 use super::rows::{count, to_json, to_word};
 use super::settle::{Extent, changed, raise_head};
 use crate::domain::ids::{JobId, WorkerId};
@@ -232,6 +233,9 @@ async fn insert_jobs(
     }
     tx.insert::<()>(&JOBS, jobs).await?;
     tx.insert::<()>(&STEPS, steps).await?;
+    for job in new {
+        rotations::need(tx, job.id, &job.plan).await?;
+    }
     Ok(())
 }
 

@@ -17,7 +17,8 @@ pub struct Queue {
 
 statements! {
     // Deliveries and heads that wait for a later try count: they are not done. Nor is a run whose
-    // objects have not got their final names: its stored report is not published yet.
+    // objects have not got their final names: its stored report is not published yet. Nor is a
+    // renewed secret that is not back where it comes from.
     QUEUE = sql!(
         "select
             (select count(*) from jobs where state = 'queued')
@@ -28,6 +29,7 @@ statements! {
                 where (version > published_version or again_at is not null) and repository_id
                 not in (select id from repositories where withdrawn is not null)),
             (select count(*) from runs where archived_at is null and state = 'concluded'),
+            (select count(*) from rotations where sealed is not null),
             (select min(created_at) from (
                 select created_at from jobs where state = 'queued'
                 union all
@@ -40,8 +42,9 @@ statements! {
     STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
 }
 
-/// Queued, running, deliveries, heads, unarchived runs; the oldest that waits, and the clock.
-type QueueRow = (i64, i64, i64, i64, i64, Option<i64>, i64);
+/// Queued, running, deliveries, heads, unarchived runs, renewed secrets; the oldest that waits, and
+/// the clock.
+type QueueRow = (i64, i64, i64, i64, i64, i64, Option<i64>, i64);
 
 /// A metric's name, its labels and its value.
 pub type Sample = (String, Vec<(String, String)>, i64);
@@ -49,10 +52,10 @@ pub type Sample = (String, Vec<(String, String)>, i64);
 impl Store {
     pub async fn queue(&self) -> Result<Queue, StoreError> {
         let row: Option<QueueRow> = self.inner.main.one(QUEUE, args![]).await?;
-        let (queued, running, deliveries, heads, unarchived, oldest, now) =
+        let (queued, running, deliveries, heads, unarchived, renewed, oldest, now) =
             row.ok_or_else(|| StoreError::Inconsistent("its clock has no time".to_owned()))?;
         Ok(Queue {
-            idle: queued + running + deliveries + heads + unarchived == 0,
+            idle: queued + running + deliveries + heads + unarchived + renewed == 0,
             queued: number(queued),
             running: number(running),
             oldest_seconds: oldest.map_or(0, |oldest| number(now - oldest) / 1000),

@@ -191,7 +191,20 @@ macro_rules! job_columns {
             (select '`' || h.connector || '` of '
                 || coalesce('#' || cast(r.pull as text), r.head_ref) || ' (' || r.id || ')'
              from jobs h join runs r on r.id = h.run_id
-             where h.lock_key = jobs.lock_key and h.state = 'running') end as lock_holder"
+             where h.lock_key = jobs.lock_key and h.state = 'running') end as lock_holder,
+         case when state = 'queued' then
+            (select min(l.secret) from job_secrets s join secret_locks l on l.secret = s.secret
+             where s.job_id = jobs.id and l.job_id <> jobs.id) end as secret,
+         case when state = 'queued' then
+            (select min('`' || h.connector || '` of '
+                || coalesce('#' || cast(r.pull as text), r.head_ref) || ' (' || r.id || ')'
+                || case when h.state <> 'concluded' then '' else
+                    ', which has ended and not written it back yet'
+                    || coalesce(': ' || t.error, '') end)
+             from job_secrets s join secret_locks l on l.secret = s.secret
+             join jobs h on h.id = l.job_id join runs r on r.id = h.run_id
+             left join rotations t on t.secret = l.secret and t.job_id = l.job_id
+             where s.job_id = jobs.id and l.job_id <> jobs.id) end as secret_holder"
     };
 }
 
@@ -212,6 +225,8 @@ pub(super) struct JobRow {
     concluded_at: Option<i64>,
     cancel: Option<String>,
     lock_holder: Option<String>,
+    secret: Option<String>,
+    secret_holder: Option<String>,
 }
 }
 
@@ -220,9 +235,14 @@ impl JobRow {
         let state: RunState = from_word("jobs.state", &self.state)?;
         let plan: Plan = from_json("jobs.plan", &self.plan)?;
         // True of this moment, and so never stored.
-        if let (Some(lock), Some(holder)) = (plan.lock(), &self.lock_holder) {
+        let lock = plan.lock().zip(self.lock_holder.as_deref());
+        let lock = lock.map(|(lock, holder)| lock::waits(lock, holder));
+        let secret = self.secret.zip(self.secret_holder);
+        let waits = lock
+            .or_else(|| secret.map(|(secret, holder)| lock::waits_for_secret(&secret, &holder)));
+        if let Some(waits) = waits {
             for step in steps.iter_mut().filter(|step| step.state == StepState::Waiting) {
-                step.facts.reason = Some(lock::waits(lock, holder));
+                step.facts.reason = Some(waits.clone());
             }
         }
         Ok(Job {

@@ -45,15 +45,8 @@ fn with(shape: &str, key: &str, value: &Value) -> Value {
         "selector" => file["pipelines"] = json!([{ "for": put(json!({})), "steps": [step] }]),
         "pipeline" => file["pipelines"] = json!([put(json!({ "steps": [step] }))]),
         "step" if ["uses", "fail"].contains(&key) => {
-            // Of the built-in ones, some need what another one made.
-            let build = json!({ "id": "z", "uses": "build" });
-            let scan = json!({ "id": "a", "needs": "z", "uses": "scan", "image": "x", "run": "c" });
-            let step = put(match value.as_str() {
-                Some("report") => json!({ "id": "a" }),
-                _ if key == "fail" || value == "scan" => scan,
-                _ => json!({ "id": "a", "needs": "z" }),
-            });
-            file["pipelines"] = json!([{ "steps": [build, step] }]);
+            file["secrets"] = json!({ "b": { "from": "gsm" } });
+            file["pipelines"] = json!([{ "steps": beside_others(&put(builtin(key, value))) }]);
         }
         "step" => file["pipelines"] = json!([{ "steps": [put(step)] }]),
         "resources" => {
@@ -92,6 +85,25 @@ fn scheduled(mut file: Value, step: &Value, schedule: &Value) -> Value {
     file["schedules"] = json!([schedule]);
     file["pipelines"] = json!([{ "on": "schedule", "steps": [step] }]);
     file
+}
+
+/// What a built-in step says beside its key.
+fn builtin(key: &str, value: &Value) -> Value {
+    match value.as_str() {
+        Some("report") => json!({ "id": "a" }),
+        Some("upload-secrets") => json!({ "id": "a", "secrets": ["b"] }),
+        _ if key == "fail" || value == "scan" => {
+            json!({ "id": "a", "needs": "z", "uses": "scan", "image": "x", "run": "c" })
+        }
+        _ => json!({ "id": "a", "needs": "z" }),
+    }
+}
+
+/// Of the built-in ones, some need what another one made, or was given.
+fn beside_others(step: &Value) -> Value {
+    let build = json!({ "id": "z", "uses": "build" });
+    let tests = json!({ "id": "y", "needs": "z", "uses": "acceptance", "secrets": ["b"] });
+    json!([build, tests, step])
 }
 
 /// Every shape with its properties.

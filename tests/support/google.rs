@@ -43,6 +43,8 @@ struct Kept {
     busy: usize,
     /// The account has no role.
     denied: bool,
+    /// Changes are answered late, and made at once.
+    slow: bool,
     sealed: BTreeMap<String, Vec<u8>>,
     /// What was asked: method and path.
     asked: Vec<String>,
@@ -144,8 +146,22 @@ impl Google {
         self.kept().secrets.get_mut(&name).unwrap().1.last_mut().unwrap().data = data;
     }
 
+    /// The versions of a secret, oldest first: enabled or not, and their bytes.
+    pub(crate) fn versions(&self, name: &str) -> Vec<(bool, String)> {
+        let name = format!("projects/{PROJECT}/secrets/{name}");
+        let text = |version: &Version| {
+            let bytes = STANDARD.decode(version.data.as_str().unwrap()).unwrap();
+            (version.enabled, String::from_utf8(bytes).unwrap())
+        };
+        self.kept().secrets[&name].1.iter().map(text).collect()
+    }
+
     pub(crate) fn busy(&self, times: usize) {
         self.kept().busy = times;
+    }
+
+    pub(crate) fn slow(&self, slow: bool) {
+        self.kept().slow = slow;
     }
 
     pub(crate) fn deny(&self) {
@@ -348,12 +364,27 @@ async fn read(
 }
 
 async fn change(
+    state: State<Google>,
+    rest: Path<String>,
+    headers: HeaderMap,
+    body: Json<Value>,
+) -> Response {
+    let google = state.0.clone();
+    let answer = changed(state, rest, &headers, body);
+    let slow = google.kept().slow;
+    if slow {
+        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    }
+    answer
+}
+
+fn changed(
     State(google): State<Google>,
     Path(rest): Path<String>,
-    headers: HeaderMap,
+    headers: &HeaderMap,
     Json(body): Json<Value>,
 ) -> Response {
-    if let Some(refusal) = google.refusal(&headers, &format!("POST {rest}")) {
+    if let Some(refusal) = google.refusal(headers, &format!("POST {rest}")) {
         return refusal;
     }
     let mut kept = google.kept();

@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
+use super::renewals::LocalRenewals;
 use crate::cli::results::{Results, ResultsError};
 use crate::cli::terminal::Terminal;
 use crate::domain::cache::{Cached, Ingredients, Known};
-use crate::domain::names::StepId;
+use crate::domain::names::{SecretName, StepId};
 use crate::domain::objects;
 use crate::domain::plan::Plan;
+use crate::domain::renewal::{Renewed, WrittenBack};
 use crate::domain::run::{Artifact, LogRef, StepRecord};
 use crate::engine::{Journal, Kept, Left};
 
@@ -28,6 +30,7 @@ pub(super) struct LocalJournal<'a> {
     keep: Option<PathBuf>,
     /// What steps left in the spool, until their result is kept.
     left: Mutex<BTreeMap<StepId, Left>>,
+    renewals: Option<Arc<LocalRenewals>>,
 }
 
 impl<'a> LocalJournal<'a> {
@@ -39,7 +42,19 @@ impl<'a> LocalJournal<'a> {
     ) -> Self {
         let folder = objects::segment(plan.connector().as_str());
         let keep = reports.map(|dir| dir.join(&folder));
-        Self { terminal, plan, results, folder, keep, left: Mutex::default() }
+        Self { terminal, plan, results, folder, keep, left: Mutex::default(), renewals: None }
+    }
+
+    pub(super) fn with_renewals(self, renewals: Option<Arc<LocalRenewals>>) -> Self {
+        Self { renewals, ..self }
+    }
+
+    /// Writes back what no step did.
+    pub(super) async fn write_rest(&self) -> Vec<WrittenBack> {
+        match &self.renewals {
+            Some(renewals) => renewals.write_back(None).await,
+            None => Vec::new(),
+        }
     }
 
     /// Writes `log.txt`: all steps' logs in the plan's order.
@@ -147,6 +162,20 @@ impl Journal for LocalJournal<'_> {
         let Some(results) = self.results else { return Ok(()) };
         or_warn(results.take_back(ingredients).await);
         Ok(())
+    }
+
+    async fn renewed(&self, renewed: &Renewed) -> io::Result<()> {
+        match &self.renewals {
+            Some(renewals) => renewals.keep(renewed).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_back(&self, secrets: &[SecretName]) -> io::Result<Vec<WrittenBack>> {
+        match &self.renewals {
+            Some(renewals) => Ok(renewals.write_back(Some(secrets)).await),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{BUILTINS_TO_COME, REPORTS};
+use super::keys::REPORTS;
 use super::pipelines::Step;
 use super::problems::{Place, Problems};
 use super::reader::Fields;
@@ -52,6 +52,22 @@ fn senseless(builtin: Option<Builtin>) -> &'static [&'static str] {
         ],
         // It has a container of its own, with the scanner's commands.
         Some(Builtin::Scan) => &["from", "isolate", "matrix", "services"],
+        // It comes after what has its secrets, whatever happened, and runs nothing.
+        Some(Builtin::UploadSecrets) => &[
+            "image",
+            "run",
+            "reports",
+            "from",
+            "isolate",
+            "matrix",
+            "services",
+            "env",
+            "network",
+            "resources",
+            "always",
+            "cache",
+            "untrusted",
+        ],
         // It comes last, whatever happened, and runs nothing.
         Some(Builtin::Report) => &[
             "image",
@@ -97,14 +113,6 @@ impl Problems<'_> {
     }
 
     fn builtin(&mut self, node: &Node) -> Option<Builtin> {
-        if let Value::Text(text) = &node.value
-            && BUILTINS_TO_COME.contains(&text.as_str())
-        {
-            let what = format!("`uses: {text}` is not possible yet");
-            let mend = "remove the step, or do its work with an `image` and a `run`";
-            self.add(node.place, what, mend);
-            return None;
-        }
         self.word(node, "`uses`", &Builtin::ALL.map(|builtin| (builtin.as_str(), builtin)))
     }
 

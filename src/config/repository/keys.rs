@@ -7,7 +7,7 @@ mod selection;
 mod services;
 
 pub(super) use self::pipelines::{
-    BUILTINS_TO_COME, CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
+    CACHES, PIPELINE, POLICY, REPORTS, RESOURCES, SECRET, STEP, WHEN,
 };
 pub(super) use self::schedules::SCHEDULE;
 pub(super) use self::selection::{

@@ -76,6 +76,7 @@ impl Problems<'_> {
         whole &= self.needs(&mut read, &ids);
         whole &= self.parents(&mut read, &ids);
         whole &= self.inherits_no_secrets(&read);
+        whole &= self.uploaded(&mut read);
         whole &= self.reported(&mut read);
         if !whole {
             return None;

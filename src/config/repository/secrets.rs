@@ -7,14 +7,24 @@ use super::keys::SECRET;
 use super::pipelines::Step;
 use super::problems::{Place, Problems};
 use super::reader::Fields;
+use crate::domain::builtin::Builtin;
 use crate::domain::matrix;
 use crate::domain::names::SecretName;
 use crate::domain::rules::{RepoRules, closest};
 use crate::domain::secret::{Delivery, SecretSource, SecretSpec, VARIABLE_PREFIX, variable_of};
 use crate::domain::yaml::{Entry, Node, Value};
 
-/// Names that steps use, each with its place, and whether the step's `env` has its variable.
-pub(super) type Used = Vec<(Place, SecretName, bool)>;
+/// A secret that a step uses.
+pub(super) struct Use {
+    place: Place,
+    name: SecretName,
+    /// Has the step's `env` its variable?
+    in_env: bool,
+    /// Does the step write it back?
+    back: bool,
+}
+
+pub(super) type Used = Vec<Use>;
 
 /// Variables without which a step's shell is another one.
 const TAKEN: [&str; 5] = ["CI", "ENV", "HOME", "IFS", "PATH"];
@@ -161,9 +171,11 @@ impl Problems<'_> {
     ) -> Vec<SecretName> {
         let Some(node) = fields.get("secrets") else { return Vec::new() };
         let mut names: Vec<SecretName> = Vec::new();
+        let back = is_upload(fields);
         for (place, text) in self.texts(node, "`secrets`") {
             let Some(name) = self.secret_name(place, &text) else { continue };
-            used.push((place, name.clone(), env.contains_key(&variable_of(&name))));
+            let in_env = env.contains_key(&variable_of(&name));
+            used.push(Use { place, name: name.clone(), in_env, back });
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -201,7 +213,10 @@ impl Problems<'_> {
 
     /// Every name that a step uses is declared, and its variable is free.
     pub(super) fn known_secrets(&mut self, used: &Used, rules: &RepoRules) {
-        for (place, name, in_env) in used {
+        for Use { place, name, in_env, back } in used {
+            if *back {
+                self.takes_values(*place, name, rules);
+            }
             match rules.secrets.iter().find(|secret| secret.name == *name) {
                 Some(secret) if *in_env && secret.delivery == Delivery::Env => {
                     let variable = variable_of(name);
@@ -222,4 +237,9 @@ impl Problems<'_> {
         );
         self.add(place, format!("there is no secret `{name}`"), mend);
     }
+}
+
+fn is_upload(fields: &Fields<'_>) -> bool {
+    let uses = fields.get("uses").map(|node| &node.value);
+    matches!(uses, Some(Value::Text(text)) if text == Builtin::UploadSecrets.as_str())
 }

@@ -26,7 +26,16 @@ pub enum Message {
         kind: String,
         error: Option<String>,
     },
-    Control,
+    /// A configuration that counts from now on; none if it tells of something else.
+    Control(Option<NewConfig>),
+}
+
+/// A configuration in place of the one that the image was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewConfig {
+    pub config: Map<String, Value>,
+    /// In milliseconds, if it says when.
+    pub emitted_at: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +83,7 @@ pub fn heard(line: &[u8]) -> Heard {
         "spec" => Ok(Message::Spec(body)),
         "catalog" => Ok(Message::Catalog(body)),
         "state" => Ok(Message::State(body)),
-        "control" => Ok(Message::Control),
+        "control" => Ok(Message::Control(new_config(body))),
         "connectionStatus" => text(&body, "status").map(|status| {
             let message = text(&body, "message").unwrap_or_default();
             Message::Status { status, message }
@@ -101,6 +110,18 @@ fn trace(body: &Map<String, Value>) -> Result<Message, String> {
     let kind = text(body, "type")?;
     let error = body.get("error").and_then(|error| error.get("message")).and_then(Value::as_str);
     Ok(Message::Trace { error: error.map(str::to_owned), kind })
+}
+
+fn new_config(mut body: Map<String, Value>) -> Option<NewConfig> {
+    let is_config = body.get("type").and_then(Value::as_str) == Some("CONNECTOR_CONFIG");
+    // A float, as Python's clock has it.
+    let emitted_at = body.get("emitted_at").and_then(Value::as_f64);
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds have room in 63 bits")]
+    let emitted_at = emitted_at.map(|at| at as i64);
+    match body.get_mut("connectorConfig").and_then(|new| new.get_mut("config")).map(Value::take) {
+        Some(Value::Object(config)) if is_config => Some(NewConfig { config, emitted_at }),
+        Some(_) | None => None,
+    }
 }
 
 fn record(mut body: Map<String, Value>) -> Result<Message, String> {
@@ -138,7 +159,7 @@ impl Heard {
                 | Message::Record(_)
                 | Message::State(_)
                 | Message::Trace { .. }
-                | Message::Control => None,
+                | Message::Control(_) => None,
             },
         }
     }
@@ -186,6 +207,24 @@ mod tests {
         }
         assert_eq!(told(b"\xff\x1b[31m").unwrap(), "| \u{fffd}\u{fffd}[31m");
         assert_eq!(told(b" "), None);
+    }
+
+    #[test]
+    fn a_new_configuration_is_taken_and_never_told() {
+        let line = br#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1.7e12,"connectorConfig":{"config":{"token":"new"}}}}"#;
+        let Heard::Message(Message::Control(Some(new))) = heard(line) else { panic!() };
+        assert_eq!(
+            (new.config["token"].as_str(), new.emitted_at),
+            (Some("new"), Some(1_700_000_000_000))
+        );
+        assert_eq!(told(line), None);
+        for other in [
+            r#"{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","connectorConfig":{}}}"#,
+            r#"{"type":"CONTROL","control":{"type":"OTHER","connectorConfig":{"config":{}}}}"#,
+        ] {
+            let control = heard(other.as_bytes());
+            assert_eq!(control, Heard::Message(Message::Control(None)), "{other}");
+        }
     }
 
     #[test]

@@ -68,6 +68,14 @@ impl Secrets {
         Self { confided, ..self }
     }
 
+    /// Watches what another configuration holds, too.
+    pub fn extend(&mut self, spec: Option<&Value>, config: &Value) {
+        let more = Self::of(spec, config);
+        self.values.extend(more.values);
+        self.known |= more.known;
+        self.guessed |= more.guessed;
+    }
+
     /// Hears a line as it was printed.
     pub fn hear(&mut self, line: &[u8]) {
         if matches!(self.confided.bytes(line), Cow::Owned(_)) || self.holds(line) {

@@ -1,6 +1,7 @@
 //! Speaks with the connector's image as `acceptance-test-config.yml` asks.
 
 mod files;
+mod renewed;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,7 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Judged, Hal
         catalogs: BTreeMap::new(),
         redactors: BTreeMap::new(),
         without: BTreeSet::new(),
+        renewed: Vec::new(),
     };
     let mut halted = None;
     for suite in Suite::ALL {
@@ -77,6 +79,8 @@ struct Trial<'a, E> {
     redactors: BTreeMap<String, Arc<Redactor>>,
     /// Configurations that are not there.
     without: BTreeSet<String>,
+    /// Configurations that were others in between, and are hidden as those are.
+    renewed: Vec<SecretValue>,
 }
 
 /// A test with its configuration.
@@ -224,13 +228,9 @@ impl<E: Executor> Trial<'_, E> {
         if let Some(redactor) = self.redactors.get(path) {
             return Ok(Ok(redactor.clone()));
         }
-        let step = &self.site.task.step;
-        let secrets = step.secrets.iter().map(|secret| secret.value.clone());
-        let (secrets, config): (Vec<_>, _) = (secrets.collect(), config.to_vec());
-        let connector = step.labels.connector.clone();
+        let (hidden, connector) = (self.hidden(config), self.connector());
         let made = blocking(self.site.stop, move || {
-            let given = secrets.iter().map(SecretValue::expose).filter(|value| *value != config);
-            Ok(Redactor::of(given.chain([config.as_slice()]), connector.as_str()))
+            Ok(Redactor::of(hidden.iter().map(SecretValue::expose), &connector))
         });
         let made = made.await?.map(Arc::new);
         if let Ok(redactor) = &made {
@@ -266,7 +266,7 @@ impl<E: Executor> Trial<'_, E> {
 
     /// Calls the image with the configuration, and whatever files it is given.
     async fn call<J: Send + 'static>(
-        &self,
+        &mut self,
         Asks { command, files }: Asks,
         given: &mut Given<'_>,
         judge: J,
@@ -280,9 +280,11 @@ impl<E: Executor> Trial<'_, E> {
         let talk = self.talk(given.test, arguments, given.limit);
         let talk = Talk { files, config: Some(given.config.clone()), ..talk };
         let ear = Ear::new(judge, hear, given.redactor.clone());
-        let ear = ear.watching(std::mem::take(&mut given.secrets));
+        let renewals = self.renewals(given);
+        let ear = ear.watching(std::mem::take(&mut given.secrets), renewals);
         let (end, ear) = listen(self.site, talk, ear).await?;
         given.secrets = ear.secrets;
+        self.turn(given, ear.lost, ear.renewals).await?;
         Ok((end, ear.judge))
     }
 

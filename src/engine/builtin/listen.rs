@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::renewals::{Renewals, Turned};
 use super::{Site, again};
-use crate::domain::acceptance::{End, Heard, Line, Lines, Secrets, heard};
+use crate::domain::acceptance::{End, Heard, Line, Lines, Message, NewConfig, Secrets, heard};
 use crate::domain::redact::Redactor;
 use crate::exec::Executor;
 use crate::exec::images::{Halted, Said, Talk, TalkEnd};
@@ -22,20 +23,25 @@ pub(super) struct Ear<J> {
     pub(super) judge: J,
     hear: fn(&mut J, Heard),
     /// What is told is freed of these, before it is cut.
-    redactor: Arc<Redactor>,
+    pub(super) redactor: Arc<Redactor>,
     /// Looked for in all that is printed.
     pub(super) secrets: Secrets,
+    /// What becomes of configurations that it says are new; nothing, if it was given none.
+    pub(super) renewals: Option<Renewals>,
+    /// Why nothing that it says can be told any more.
+    pub(super) lost: Option<String>,
     /// Bytes of the longest line that was not read.
     longest: u64,
 }
 
 impl<J> Ear<J> {
     pub(super) fn new(judge: J, hear: fn(&mut J, Heard), redactor: Arc<Redactor>) -> Self {
-        Self { judge, hear, redactor, secrets: Secrets::default(), longest: 0 }
+        let secrets = Secrets::default();
+        Self { judge, hear, redactor, secrets, renewals: None, lost: None, longest: 0 }
     }
 
-    pub(super) fn watching(self, secrets: Secrets) -> Self {
-        Self { secrets, ..self }
+    pub(super) fn watching(self, secrets: Secrets, renewals: Renewals) -> Self {
+        Self { secrets, renewals: Some(renewals), ..self }
     }
 
     /// Hears all of it, and tells what people read.
@@ -57,18 +63,39 @@ impl<J> Ear<J> {
     }
 
     fn out(&mut self, line: Line<'_>, told: &mut String) {
-        self.watch(line);
         match line {
-            Line::Whole(line) => {
-                let heard = heard(line);
-                if let Some(line) = heard.told(&self.redactor) {
+            Line::Whole(bytes) => {
+                let heard = heard(bytes);
+                // Whoever gives a new configuration means to say what it holds.
+                if let Heard::Message(Message::Control(Some(new))) = heard {
+                    return self.turn(new, told);
+                }
+                self.watch(line);
+                if let Some(line) = heard.told(&self.redactor).filter(|_| self.lost.is_none()) {
                     let _ = writeln!(told, "{line}");
                 }
                 (self.hear)(&mut self.judge, heard);
             }
             Line::TooLong { bytes, .. } => {
+                self.watch(line);
                 self.longest = bytes.max(self.longest);
                 too_long(bytes, told);
+            }
+        }
+    }
+
+    /// What it was given is another thing from now on.
+    fn turn(&mut self, new: NewConfig, told: &mut String) {
+        let Some(renewals) = self.renewals.as_mut().filter(|_| self.lost.is_none()) else { return };
+        match renewals.take(new, &mut self.secrets) {
+            Turned::Same => {}
+            Turned::New { redactor, line } => {
+                self.redactor = redactor;
+                let _ = writeln!(told, "{line}");
+            }
+            Turned::Lost(why) => {
+                let _ = writeln!(told, "! nothing more is told of what it says: {why}");
+                self.lost = Some(why);
             }
         }
     }
@@ -76,6 +103,7 @@ impl<J> Ear<J> {
     fn err(&mut self, line: Line<'_>, told: &mut String) {
         self.watch(line);
         match line {
+            Line::Whole(_) if self.lost.is_some() => {}
             Line::Whole(line) => {
                 let line = String::from_utf8_lossy(line);
                 let line = self.redactor.text(&line);

@@ -62,6 +62,6 @@ impl<E: Executor, J: Journal> Course<'_, E, J> {
 fn works_with_image(spec: &StepSpec) -> bool {
     spec.uses.is_some_and(|uses| match uses.builtin {
         Builtin::Acceptance | Builtin::Scan => true,
-        Builtin::Qa | Builtin::Build | Builtin::Report => false,
+        Builtin::Qa | Builtin::Build | Builtin::UploadSecrets | Builtin::Report => false,
     })
 }

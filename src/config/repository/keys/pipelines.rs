@@ -6,9 +6,7 @@ use super::{Key, Shape, Takes};
 
 const TRIGGERS: &[&str] = &["pull_request", "merge_group", "push", "schedule"];
 /// What `uses` takes; see [`Builtin`](crate::domain::builtin::Builtin).
-const BUILTINS: &[&str] = &["qa", "build", "acceptance", "scan", "report"];
-/// Built-in steps of the design that are not there yet.
-pub(in super::super) const BUILTINS_TO_COME: &[&str] = &["upload-secrets"];
+const BUILTINS: &[&str] = &["qa", "build", "acceptance", "scan", "upload-secrets", "report"];
 /// What `fail` takes; see [`FailOn`](crate::domain::scan::FailOn).
 const GRAVITIES: &[&str] = &["error", "warning", "note", "never"];
 const NETWORKS: &[&str] = &["none", "bridge"];
@@ -108,7 +106,8 @@ pub(in super::super) static STEP: Shape = Shape {
             "secrets",
             Takes::Texts,
             "Names of the file's `secrets`; the step finds each as a file of \
-             `$CHECKVALVE_SECRETS`, or as a variable.",
+             `$CHECKVALVE_SECRETS`, or as a variable. `uses: upload-secrets` writes back those that \
+             the connector updated.",
         )
         .default("[]"),
         Key::new(

@@ -25,6 +25,8 @@ const MOST: usize = 64 << 20;
 pub(super) struct Files {
     files: BTreeMap<String, Vec<u8>>,
     root: String,
+    /// Which of them are which secret.
+    secrets: BTreeMap<String, SecretName>,
 }
 
 impl Files {
@@ -51,8 +53,27 @@ impl Files {
             return Ok(Err(unreadable(&root, vec![flaw])));
         }
         // What the step is given in confidence goes before what lies in the tree.
-        files.extend(given);
-        Ok(Ok((config, Self { files, root })))
+        let mut secrets = BTreeMap::new();
+        for (path, secret) in given {
+            files.insert(path.clone(), secret.value.expose().to_vec());
+            secrets.insert(path, secret.name.clone());
+        }
+        Ok(Ok((config, Self { files, root, secrets })))
+    }
+
+    /// The secret that a configuration is.
+    pub(super) fn secret(&self, path: &str) -> Option<&SecretName> {
+        self.secrets.get(&plain(path))
+    }
+
+    /// The configuration at this path, and at every other of the same secret, is another one now.
+    pub(super) fn renew(&mut self, path: &str, config: &[u8]) {
+        let path = plain(path);
+        let secret = self.secrets.get(&path).cloned();
+        let same = self.secrets.iter().filter(|(_, other)| Some(*other) == secret.as_ref());
+        for path in same.map(|(path, _)| path.clone()).chain([path]).collect::<Vec<_>>() {
+            self.files.insert(path, config.to_vec());
+        }
     }
 
     /// Where a file lies, from the top of the repository.
@@ -84,11 +105,11 @@ impl Files {
 }
 
 /// A secret is the file that a test calls like it.
-fn given(secrets: &[Secret], named: &BTreeSet<String>) -> BTreeMap<String, Vec<u8>> {
+fn given<'s>(secrets: &'s [Secret], named: &BTreeSet<String>) -> BTreeMap<String, &'s Secret> {
     let whose = |path: &String| {
         let mut secrets = secrets.iter();
         let secret = secrets.find(|secret| is_called(path, secret.name.as_str()))?;
-        Some((path.clone(), secret.value.expose().to_vec()))
+        Some((path.clone(), secret))
     };
     named.iter().filter_map(whose).collect()
 }
@@ -175,8 +196,10 @@ mod tests {
         };
         let named = ["secrets/config.json", "secrets/oauth", "config.json", "secrets/other.json"];
         let named = named.map(str::to_owned).into();
-        let found = given(&[secret("config"), secret("oauth")], &named);
-        let found: Vec<_> = found.iter().map(|(path, value)| (path.as_str(), &value[..])).collect();
+        let secrets = [secret("config"), secret("oauth")];
+        let found = given(&secrets, &named);
+        let found = found.iter().map(|(path, secret)| (path.as_str(), secret.value.expose()));
+        let found: Vec<_> = found.collect();
         let expected = [("secrets/config.json", &b"config"[..]), ("secrets/oauth", b"oauth")];
         assert_eq!(found, expected);
     }
