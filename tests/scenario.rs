@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
+#[path = "scenario/annotations.rs"]
+mod annotations;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

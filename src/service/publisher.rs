@@ -1,5 +1,7 @@
 //! GitHub's check runs follow our state: desired against acknowledged, published as a diff.
 
+mod annotating;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +14,9 @@ use crate::domain::ids::{CheckId, WorkerId};
 use crate::domain::links::Links;
 use crate::github::{Github, GithubError, Retry};
 use crate::render::checks;
-use crate::store::{CheckRecord, ClaimedHead, Store, StoreError};
+use crate::store::{Annotated, CheckRecord, ClaimedHead, Store, StoreError};
+
+use self::annotating::Shown;
 
 /// Longer than two calls of GitHub's may take: each intent and acknowledgement renews it.
 const TERM: Duration = Duration::from_secs(45);
@@ -45,7 +49,7 @@ struct Held<'a> {
 /// What is to be done about one desired check run.
 #[derive(Debug, PartialEq, Eq)]
 enum Publication<'a> {
-    Nothing,
+    Nothing(&'a CheckRecord, u64),
     /// None of this name and occasion was ever intended.
     Create,
     /// Intended, and never acknowledged: it may or may not exist.
@@ -59,7 +63,7 @@ fn publication<'a>(desired: &DesiredCheck, last: Option<&'a CheckRecord>) -> Pub
     let Some(last) = last else { return Publication::Create };
     let Some(github_id) = last.github_id else { return Publication::Resolve(last) };
     if last.digest.as_deref() == Some(desired.digest().as_str()) {
-        return Publication::Nothing;
+        return Publication::Nothing(last, github_id);
     }
     let again = last.occasion != desired.occasion || !desired.is_completed();
     if last.completed && again { Publication::Create } else { Publication::Update(last, github_id) }
@@ -102,6 +106,11 @@ impl Publisher {
                 }
                 return Err(error.into());
             }
+            Err(Trouble::Later(wait)) => {
+                let why =
+                    "whether GitHub got annotations is asked when it must have dealt with them";
+                self.store.retry_head(head, wait, why).await?;
+            }
             Err(Trouble::Github(error)) => {
                 let wait = match error.retry() {
                     Retry::After(wait) => wait,
@@ -127,6 +136,7 @@ impl Publisher {
         let head = holder.head;
         let last = latest(&head.checks);
         let mut refused = None;
+        let mut shown = Vec::new();
         for desired in checks::desired(&head.runs, &self.links) {
             let publication = publication(&desired, last.get(desired.name.as_str()).copied());
             match self.carry_out(holder, &desired, publication).await {
@@ -135,9 +145,16 @@ impl Publisher {
                     warn!(check = desired.name, "refused: {error}");
                     refused = Some(error);
                 }
-                done => done?,
+                done => {
+                    let standing = done?;
+                    if !desired.annotations.is_empty() {
+                        shown.push((desired, standing));
+                    }
+                }
             }
         }
+        // After all conclusions.
+        self.annotate(holder, &shown).await?;
         refused.map_or(Ok(()), |error| Err(Trouble::Github(error)))
     }
 
@@ -146,10 +163,10 @@ impl Publisher {
         holder: &mut Held<'_>,
         desired: &DesiredCheck,
         publication: Publication<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Shown, Trouble> {
         let head = holder.head;
         match publication {
-            Publication::Nothing => Ok(()),
+            Publication::Nothing(record, github_id) => Ok(Shown::of(record, github_id)),
             Publication::Update(record, github_id) => {
                 self.update(holder, record, github_id, desired).await
             }
@@ -162,6 +179,7 @@ impl Publisher {
                     digest: None,
                     completed: false,
                     created_at: ambient::now(),
+                    annotated: Annotated::default(),
                 };
                 let asked = Instant::now();
                 self.store.intend_check(head, &record).await?;
@@ -184,7 +202,7 @@ impl Publisher {
         holder: &mut Held<'_>,
         record: &CheckRecord,
         desired: &DesiredCheck,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Shown, Trouble> {
         self.fence(holder).await?;
         let repository = &holder.head.repository;
         let github_id = self.github.create_check(repository, desired, record.id).await?;
@@ -197,7 +215,7 @@ impl Publisher {
         record: &CheckRecord,
         github_id: u64,
         desired: &DesiredCheck,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Shown, Trouble> {
         self.fence(holder).await?;
         self.github.update_check(&holder.head.repository, github_id, desired).await?;
         self.acknowledge(holder, record, github_id, desired).await
@@ -220,7 +238,7 @@ impl Publisher {
         record: &CheckRecord,
         github_id: u64,
         desired: &DesiredCheck,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Shown, Trouble> {
         let acknowledged = CheckRecord {
             github_id: Some(github_id),
             digest: Some(desired.digest()),
@@ -236,7 +254,8 @@ impl Publisher {
             }
             done => {
                 holder.renewed = asked;
-                Ok(done?)
+                done?;
+                Ok(Shown::of(record, github_id))
             }
         }
     }
@@ -248,4 +267,7 @@ enum Trouble {
     Github(#[from] GithubError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing is wrong; what is left can be done in so long.
+    #[error("goes on in {0:?}")]
+    Later(Duration),
 }

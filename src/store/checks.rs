@@ -28,6 +28,18 @@ pub struct CheckRecord {
     /// Was `completed` acknowledged?
     pub completed: bool,
     pub created_at: Timestamp,
+    pub annotated: Annotated,
+}
+
+/// How many of a check run's annotations GitHub has, in their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Annotated {
+    /// Acknowledged.
+    pub sent: u64,
+    /// More than that while a request is on its way, or its outcome is unknown.
+    pub intended: u64,
+    /// When it was intended.
+    pub since: Option<Timestamp>,
 }
 
 /// The right to publish a head commit's check runs. Made by [`Store::claim_head`] alone.
@@ -45,7 +57,8 @@ pub struct ClaimedHead {
 
 macro_rules! check_columns {
     () => {
-        "id, name, occasion, github_id, digest, completed, created_at, head_sha from checks"
+        "id, name, occasion, github_id, digest, completed, created_at, head_sha, annotated,
+            annotating, annotating_since from checks"
     };
 }
 
@@ -68,9 +81,14 @@ statements! {
          on conflict (id) do update set github_id = excluded.github_id, digest = excluded.digest,
             completed = excluded.completed, occasion = excluded.occasion"
     );
-    // Of twins the later one is what GitHub shows.
+    ANNOTATE = sql!(
+        "update checks set annotated = $2, annotating = $3, annotating_since = $4 where id = $1"
+    );
+    // Of twins the later one is what GitHub shows, and how many annotations it has is asked anew.
     DOUBT = sql!(
         "update checks set digest = null,
+            annotated = case when github_id = $2 then annotated else 0 end,
+            annotating = case when github_id = $2 then annotating else 1 end,
             completed = case when github_id is null or github_id < $2 then 0 else completed end,
             github_id = case when github_id is null or github_id < $2 then $2 else github_id end
          where id = $1"
@@ -85,7 +103,8 @@ statements! {
     );
 }
 
-type Columns = (String, String, String, Option<i64>, Option<String>, i64, i64, String);
+type Columns =
+    (String, String, String, Option<i64>, Option<String>, i64, i64, String, i64, i64, Option<i64>);
 
 impl Store {
     /// Stores the intent before GitHub is asked.
@@ -104,6 +123,21 @@ impl Store {
         check: &CheckRecord,
     ) -> Result<(), StoreError> {
         self.write_check(ACKNOWLEDGE, head, check).await
+    }
+
+    /// Stores how many annotations of a check run are sent, or about to be.
+    pub async fn annotate_check(
+        &self,
+        head: &ClaimedHead,
+        check: CheckId,
+        annotated: Annotated,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let fence = args![head.repository.id, &head.head_sha, head.epoch];
+        held(tx.execute(FENCE, fence).await?)?;
+        let Annotated { sent, intended, since } = annotated;
+        tx.execute(ANNOTATE, args![check, sent, intended, since]).await?;
+        tx.commit().await
     }
 
     /// Goes on holding the head.
@@ -186,7 +220,8 @@ pub(super) async fn of_head(
 }
 
 fn record(row: Columns) -> Result<(CheckRecord, Sha), StoreError> {
-    let (id, name, occasion, github_id, digest, completed, created_at, head) = row;
+    let (id, name, occasion, github_id, digest, completed, created_at, head, sent, intended, since) =
+        row;
     let record = CheckRecord {
         id: parse("checks.id", &id)?,
         name,
@@ -195,6 +230,11 @@ fn record(row: Columns) -> Result<(CheckRecord, Sha), StoreError> {
         digest,
         completed: completed != 0,
         created_at: Timestamp::from_millis(created_at),
+        annotated: Annotated {
+            sent: number(sent),
+            intended: number(intended),
+            since: since.map(Timestamp::from_millis),
+        },
     };
     Ok((record, parse("checks.head_sha", &head)?))
 }

@@ -41,7 +41,7 @@ mod turns;
 use std::sync::Arc;
 
 pub use self::cache::NewResult;
-pub use self::checks::{CheckRecord, ClaimedHead};
+pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
 pub use self::error::StoreError;

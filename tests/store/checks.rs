@@ -5,7 +5,7 @@ use std::time::Duration;
 use checkvalve::ambient;
 use checkvalve::domain::ids::CheckId;
 use checkvalve::domain::state::Outcome;
-use checkvalve::store::{CheckRecord, CommentAnswer, StoreError};
+use checkvalve::store::{Annotated, CheckRecord, CommentAnswer, StoreError};
 
 use crate::fixture::{
     LONG, Place, SHORT, claim, create, create_planned, new_run, running, settle, sha, wait_out,
@@ -21,6 +21,7 @@ fn check(name: &str) -> CheckRecord {
         digest: None,
         completed: false,
         created_at: ambient::now(),
+        annotated: Annotated::default(),
     }
 }
 

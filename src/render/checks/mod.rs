@@ -1,6 +1,8 @@
 //! What GitHub shows of a head commit, as a function of its runs: `checkvalve`, the check to
 //! require, and one check run per step. Never longer than GitHub accepts.
 
+mod annotations;
+mod failures;
 mod head;
 mod step;
 mod title;
@@ -61,8 +63,9 @@ fn head_check(
         details_url: links.run(newest.id),
         title: one_line(&title::of_head(verdict, newest), TITLE_MAX_CHARS),
         summary: head::summary(runs, newest, verdict, links),
-        text: None,
+        text: failures::text(verdict, newest, links),
         actions,
+        annotations: Vec::new(),
     }
 }
 
@@ -130,16 +133,22 @@ pub fn step_check_name(job: &Job, step: &StepRecord) -> String {
 
 fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
     let Standing { run, job, step, .. } = *standing;
+    let status = step_status(standing);
+    let annotations = match status {
+        CheckStatus::Completed { .. } => annotations::of_step(&step.facts),
+        CheckStatus::Queued | CheckStatus::InProgress { .. } => Vec::new(),
+    };
     DesiredCheck {
         name: step_check_name(job, step),
         head_sha: run.head_sha.clone(),
         occasion: run.id.to_string(),
-        status: step_status(standing),
+        status,
         details_url: links.step(run.id, &job.connector, &step.id),
         title: one_line(&title::of_step(standing), TITLE_MAX_CHARS),
         summary: step::summary(standing, links),
         text: None,
         actions: Vec::new(),
+        annotations,
     }
 }
 
