@@ -325,7 +325,12 @@ impl Local<'_> {
                 None => None,
             };
             let _place = places.acquire().await;
-            (n, self.run_one(job).await.map_err(|e| format!("{name} could not be run: {e}")))
+            (
+                n,
+                Box::pin(self.run_one(job))
+                    .await
+                    .map_err(|e| format!("{name} could not be run: {e}")),
+            )
         });
         let mut done: Vec<(usize, Result<LocalDone, String>)> =
             futures_util::stream::iter(runs).buffer_unordered(all).collect().await;

@@ -63,7 +63,9 @@ pub fn settle(
     }
     if !fresh.kept.is_empty() {
         let all = facts.annotations.get_or_insert_default();
-        Level::ALL.iter().for_each(|level| all.add(*level, fresh.count(*level)));
+        for level in Level::ALL {
+            all.add(level, fresh.count(level));
+        }
         all.kept.append(&mut fresh.kept);
     }
     if let Some(all) = &mut facts.annotations {

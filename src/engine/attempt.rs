@@ -139,7 +139,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             tries: Tries::default(),
             places: BTreeMap::new(),
         };
-        self.place(&mut facts, spooled.told.problems, ended.outcome).await;
+        Box::pin(self.place(&mut facts, spooled.told.problems, ended.outcome)).await;
         let facts = self.redacted(facts);
         let heirs = self.heirs.steps.into_iter();
         let shares = heirs.zip(divided.shares).collect();

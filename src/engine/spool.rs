@@ -27,7 +27,7 @@ pub(super) struct Spooled {
     pub(super) bytes: u64,
     pub(super) lines: u64,
     pub(super) cut: u64,
-    pub(super) told: Told,
+    pub(super) told: Box<Told>,
     redactor: Arc<Redactor>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Spool {
     cap: u64,
     bytes: u64,
     cut: u64,
-    reader: Reader,
+    reader: Box<Reader>,
     redactor: Arc<Redactor>,
 }
 
@@ -60,7 +60,7 @@ impl Spool {
     pub(super) async fn create(path: &Path, cap: u64, redactor: Arc<Redactor>) -> io::Result<Self> {
         let file = File::create(path).await.map_err(|e| place(path, &e))?;
         let path = path.to_owned();
-        Ok(Self { path, file, cap, bytes: 0, cut: 0, reader: Reader::default(), redactor })
+        Ok(Self { path, file, cap, bytes: 0, cut: 0, reader: Box::default(), redactor })
     }
 
     /// Writes all that comes, until nobody sends any more. After an error the rest is only read,
@@ -93,7 +93,7 @@ impl Spool {
         }
         self.file.flush().await.map_err(|e| place(&self.path, &e))?;
         let Self { bytes, cut, redactor, .. } = self;
-        let told = self.reader.finish();
+        let told = Box::new(self.reader.finish());
         Ok(Spooled { bytes, lines: told.lines(), cut, told, redactor })
     }
 

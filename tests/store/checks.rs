@@ -100,12 +100,25 @@ pub(crate) async fn what_a_late_publisher_told_is_told_again(place: &Place) {
     store.doubt_check(&late, told.id, 12).await.unwrap();
     let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
     assert_eq!(again.checks, [CheckRecord { digest: None, ..told.clone() }]);
+    // How far its annotations are is kept beside it.
+    let since = Some(ambient::now());
+    let annotated = Annotated { sent: 50, intended: 73, since };
+    store.annotate_check(&again, told.id, annotated).await.unwrap();
+    store.acknowledge_check(&again, &told).await.unwrap();
+    store.retry_head(again, Duration::ZERO, "the line was cut").await.unwrap();
+    let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
+    assert_eq!(again.checks, [CheckRecord { annotated, ..told.clone() }]);
     store.settle_head(again).await.unwrap();
+    let refused = store.annotate_check(&late, told.id, Annotated::default()).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)));
 
     // A second check run was made of one intent: GitHub shows that one, so it is the one to tell.
     store.doubt_check(&late, told.id, 13).await.unwrap();
     let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
-    let twin = CheckRecord { github_id: Some(13), digest: None, completed: false, ..told };
+    // Its annotations are to be counted.
+    let annotated = Annotated { sent: 0, intended: 1, since };
+    let twin =
+        CheckRecord { github_id: Some(13), digest: None, completed: false, annotated, ..told };
     assert_eq!(again.checks, [twin]);
 }
 

@@ -64,9 +64,13 @@ fn number(text: &str) -> Option<(u32, &str)> {
     Some((number, &text[digits..]))
 }
 
+/// May it be in a path, or between it and a line's number?
+pub(super) fn may_be_of_path(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && !b"\"'`<>|*?=,;{}()[]!\\".contains(&byte)
+}
+
 /// Does it look like the path of a file?
 pub(super) fn is_path(text: &str) -> bool {
-    const NEVER: &str = "\"'`<>|*?=,;{}()[]!\\";
     let name = text.rsplit('/').next().unwrap_or(text);
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     let named = BARE.contains(&name)
@@ -77,7 +81,8 @@ pub(super) fn is_path(text: &str) -> bool {
         });
     named
         && text.len() <= PATH_MAX
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || NEVER.contains(c))
+        && text.bytes().all(may_be_of_path)
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
         && !text.contains("://")
 }
 

@@ -120,8 +120,7 @@ impl Matcher {
     }
 
     fn of_pytest(&mut self, line: &str) -> bool {
-        let told = line.strip_prefix("E  ").filter(|_| !line.starts_with("E  :"));
-        let Some(told) = told else {
+        let Some(told) = line.strip_prefix("E  ") else {
             if let Some(asserted) = &mut self.asserted {
                 asserted.open = false;
             }
@@ -241,8 +240,13 @@ fn is_coded(line: &[u8]) -> bool {
     letters > 0 && line.get(letters).is_some_and(u8::is_ascii_digit)
 }
 
-/// `:12`, `(12`, `[12` or `: (12` somewhere.
+/// `path:12`, `path(12` or `path:[12` at the beginning, or behind what tells how grave it is.
 fn names_a_place(line: &[u8]) -> bool {
-    memchr::memchr3_iter(b':', b'(', b'[', line)
-        .any(|at| line.get(at + 1).is_some_and(u8::is_ascii_digit))
+    let line = said::unprefixed(line);
+    let digit = |at: &usize| line.get(at + 1).is_some_and(u8::is_ascii_digit);
+    let Some(at) = memchr::memchr3_iter(b':', b'(', b'[', line).find(digit) else { return false };
+    // What is no part of a path here is none at a later place either. Of `: (12` the path ends
+    // with the colon.
+    let path = line[..at].trim_ascii_end();
+    !path.is_empty() && path.iter().all(|byte| place::may_be_of_path(*byte))
 }

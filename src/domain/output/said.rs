@@ -27,20 +27,35 @@ const SOURCES: [&str; 22] = [
     "groovy", "gradle", "c", "cc", "cpp", "h", "rb", "sh",
 ];
 
-/// What stands before a place tells how grave it is: `e: ` of Kotlin, `[ERROR] ` of Maven.
+/// What stands before a place and tells how grave it is: `e: ` of Kotlin, `[ERROR] ` of Maven.
+const PREFIXES: [(&str, Option<Level>); 10] = [
+    ("e: ", Some(Level::Error)),
+    ("w: ", Some(Level::Warning)),
+    ("[ERROR] ", Some(Level::Error)),
+    ("[error] ", Some(Level::Error)),
+    ("[WARNING] ", Some(Level::Warning)),
+    ("[warn] ", Some(Level::Warning)),
+    ("ERROR: ", Some(Level::Error)),
+    ("Error: ", Some(Level::Error)),
+    ("WARNING: ", Some(Level::Warning)),
+    ("vet: ", None),
+];
+
+/// A line without what stands before a place; for a first look.
+pub(super) fn unprefixed(line: &[u8]) -> &[u8] {
+    let line = line.trim_ascii_start();
+    let prefixes = PREFIXES.iter().map(|(prefix, _)| prefix.as_bytes());
+    match line.first() {
+        Some(b'[' | b'e' | b'w' | b'E' | b'W' | b'v' | b'-') => {
+            let mut prefixes = prefixes.chain([b"--> ".as_slice()]);
+            prefixes.find_map(|prefix| line.strip_prefix(prefix)).unwrap_or(line)
+        }
+        Some(_) | None => line,
+    }
+}
+
+/// How grave it is, and what follows.
 pub(super) fn prefixed(line: &str) -> (Option<Level>, &str) {
-    const PREFIXES: [(&str, Option<Level>); 10] = [
-        ("e: ", Some(Level::Error)),
-        ("w: ", Some(Level::Warning)),
-        ("[ERROR] ", Some(Level::Error)),
-        ("[error] ", Some(Level::Error)),
-        ("[WARNING] ", Some(Level::Warning)),
-        ("[warn] ", Some(Level::Warning)),
-        ("ERROR: ", Some(Level::Error)),
-        ("Error: ", Some(Level::Error)),
-        ("WARNING: ", Some(Level::Warning)),
-        ("vet: ", None),
-    ];
     let line = line.trim_start();
     let found = PREFIXES
         .iter()

@@ -71,7 +71,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 }
             };
             let mut facts = hit.facts;
-            places::renew(&mut facts, self.job).await;
+            Box::pin(places::renew(&mut facts, self.job)).await;
             let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
             let record = self.records.get_mut(&step);
             // It may have been cancelled in the meantime.

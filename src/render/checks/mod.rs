@@ -133,16 +133,23 @@ pub fn step_check_name(job: &Job, step: &StepRecord) -> String {
 
 fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
     let Standing { run, job, step, .. } = *standing;
-    let status = step_status(standing);
-    let annotations = match status {
-        CheckStatus::Completed { .. } => annotations::of_step(&step.facts),
-        CheckStatus::Queued | CheckStatus::InProgress { .. } => Vec::new(),
+    let annotations = match step_look(standing) {
+        Look::Passed | Look::Failed | Look::TimedOut | Look::Tolerated => {
+            annotations::of_step(&step.facts)
+        }
+        // What is ours to mend is not shown as the author's.
+        Look::Errored
+        | Look::Cancelled
+        | Look::Skipped
+        | Look::ActionRequired
+        | Look::Waiting
+        | Look::Running => Vec::new(),
     };
     DesiredCheck {
         name: step_check_name(job, step),
         head_sha: run.head_sha.clone(),
         occasion: run.id.to_string(),
-        status,
+        status: step_status(standing),
         details_url: links.step(run.id, &job.connector, &step.id),
         title: one_line(&title::of_step(standing), TITLE_MAX_CHARS),
         summary: step::summary(standing, links),
