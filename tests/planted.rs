@@ -204,6 +204,7 @@ async fn world(steps: Steps, google: &Google) -> World {
             "[[grants]]\nrepositories = [\"{REPO}\"]\nenv = [\"CHECKVALVE_SECRET_*\"]\n\
              gsm = [\"connector=*\"]\nsops = true\n"
         )),
+        ..Extra::default()
     };
     let files = [
         (".github/checkvalve.yml", CONFIG),

@@ -5,6 +5,8 @@
 
 #[path = "scenario/access.rs"]
 mod access;
+#[path = "scenario/annotations.rs"]
+mod annotations;
 #[path = "scenario/branches.rs"]
 mod branches;
 #[path = "support/images.rs"]

@@ -29,6 +29,15 @@ impl Level {
     }
 }
 
+/// How a path stands in the head's tree. What is no file of it has no standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// The change touches it.
+    Changed,
+    Unchanged,
+}
+
 /// One finding of a tool, at a place of a file if it has one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Annotation {
@@ -65,7 +74,8 @@ pub struct Annotations {
     pub errors: u32,
     pub warnings: u32,
     pub notes: u32,
-    /// The gravest first, otherwise as they came; not more than [`KEPT`].
+    /// Those in files that the change touches first, then the gravest, otherwise as they came; not
+    /// more than [`KEPT`].
     pub kept: Vec<Annotation>,
 }
 

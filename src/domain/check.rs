@@ -17,6 +17,11 @@ pub const ACTION_LABEL_MAX: usize = 20;
 pub const ACTION_DESCRIPTION_MAX: usize = 40;
 pub const ACTION_IDENTIFIER_MAX: usize = 20;
 
+/// Annotations in one request, and the limits of their texts.
+pub const ANNOTATIONS_MAX: usize = 50;
+pub const ANNOTATION_TEXT_MAX_BYTES: usize = 64 * 1024;
+pub const ANNOTATION_TITLE_MAX: usize = 255;
+
 /// The conclusions that an App may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +82,31 @@ pub struct CheckAction {
     pub identifier: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnnotationLevel {
+    Notice,
+    Warning,
+    Failure,
+}
+
+/// A remark on lines of a file of the head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckAnnotation {
+    pub path: String,
+    /// From 1.
+    pub start_line: u32,
+    pub end_line: u32,
+    /// Only within one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_column: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u32>,
+    pub annotation_level: AnnotationLevel,
+    pub title: String,
+    pub message: String,
+}
+
 /// One check run as it should stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredCheck {
@@ -94,6 +124,10 @@ pub struct DesiredCheck {
     /// Markdown of at most 65,535 bytes.
     pub text: Option<String>,
     pub actions: Vec<CheckAction>,
+    /// Of a completed check run alone, and always the same for it, in the same order: GitHub keeps
+    /// what it got and appends. No part of what is compared.
+    #[serde(skip)]
+    pub annotations: Vec<CheckAnnotation>,
 }
 
 impl DesiredCheck {

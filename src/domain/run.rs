@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::annotation::Annotations;
+use super::annotation::{Annotations, Standing};
 use super::builtin::Builtin;
 use super::cache::{CacheFacts, Reuse};
 use super::coverage::Coverage;
@@ -176,6 +176,9 @@ pub struct StepFacts {
     /// What its tools found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Annotations>,
+    /// Of the paths that findings and failing tests name, those that are files of the head.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<String, Standing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
     #[serde(default)]
@@ -185,7 +188,7 @@ pub struct StepFacts {
     /// Whether it was used again, and why or why not; absent until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheFacts>,
-    /// The telling end of the log, kept beside the state so that a check's text needs no object.
+    /// The telling parts of the log, kept beside the state so that a check's text needs no object.
     #[serde(default)]
     pub excerpt: String,
     /// Of a step that is tried again: what it has used up, whoever carries the job on.

@@ -15,6 +15,7 @@ use super::asks::{self, Asks};
 use super::builtin::{self, Made};
 use super::found::{Found, Look, Reports};
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
+use super::places;
 use super::slots::Slot;
 use super::spool::{Spool, Spooled};
 use super::{Engine, JobRun, Journal, Left, Stop};
@@ -24,6 +25,8 @@ use crate::domain::builtin::{Builtin, Uses};
 use crate::domain::inherit;
 use crate::domain::names::StepId;
 use crate::domain::objects;
+use crate::domain::output::Problem;
+use crate::domain::output::place::Ground;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord, Tries};
 use crate::domain::secret::Secret;
@@ -133,7 +136,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let mut segments = ended.segments;
         segments.extend(divided.segment.clone());
         let finished_at = divided.segment.map_or(ended.finished_at, |last| last.finished_at);
-        let facts = self.redacted(StepFacts {
+        let mut facts = StepFacts {
             reason: ended.reason.or(found.trouble),
             exit_code: ended.exit_code,
             image_digest: ended.image_digest,
@@ -143,12 +146,15 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             annotations: found.annotations,
             coverage: found.coverage,
             segments,
-            excerpt: spooled.excerpt,
+            excerpt: spooled.excerpt(ended.outcome),
             log: stored.log,
             artifacts: stored.artifacts,
             cache: None,
             tries: Tries::default(),
-        });
+            places: BTreeMap::new(),
+        };
+        Box::pin(self.place(&mut facts, spooled.told.problems, ended.outcome)).await;
+        let facts = self.redacted(facts);
         let heirs = self.heirs.steps.into_iter();
         let shares = heirs.zip(divided.shares).collect();
         let (outcome, retry) = (ended.outcome, ended.retry);
@@ -413,6 +419,15 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             self.judge(ended, false);
         }
         Found::nothing(&why)
+    }
+
+    /// Finds the files that are complained of; not when all is to end.
+    async fn place(&self, facts: &mut StepFacts, problems: Vec<Problem>, outcome: Outcome) {
+        let ground = Ground { folder: &self.ground.1, root: self.job.plan.root() };
+        tokio::select! {
+            () = places::settle(facts, problems, (&*self.job.source, ground), outcome) => {}
+            () = self.halt.cancelled() => {}
+        }
     }
 
     /// Of all that is told of a try: an engine's word may quote what a step did.

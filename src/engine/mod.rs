@@ -10,11 +10,12 @@ mod builtin;
 mod course;
 mod found;
 mod lineage;
+mod places;
 mod reuse;
 mod slots;
 mod spool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::{Future, ready};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::annotation::Standing;
 use crate::domain::cache::{Cached, Ingredients, Known, Reuse};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, SecretName, StepId};
@@ -142,6 +144,12 @@ pub trait Journal: Send + Sync {
 pub trait Source: fmt::Debug + Send + Sync {
     /// The archive; an error in words.
     fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>>;
+
+    /// Of these paths those that are files of the commit on which findings are shown, and whether
+    /// the change touches them. What can't be known is left out.
+    fn standings(&self, _paths: BTreeSet<String>) -> BoxFuture<'_, BTreeMap<String, Standing>> {
+        Box::pin(ready(BTreeMap::new()))
+    }
 }
 
 /// One that is there already.

@@ -1,4 +1,4 @@
-//! A try's log on its way to a file: redacted, counted, capped, its end remembered.
+//! A try's log on its way to a file: redacted, counted, capped, and read for what it tells.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,13 @@ use tokio::sync::mpsc;
 
 use super::Journal;
 use crate::domain::names::StepId;
+use crate::domain::output::{Reader, Told};
 use crate::domain::redact::{RedactedStream, Redactor};
+use crate::domain::state::Outcome;
 
-/// How much of the end is remembered.
-const TAIL: usize = 8 * 1024;
+/// How much of a log is kept beside the state: of one that tells of a failure, and of any other.
+const TELLING: usize = 12 * 1024;
+const LAST: usize = 4 * 1024;
 /// How many chunks are written as one.
 const BATCH: usize = 64;
 
@@ -24,7 +27,22 @@ pub(super) struct Spooled {
     pub(super) bytes: u64,
     pub(super) lines: u64,
     pub(super) cut: u64,
-    pub(super) excerpt: String,
+    pub(super) told: Box<Told>,
+    redactor: Arc<Redactor>,
+}
+
+impl Spooled {
+    /// What is kept of the log beside the state.
+    pub(super) fn excerpt(&self, outcome: Outcome) -> String {
+        let excerpt = match outcome {
+            Outcome::Succeeded => self.told.last(LAST),
+            Outcome::Failed | Outcome::TimedOut | Outcome::Errored | Outcome::Cancelled => {
+                self.told.telling(TELLING)
+            }
+        };
+        // Without terminal sequences, a value may have come together again.
+        self.redactor.text(&excerpt).into_owned()
+    }
 }
 
 /// The file of a try's log.
@@ -33,9 +51,8 @@ pub(super) struct Spool {
     file: File,
     cap: u64,
     bytes: u64,
-    lines: u64,
     cut: u64,
-    tail: Vec<u8>,
+    reader: Box<Reader>,
     redactor: Arc<Redactor>,
 }
 
@@ -43,7 +60,7 @@ impl Spool {
     pub(super) async fn create(path: &Path, cap: u64, redactor: Arc<Redactor>) -> io::Result<Self> {
         let file = File::create(path).await.map_err(|e| place(path, &e))?;
         let path = path.to_owned();
-        Ok(Self { path, file, cap, bytes: 0, lines: 0, cut: 0, tail: Vec::new(), redactor })
+        Ok(Self { path, file, cap, bytes: 0, cut: 0, reader: Box::default(), redactor })
     }
 
     /// Writes all that comes, until nobody sends any more. After an error the rest is only read,
@@ -75,14 +92,9 @@ impl Spool {
             }
         }
         self.file.flush().await.map_err(|e| place(&self.path, &e))?;
-        let partial = u64::from(self.tail.last().is_some_and(|byte| *byte != b'\n'));
-        Ok(Spooled {
-            bytes: self.bytes,
-            lines: self.lines + partial,
-            cut: self.cut,
-            // Without terminal sequences, a value may have come together again.
-            excerpt: self.redactor.text(&readable(&self.tail)).into_owned(),
-        })
+        let Self { bytes, cut, redactor, .. } = self;
+        let told = Box::new(self.reader.finish());
+        Ok(Spooled { bytes, lines: told.lines(), cut, told, redactor })
     }
 
     /// Writes what the cap leaves room for, and answers it.
@@ -108,16 +120,8 @@ impl Spool {
         }
         self.file.write_all(&chunk).await?;
         self.bytes += chunk.len() as u64;
-        self.lines += chunk.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
-        self.remember(&chunk);
+        self.reader.push(&chunk);
         Ok(Some(chunk))
-    }
-
-    fn remember(&mut self, chunk: &[u8]) {
-        let fresh = &chunk[chunk.len().saturating_sub(TAIL)..];
-        let keep = TAIL.saturating_sub(fresh.len()).min(self.tail.len());
-        self.tail.drain(..self.tail.len() - keep);
-        self.tail.extend_from_slice(fresh);
     }
 }
 
@@ -134,47 +138,6 @@ fn joined(batch: &mut Vec<Bytes>) -> Bytes {
         whole.extend_from_slice(&chunk);
     }
     whole.freeze()
-}
-
-/// The end of a log as text: whole lines where possible, without terminal sequences.
-fn readable(tail: &[u8]) -> String {
-    let mut text = tail;
-    if tail.len() >= TAIL
-        && let Some(line) = tail.iter().position(|byte| *byte == b'\n')
-        && line + 1 < tail.len()
-    {
-        text = &tail[line + 1..];
-    }
-    without_sequences(&String::from_utf8_lossy(text))
-}
-
-/// Drops `ESC [ … letter`, strings for the terminal itself (its title, a link), and lone control
-/// characters other than line ends and tabs.
-fn without_sequences(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' if chars.peek() == Some(&'[') => {
-                chars.next();
-                while chars.next_if(|c| !('@'..='~').contains(c)).is_some() {}
-                chars.next();
-            }
-            '\u{1b}' if chars.next_if(|c| "]PX^_".contains(*c)).is_some() => {
-                // Up to BEL or `ESC \`; one without an end does not take further lines with it.
-                while let Some(c) = chars.next_if(|c| *c != '\n') {
-                    let ends = c == '\u{7}';
-                    if ends || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
-                        break;
-                    }
-                }
-            }
-            '\n' | '\t' | '\r' => clean.push(c),
-            c if c.is_control() => {}
-            c => clean.push(c),
-        }
-    }
-    clean
 }
 
 #[cfg(test)]
@@ -220,13 +183,17 @@ mod tests {
         let path = folder.path().join("log.txt");
         let log = spooled(&path, 1 << 20, &[b"a\nb", b"\n\x1b[31mred\x1b[0m\xff"]).await.unwrap();
         assert_eq!((log.bytes, log.lines, log.cut), (17, 3, 0));
-        assert_eq!(log.excerpt, "a\nb\nred\u{fffd}");
+        assert_eq!(log.excerpt(Outcome::Failed), "a\nb\nred\u{fffd}");
         let told = b"\x1b]0;title\x07a\n\x1b]8;;x\x1b\\link\n\x1b]0;no end\nb\x07";
-        assert_eq!(spooled(&path, 1 << 20, &[told]).await.unwrap().excerpt, "a\nlink\n\nb");
+        let log = spooled(&path, 1 << 20, &[told]).await.unwrap();
+        assert_eq!(log.excerpt(Outcome::Succeeded), "a\nlink\n\nb");
         let many = "0123456789\n".repeat(5000);
         let log = spooled(&path, 1 << 20, &[many.as_bytes()]).await.unwrap();
         assert_eq!((log.bytes, log.lines), (55_000, 5000));
-        assert!(log.excerpt.len() <= TAIL && log.excerpt.starts_with("0123"));
+        let excerpt = log.excerpt(Outcome::Failed);
+        assert!(excerpt.len() <= TELLING && excerpt.len() > TELLING / 2, "{}", excerpt.len());
+        assert!(excerpt.contains(" lines left out …\n0123456789\n"), "{excerpt}");
+        assert!(log.excerpt(Outcome::Succeeded).len() <= LAST);
     }
 
     #[tokio::test]
@@ -249,7 +216,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "a ***\nsesame-\x1b[1mopen-42\nses");
         assert_eq!(log.bytes, text.len() as u64);
-        assert_eq!(log.excerpt, "a ***\n***\nses");
+        assert_eq!(log.excerpt(Outcome::Failed), "a ***\n***\nses");
     }
 
     #[tokio::test]

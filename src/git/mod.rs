@@ -13,6 +13,7 @@ mod export;
 mod history;
 mod local;
 mod merge;
+mod names;
 mod objects;
 mod origin;
 mod worktree;

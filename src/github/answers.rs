@@ -35,6 +35,12 @@ impl Call {
         Self { name, request, repeatable: false }
     }
 
+    /// Adds something to what is there: sending it twice would add it twice.
+    pub(super) fn add(name: &'static str, uri: String, body: Value) -> Self {
+        let request = Request { method: Method::PATCH, uri, body: Some(body) };
+        Self { name, request, repeatable: false }
+    }
+
     /// The error of a call that may or may not have reached GitHub.
     pub(super) fn lost(&self, why: String) -> GithubError {
         if self.repeatable {

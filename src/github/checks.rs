@@ -2,13 +2,15 @@
 
 use http::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::answers::Call;
 use super::client::Github;
 use super::error::GithubError;
 use super::wire;
-use crate::domain::check::{CheckAction, CheckStatus, DesiredCheck, SUMMARY_MAX_BYTES};
+use crate::domain::check::{
+    CheckAction, CheckAnnotation, CheckStatus, DesiredCheck, SUMMARY_MAX_BYTES,
+};
 use crate::domain::ids::CheckId;
 use crate::domain::names::Sha;
 use crate::domain::run::Repository;
@@ -64,6 +66,41 @@ impl Github {
         let uri = format!("/repos/{}/check-runs/{id}", repository.name);
         let call = Call::set("update the check run", Method::PATCH, uri, body(&desired)?);
         self.as_installation(repository.installation, &call).await.map(drop)
+    }
+
+    /// Adds annotations to a check run that looks as desired. After [`GithubError::Unknown`] they
+    /// may be there: count them with [`Github::count_annotations`] before adding them again.
+    pub async fn annotate_check(
+        &self,
+        repository: &Repository,
+        id: u64,
+        check: &DesiredCheck,
+        annotations: &[CheckAnnotation],
+    ) -> Result<(), GithubError> {
+        let output = Output { annotations, ..Body::of(check).output };
+        let uri = format!("/repos/{}/check-runs/{id}", repository.name);
+        let call = Call::add("annotate the check run", uri, json!({ "output": output }));
+        self.as_installation(repository.installation, &call).await.map(drop)
+    }
+
+    /// How many annotations a check run has.
+    pub async fn count_annotations(
+        &self,
+        repository: &Repository,
+        id: u64,
+    ) -> Result<u64, GithubError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            output: Counted,
+        }
+        #[derive(Deserialize)]
+        struct Counted {
+            annotations_count: u64,
+        }
+        let uri = format!("/repos/{}/check-runs/{id}", repository.name);
+        let call = Call::get("read the check run", uri);
+        let shown: Shown = self.call(repository.installation, &call).await?;
+        Ok(shown.output.annotations_count)
     }
 
     /// All check runs of ours on `head`, also those that newer ones of the same name hide.
@@ -126,6 +163,8 @@ struct Output<'a> {
     summary: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[CheckAnnotation]>::is_empty")]
+    annotations: &'a [CheckAnnotation],
 }
 
 impl<'a> Body<'a> {
@@ -150,6 +189,7 @@ impl<'a> Body<'a> {
                 title: &check.title,
                 summary: within(&check.summary),
                 text: check.text.as_deref().map(within),
+                annotations: &[],
             },
             actions: Some(&check.actions),
         }

@@ -15,17 +15,22 @@ const FINDINGS_MAX: usize = 12_000;
 /// Characters of one of them.
 const ONE_MAX: usize = 500;
 
-/// For a check: the gravest first, each on a line.
+/// For a check: each on a line.
 pub(super) fn summary(found: &Annotations) -> String {
-    if found.total() == 0 {
+    within(found, FINDINGS_MAX)
+}
+
+/// The first of them, in at most so many bytes.
+pub(super) fn within(found: &Annotations, most: usize) -> String {
+    if found.total() == 0 || most < 200 {
         return String::new();
     }
     let mut shown = format!("### Findings: {}\n\n", found.told());
     for (index, annotation) in found.kept.iter().enumerate() {
         let line = line(annotation);
-        if shown.len() + line.len() + 100 > FINDINGS_MAX {
+        if shown.len() + line.len() + 100 > most {
             let more = found.total() - u32::try_from(index).unwrap_or(u32::MAX);
-            let _ = writeln!(shown, "\n… and {more} more: the step's page shows the gravest.\n");
+            let _ = writeln!(shown, "\n… and {more} more: the step's page shows the first.\n");
             return shown;
         }
         shown.push_str(&line);

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::domain::terminal::visible;
+
 /// The longest start of `text` of at most `max` bytes that ends at a character.
 pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
@@ -11,7 +13,7 @@ pub fn cut(text: &str, max: usize) -> &str {
 /// One line of at most `max` characters, for a check's title, which is plain text.
 pub fn one_line(text: &str, max: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().filter(|c| !c.is_control()).collect();
+    let line: String = line.chars().filter(|c| !c.is_control()).map(visible).collect();
     if line.chars().count() <= max {
         return line;
     }
@@ -36,9 +38,11 @@ pub fn text(text: &str) -> String {
             // Within a word, as in `spec_test`, it is no emphasis.
             '_' if word(before) && word(chars.peek().copied()) => escaped.push(c),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' => escaped.extend(['\\', c]),
+            // Nor from linking to an issue that has nothing to do with it.
+            '#' if chars.peek().is_some_and(char::is_ascii_digit) => escaped.push_str("#\u{200b}"),
             '#' | '-' | '+' | '=' if before.is_none() => escaped.extend(['\\', c]),
             c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => escaped.push(' '),
-            c => escaped.push(c),
+            c => escaped.push(visible(c)),
         }
         before = Some(c);
     }
@@ -60,7 +64,8 @@ pub fn prose(sentence: &str) -> String {
 
 /// Inline code that its content can't close; a `|` is escaped, as tables want it.
 pub fn code(content: &str) -> String {
-    let line: String = content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain = |c: char| if c.is_control() { ' ' } else { visible(c) };
+    let line: String = content.chars().map(plain).collect();
     let line = line.replace('|', "\\|");
     if line.trim().is_empty() {
         return "` `".to_owned();
@@ -74,7 +79,10 @@ pub fn code(content: &str) -> String {
 /// under the fence. Empty when nothing useful fits.
 pub fn fenced(content: &str, max: usize) -> String {
     const CUT: &str = "\n\n*(cut: it was longer than a check can show)*\n\n";
-    let fence = "`".repeat(longest_run(content, '`').max(2) + 1);
+    let seen = content.contains(|c| visible(c) != c);
+    let content: Cow<'_, str> =
+        if seen { content.chars().map(visible).collect() } else { content.into() };
+    let fence = "`".repeat(longest_run(&content, '`').max(2) + 1);
     let frame = 2 * fence.len() + "text\n".len() + "\n\n\n".len();
     let content = content.trim_end();
     if content.is_empty() || frame + CUT.len() + 40 > max {
@@ -95,6 +103,8 @@ pub fn closed(markdown: &str, max: usize) -> String {
     const CLOSING: usize = 16;
     let mut closed = String::new();
     let mut fence: Option<&str> = None;
+    // A return alone ends a line, too.
+    let markdown = markdown.replace("\r\n", "\n").replace('\r', "\n");
     for line in markdown.lines() {
         let shown = if fence.is_some() { Cow::Borrowed(line) } else { without_html(line) };
         if closed.len() + shown.len() + CLOSING + CUT.len() > max {
@@ -130,9 +140,9 @@ fn fence_marks(line: &str) -> Option<&str> {
     (line.len() - start.len() <= 3 && marks.len() >= 3).then_some(marks)
 }
 
-/// Escapes what would begin a tag or a comment, but for inline code.
+/// Escapes what would begin a tag or a comment, or call somebody, but for inline code.
 fn without_html(line: &str) -> Cow<'_, str> {
-    if !line.contains('<') {
+    if !line.contains(['<', '@']) {
         return Cow::Borrowed(line);
     }
     let mut in_code = false;
@@ -144,6 +154,7 @@ fn without_html(line: &str) -> Cow<'_, str> {
                 escaped.push(c);
             }
             '<' if !in_code => escaped.push_str("&lt;"),
+            '@' if !in_code => escaped.push_str("@\u{200b}"),
             c => escaped.push(c),
         }
     }
@@ -198,6 +209,11 @@ mod tests {
         assert_eq!(text("<b>*x*</b>"), "&lt;b&gt;\\*x\\*&lt;/b&gt;");
         assert_eq!(text("source-a_b (1)"), "source-a_b (1)");
         assert_eq!(text("# _x_"), "\\# \\_x\\_");
+        assert_eq!(text("fixes #12 @ada"), "fixes #\u{200b}12 @\u{200b}ada");
+        // What is read is what is there.
+        assert_eq!(text("a\u{202e}b"), "a\u{fffd}b");
+        assert_eq!(code("a\u{2066}b"), "`a\u{fffd}b`");
+        assert_eq!(fenced("a\u{202e}b", 200), "```text\na\u{fffd}b\n```\n\n");
     }
 
     #[test]
@@ -211,6 +227,8 @@ mod tests {
     fn our_markdown_is_closed_after_a_cut() {
         assert_eq!(closed("a\n```\ncode", 200), "a\n```\ncode\n```\n\n");
         assert_eq!(closed("<!-- `<x>`", 200), "&lt;!-- `<x>`\n\n");
+        assert_eq!(closed("a\r```\rb @c", 200), "a\n```\nb @c\n```\n\n");
+        assert_eq!(closed("@ada `@ada`", 200), "@\u{200b}ada `@ada`\n\n");
         let long = closed(&format!("```\n{}", "line\n".repeat(100)), 200);
         assert!(long.len() <= 200 && long.contains("line\n```\n\n*(cut"), "{long}");
     }

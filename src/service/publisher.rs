@@ -1,6 +1,7 @@
 //! GitHub's check runs follow our state: desired against acknowledged, published as a diff, as far
 //! as the installation's budget goes.
 
+mod annotating;
 mod order;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ const AT_ONCE: u64 = 5;
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// What it takes to see what is to be told is taken as a rest, from this on and up to that: a head
 /// of thousands of steps must not keep a processor busy.
+/// What comes after everything else is looked at again after this.
+const SOON: Duration = Duration::from_millis(100);
 const BRIEF: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(1);
 
@@ -144,6 +147,8 @@ impl Publisher {
         let change = change.unwrap_or_default().min(LONG);
         let again = agenda.later;
         if agenda.writes.is_empty() {
+            let more = self.annotate(holder, agenda.stage, &agenda.standing).await?;
+            let again = sooner(again, more);
             return Ok(Told { rest: Rest { change, again }, refused: None });
         }
         let wishes: Vec<_> = agenda.writes.iter().map(Write::wish).collect();
@@ -155,6 +160,10 @@ impl Publisher {
         let granted: Vec<&Write> =
             granted.filter(|(_, granted)| *granted).map(|(write, _)| write).collect();
         let refused = self.carry_out(holder, &granted).await?;
+        // Annotations come after all conclusions.
+        let annotates = |write: &&Write| !write.desired.annotations.is_empty();
+        let more = !agenda.standing.is_empty() || granted.iter().any(annotates);
+        let again = sooner(again, more.then_some(SOON));
         Ok(Told { rest: Rest { change, again }, refused })
     }
 
@@ -255,7 +264,8 @@ impl Publisher {
             }
             done => {
                 holder.renewed = asked;
-                Ok(done?)
+                done?;
+                Ok(Shown::of(record, github_id))
             }
         }
     }

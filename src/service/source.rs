@@ -1,11 +1,14 @@
 //! A repository's commits on this host: the bare cache, kept up to date from GitHub.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
+use tracing::debug;
 
+use crate::domain::annotation::Standing;
 use crate::domain::names::Sha;
 use crate::domain::plan::{Inputs, Merge};
 use crate::domain::run::Repository;
@@ -92,6 +95,34 @@ impl Sources {
         Ok(SourceArchive { tar })
     }
 
+    /// Of these paths the files of the head that are tested as they stand there, compared with what
+    /// the change began from.
+    async fn standings(
+        &self,
+        of: &CommitSource,
+        paths: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Standing>, SourceError> {
+        let CommitSource { repository, head, base, merge, .. } = of;
+        if let Some(merge) = merge {
+            self.merge(repository, head, merge).await?;
+        }
+        let commits: Vec<Sha> = base.iter().chain([head]).cloned().collect();
+        let repo = self.with_commits(repository, &commits).await?;
+        let tested = merge.as_ref().map_or(head, |merge| &merge.commit);
+        let began = base.as_ref().unwrap_or(head);
+        let names =
+            paths.iter().flat_map(|path| [head, tested, began].map(|at| (at, path.as_str())));
+        let blobs = repo.objects().blobs(&names.collect::<Vec<_>>()).await?;
+        let known = paths.iter().zip(blobs.chunks(3)).filter_map(|(path, blobs)| {
+            // In a merge that changes the file, lines are others than the head's.
+            let [Some(shown), Some(tested), began] = blobs else { return None };
+            let changed = began.as_ref() != Some(shown);
+            let standing = if changed { Standing::Changed } else { Standing::Unchanged };
+            (shown == tested).then(|| (path.clone(), standing))
+        });
+        Ok(known.collect())
+    }
+
     /// Makes the merge that a job tests here, too, where it was not made yet.
     async fn merge(
         &self,
@@ -116,6 +147,8 @@ pub struct CommitSource {
     pub sources: Sources,
     pub repository: Repository,
     pub head: Sha,
+    /// Where the change began, if that is known.
+    pub base: Option<Sha>,
     /// What is tested in place of the head.
     pub merge: Option<Merge>,
     pub inputs: Inputs,
@@ -128,12 +161,21 @@ pub struct CommitSource {
 impl Source for CommitSource {
     fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
         Box::pin(async {
-            let Self { sources, repository, head, merge, inputs, folder, fetched } = self;
+            let Self { sources, repository, head, merge, inputs, folder, fetched, .. } = self;
             let of = (head, merge.as_ref());
             let archive = fetched.get_or_try_init(async || {
                 sources.archive(repository, of, inputs, folder).await.map(Arc::new)
             });
             archive.await.cloned().map_err(|error| error.to_string())
+        })
+    }
+
+    fn standings(&self, paths: BTreeSet<String>) -> BoxFuture<'_, BTreeMap<String, Standing>> {
+        Box::pin(async move {
+            self.sources.standings(self, &paths).await.unwrap_or_else(|error| {
+                debug!(head = %self.head, "files that findings name are not known: {error}");
+                BTreeMap::new()
+            })
         })
     }
 }

@@ -156,6 +156,7 @@ impl Worker {
             sources: self.sources.clone(),
             repository: run.repository.clone(),
             head: run.head_sha.clone(),
+            base: run.merge_base.clone(),
             merge: job.plan.merge().cloned(),
             inputs: job.plan.inputs().clone(),
             folder: spool.to_owned(),

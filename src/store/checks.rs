@@ -39,6 +39,7 @@ pub struct CheckRecord {
     pub told_at: Option<Timestamp>,
     /// The status or conclusion that it acknowledged.
     pub shown: Option<String>,
+    pub annotated: Annotated,
 }
 
 impl CheckRecord {
@@ -55,6 +56,7 @@ impl CheckRecord {
             begun_at: None,
             told_at: None,
             shown: None,
+            annotated: Annotated::default(),
         }
     }
 
@@ -62,6 +64,17 @@ impl CheckRecord {
     pub fn may_exist(&self) -> bool {
         self.github_id.is_some() || self.begun_at.is_some()
     }
+}
+
+/// How many of a check run's annotations GitHub has, in their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Annotated {
+    /// Acknowledged.
+    pub sent: u64,
+    /// More than that while a request is on its way, or its outcome is unknown.
+    pub intended: u64,
+    /// When it was intended.
+    pub since: Option<Timestamp>,
 }
 
 /// The right to publish a head commit's check runs. Made by [`Store::claim_head`] alone.
@@ -88,7 +101,7 @@ pub struct ClaimedHead {
 macro_rules! check_columns {
     () => {
         "id, name, occasion, github_id, digest, completed, created_at, begun_at, told_at, shown,
-         head_sha from checks"
+         annotated, annotating, annotating_since, head_sha from checks"
     };
 }
 
@@ -119,9 +132,14 @@ statements! {
             completed = excluded.completed, occasion = excluded.occasion, shown = excluded.shown,
             told_at = excluded.told_at"
     );
-    // Of twins the later one is what GitHub shows.
+    ANNOTATE = sql!(
+        "update checks set annotated = $2, annotating = $3, annotating_since = $4 where id = $1"
+    );
+    // Of twins the later one is what GitHub shows, and how many annotations it has is asked anew.
     DOUBT = sql!(
         "update checks set digest = null, shown = null,
+            annotated = case when github_id = $2 then annotated else 0 end,
+            annotating = case when github_id = $2 then annotating else 1 end,
             completed = case when github_id is null or github_id < $2 then 0 else completed end,
             github_id = case when github_id is null or github_id < $2 then $2 else github_id end
          where id = $1"
@@ -148,6 +166,9 @@ pub(super) struct CheckRow {
     begun_at: i64,
     told_at: Option<i64>,
     shown: Option<String>,
+    annotated: i64,
+    annotating: i64,
+    annotating_since: Option<i64>,
     head_sha: String,
 }
 }
@@ -196,6 +217,20 @@ impl Store {
         if let Some(next) = next {
             tx.execute(BEGIN, args![next]).await?;
         }
+        tx.commit().await
+    }
+
+    /// Stores how many annotations of a check run are sent, or about to be.
+    pub async fn annotate_check(
+        &self,
+        head: &ClaimedHead,
+        check: CheckId,
+        annotated: Annotated,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        fence(&mut tx, head).await?;
+        let Annotated { sent, intended, since } = annotated;
+        tx.execute(ANNOTATE, args![check, sent, intended, since]).await?;
         tx.commit().await
     }
 
@@ -298,6 +333,11 @@ fn record(row: CheckRow) -> Result<(CheckRecord, Sha), StoreError> {
         begun_at: (row.begun_at != 0).then(|| Timestamp::from_millis(row.begun_at)),
         told_at: row.told_at.map(Timestamp::from_millis),
         shown: row.shown,
+        annotated: Annotated {
+            sent: number(row.annotated),
+            intended: number(row.annotating),
+            since: row.annotating_since.map(Timestamp::from_millis),
+        },
     };
     Ok((record, parse("checks.head_sha", &row.head_sha)?))
 }

@@ -48,7 +48,7 @@ pub use self::access::Withdrawn;
 pub use self::branches::{Branch, DueTime};
 pub use self::budgets::{Closed, Spent, Stage, Wish};
 pub use self::cache::NewResult;
-pub use self::checks::{CheckRecord, ClaimedHead};
+pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
 pub use self::error::StoreError;

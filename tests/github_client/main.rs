@@ -51,6 +51,7 @@ fn check(head: &Sha, status: CheckStatus) -> DesiredCheck {
         summary: "**no**".to_owned(),
         text: Some("text".to_owned()),
         actions: Vec::new(),
+        annotations: Vec::new(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkvalve::ambient;
-use checkvalve::domain::check::{CheckAction, CheckConclusion, CheckStatus};
+use checkvalve::domain::check::{
+    AnnotationLevel, CheckAction, CheckAnnotation, CheckConclusion, CheckStatus,
+};
 use checkvalve::domain::names::Sha;
 use checkvalve::domain::policy::Permission;
 use checkvalve::domain::run::Repository;
@@ -298,6 +300,41 @@ async fn every_conclusion_is_accepted_and_texts_never_cost_one() {
         assert_eq!(run.conclusion, Some(run.name));
         assert_eq!(run.output.summary.unwrap().len(), 65_532);
     }
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn annotations_are_added_and_counted_and_never_sent_twice_by_themselves() {
+    let world = World::new().await;
+    let ended = check(&world.head, completed());
+    let id = world.github.create_check(&world.repository, &ended, external_id()).await.unwrap();
+    let annotation = CheckAnnotation {
+        path: "source-a/code.py".to_owned(),
+        start_line: 3,
+        end_line: 3,
+        start_column: Some(7),
+        end_column: Some(7),
+        annotation_level: AnnotationLevel::Failure,
+        title: "F401".to_owned(),
+        message: "unused".to_owned(),
+    };
+    let all = [
+        annotation.clone(),
+        CheckAnnotation { start_line: 1, start_column: None, end_column: None, ..annotation },
+    ];
+    let annotate = async || world.github.annotate_check(&world.repository, id, &ended, &all).await;
+    annotate().await.unwrap();
+    let count = async || world.github.count_annotations(&world.repository, id).await.unwrap();
+    assert_eq!(count().await, 2);
+    // What the check run says is as it was, and an update takes none of them away.
+    world.github.update_check(&world.repository, id, &ended).await.unwrap();
+    assert_eq!(count().await, 2);
+
+    world.simulator.faults().fail_next("PATCH", "/repos", 1, 502);
+    let before = world.calls("PATCH", "/check-runs");
+    let error = annotate().await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Unknown, "{error}");
+    assert_eq!(world.calls("PATCH", "/check-runs"), before + 1);
     world.is_clean();
 }
 

@@ -1,7 +1,9 @@
 //! Whatever a run holds, GitHub's limits hold and Markdown stays closed.
 
+use checkvalve::domain::annotation::{Annotation, Annotations, Level, Standing};
 use checkvalve::domain::check::{
-    ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX, SUMMARY_MAX_BYTES,
+    ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX,
+    ANNOTATION_TEXT_MAX_BYTES, ANNOTATION_TITLE_MAX, CheckAnnotation, SUMMARY_MAX_BYTES,
 };
 use checkvalve::domain::impact::Rule;
 use checkvalve::domain::run::{Run, TestFailure, Tests};
@@ -69,10 +71,11 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 prop_compose! {
     fn any_run()(
-        jobs in proptest::collection::vec(proptest::collection::vec(state(), 5), 0..4),
+        jobs in proptest::collection::vec(proptest::collection::vec(state(), 5), 0..12),
         texts in proptest::collection::vec(long(), 4),
-        names in proptest::collection::vec("[^/\\p{Cc}]{1,60}", 6),
+        names in proptest::collection::vec("[^/\\p{Cc}]{1,60}", 12),
         failures in 0_usize..400,
+        found in any_findings(),
         stop in proptest::option::of(nasty()),
         rules in proptest::collection::vec(rule(), 4),
     ) -> Run {
@@ -84,11 +87,17 @@ prop_compose! {
                 step.facts.exit_code = Some(i64::from(text.len() % 2 == 1));
             }
             let failure = TestFailure {
-                name: texts[0].clone(), message: texts[1].clone(), file: Some(texts[2].clone()), line: Some(3),
+                name: texts[0].clone(), message: texts[1].clone(), file: Some("unit/a.py".to_owned()), line: Some(3),
             };
             job.steps[1].facts.tests = Some(Tests {
                 passed: 1, failed: 400, skipped: 0, failures: vec![failure; failures.min(10)],
             });
+            let (changed, same) = (Standing::Changed, Standing::Unchanged);
+            let places = [("unit/a.py", same), ("unit/b.py", changed)];
+            for step in &mut job.steps {
+                step.facts.annotations = Some(found.clone());
+                step.facts.places = places.map(|(path, at)| (path.to_owned(), at)).into();
+            }
             job.reasons[0].path.clone_from(&texts[3]);
             job.reasons[0].via.clone_from(&texts);
             job.reasons[0].rule = rules[index % rules.len()];
@@ -136,6 +145,41 @@ fn is_closed(markdown: &str) -> bool {
     false
 }
 
+/// What GitHub would refuse of an annotation.
+fn annotation_fault(annotation: &CheckAnnotation) -> Option<&'static str> {
+    let CheckAnnotation { start_line: start, end_line: end, title, message, .. } = annotation;
+    let columns = annotation.start_column.or(annotation.end_column);
+    let faults = [
+        (*start == 0 || end < start || i32::try_from(*end).is_err(), "lines"),
+        (columns.is_some_and(|column| column == 0 || start != end), "columns"),
+        (title.chars().count() > ANNOTATION_TITLE_MAX || title.contains('\n'), "title"),
+        (message.is_empty() || message.len() > ANNOTATION_TEXT_MAX_BYTES, "message"),
+        (message.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "controls"),
+        (annotation.path != "unit/a.py" && annotation.path != "unit/b.py", "no file of the head"),
+    ];
+    faults.into_iter().find_map(|(wrong, fault)| wrong.then_some(fault))
+}
+
+fn any_findings() -> impl Strategy<Value = Annotations> {
+    let path = prop_oneof![
+        Just(None),
+        Just(Some("unit/a.py".to_owned())),
+        Just(Some("unit/b.py".to_owned())),
+        nasty().prop_map(Some),
+    ];
+    let number = || proptest::option::of(prop_oneof![0_u32..5, Just(u32::MAX), Just(1 << 31)]);
+    let level = proptest::sample::select(Level::ALL.to_vec());
+    let one = (path, (number(), number(), number()), level, (nasty(), nasty()));
+    let one = one.prop_map(|(path, (line, end_line, column), level, (rule, message))| {
+        Annotation { level, rule, message, path, line, end_line, column }.cut()
+    });
+    (proptest::collection::vec(one, 0..120), 0_u32..1_000).prop_map(|(kept, more)| {
+        let mut all = Annotations { kept, ..Annotations::default() };
+        all.add(Level::Error, u32::try_from(all.kept.len()).unwrap() + more);
+        all
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
@@ -149,6 +193,14 @@ proptest! {
             prop_assert!(check.title.chars().count() <= 200 && !check.title.contains('\n'));
             prop_assert!(is_closed(&check.summary), "{}", check.summary);
             prop_assert!(check.details_url.starts_with("https://ci.example.com/runs/"));
+            if let Some(text) = &check.text {
+                prop_assert!(text.len() <= SUMMARY_MAX_BYTES, "{} bytes of text", text.len());
+                prop_assert!(!text.is_empty() && is_closed(text), "{text}");
+            }
+            prop_assert!(check.annotations.is_empty() || check.is_completed());
+            for annotation in &check.annotations {
+                prop_assert_eq!(annotation_fault(annotation), None);
+            }
             prop_assert!(check.actions.len() <= ACTIONS_MAX);
             for action in &check.actions {
                 prop_assert!(action.label.chars().count() <= ACTION_LABEL_MAX);

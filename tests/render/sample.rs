@@ -333,6 +333,7 @@ fn failing_unit() -> StepFacts {
         }),
         annotations: None,
         coverage: None,
+        places: std::collections::BTreeMap::new(),
         artifacts: vec![Artifact {
             path: "htmlcov/index.html".into(),
             key: "runs/x/artifacts/htmlcov/index.html".into(),

@@ -8,7 +8,7 @@ use checkvalve::domain::detail::Detail;
 use checkvalve::domain::ids::CheckId;
 use checkvalve::domain::state::Outcome;
 use checkvalve::store::{
-    CheckRecord, ClaimedHead, CommentAnswer, Rest, Spent, Stage, Store, StoreError, Wish,
+    Annotated, CheckRecord, ClaimedHead, CommentAnswer, Rest, Spent, Stage, Store, StoreError, Wish,
 };
 
 use crate::fixture::{
@@ -112,12 +112,25 @@ pub(crate) async fn what_a_late_publisher_told_is_told_again(place: &Place) {
     assert!(told_at.is_some());
     let told = CheckRecord { told_at, begun_at: again.checks[0].begun_at, ..told };
     assert_eq!(again.checks, [CheckRecord { digest: None, ..told.clone() }]);
+    // How far its annotations are is kept beside it.
+    let since = Some(ambient::now());
+    let annotated = Annotated { sent: 50, intended: 73, since };
+    store.annotate_check(&again, told.id, annotated).await.unwrap();
+    store.acknowledge_check(&again, &told, None).await.unwrap();
+    store.retry_head(again, Duration::ZERO, "the line was cut").await.unwrap();
+    let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
+    assert_eq!(again.checks, [CheckRecord { annotated, ..told.clone() }]);
     store.settle_head(again, Rest::default()).await.unwrap();
+    let refused = store.annotate_check(&late, told.id, Annotated::default()).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)));
 
     // A second check run was made of one intent: GitHub shows that one, so it is the one to tell.
     store.doubt_check(&late, told.id, 13).await.unwrap();
     let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
-    let twin = CheckRecord { github_id: Some(13), digest: None, completed: false, ..told };
+    // Its annotations are to be counted.
+    let annotated = Annotated { sent: 0, intended: 1, since };
+    let twin =
+        CheckRecord { github_id: Some(13), digest: None, completed: false, annotated, ..told };
     assert_eq!(again.checks, [twin]);
 }
 

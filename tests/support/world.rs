@@ -13,6 +13,8 @@ use github_simulator::{
 };
 use serde_json::Value;
 
+#[path = "cutter.rs"]
+pub mod cutter;
 #[path = "manifest.rs"]
 pub mod manifest;
 
@@ -31,7 +33,12 @@ pub struct Extra {
     pub env: Vec<(&'static str, String)>,
     /// The text of a settings file.
     pub file: Option<String>,
+    /// By which address GitHub's API is reached.
+    pub via: Option<Via>,
 }
+
+/// From an address to one that leads there.
+pub type Via = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 pub struct World {
     pub sim: Simulator,
@@ -122,6 +129,8 @@ impl World {
             .append(true)
             .open(self.state.path().join("server.log"))
             .unwrap();
+        let api = self.sim.api_url();
+        let api = self.extra.via.as_ref().map_or_else(|| api.clone(), |via| via(&api));
         let mut command = Command::new(env!("CARGO_BIN_EXE_checkvalve"));
         if let Some(text) = &self.extra.file {
             let file = self.state.path().join("settings.toml");
@@ -133,7 +142,7 @@ impl World {
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--workers", "4"])
             .env("CHECKVALVE_STATE_DIR", self.state.path().join(folder))
             .env("CHECKVALVE_REPOSITORIES", "acme/*")
-            .env("CHECKVALVE_GITHUB_API_URL", self.sim.api_url())
+            .env("CHECKVALVE_GITHUB_API_URL", api)
             .env("CHECKVALVE_GITHUB_URL", self.sim.url())
             .env("CHECKVALVE_GITHUB_APP_ID", app.id.to_string())
             .env("CHECKVALVE_GITHUB_PRIVATE_KEY", app.private_key_pem)

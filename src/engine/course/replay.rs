@@ -15,7 +15,7 @@ use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, SkipReason, StepState};
 use crate::engine::reuse::{self, Keeps, Prospect};
-use crate::engine::{Journal, Kept};
+use crate::engine::{Journal, Kept, places};
 use crate::exec::Executor;
 
 /// How many results are copied at once.
@@ -104,6 +104,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                     continue;
                 }
             };
+            let mut facts = hit.facts;
+            Box::pin(places::renew(&mut facts, self.job)).await;
             let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
             let record = self.records.get_mut(&step);
             // It may have been cancelled in the meantime.
@@ -117,7 +119,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
                 artifacts: kept.artifacts,
                 segments: Vec::new(),
                 cache: Some(CacheFacts::hit(key, hit.origin)),
-                ..hit.facts
+                ..facts
             };
             changed.push(record.clone());
             // What its parent left for it, should it have to run.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::{Docker, Halt, agent, halt, secrets, told};
 use crate::ambient;
 use crate::domain::names::StepId;
+use crate::domain::output::place;
 use crate::domain::pipeline::Resources;
 use crate::exec::source::relative;
 use crate::exec::{Labels, StepRun, Trust, script};
@@ -26,7 +27,7 @@ pub(super) const SECRETS: &str = "/checkvalve/secrets";
 /// What steps trust, if anything was said about it.
 pub(super) const TRUST: &str = "/checkvalve/ca.pem";
 /// Where the source tree lies, in the container's own layer.
-const WORKSPACE: &str = "/workspace";
+const WORKSPACE: &str = place::WORKSPACE;
 
 /// The kernel's limit of one argument, with its end.
 const LONGEST: usize = 128 * 1024;

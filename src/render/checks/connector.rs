@@ -54,6 +54,8 @@ pub(super) fn check(of_connector: &[Standing<'_>], links: &Links) -> DesiredChec
         summary: summary(of_connector, links),
         text: None,
         actions: Vec::new(),
+        // A failed step's are on its own check run, and none is shown twice.
+        annotations: Vec::new(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What GitHub shows of a head commit, as a function of its runs: `checkvalve`, the check to
 //! require, and one check run per step, or per connector. Never longer than GitHub accepts.
 
+mod annotations;
 mod connector;
+mod failures;
 mod head;
 mod step;
 mod title;
@@ -83,8 +85,9 @@ fn head_check(
         details_url: links.run(newest.id),
         title: one_line(&title::of_head(verdict, newest), TITLE_MAX_CHARS),
         summary: head::summary(runs, newest, verdict, links),
-        text: None,
+        text: failures::text(verdict, newest, links),
         actions,
+        annotations: Vec::new(),
     }
 }
 
@@ -152,6 +155,18 @@ pub fn step_check_name(job: &Job, step: &StepRecord) -> String {
 
 fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
     let Standing { run, job, step, .. } = *standing;
+    let annotations = match step_look(standing) {
+        Look::Passed | Look::Failed | Look::TimedOut | Look::Tolerated => {
+            annotations::of_step(&step.facts)
+        }
+        // What is ours to mend is not shown as the author's.
+        Look::Errored
+        | Look::Cancelled
+        | Look::Skipped
+        | Look::ActionRequired
+        | Look::Waiting
+        | Look::Running => Vec::new(),
+    };
     DesiredCheck {
         name: step_check_name(job, step),
         head_sha: run.head_sha.clone(),
@@ -162,6 +177,7 @@ fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
         summary: step::summary(standing, links),
         text: None,
         actions: Vec::new(),
+        annotations,
     }
 }
 

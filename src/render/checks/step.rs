@@ -11,7 +11,7 @@ use crate::domain::state::StepState;
 use crate::domain::time::human;
 use crate::domain::verdict::Standing;
 
-use super::{step_look, title};
+use super::{annotations, step_look, title};
 use crate::render::findings;
 use crate::render::log;
 use crate::render::look::{self, Look};
@@ -37,6 +37,7 @@ pub(super) fn summary(standing: &Standing<'_>, links: &Links) -> String {
     if let Some(found) = &standing.step.facts.annotations {
         summary.push_str(&findings::summary(found));
     }
+    summary.push_str(&beyond_lines(standing, links));
     let room = SUMMARY_MAX_BYTES.saturating_sub(summary.len());
     let room = if look == Look::Passed { room.min(PASSED_LOG_MAX) } else { room };
     summary.push_str(&log_part(&standing.step.facts.excerpt, room));
@@ -169,7 +170,8 @@ pub(super) fn failing_tests(tests: &Tests) -> String {
     let Tests { passed, failed, skipped, failures } = tests;
     let mut shown = format!("### Tests: {failed} failed, {passed} passed, {skipped} skipped\n\n");
     for (index, failure) in failures.iter().enumerate() {
-        let part = failing_test(failure);
+        let message = log::plain(failure.message.as_bytes());
+        let part = failing_test(failure, &fenced(&message, MESSAGE_MAX));
         if shown.len() + part.len() + 100 > TESTS_MAX {
             let _ = writeln!(
                 shown,
@@ -187,14 +189,15 @@ pub(super) fn failing_tests(tests: &Tests) -> String {
     shown
 }
 
-fn failing_test(failure: &TestFailure) -> String {
+/// A failing test's name and place, and its message in a block.
+pub(super) fn failing_test(failure: &TestFailure, message: &str) -> String {
     let mut shown = format!("**{}**", code(cut(&failure.name, 500)));
     if let Some(file) = &failure.file {
         let line = failure.line.map(|line| format!(":{line}")).unwrap_or_default();
         let _ = write!(shown, " — {}", code(&format!("{}{line}", cut(file, 500))));
     }
     shown.push_str("\n\n");
-    shown.push_str(&fenced(&log::plain(failure.message.as_bytes()), MESSAGE_MAX));
+    shown.push_str(message);
     shown
 }
 
@@ -209,4 +212,25 @@ pub(super) fn log_part(excerpt: &str, room: usize) -> String {
     // Content full of backticks makes its fences long, too; `fenced` keeps within the limit.
     let block = fenced(&log::excerpt(excerpt.as_bytes(), room), room + FRAME);
     if block.is_empty() { block } else { format!("{TITLE}{block}") }
+}
+
+/// The telling part of a log in at most so many bytes.
+pub(super) fn log_block(excerpt: &str, room: usize) -> String {
+    /// Fences and the words of a cut.
+    const FRAME: usize = 120;
+    if excerpt.trim().is_empty() || room < 2 * FRAME {
+        return String::new();
+    }
+    fenced(&log::excerpt(excerpt.as_bytes(), room - FRAME), room)
+}
+
+/// How many are not shown at the lines of files, and where they are.
+fn beyond_lines(standing: &Standing<'_>, links: &Links) -> String {
+    let Standing { run, job, step, .. } = *standing;
+    let more = annotations::left_out(&step.facts);
+    if more == 0 {
+        return String::new();
+    }
+    let page = link("the step's page", &links.step(run.id, &job.connector, &step.id));
+    format!("{more} more are not shown at the lines of files: see {page}.\n\n")
 }

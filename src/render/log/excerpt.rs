@@ -2,11 +2,10 @@
 //! end.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
-use regex::RegexSet;
-
-use super::plain_line;
+use crate::domain::output::marks::{self, Mark};
+use crate::domain::output::{gap_of, gap_words};
+use crate::domain::terminal::plain_line;
 
 /// A longer line is cut: one line of minified script must not crowd out the rest.
 const LINE_MAX_BYTES: usize = 1_000;
@@ -26,40 +25,6 @@ pub enum Piece<'a> {
     Gap { lines: usize },
 }
 
-/// Where test runners and compilers begin to tell what failed: headings first, since they gather
-/// what the lines above only mention.
-static HEADINGS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
-    RegexSet::new([
-        r"^=+ (FAILURES|ERRORS) =+$",     // pytest
-        r"^failures:$",                   // cargo test
-        r"^--- FAIL: ",                   // go test
-        r"^\s*\d+ failing$",              // mocha
-        r"^\s*● ",                        // jest
-        r"^FAILURE: Build failed",        // Gradle
-        r"^\[ERROR\] Failures:",          // Maven
-        r"^(FAIL|ERROR): \w+ \(",         // unittest
-        r"^Traceback \(most recent call", // Python
-        r"panicked at ",                  // Rust
-        r"^panic: ",                      // Go
-        r#"^Exception in thread ""#,      // Java
-    ])
-    .ok()
-});
-
-/// Single lines that tell of an error.
-static MARKS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
-    RegexSet::new([
-        r"^(E|ERR|Error|ERROR|FATAL|fatal|error)(\[[\w-]+\])?[: !]",
-        r"^\S+:\d+(:\d+)?:? (fatal )?error",
-        r"^npm (ERR!|error)",
-        r"^(make|ninja): \*\*\*",
-        r"^(sh|bash|/bin/sh|\S+\.sh): .*(not found|No such file|denied)",
-        r"\b(FAILED|command not found|Segmentation fault|Killed|OutOfMemoryError)\b",
-        r"\b(\w+Error|\w+Exception): ",
-    ])
-    .ok()
-});
-
 /// The telling part within `limit` bytes of plain text, gaps said. The whole log if it fits.
 pub fn excerpt(bytes: &[u8], limit: usize) -> String {
     let log = String::from_utf8_lossy(bytes);
@@ -67,17 +32,12 @@ pub fn excerpt(bytes: &[u8], limit: usize) -> String {
     for piece in pieces(&log, limit) {
         match piece {
             Piece::Line { text: line, .. } => text.push_str(&plain_line(&line)),
-            Piece::Gap { lines } => text.push_str(&gap_words(lines)),
+            Piece::Gap { lines } => text.push_str(&gap_words(lines as u64)),
         }
         text.push('\n');
     }
     // Gaps and cuts are few; their words are what could exceed the limit.
     super::super::markdown::cut(&text, limit).to_owned()
-}
-
-/// `… 12 lines left out …`
-pub(crate) fn gap_words(lines: usize) -> String {
-    format!("… {lines} line{} left out …", if lines == 1 { "" } else { "s" })
 }
 
 /// The lines to show of a log so that they take at most about `limit` bytes: what failed with its
@@ -94,23 +54,46 @@ pub fn pieces(log: &str, limit: usize) -> Vec<Piece<'_>> {
     let tail = fitting(lines.iter().rev().map(cost), tail_limit);
     let tail_start = lines.len() - tail;
     let Some(at) = telling.filter(|at| *at < tail_start) else {
-        let tail_start = lines.len() - fitting(lines.iter().rev().map(cost), limit);
-        return gap(tail_start)
-            .into_iter()
-            .chain(numbered(&lines, tail_start..lines.len()))
-            .collect();
+        let tail = fitting(lines.iter().rev().map(cost), limit);
+        return around(&lines, 0..0, lines.len() - tail);
     };
     let start = at.saturating_sub(LEAD_LINES);
     let head = fitting(lines[start..tail_start].iter().map(cost), limit - tail_limit);
-    gap(start)
+    around(&lines, start..start + head, tail_start)
+}
+
+/// Two parts of the lines, and the gaps before them. Lines at their edges that tell of a gap of
+/// their own belong to those.
+fn around<'a>(
+    lines: &[Cow<'a, str>],
+    head: std::ops::Range<usize>,
+    mut tail: usize,
+) -> Vec<Piece<'a>> {
+    let is_gap = |at: usize| gap_of(&lines[at]).is_some();
+    let std::ops::Range { mut start, mut end } = head;
+    while start < end && is_gap(start) {
+        start += 1;
+    }
+    while start < end && is_gap(end - 1) {
+        end -= 1;
+    }
+    if start == end {
+        (start, end) = (0, 0);
+    }
+    while tail < lines.len() && tail > end && is_gap(tail) {
+        tail += 1;
+    }
+    gap(&lines[..start])
         .into_iter()
-        .chain(numbered(&lines, start..start + head))
-        .chain(gap(tail_start - (start + head)))
-        .chain(numbered(&lines, tail_start..lines.len()))
+        .chain(numbered(lines, start..end))
+        .chain(gap(&lines[end..tail]))
+        .chain(numbered(lines, tail..lines.len()))
         .collect()
 }
 
-fn gap<'a>(lines: usize) -> Option<Piece<'a>> {
+fn gap<'a>(lines: &[Cow<'_, str>]) -> Option<Piece<'a>> {
+    let left_out = |line: &Cow<'_, str>| usize::try_from(gap_of(line).unwrap_or(1)).unwrap_or(1);
+    let lines = lines.iter().map(left_out).fold(0, usize::saturating_add);
     (lines > 0).then_some(Piece::Gap { lines })
 }
 
@@ -134,12 +117,15 @@ fn fitting(costs: impl Iterator<Item = usize>, limit: usize) -> usize {
 
 fn telling_line(lines: &[Cow<'_, str>]) -> Option<usize> {
     let start = lines.len().saturating_sub(SEARCHED_LINES);
-    let first = |set: &LazyLock<Option<RegexSet>>| {
-        let set = set.as_ref()?;
-        let found = lines[start..].iter().position(|line| set.is_match(&plain_line(line)));
-        found.map(|index| start + index)
-    };
-    first(&HEADINGS).or_else(|| first(&MARKS))
+    let mut error = None;
+    for (at, line) in lines.iter().enumerate().skip(start) {
+        match marks::of(&plain_line(line)) {
+            Some(Mark::Heading) => return Some(at),
+            Some(Mark::Error) => error = error.or(Some(at)),
+            None => {}
+        }
+    }
+    error
 }
 
 /// A very long line keeps its last state (what follows the last carriage return), then its start.
@@ -186,6 +172,21 @@ mod tests {
         assert!(text.contains("E   assert 1 == 2"));
         assert!(text.ends_with("=== 1 failed in 3 s ===\n"));
         assert_eq!(text.matches("left out").count(), 2);
+    }
+
+    #[test]
+    fn what_an_excerpt_left_out_is_counted_when_it_is_cut_again() {
+        let many = "line of the log\n".repeat(40);
+        let log = format!("… 100 lines left out …\nError: one\n… 7 lines left out …\n{many}");
+        let text = excerpt(log.as_bytes(), 300);
+        assert!(text.len() <= 300, "{text}");
+        let count = |words: &str| {
+            let numbers = words.lines().filter_map(gap_of);
+            numbers.sum::<u64>()
+                + words.lines().filter(|line| gap_of(line).is_none()).count() as u64
+        };
+        assert_eq!(count(&text), 100 + 1 + 7 + 40, "{text}");
+        assert!(text.contains("Error: one"), "{text}");
     }
 
     #[test]

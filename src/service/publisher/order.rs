@@ -12,7 +12,7 @@ use crate::domain::ids::CheckId;
 use crate::domain::links::Links;
 use crate::domain::time::Timestamp;
 use crate::render::checks::{self, HEAD_CHECK, Made, View};
-use crate::store::{CheckRecord, ClaimedHead, Stage, Wish};
+use crate::store::{Annotated, CheckRecord, ClaimedHead, Stage, Wish};
 
 /// A check run whose making was not acknowledged is looked for during this time before it is made
 /// again: GitHub's lists may lag behind its writes.
@@ -71,11 +71,32 @@ impl Write {
     }
 }
 
+/// A check run that looks as desired, and lacks annotations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) desired: DesiredCheck,
+    pub(super) id: CheckId,
+    pub(super) github_id: u64,
+    pub(super) annotated: Annotated,
+}
+
+impl Standing {
+    fn of(desired: &DesiredCheck, record: &CheckRecord) -> Option<Self> {
+        let Annotated { sent, intended, .. } = record.annotated;
+        let lacks = sent < desired.annotations.len() as u64 || intended > sent;
+        let (id, annotated) = (record.id, record.annotated);
+        let github_id = record.github_id.filter(|_| lacks && !desired.annotations.is_empty())?;
+        Some(Self { desired: desired.clone(), id, github_id, annotated })
+    }
+}
+
 /// What is to be done about a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Agenda {
     pub(super) stage: Stage,
     pub(super) writes: Vec<Write>,
+    /// After all writes: whose annotations are not all there.
+    pub(super) standing: Vec<Standing>,
     /// When there is more to tell than may be told yet.
     pub(super) later: Option<Duration>,
 }
@@ -109,12 +130,12 @@ pub(super) fn agenda(head: &ClaimedHead, links: &Links, found: &BTreeMap<CheckId
     let records: Vec<CheckRecord> = head.checks.iter().map(known).collect();
     let last = latest(&records);
     let view = view(head, &last);
-    let mut agenda =
-        Agenda { stage: Stage { detail: view.detail, wanted: 0 }, writes: Vec::new(), later: None };
+    let stage = Stage { detail: view.detail, wanted: 0 };
+    let mut agenda = Agenda { stage, writes: Vec::new(), standing: Vec::new(), later: None };
     for desired in checks::desired_in(&head.runs, links, &view) {
         let record = last.get(desired.name.as_str()).copied();
         match due(head, view.detail, &desired, record) {
-            Due::Never => {}
+            Due::Never => agenda.standing.extend(record.and_then(|r| Standing::of(&desired, r))),
             Due::Later(wait) => agenda.later = Some(agenda.later.map_or(wait, |l| l.min(wait))),
             Due::Now(rank, github_id) => {
                 let of_details = github_id.is_none() && desired.name != HEAD_CHECK;
@@ -301,6 +322,7 @@ mod tests {
             title: "a title".to_owned(),
             summary: String::new(),
             text: None,
+            annotations: Vec::new(),
             actions: Vec::new(),
         }
     }
