@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::annotation::{Annotation, Annotations, KEPT, Level, Standing};
+use super::annotation::{Annotation, Annotations, KEPT, Level, NAME_MAX, Standing, TEXT_MAX};
 use super::output::place::{Ground, Place};
 use super::output::{Problem, problems_of};
 use super::run::{StepFacts, TestFailure};
@@ -22,6 +22,23 @@ pub fn asked(facts: &StepFacts, problems: &[Problem], ground: Ground<'_>) -> BTr
     // A line feed ends a question.
     let candidates = paths.iter().flat_map(|path| ground.candidates(path));
     candidates.filter(|path| !path.contains(['\n', '\0'])).collect()
+}
+
+/// With texts that are not longer than what is kept of them. What secrets a log has are hidden
+/// before anything is read in it.
+fn cut(mut found: Annotation) -> Annotation {
+    let shorten = |text: &mut String, most: usize| {
+        if text.len() > most {
+            text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
+            text.push('…');
+        }
+    };
+    shorten(&mut found.message, TEXT_MAX);
+    shorten(&mut found.rule, NAME_MAX);
+    if let Some(path) = &mut found.path {
+        shorten(path, NAME_MAX);
+    }
+    found
 }
 
 /// Writes down which files are meant, and what the log's problems add to what reports say already.
@@ -58,7 +75,7 @@ pub fn settle(
         };
         if seen.is_new(&found) {
             fresh.add(level, 1);
-            fresh.kept.push(found.cut());
+            fresh.kept.push(cut(found));
         }
     }
     if !fresh.kept.is_empty() {

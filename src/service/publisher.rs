@@ -264,8 +264,7 @@ impl Publisher {
             }
             done => {
                 holder.renewed = asked;
-                done?;
-                Ok(Shown::of(record, github_id))
+                Ok(done?)
             }
         }
     }

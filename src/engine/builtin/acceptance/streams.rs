@@ -214,7 +214,7 @@ impl<E: Executor> Trial<'_, E> {
     }
 
     async fn read(
-        &self,
+        &mut self,
         given: &mut Given<'_>,
         reading: &Reading<'_>,
         judges: (Read, Expected),
