@@ -7,7 +7,6 @@
 #[expect(dead_code, reason = "written for the store's stories")]
 mod fixture;
 #[path = "support/postgres.rs"]
-#[expect(dead_code, reason = "the fixture names it")]
 mod postgres;
 #[path = "budget/world.rs"]
 mod world;
@@ -70,7 +69,7 @@ async fn a_change_of_three_hundred_connectors_keeps_to_githubs_limits() {
     }
     let verdict = told.remove("checkvalve").unwrap();
     let last = *ended.values().max().unwrap();
-    assert!(verdict - last <= Duration::from_secs(10), "{verdict:?} for {last:?}");
+    assert!(verdict <= last + Duration::from_secs(10), "{verdict:?} for {last:?}");
     // Jobs are taken in their order.
     for (nth, (name, told)) in told.iter().enumerate() {
         assert!(*told <= ended[&nth] + Duration::from_mins(5), "{name}: {told:?}");
@@ -155,7 +154,7 @@ async fn two_publishers_share_one_budget() {
     };
     let begun = Instant::now();
     let mut gone = Duration::ZERO;
-    while gone < Duration::from_secs(60) {
+    while gone < Duration::from_mins(1) {
         let (one, two) = tokio::join!(world.publisher.pass(), other.pass());
         if !(one.unwrap() | two.unwrap()) {
             world.skip(SECOND).await;

@@ -95,22 +95,22 @@ pub(crate) async fn who_is_told_to_wait_tells_the_others(place: &Place) {
 pub(crate) async fn a_head_with_more_to_tell_comes_back(place: &Place) {
     let store = place.open().await;
     create(&store, new_run('a', "1")).await;
-    let again = Rest { change: Duration::ZERO, again: Some(Duration::from_millis(80)) };
+    let again = Rest { change: Duration::ZERO, again: Some(Duration::from_millis(300)) };
     store.settle_head(claimed(&store).await, again).await.unwrap();
     assert!(store.claim_head(worker(), LONG).await.unwrap().is_none());
     assert_eq!(store.queue().await.unwrap().checks_pending, 1);
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     let head = claimed(&store).await;
     // What fails then is not forgotten, though nothing has changed.
-    store.retry_head(head, Duration::from_millis(80), "GitHub was away").await.unwrap();
+    store.retry_head(head, Duration::from_millis(300), "GitHub was away").await.unwrap();
     assert!(store.claim_head(worker(), LONG).await.unwrap().is_none());
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     // A change does not wait for the rest, but for the pause that follows a look.
-    let later = Rest { change: Duration::from_millis(80), again: Some(LONG) };
+    let later = Rest { change: Duration::from_millis(500), again: Some(LONG) };
     store.settle_head(claimed(&store).await, later).await.unwrap();
     create(&store, new_run('a', "2")).await;
     assert!(store.claim_head(worker(), LONG).await.unwrap().is_none());
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let head = claimed(&store).await;
     assert_eq!(head.runs.len(), 2);
     store.settle_head(head, Rest::default()).await.unwrap();
