@@ -1,6 +1,7 @@
 //! What people ask for in comments and by buttons.
 
 mod words;
+mod written;
 
 use std::collections::BTreeSet;
 use std::ops::Range;

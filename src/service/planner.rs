@@ -13,10 +13,11 @@ use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
+use crate::domain::audit::Decision;
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
-use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trigger::Scope;
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
 const TERM: Duration = Duration::from_mins(1);
@@ -103,6 +104,9 @@ impl Planner {
         let granted = (&run.repository.name, &self.grants);
         let (base, head) = (&run.base_sha, &run.head_sha);
         let planned = Box::pin(planning::plan(&repo, base, head, &run.scope, granted)).await?;
+        if let Some(not) = planning::not_run(&planned.unknown) {
+            self.tell_asker(run, &not, Decision::Partly).await;
+        }
         // Before the plan is: what a plan was made of is there as soon as it is.
         if let Some(definition) = &planned.definition {
             archive::keep_definition(&self.blobs, run, definition).await?;
@@ -127,7 +131,7 @@ impl Planner {
     async fn failed(&self, lease: PlanningLease, failure: &PlanFailure) -> Result<(), StoreError> {
         warn!(run = %lease.run.id, attempt = lease.attempt, "planning failed: {failure}");
         if let PlanFailure::Planning(PlanningError::Unknown(_)) = failure {
-            self.tell_commenter(&lease.run, &failure.to_string()).await;
+            self.tell_asker(&lease.run, &format!("Not run: {failure}."), Decision::Refused).await;
         }
         if failure.is_final() || lease.attempt >= MAX_ATTEMPTS {
             let (conclusion, problem) = failure.problem();
@@ -137,20 +141,12 @@ impl Planner {
         self.store.retry_planning(lease, wait, &failure.to_string()).await
     }
 
-    /// A name in a comment that nothing has is answered where it was written.
-    async fn tell_commenter(&self, run: &Run, text: &str) {
-        let comment = run.cause.strip_prefix("comment-").and_then(|id| id.parse().ok());
-        let (Trigger::Comment, Some(comment), Some(pull)) = (run.trigger, comment, run.pull) else {
-            return;
-        };
+    /// A name that nothing has is answered where it was written.
+    async fn tell_asker(&self, run: &Run, not: &str, decision: Decision) {
         let (store, github) = (&self.store, self.sources.github.as_ref());
         let commands = Commands { store, github, repository: &run.repository };
-        let told = match store.comment(run.repository.id, comment).await {
-            Ok(answer) => commands.refuse(pull, answer, text).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = told {
-            warn!(run = %run.id, "the comment was not answered: {error}");
+        if let Err(error) = commands.turned_out(run, not, decision).await {
+            warn!(run = %run.id, "who asked for it was not told: {error}");
         }
     }
 }

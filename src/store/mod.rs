@@ -16,7 +16,9 @@ mod pool;
 #[macro_use]
 mod rows;
 
+mod audit;
 mod cache;
+mod cancels;
 mod checks;
 mod comments;
 mod deliveries;
@@ -40,7 +42,9 @@ mod turns;
 
 use std::sync::Arc;
 
+pub use self::audit::{Act, CancelOrder, Done, Orders};
 pub use self::cache::NewResult;
+pub use self::cancels::Stopped;
 pub use self::checks::{CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
@@ -83,7 +87,9 @@ impl Drop for Inner {
 
 /// Every statement of every topic by its name, for [`Store::prepare_statements`].
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
+    audit::STATEMENTS,
     cache::STATEMENTS,
+    cancels::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,
     deliveries::STATEMENTS,

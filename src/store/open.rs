@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "cache", include_str!("../../migrations/0002_cache.sql")),
     (3, "keys", include_str!("../../migrations/0003_keys.sql")),
     (4, "making", include_str!("../../migrations/0004_making.sql")),
+    (9, "audit", include_str!("../../migrations/0009_audit.sql")),
 ];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
