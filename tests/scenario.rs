@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
+#[path = "scenario/commands.rs"]
+mod commands;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

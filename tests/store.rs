@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/audit.rs"]
+mod audit;
 #[path = "store/cache.rs"]
 mod cache;
 #[path = "store/chaos.rs"]
@@ -56,6 +58,11 @@ macro_rules! stories {
 }
 
 stories! {
+    audit:
+        an_act_is_carried_out_once_and_written_down,
+        of_many_that_carry_out_one_act_one_does,
+        a_cancel_that_comes_before_the_plan_holds,
+        what_was_asked_for_is_forgotten_when_it_is_old;
     cache:
         a_result_is_found_by_its_key_alone,
         a_late_holder_keeps_no_result,

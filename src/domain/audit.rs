@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn nothing_done_is_refused_whatever_was_said() {
-        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let lines =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         assert_eq!(Ruling::of(&[], &[]).decision, Decision::Refused);
         assert_eq!(Ruling::of(&[], &lines(&["no"])).decision, Decision::Refused);
         assert_eq!(Ruling::of(&lines(&["yes"]), &[]).decision, Decision::Accepted);

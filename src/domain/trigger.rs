@@ -235,8 +235,8 @@ mod tests {
 
     fn scopes() -> impl Strategy<Value = Scope> {
         let whole = || prop_oneof![Just(Scope::Affected), Just(Scope::All)];
-        let and = (whole(), targets())
-            .prop_map(|(of, targets)| Scope::And { of: Box::new(of), targets });
+        let and =
+            (whole(), targets()).prop_map(|(of, targets)| Scope::And { of: Box::new(of), targets });
         let plain = prop_oneof![
             whole(),
             targets().prop_map(|targets| Scope::Only { targets }),
@@ -252,8 +252,10 @@ mod tests {
 
     /// Does `scope` ask for at least what `part` does?
     fn covers(scope: &Scope, part: &Scope) -> bool {
-        let all = |scope: &Scope| matches!(scope.connectors(), Scope::All)
-            || matches!(scope.connectors(), Scope::And { of, .. } if **of == Scope::All);
+        let all = |scope: &Scope| {
+            matches!(scope.connectors(), Scope::All)
+                || matches!(scope.connectors(), Scope::And { of, .. } if **of == Scope::All)
+        };
         let step = match (scope.first(), part.first()) {
             (None, _) => true,
             (Some(first), Some(wanted)) => first.eq_ignore_ascii_case(wanted),

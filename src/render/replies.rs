@@ -161,13 +161,16 @@ pub fn no_step_alone(named: &Target) -> String {
 
 /// Why nothing of a name that `/cancel` has is ended.
 pub fn not_to_cancel<'r>(named: &Target, runs: impl Iterator<Item = &'r Run>) -> String {
-    let known: Vec<&str> = runs.flat_map(|run| &run.jobs).map(|job| job.connector.as_str()).collect();
+    let known: Vec<&str> =
+        runs.flat_map(|run| &run.jobs).map(|job| job.connector.as_str()).collect();
     let shown = target(named);
     if known.iter().any(|name| name.eq_ignore_ascii_case(&named.connector)) {
         return format!("{shown} is not cancelled: nothing of it runs or waits.");
     }
     match closest(&named.connector, known) {
-        Some(name) => format!("{shown} is not cancelled: nothing that runs or waits is called so; did you mean `{name}`?"),
+        Some(name) => format!(
+            "{shown} is not cancelled: nothing that runs or waits is called so; did you mean `{name}`?"
+        ),
         None => format!("{shown} is not cancelled: nothing that runs or waits is called so."),
     }
 }

@@ -142,7 +142,7 @@ impl Commands<'_> {
             }
         };
         self.store.amend_audit(repository, &made.cause, &ruling).await?;
-        self.say_again(run, &ruling).await
+        self.say_again(run, (&made.asked, &ruling)).await
     }
 }
 

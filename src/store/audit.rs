@@ -104,8 +104,7 @@ statements! {
 }
 
 /// Cause, at, actor, route, asked, decision, because, pull, head.
-type Columns =
-    (String, i64, String, String, String, String, String, Option<i64>, Option<String>);
+type Columns = (String, i64, String, String, String, String, String, Option<i64>, Option<String>);
 
 /// The most records that a page or an answer shows.
 const SHOWN: u32 = 50;

@@ -179,8 +179,7 @@ fn cancelled(stopped: &Stopped) -> Ruling {
     if !stopped.noted.is_empty() {
         will.push(replies::noted(&stopped.noted.iter().collect()));
     }
-    let not: Vec<String> =
-        stopped.is_nothing().then(replies::ended_already).into_iter().collect();
+    let not: Vec<String> = stopped.is_nothing().then(replies::ended_already).into_iter().collect();
     Ruling::of(&will, &not)
 }
 

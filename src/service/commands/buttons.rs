@@ -44,7 +44,10 @@ impl Commands<'_> {
         }
         let (pull, runs) = match self.pull_of_head(&check.head_sha, sender).await? {
             Ok(found) => found,
-            Err(why) => return Ok(handled(&self.refused(&act, why).await?)),
+            Err((pull, why)) => {
+                let act = Act { pull, ..act };
+                return Ok(handled(&self.refused(&act, why).await?));
+            }
         };
         let mut effects = Effects::default();
         let cancels = matches!(button, Button::Action(action) if action == "cancel");
@@ -104,7 +107,10 @@ impl Commands<'_> {
         }
         let (pull, runs) = match self.pull_of_head(head, sender).await? {
             Ok(found) => found,
-            Err(why) => return Ok(handled(&self.refused(&act, why).await?)),
+            Err((pull, why)) => {
+                let act = Act { pull, ..act };
+                return Ok(handled(&self.refused(&act, why).await?));
+            }
         };
         let mut effects = Effects::default();
         if runs.iter().any(|run| run.state != RunState::Concluded) {
@@ -149,34 +155,34 @@ impl Commands<'_> {
     /// The open pull request that has this commit as its head now, with its runs of that, if
     /// `sender` may command it; else why nothing is done. GitHub names no pull request where the
     /// branch is a fork's, so that the commit alone says which one is meant.
-    async fn pull_of_head(
-        &self,
-        head: &Sha,
-        sender: &Actor,
-    ) -> Result<Result<(PullFacts, Vec<Run>), String>, Failure> {
-        if let Some(why) = self.may_not(sender).await? {
-            return Ok(Err(why));
-        }
+    async fn pull_of_head(&self, head: &Sha, sender: &Actor) -> Result<Found, Failure> {
         let mut runs = self.store.runs_of_head(self.repository.id, head).await?;
         let numbers: BTreeSet<u64> = runs.iter().filter_map(|run| run.pull).collect();
+        let near = numbers.last().copied();
+        if let Some(why) = self.may_not(sender).await? {
+            return Ok(Err((near, why)));
+        }
         let mut found = Vec::new();
         for number in numbers {
             let pull = self.github.pull(self.repository, number).await?;
             found.extend(pull.filter(|pull| pull.open && pull.head_sha == *head));
         }
         Ok(match (found.pop(), found.is_empty()) {
-            (None, _) => Err(replies::no_such_head()),
+            (None, _) => Err((near, replies::no_such_head())),
             (Some(pull), true) => {
                 runs.retain(|run| run.pull == Some(pull.number));
                 Ok((pull, runs))
             }
             (Some(last), false) => {
                 let numbers = found.iter().map(|pull| pull.number).chain([last.number]);
-                Err(replies::ambiguous(&numbers.collect::<Vec<_>>()))
+                Err((near, replies::ambiguous(&numbers.collect::<Vec<_>>())))
             }
         })
     }
 }
+
+/// A pull request with its runs; or the one on whose page it is told, and why it is not done.
+type Found = Result<(PullFacts, Vec<Run>), (Option<u64>, String)>;
 
 fn handled(record: &AuditRecord) -> Handled {
     let said = record.ruling.because.replace('\n', " ");

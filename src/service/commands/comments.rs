@@ -50,7 +50,9 @@ impl Commands<'_> {
         if let Some(record) = self.store.audited(self.repository.id, &act.cause).await? {
             return self.answer(pull, answer, (&record, help)).await;
         }
-        if author.bot && let Some(why) = self.may_not(author).await? {
+        if author.bot
+            && let Some(why) = self.may_not(author).await?
+        {
             // Two bots that answer each other would never end.
             self.refused(&act, why.clone()).await?;
             let settled = CommentAnswer { settled: true, ..answer };
@@ -109,8 +111,7 @@ impl Commands<'_> {
             }
             (Decision::Partly | Decision::Refused, help) => {
                 self.react(answer.comment, Reaction::Confused).await?;
-                let said = replies::said(&ruling.because);
-                if help { format!("{said}\n\n{}", command::help()) } else { said }
+                refusal(ruling, help)
             }
         };
         self.reply(pull, answer, &text).await?;
@@ -118,14 +119,19 @@ impl Commands<'_> {
     }
 
     /// What a run's comment was answered is not all of it any more.
-    pub(super) async fn say_again(&self, run: &Run, ruling: &Ruling) -> Result<(), Failure> {
+    pub(super) async fn say_again(
+        &self,
+        run: &Run,
+        (asked, ruling): (&str, &Ruling),
+    ) -> Result<(), Failure> {
         let comment = run.cause.strip_prefix(CAUSE).and_then(|id| id.parse().ok());
         let (Trigger::Comment, Some(comment), Some(pull)) = (run.trigger, comment, run.pull) else {
             return Ok(());
         };
         let answer = self.store.comment(self.repository.id, comment).await?;
         self.react(comment, Reaction::Confused).await?;
-        self.reply(pull, answer, &replies::said(&ruling.because)).await
+        let help = asked.split("; ").any(|command| command == "/help");
+        self.reply(pull, answer, &refusal(ruling, help)).await
     }
 
     /// Reactions are for the eye: where GitHub refuses them, in a locked conversation for instance, the
@@ -141,12 +147,7 @@ impl Commands<'_> {
     }
 
     /// One reply to a comment, edited rather than repeated.
-    async fn reply(
-        &self,
-        pull: u64,
-        mut answer: CommentAnswer,
-        text: &str,
-    ) -> Result<(), Failure> {
+    async fn reply(&self, pull: u64, mut answer: CommentAnswer, text: &str) -> Result<(), Failure> {
         // Its mark finds a reply that was made by a process that died before it could note so.
         let mark = format!("<!-- checkvalve answers {} -->", answer.comment);
         if answer.reply.is_none() {
@@ -160,4 +161,9 @@ impl Commands<'_> {
         answer.settled = true;
         Ok(self.store.answer_comment(self.repository.id, &answer).await?)
     }
+}
+
+fn refusal(ruling: &Ruling, help: bool) -> String {
+    let said = replies::said(&ruling.because);
+    if help { format!("{said}\n\n{}", command::help()) } else { said }
 }

@@ -83,7 +83,8 @@ impl Effects {
 
     /// `--from`
     pub(super) fn begin_at(&mut self, step: &str) {
-        self.scope = self.scope.take().map(|of| Scope::From { step: step.to_owned(), of: Box::new(of) });
+        self.scope =
+            self.scope.take().map(|of| Scope::From { step: step.to_owned(), of: Box::new(of) });
     }
 
     /// `/cancel`: `open` are the runs that have not ended, `known` those of the head.
@@ -148,16 +149,15 @@ impl Effects {
         }
         let mut again: BTreeSet<&StepId> = BTreeSet::from([&pressed.step.id]);
         for spec in pressed.job.plan.steps() {
-            let skipped =
-                of_connector.iter().any(|s| s.step.id == spec.id && s.step.state.outcome().is_none());
+            let skipped = of_connector
+                .iter()
+                .any(|s| s.step.id == spec.id && s.step.state.outcome().is_none());
             if skipped && spec.needs.iter().any(|needed| again.contains(needed)) {
                 again.insert(&spec.id);
             }
         }
-        let target = |id: &StepId| Target {
-            connector: connector.to_owned(),
-            step: Some(id.to_string()),
-        };
+        let target =
+            |id: &StepId| Target { connector: connector.to_owned(), step: Some(id.to_string()) };
         self.add(Scope::Again { targets: again.into_iter().map(target).collect() });
     }
 
@@ -192,7 +192,8 @@ impl Effects {
         }
         let stopped = || done.stopped.iter().map(|(_, stopped)| stopped);
         let ended: BTreeSet<&ConnectorName> = stopped().flat_map(|stopped| &stopped.jobs).collect();
-        let noted: BTreeSet<&ConnectorName> = stopped().flat_map(|stopped| &stopped.noted).collect();
+        let noted: BTreeSet<&ConnectorName> =
+            stopped().flat_map(|stopped| &stopped.noted).collect();
         if !ended.is_empty() {
             will.push(replies::ended(&ended));
         }
