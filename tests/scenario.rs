@@ -9,6 +9,8 @@ mod access;
 mod annotations;
 #[path = "scenario/branches.rs"]
 mod branches;
+#[path = "scenario/commands.rs"]
+mod commands;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

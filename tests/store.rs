@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/audit.rs"]
+mod audit;
 #[path = "store/branches.rs"]
 mod branches;
 #[path = "store/budget.rs"]
@@ -62,6 +64,11 @@ macro_rules! stories {
 }
 
 stories! {
+    audit:
+        an_act_is_carried_out_once_and_written_down,
+        of_many_that_carry_out_one_act_one_does,
+        a_cancel_that_comes_before_the_plan_holds,
+        what_was_asked_for_is_forgotten_when_it_is_old;
     budget:
         one_budget_for_all_who_publish,
         an_hour_that_is_used_up_leaves_the_verdicts,

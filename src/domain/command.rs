@@ -1,6 +1,7 @@
 //! What people ask for in comments and by buttons.
 
 mod words;
+mod written;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -92,7 +93,7 @@ pub fn help() -> &'static str {
      | `/test source-a, source-b` | runs these connectors; `source-a/unit` is one step |\n\
      | `/retest` | runs again what did not succeed on this commit, and what never ran, as it was planned |\n\
      | `/retest source-a` | the same, of this connector |\n\
-     | `/cancel`, `/cancel source-a` | stops what runs or waits |\n\
+     | `/cancel`, `/cancel source-a` | ends what runs or waits; a step alone can't be ended |\n\
      | `/help` | shows this |\n\
      \n\
      `--no-cache` reuses no earlier result, `--from <step>` runs that step and what comes after it. A command stands \

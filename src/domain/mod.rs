@@ -4,6 +4,7 @@
 
 pub mod acceptance;
 pub mod annotation;
+pub mod audit;
 pub mod budget;
 pub mod build;
 pub mod builtin;

@@ -52,9 +52,21 @@ pub fn head_verdict(runs: &[Run]) -> HeadVerdict<'_> {
 /// or waits now is left alone. Empty when nothing is to be done, and when the head's own run never
 /// came to a plan: then all that is affected is to be asked for.
 pub fn to_retest(runs: &[Run]) -> Vec<(ConnectorName, Vec<StepId>)> {
+    unsuccessful(runs, |standing| standing.required)
+}
+
+/// The same, and what only commands asked for: where it is named, that is what is meant.
+pub fn to_retest_named(runs: &[Run]) -> Vec<(ConnectorName, Vec<StepId>)> {
+    unsuccessful(runs, |standing| standing.required || !left_out(standing.step))
+}
+
+fn unsuccessful(
+    runs: &[Run],
+    counts: impl Fn(&Standing<'_>) -> bool,
+) -> Vec<(ConnectorName, Vec<StepId>)> {
     let mut again: Vec<(ConnectorName, Vec<StepId>)> = Vec::new();
     let verdict = head_verdict(runs);
-    for standing in verdict.standings.iter().filter(|standing| standing.required) {
+    for standing in verdict.standings.iter().filter(|standing| counts(standing)) {
         match weight(standing, &verdict.standings) {
             Weight::Green | Weight::Unsettled => continue,
             Weight::Red | Weight::Cancelled => {}

@@ -51,7 +51,7 @@ pub struct GithubSettings {
 pub struct Github {
     transport: Transport,
     app: App,
-    app_id: OnceCell<u64>,
+    ourselves: OnceCell<wire::App>,
     tokens: Cache<u64, Arc<Token>>,
     rates: Rates,
     pub(super) permissions: Cache<(u64, String), Permission>,
@@ -64,7 +64,7 @@ impl Github {
         Ok(Self {
             transport: Transport::new(&api_url, ca_file.as_deref())?,
             app: App::new(app_id.trim().to_owned(), &private_key)?,
-            app_id: OnceCell::new(),
+            ourselves: OnceCell::new(),
             tokens: Cache::builder().max_capacity(CACHED_TOKENS).expire_after(Renewal).build(),
             rates: Rates::default(),
             permissions: Cache::builder()
@@ -82,12 +82,20 @@ impl Github {
 
     /// The App's numeric id, which check runs carry; asked once.
     pub async fn app_id(&self) -> Result<u64, GithubError> {
+        Ok(self.ourselves().await?.id)
+    }
+
+    /// The account under which the App comments and presses, `<slug>[bot]`; asked once.
+    pub async fn login(&self) -> Result<String, GithubError> {
+        Ok(format!("{}[bot]", self.ourselves().await?.slug))
+    }
+
+    async fn ourselves(&self) -> Result<&wire::App, GithubError> {
         let ask = || async {
             let call = Call::get("read the App", "/app".to_owned());
-            let app: wire::Id = call.read(&self.as_app(&call).await?)?;
-            Ok(app.id)
+            call.read(&self.as_app(&call).await?)
         };
-        self.app_id.get_or_try_init(ask).await.copied()
+        self.ourselves.get_or_try_init(ask).await
     }
 
     /// The installation's rate limit, as GitHub's last answer told it.

@@ -10,6 +10,15 @@ pub(super) struct Id {
     pub(super) id: u64,
 }
 
+/// The App itself.
+#[derive(Debug, Deserialize)]
+pub(super) struct App {
+    pub(super) id: u64,
+    /// Its name in addresses, of which its account's is made.
+    #[serde(default)]
+    pub(super) slug: String,
+}
+
 #[derive(Deserialize)]
 pub(super) struct FullName {
     pub(super) full_name: String,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::domain::audit::{AuditRecord, Decision, Route};
+use crate::domain::ids::RunId;
 use crate::domain::impact::{ChangeKind, Reason};
 use crate::domain::links::Links;
 use crate::domain::names::Sha;
@@ -41,9 +43,39 @@ pub struct RunJson {
     /// What planning found; absent in lists, and until it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionJson>,
+    /// Who asked for it, or for its end, newest first; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Vec<AuditJson>>,
     /// Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connectors: Option<Vec<ConnectorJson>>,
+}
+
+/// Something that was asked for, and what was decided.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditJson {
+    pub at: Timestamp,
+    pub actor: String,
+    pub route: Route,
+    pub asked: String,
+    pub decision: Decision,
+    pub because: String,
+    /// The runs that it made, or asked to end.
+    pub runs: Vec<RunId>,
+}
+
+impl From<&AuditRecord> for AuditJson {
+    fn from(record: &AuditRecord) -> Self {
+        Self {
+            at: record.at,
+            actor: record.actor.clone(),
+            route: record.route,
+            asked: record.asked.clone(),
+            decision: record.ruling.decision,
+            because: record.ruling.because.clone(),
+            runs: record.runs.clone(),
+        }
+    }
 }
 
 /// What became of the change's files, and of connectors that are not run.
@@ -174,6 +206,7 @@ pub fn listed(run: &Run, links: &Links) -> RunJson {
         url: links.run(run.id),
         plan_hash: None,
         selection: None,
+        audit: None,
         connectors: None,
     }
 }

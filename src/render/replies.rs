@@ -1,7 +1,11 @@
 //! What we answer to comments.
 
-use crate::domain::run::Run;
-use crate::domain::trigger::Target;
+use std::collections::BTreeSet;
+
+use crate::domain::names::ConnectorName;
+use crate::domain::rules::closest;
+use crate::domain::run::{Job, Run};
+use crate::domain::trigger::{Scope, Target};
 
 /// A connector or step as people write it, in code marks that its content can't close.
 pub fn target(target: &Target) -> String {
@@ -52,26 +56,157 @@ pub fn no_approvals_yet() -> String {
         .to_owned()
 }
 
-/// Why a named target is not run again.
-pub fn nothing_to_retest(named: &Target, runs: &[Run]) -> String {
-    let known = || runs.iter().flat_map(|run| run.jobs.iter()).map(|job| job.connector.as_str());
-    let shown = target(named);
-    if known().any(|name| name.eq_ignore_ascii_case(&named.connector)) {
-        return format!("{shown} is not run again: it is green, or runs now.");
-    }
-    let closest = known()
-        .map(|name| (strsim::damerau_levenshtein(name, &named.connector), name))
-        .filter(|(distance, _)| *distance <= 4)
-        .min();
-    match closest {
-        Some((_, name)) => {
-            format!("{shown} was not checked on this commit; did you mean `{name}`?")
-        }
-        None => format!("{shown} was not checked on this commit; `/test` it to do so."),
+pub fn bots_may_not(login: &str) -> String {
+    format!("`{login}` is a bot, and bots are not obeyed.")
+}
+
+/// What a button is called, by its identifier.
+pub fn button(identifier: &str) -> &str {
+    match identifier {
+        "retest" => "Re-run failed",
+        "test" => "Run all again",
+        "no-cache" => "Run without cache",
+        "cancel" => "Cancel",
+        other => other,
     }
 }
 
-/// What a command did, when it could not do all that it said.
-pub fn partly(will: &[String], not: &[String]) -> String {
-    will.iter().chain(not).map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
+/// A button on a commit that nobody wants to merge.
+pub fn no_such_head() -> String {
+    "No open pull request has this commit as its head now.".to_owned()
+}
+
+/// A button on a commit that is the head of several pull requests.
+pub fn ambiguous(pulls: &[u64]) -> String {
+    let pulls: Vec<String> = pulls.iter().map(|number| format!("#{number}")).collect();
+    format!(
+        "This commit is the head of {}: comment `/retest` on the one that is meant.",
+        pulls.join(" and ")
+    )
+}
+
+/// What a run that was just made does.
+pub fn will_run(scope: &Scope) -> Vec<String> {
+    let mut will = vec![runs(scope.connectors())];
+    will.extend(scope.first().map(begins_at));
+    will
+}
+
+fn runs(scope: &Scope) -> String {
+    const AFFECTED: &str = "Everything that the change affects runs again";
+    const ALL: &str = "Every connector runs";
+    match scope {
+        Scope::Affected | Scope::From { .. } => format!("{AFFECTED}."),
+        Scope::All => format!("{ALL}."),
+        Scope::Matching { select } => format!("Runs: {select}."),
+        Scope::Only { targets: named } => format!("Runs: {}.", targets(named)),
+        Scope::Again { targets: named } => format!("Runs again, as planned: {}.", targets(named)),
+        Scope::And { of, targets: named } => {
+            let whole = if of.asks_for_affected() { AFFECTED } else { ALL };
+            format!("{whole}, and with it: {}.", targets(named))
+        }
+    }
+}
+
+pub fn another_head() -> String {
+    "Nothing is run: the head is another by now.".to_owned()
+}
+
+/// `/retest` where all is well; `planning`: where that is not known yet.
+pub fn nothing_to_run_again(planning: bool) -> String {
+    if planning {
+        "Nothing is run again: what this commit needs is being planned, and runs then.".to_owned()
+    } else {
+        "Nothing is run again: what counts is green, or runs now.".to_owned()
+    }
+}
+
+pub fn nothing_to_cancel() -> String {
+    "Nothing is cancelled: nothing runs or waits.".to_owned()
+}
+
+pub fn ended_already() -> String {
+    "Nothing is cancelled: what ran has ended, or was to end already.".to_owned()
+}
+
+fn names(connectors: &BTreeSet<&ConnectorName>) -> String {
+    let target = |name: &&ConnectorName| Target { connector: name.to_string(), step: None };
+    targets(&connectors.iter().map(target).collect::<Vec<_>>())
+}
+
+/// What `/cancel` has just asked to end.
+pub fn ended(connectors: &BTreeSet<&ConnectorName>) -> String {
+    format!("Ends: {}.", names(connectors))
+}
+
+/// What `/cancel` names of a run that is not planned.
+pub fn noted(connectors: &BTreeSet<&ConnectorName>) -> String {
+    let names = names(connectors);
+    format!("A run is still being planned; of {names}, what it has is not run.")
+}
+
+pub fn ended_before(connector: &ConnectorName) -> String {
+    let shown = target(&Target { connector: connector.to_string(), step: None });
+    format!("{shown} is not cancelled: it has ended, or was to end already.")
+}
+
+/// `/cancel source-a/unit`
+pub fn no_step_alone(named: &Target) -> String {
+    let whole = target(&Target { connector: format!("/cancel {}", named.connector), step: None });
+    format!(
+        "{} is not cancelled: a step can't be ended by itself; {whole} ends all of the connector's \
+         steps.",
+        target(named)
+    )
+}
+
+/// Why nothing of a name that `/cancel` has is ended.
+pub fn not_to_cancel<'r>(named: &Target, runs: impl Iterator<Item = &'r Run>) -> String {
+    let known: Vec<&str> =
+        runs.flat_map(|run| &run.jobs).map(|job| job.connector.as_str()).collect();
+    let shown = target(named);
+    if known.iter().any(|name| name.eq_ignore_ascii_case(&named.connector)) {
+        return format!("{shown} is not cancelled: nothing of it runs or waits.");
+    }
+    match closest(&named.connector, known) {
+        Some(name) => format!(
+            "{shown} is not cancelled: nothing that runs or waits is called so; did you mean `{name}`?"
+        ),
+        None => format!("{shown} is not cancelled: nothing that runs or waits is called so."),
+    }
+}
+
+/// Why a named target is not run again.
+pub fn nothing_to_retest(named: &Target, runs: &[Run]) -> String {
+    let jobs = || runs.iter().flat_map(|run| run.jobs.iter());
+    let is_named = |job: &&Job| job.connector.as_str().eq_ignore_ascii_case(&named.connector);
+    let shown = target(named);
+    let Some(job) = jobs().rfind(is_named) else {
+        return match closest(&named.connector, jobs().map(|job| job.connector.as_str())) {
+            Some(name) => format!("{shown} was not checked on this commit; did you mean `{name}`?"),
+            None => format!("{shown} was not checked on this commit; `/test` it to do so."),
+        };
+    };
+    let Some(step) = &named.step else {
+        return format!("{shown} is not run again: it is green, or runs now.");
+    };
+    let steps = job.plan.steps();
+    if steps.iter().any(|spec| spec.is_called(step)) {
+        return format!("{shown} is not run again: it is green, or runs now.");
+    }
+    match closest(step, steps.iter().map(|spec| spec.id.as_str())) {
+        Some(known) => {
+            let meant = Target { step: Some(known.to_owned()), ..named.clone() };
+            format!("{shown} is no step; did you mean {}?", target(&meant))
+        }
+        None => format!("{shown} is no step of the connector."),
+    }
+}
+
+/// The sentences of a decision, as a reply: one stands alone, several are a list.
+pub fn said(because: &str) -> String {
+    if because.lines().count() < 2 {
+        return because.to_owned();
+    }
+    because.lines().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
 }

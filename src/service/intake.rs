@@ -141,7 +141,7 @@ impl Intake {
                 commands.comment(pull, comment, &author, &body).await
             }
             Event::CheckRun { check, button, sender, .. } => {
-                commands.button(&check, &button, &sender).await
+                commands.button(&check, &button, &sender, guid).await
             }
             Event::CheckSuite { suite, head_sha, sender, .. } => {
                 commands.suite(suite, &head_sha, &sender, guid).await

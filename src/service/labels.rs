@@ -1,39 +1,38 @@
 //! Labels that are commands: `/test`, `/retest source-a`, put on a pull request.
 
-use super::commands::{Commands, Failure};
+use super::commands::{Commands, Failure, handled};
+use crate::domain::audit::Route;
 use crate::domain::command;
 use crate::domain::event::Actor;
-use crate::store::Handled;
+use crate::domain::trigger::Trigger;
+use crate::store::{Act, Handled};
 
 impl Commands<'_> {
     /// Obeys a label as a comment of whoever put it there would be obeyed: its sender is judged for that
     /// command alone, and the code by author and pusher as ever. Nothing is said back: why something is
-    /// not done stands in the delivery's record.
+    /// not done stands in the record.
     pub(super) async fn label(
         &self,
         pull: u64,
         label: &str,
         (sender, guid): (&Actor, &str),
     ) -> Result<Handled, Failure> {
-        let ignored = |why: &str| Ok(Handled::Ignored(why.to_owned()));
         let asked = command::parse(label);
         if asked.is_empty() {
-            return ignored("the label is no command");
+            return Ok(Handled::Ignored("the label is no command".to_owned()));
         }
-        if sender.bot {
-            return ignored("bots are not obeyed");
-        }
-        if !self.github.permission(self.repository, &sender.login).await?.may_write() {
-            return ignored("the sender may not write");
-        }
-        let facts = self.github.pull(self.repository, pull).await?;
-        let Some(facts) = facts.filter(|facts| facts.open) else {
-            return ignored("the pull request is closed");
+        let act = Act {
+            repository: self.repository.clone(),
+            pull: Some(pull),
+            head: None,
+            actor: sender.login.clone(),
+            route: Route::Label,
+            cause: format!("label-{guid}"),
+            asked: asked.to_string(),
         };
-        if self.store.pull(self.repository.id, pull).await?.is_none() {
-            self.store.observe_pull(self.repository, &facts, false).await?;
+        if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
+            return Ok(handled(&known));
         }
-        let effects = self.effects(&facts, &asked).await?;
-        self.press(&facts, sender, &effects, format!("label-{guid}")).await
+        Ok(handled(&self.decide(act, sender, (&asked, Trigger::Button)).await?))
     }
 }

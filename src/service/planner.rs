@@ -14,11 +14,12 @@ use super::source::{SourceError, Sources};
 use crate::ambient;
 use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
+use crate::domain::audit::Decision;
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
-use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trigger::Scope;
 use crate::git::{BareRepo, GitError};
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
@@ -107,6 +108,9 @@ impl Planner {
         let asked = Asked { event, base, head: &run.head_sha, scope: &run.scope };
         let mut planned = Box::pin(planning::plan_for(&repo, asked, granted)).await?;
         planned.selection.notes.extend(schedule::lateness(&run.cause, run.created_at));
+        if let Some(not) = planning::not_run(&planned.unknown) {
+            self.tell_asker(run, &not, Decision::Partly).await;
+        }
         // Before the plan is: what a plan was made of is there as soon as it is.
         if let Some(definition) = &planned.definition {
             archive::keep_definition(&self.blobs, run, definition).await?;
@@ -169,7 +173,7 @@ impl Planner {
         }
         warn!(run = %lease.run.id, attempt = lease.attempt, "planning failed: {failure}");
         if let PlanFailure::Planning(PlanningError::Unknown(_)) = failure {
-            self.tell_commenter(&lease.run, &failure.to_string()).await;
+            self.tell_asker(&lease.run, &format!("Not run: {failure}."), Decision::Refused).await;
         }
         if failure.is_final() || lease.attempt >= MAX_ATTEMPTS {
             let (conclusion, problem) = failure.problem();
@@ -179,20 +183,12 @@ impl Planner {
         self.store.retry_planning(lease, wait, &failure.to_string()).await
     }
 
-    /// A name in a comment that nothing has is answered where it was written.
-    async fn tell_commenter(&self, run: &Run, text: &str) {
-        let comment = run.cause.strip_prefix("comment-").and_then(|id| id.parse().ok());
-        let (Trigger::Comment, Some(comment), Some(pull)) = (run.trigger, comment, run.pull) else {
-            return;
-        };
+    /// A name that nothing has is answered where it was written.
+    async fn tell_asker(&self, run: &Run, not: &str, decision: Decision) {
         let (store, github) = (&self.store, self.sources.github.as_ref());
         let commands = Commands { store, github, repository: &run.repository };
-        let told = match store.comment(run.repository.id, comment).await {
-            Ok(answer) => commands.refuse(pull, answer, text).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = told {
-            warn!(run = %run.id, "the comment was not answered: {error}");
+        if let Err(error) = commands.turned_out(run, not, decision).await {
+            warn!(run = %run.id, "who asked for it was not told: {error}");
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Planned {
     pub selection: Selection,
     /// By connector name.
     pub jobs: Vec<PlannedJob>,
+    /// Names that were asked for beside others, and that nothing has.
+    pub unknown: Vec<UnknownName>,
     /// What all of it was made of; absent where it was not made anew.
     pub definition: Option<Box<Definition>>,
 }
@@ -135,6 +137,11 @@ impl From<Invalid> for PlanningError {
     }
 }
 
+/// What of a command's names is not run; `None` if all are known.
+pub fn not_run(names: &[UnknownName]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("Not run: {}.", unknown_names(names)))
+}
+
 fn unknown_names(names: &[UnknownName]) -> String {
     let one = |unknown: &UnknownName| match &unknown.closest {
         Some(closest) => format!("nothing is called `{}`; did you mean `{closest}`?", unknown.name),
@@ -200,11 +207,11 @@ async fn plan_survey(
     granted: Option<(&RepoName, &Grants)>,
     merging: Option<Merging<'_>>,
 ) -> Result<Planned, PlanningError> {
-    if *scope.connectors() == Scope::Affected && !survey.impacts.refused.is_empty() {
+    if scope.asks_for_affected() && !survey.impacts.refused.is_empty() {
         return Err(PlanningError::Configuration(Box::new(refused(&survey))));
     }
     let (wanted, unknown) = jobs::wanted(&survey, scope.connectors());
-    if !unknown.is_empty() {
+    if !unknown.is_empty() && wanted.is_empty() && !scope.connectors().is_whole() {
         return Err(PlanningError::Unknown(unknown));
     }
     let made_of = survey.definition.take();
@@ -234,9 +241,11 @@ async fn plan_survey(
     }
     let mut selection = survey.selection(without_pipeline);
     selection.notes.extend(notes);
+    selection.notes.extend(not_run(&unknown));
     let with_job = jobs.iter().map(|job| &job.connector).collect();
     selection.unselected = Some(survey.unselected(&with_job));
-    let planned = Planned { merge_base: survey.merge_base, selection, jobs, definition };
+    let merge_base = survey.merge_base;
+    let planned = Planned { merge_base, selection, jobs, unknown, definition };
     match scope.first() {
         Some(step) => again::begin_at(step, planned).map_err(PlanningError::Unknown),
         None => Ok(planned),

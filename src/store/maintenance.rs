@@ -111,8 +111,8 @@ impl Store {
         self.inner.main.execute(DELETE_RUN, args![run]).await.map(drop)
     }
 
-    /// Enforces retention of what has no objects: logs' tails, deliveries and comments older than
-    /// this, and heads whose runs are gone.
+    /// Enforces retention of what has no objects: logs' tails, deliveries, comments and what was asked
+    /// for, older than this, and heads whose runs are gone.
     pub async fn forget(&self, older_than: Duration) -> Result<(), StoreError> {
         for (statement, args) in [
             (DELETE_HEADS, args![]),
@@ -122,6 +122,7 @@ impl Store {
         ] {
             self.inner.main.execute(statement, args).await?;
         }
+        self.forget_audit(older_than).await?;
         self.forget_old_tails(older_than.min(TAILS_KEPT)).await
     }
 

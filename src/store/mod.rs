@@ -17,9 +17,11 @@ mod pool;
 mod rows;
 
 mod access;
+mod audit;
 mod branches;
 mod budgets;
 mod cache;
+mod cancels;
 mod checks;
 mod comments;
 mod deliveries;
@@ -45,9 +47,11 @@ mod turns;
 use std::sync::Arc;
 
 pub use self::access::Withdrawn;
+pub use self::audit::{Act, CancelOrder, Done, Orders};
 pub use self::branches::{Branch, DueTime};
 pub use self::budgets::{Closed, Spent, Stage, Wish};
 pub use self::cache::NewResult;
+pub use self::cancels::Stopped;
 pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
@@ -93,9 +97,11 @@ impl Drop for Inner {
 /// Every statement of every topic by its name, for [`Store::prepare_statements`].
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     access::STATEMENTS,
+    audit::STATEMENTS,
     branches::STATEMENTS,
     budgets::STATEMENTS,
     cache::STATEMENTS,
+    cancels::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,
     deliveries::STATEMENTS,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Store;
 use super::arg::Arg;
+use super::cancels::end_noted;
 use super::deliveries::held;
 use super::error::StoreError;
 use super::nudge::Topic;
@@ -161,6 +162,7 @@ impl Store {
         let now = tx.now().await?;
         let of = (run.as_str(), lease.run.repository.id);
         insert_jobs(&mut tx, of, &planned.jobs, (priority, now)).await?;
+        end_noted(&mut tx, &run).await?;
         let head = changed(&mut tx, &run, Extent::Run).await?;
         raise_head(&mut tx, head).await?;
         tx.nudge(Topic::Jobs);

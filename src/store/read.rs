@@ -54,6 +54,10 @@ statements! {
             and (cast($5 as bigint) is null or r.pull = $5)
          order by r.id desc limit $2"
     );
+    OPEN_OF_PULL = sql!(
+        "select ", run_columns!(), " where r.repository_id = $1 and r.pull = $2
+            and r.state <> 'concluded' order by r.created_at, r.id"
+    );
     // By the database's clock: ids hold that of the host that made them.
     OF_HEAD = sql!(
         "select ", run_columns!(), " where r.head_sha = $2 and r.repository_id = $1
@@ -140,6 +144,13 @@ impl Store {
             // A pull request's number says nothing without its repository.
             (None, None, _) => tx.all(LATEST, args).await?,
         };
+        assemble(&mut tx, rows).await
+    }
+
+    /// What still runs or waits of a pull request, on any of its heads; oldest first.
+    pub async fn open_runs(&self, repository: u64, pull: u64) -> Result<Vec<Run>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let rows = tx.all(OPEN_OF_PULL, args![repository, pull]).await?;
         assemble(&mut tx, rows).await
     }
 

@@ -1,17 +1,18 @@
-//! Making runs, and asking them to end.
+//! Making runs.
 
 use std::collections::BTreeSet;
 
 use super::Store;
+use super::cancels::cancel_whole;
 use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::Tx;
 use super::pulls::{head_seen, see_repository};
 use super::rows::{parse, to_json};
-use super::settle::{Extent, Head, changed, raise_head};
+use super::settle::{Head, raise_head};
 use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
-use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::names::Sha;
 use crate::domain::run::{Problem, Repository};
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
@@ -67,41 +68,6 @@ statements! {
             and (head_sha <> $3 or base_ref <> $4)
             and state <> 'concluded' and triggered_by <> 'merge_group' order by id"
     );
-    ASK_JOBS = sql!(
-        "update jobs set cancel = $2, revision = -1
-         where run_id = $1 and state <> 'concluded' and cancel is null and (supersede = 1 or cast($3 as bigint) = 1)
-         returning state"
-    );
-    ASK_JOB = sql!(
-        "update jobs set cancel = $2, revision = -1
-         where run_id = $1 and connector = $3 and state <> 'concluded' and cancel is null
-         returning state"
-    );
-    END_QUEUED = sql!(
-        "update jobs set state = 'concluded', conclusion = 'cancelled',
-            concluded_at = ", now!(), ", revision = -1
-         where run_id = $1 and state = 'queued' and cancel is not null"
-    );
-    END_QUEUED_STEPS = sql!(
-        "update steps set state = 'finished', outcome = 'cancelled', reason = $2, revision = -1,
-            started_at = ", now!(), ", finished_at = ", now!(), "
-         where run_id = $1 and state in ('waiting', 'running')
-            and job_id in (select id from jobs where run_id = $1 and state = 'concluded')"
-    );
-    LOCK_RUN = sql!(
-        "update runs set cancel = cancel where id = $1 and state <> 'concluded' returning planned_at"
-    );
-    // Not while some of its jobs go on.
-    ASK_RUN = sql!(
-        "update runs set cancel = coalesce(cancel, $2),
-            superseded_by = coalesce(superseded_by, $3)
-         where id = $1 and not exists (select 1 from jobs
-            where run_id = $1 and state <> 'concluded' and cancel is null)"
-    );
-    END_UNPLANNED = sql!(
-        "update runs set state = 'concluded', conclusion = 'cancelled', concluded_at = ", now!(), "
-         where id = $1 and state <> 'concluded' and planned_at is null"
-    );
 }
 
 impl Store {
@@ -126,36 +92,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(made)
-    }
-
-    /// Asks a run (or only these connectors of it) to end. Unclaimed jobs and unplanned runs end at once; the
-    /// holders of others stop and settle. Answers how many jobs (or unplanned runs) were asked.
-    pub async fn cancel_run(
-        &self,
-        run: RunId,
-        connectors: Option<&[ConnectorName]>,
-        why: &str,
-    ) -> Result<u64, StoreError> {
-        let run = run.to_string();
-        retried!(self.cancel_once(&run, connectors, why))
-    }
-
-    async fn cancel_once(
-        &self,
-        run: &str,
-        connectors: Option<&[ConnectorName]>,
-        why: &str,
-    ) -> Result<u64, StoreError> {
-        let mut tx = self.begin().await?;
-        let (asked, head) = match connectors {
-            None => cancel_whole(&mut tx, run, why, None).await?,
-            Some(connectors) => cancel_some(&mut tx, run, connectors, why).await?,
-        };
-        if let Some(head) = head {
-            raise_head(&mut tx, head).await?;
-            tx.commit().await?;
-        }
-        Ok(asked)
     }
 }
 
@@ -257,49 +193,4 @@ fn priority(run: &NewRun) -> i64 {
         Trigger::Push => 3,
         Trigger::Schedule => 4,
     }
-}
-
-/// Asks a run and all of its jobs to end. No head: it had ended before.
-async fn cancel_whole(
-    tx: &mut Tx<'_>,
-    run: &str,
-    why: &str,
-    superseded_by: Option<RunId>,
-) -> Result<(u64, Option<Head>), StoreError> {
-    // `supersede: false`: what such a job began, a new head does not end.
-    let ask = || args![run, why, superseded_by.is_none()];
-    let mut asked = tx.all::<(String,)>(ASK_JOBS, ask()).await?.len() as u64;
-    let open: Option<(Option<i64>,)> = tx.one(LOCK_RUN, args![run]).await?;
-    let Some((planned_at,)) = open else { return Ok((0, None)) };
-    if planned_at.is_some() && asked == 0 {
-        // Planned between our two looks: now its jobs are there.
-        asked = tx.all::<(String,)>(ASK_JOBS, ask()).await?.len() as u64;
-    }
-    tx.execute(ASK_RUN, args![run, why, superseded_by]).await?;
-    if planned_at.is_none() {
-        asked += tx.execute(END_UNPLANNED, args![run]).await?;
-    }
-    Ok((asked, Some(end_queued(tx, run, why).await?)))
-}
-
-async fn cancel_some(
-    tx: &mut Tx<'_>,
-    run: &str,
-    connectors: &[ConnectorName],
-    why: &str,
-) -> Result<(u64, Option<Head>), StoreError> {
-    let mut asked = 0;
-    for connector in connectors {
-        asked += tx.all::<(String,)>(ASK_JOB, args![run, why, connector]).await?.len() as u64;
-    }
-    let head = if asked == 0 { None } else { Some(end_queued(tx, run, why).await?) };
-    Ok((asked, head))
-}
-
-/// Ends the jobs that nobody holds; the holders of others are woken.
-async fn end_queued(tx: &mut Tx<'_>, run: &str, why: &str) -> Result<Head, StoreError> {
-    tx.execute(END_QUEUED, args![run]).await?;
-    tx.execute(END_QUEUED_STEPS, args![run, why]).await?;
-    tx.nudge(Topic::Cancels);
-    changed(tx, run, Extent::Run).await
 }

@@ -22,7 +22,7 @@ use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::StepState;
 use crate::domain::trigger::Trigger;
-use crate::render::api::{self as shape, CheckRunIds, ConnectorJson, RunJson, StepJson};
+use crate::render::api::{self as shape, AuditJson, CheckRunIds, ConnectorJson, RunJson, StepJson};
 use crate::render::look::Look;
 use crate::store::{LogTail, RunQuery};
 
@@ -106,7 +106,9 @@ pub(crate) async fn run(
 ) -> Answer {
     let run = visible_run(&web, visitor, id).await?;
     let views = Views::of(&web, &run).await?;
-    Ok(Json(views.whole()).into_response())
+    let records = web.store.audit_of_run(run.repository.id, run.id).await?;
+    let audit = Some(records.iter().map(AuditJson::from).collect());
+    Ok(Json(RunJson { audit, ..views.whole() }).into_response())
 }
 
 /// `GET /api/v1/runs/{run}/connectors/{connector}/why`: as `affected --explain` says it.

@@ -1,6 +1,7 @@
-//! `POST /api/v1/runs/{run}/cancel|retest`: what comments ask for, asked for with the API token.
+//! `POST /api/v1/runs/{run}/cancel|retest`: what comments ask for, asked for with the API token, and
+//! written down as they are.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use super::access::Operator;
 use super::error::{Answer, WebError};
 use super::names::Named;
 use crate::ambient;
+use crate::domain::audit::{Route, Ruling};
 use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
@@ -22,10 +24,13 @@ use crate::domain::run::{ProblemKind, Run};
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::domain::verdict::{head_verdict, to_retest};
-use crate::store::{Created, NewRun};
+use crate::render::replies;
+use crate::store::{Act, CancelOrder, Done, NewRun, Orders, PullSeen, Stopped, StoreError};
 
 /// The actor of what the token asks for.
 const ACTOR: &str = "api";
+/// Names that are written down; of more, how many there are.
+const NAMES_SHOWN: usize = 8;
 
 /// The optional body.
 #[derive(Debug, Default, Deserialize)]
@@ -86,6 +91,40 @@ fn check_names(wish: &Wish, run: &Run) -> Result<(), WebError> {
     Err(WebError::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_connector", message, mend))
 }
 
+/// Something asked for through the API; each call is a cause of its own.
+fn act(run: &Run, what: &str, wish: &Wish) -> Act {
+    let mut asked = what.to_owned();
+    for name in wish.connectors.iter().flatten().take(NAMES_SHOWN) {
+        asked.push(' ');
+        asked.push_str(name.as_str());
+    }
+    let more = wish.connectors.as_ref().map_or(0, Vec::len).saturating_sub(NAMES_SHOWN);
+    if more > 0 {
+        asked.push_str(&format!(" and {more} more"));
+    }
+    Act {
+        repository: run.repository.clone(),
+        pull: run.pull,
+        head: Some(run.head_sha.clone()),
+        actor: ACTOR.to_owned(),
+        route: Route::Api,
+        cause: format!("api-{}", ambient::ulid()),
+        asked,
+    }
+}
+
+/// Why it is not done is written down before it is said.
+async fn refused(web: &Web, act: &Act, error: WebError) -> Result<WebError, WebError> {
+    note(web, act, error.message()).await?;
+    Ok(error)
+}
+
+async fn note(web: &Web, act: &Act, because: &str) -> Result<(), WebError> {
+    let ruling = Ruling::refused(because);
+    web.store.obey(act, &Orders::default(), &|_| ruling.clone()).await?;
+    Ok(())
+}
+
 async fn found(web: &Web, id: RunId) -> Result<Run, WebError> {
     let run = web.store.run(id).await?;
     run.ok_or_else(|| WebError::not_found(format!("There is no run `{id}`.")))
@@ -100,12 +139,48 @@ pub(crate) async fn cancel(
 ) -> Answer {
     let wish = wish(&body)?;
     let run = found(&web, id).await?;
-    check_names(&wish, &run)?;
-    let names = wish.connectors.as_deref();
-    let asked = web.store.cancel_run(id, names, "cancelled through the API").await?;
+    let act = act(&run, "cancel", &wish);
+    // What a run will have is not known before it is planned.
+    if run.selection.is_some()
+        && let Err(error) = check_names(&wish, &run)
+    {
+        return Err(refused(&web, &act, error).await?);
+    }
+    let why = "cancelled through the API".to_owned();
+    let order = CancelOrder { run: id, connectors: wish.connectors, why };
+    let orders = Orders { cancels: vec![order], run: None };
+    let stopped = Mutex::new(Stopped::default());
+    let judge = |done: &Done| {
+        let first = done.stopped.first().map(|(_, stopped)| stopped.clone()).unwrap_or_default();
+        let ruling = cancelled(&first);
+        if let Ok(mut stopped) = stopped.lock() {
+            *stopped = first;
+        }
+        ruling
+    };
+    web.store.obey(&act, &orders, &judge).await?;
+    let Stopped { jobs, noted, unplanned } = stopped.into_inner().unwrap_or_default();
+    let asked = jobs.len() + usize::from(unplanned);
     tracing::info!(run = %id, asked, "cancelled through the API");
-    let body = json!({"run": id, "asked": asked, "url": web.links.run(id)});
+    let url = web.links.run(id);
+    let body = json!({"run": id, "asked": asked, "connectors": jobs, "noted": noted, "url": url});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// What is written down of a cancel, by what it did.
+fn cancelled(stopped: &Stopped) -> Ruling {
+    let mut will = Vec::new();
+    if !stopped.jobs.is_empty() {
+        will.push(replies::ended(&stopped.jobs.iter().collect()));
+    }
+    if stopped.unplanned {
+        will.push("What was being planned is not run.".to_owned());
+    }
+    if !stopped.noted.is_empty() {
+        will.push(replies::noted(&stopped.noted.iter().collect()));
+    }
+    let not: Vec<String> = stopped.is_nothing().then(replies::ended_already).into_iter().collect();
+    Ruling::of(&will, &not)
 }
 
 /// `POST /api/v1/runs/{run}/retest`: what did not succeed on the run's head commit, and what never
@@ -118,39 +193,31 @@ pub(crate) async fn retest(
 ) -> Answer {
     let wish = wish(&body)?;
     let run = found(&web, id).await?;
-    check_names(&wish, &run)?;
     if run.trigger.is_of_branch() {
+        check_names(&wish, &run)?;
         return repeat(&web, &run, wish).await;
     }
-    check_current(&web, &run).await?;
-    let runs = web.store.runs_of_head(run.repository.id, &run.head_sha).await?;
-    // Two pull requests can share a head commit; each is retested for itself.
-    let runs: Vec<Run> = runs.into_iter().filter(|other| other.pull == run.pull).collect();
-    if let Some(unplanned) = runs.iter().find(|run| is_unplanned(run)) {
-        return Ok(nothing(&web, unplanned.id, "a run of this commit is still being planned"));
-    }
-    let scope = if own_problem(&runs)?.is_some() {
-        Scope::Affected
-    } else {
-        let targets = targets(&limited(to_retest(&runs), &wish));
-        if targets.is_empty() {
+    let act = act(&run, "retest", &wish);
+    let scope = match to_run(&web, &run, &wish).await {
+        Ok(Some(scope)) => scope,
+        Ok(None) => {
             let because = "everything on this commit runs, waits or has succeeded";
+            note(&web, &act, because).await?;
             return Ok(nothing(&web, id, because));
         }
-        match wish.plan {
-            ByPlan::Same => Scope::Again { targets },
-            ByPlan::Current => Scope::Only { targets },
+        Err(NotRun::Planning(unplanned)) => {
+            let because = "a run of this commit is still being planned";
+            note(&web, &act, because).await?;
+            return Ok(nothing(&web, unplanned, because));
         }
+        Err(NotRun::Refused(error)) => return Err(refused(&web, &act, error).await?),
+        Err(NotRun::Broken(error)) => return Err(error),
     };
-    let targets = match &scope {
-        Scope::Only { targets } | Scope::Again { targets } => targets.clone(),
-        Scope::Affected | Scope::All | Scope::Matching { .. } | Scope::From { .. } => Vec::new(),
-    };
-    let new = new_run(&run, scope);
-    let made = match web.store.create_run(new).await? {
-        Created::Fresh(made) | Created::Exists(made) => made,
-        Created::Outdated => return Ok(nothing(&web, id, "the head is another by now")),
-    };
+    let targets = scope.targets().to_vec();
+    let orders = Orders { run: Some(new_run(&run, scope.clone())), cancels: Vec::new() };
+    let judge = |_: &Done| Ruling::of(&replies::will_run(&scope), &[]);
+    let made = web.store.obey(&act, &orders, &judge).await?.runs.pop();
+    let Some(made) = made else { return Ok(nothing(&web, id, "the head is another by now")) };
     tracing::info!(run = %made, of = %id, "retest through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
@@ -159,8 +226,11 @@ pub(crate) async fn retest(
 /// A run of the default branch is repeated as it was asked for: no pull request waits for its verdict, so
 /// there is none over several runs.
 async fn repeat(web: &Web, run: &Run, wish: Wish) -> Answer {
+    let act = act(run, "retest", &wish);
     if run.state != RunState::Concluded {
-        return Ok(nothing(web, run.id, "it still waits or runs"));
+        let because = "it still waits or runs";
+        note(web, &act, because).await?;
+        return Ok(nothing(web, run.id, because));
     }
     let target = |connector: ConnectorName| Target { connector: connector.to_string(), step: None };
     let targets: Vec<Target> = wish.connectors.into_iter().flatten().map(target).collect();
@@ -169,12 +239,52 @@ async fn repeat(web: &Web, run: &Run, wish: Wish) -> Answer {
         _ => Scope::Only { targets: targets.clone() },
     };
     let reuse = if run.reuse == Reuse::Never { Reuse::Never } else { Reuse::Success };
-    let new = NewRun { reuse, ..new_run(run, scope) };
+    let new = NewRun { reuse, ..new_run(run, scope.clone()) };
     let made = new.id;
-    web.store.create_run(new).await?;
+    let orders = Orders { run: Some(new), cancels: Vec::new() };
+    web.store.obey(&act, &orders, &|_| Ruling::of(&replies::will_run(&scope), &[])).await?;
     tracing::info!(run = %made, of = %run.id, "repeated through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// Why a retest makes no run.
+enum NotRun {
+    Planning(RunId),
+    Refused(WebError),
+    /// Ours: nothing was decided.
+    Broken(WebError),
+}
+
+/// What a retest is to run; `None`: nothing is left to do.
+async fn to_run(web: &Web, run: &Run, wish: &Wish) -> Result<Option<Scope>, NotRun> {
+    check_names(wish, run).map_err(NotRun::Refused)?;
+    let seen = match run.pull {
+        Some(number) => web.store.pull(run.repository.id, number).await.map_err(broken)?,
+        None => None,
+    };
+    check_current(run, seen).map_err(NotRun::Refused)?;
+    let runs = web.store.runs_of_head(run.repository.id, &run.head_sha).await.map_err(broken)?;
+    // Two pull requests can share a head commit; each is retested for itself.
+    let runs: Vec<Run> = runs.into_iter().filter(|other| other.pull == run.pull).collect();
+    if let Some(unplanned) = runs.iter().find(|run| is_unplanned(run)) {
+        return Err(NotRun::Planning(unplanned.id));
+    }
+    if own_problem(&runs).map_err(NotRun::Refused)?.is_some() {
+        return Ok(Some(Scope::Affected));
+    }
+    let targets = targets(&limited(to_retest(&runs), wish));
+    if targets.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(match wish.plan {
+        ByPlan::Same => Scope::Again { targets },
+        ByPlan::Current => Scope::Only { targets },
+    }))
+}
+
+fn broken(error: StoreError) -> NotRun {
+    NotRun::Broken(error.into())
 }
 
 /// The problem for which the commit has no plan: then everything that is affected is asked for
@@ -203,10 +313,8 @@ fn nothing(web: &Web, run: RunId, because: &str) -> axum::response::Response {
 }
 
 /// Only the current head is tested: a run of an old one would be stale before it began.
-async fn check_current(web: &Web, run: &Run) -> Result<(), WebError> {
-    let Some(number) = run.pull else { return Ok(()) };
-    let seen = web.store.pull(run.repository.id, number).await?;
-    let Some(facts) = seen.map(|seen| seen.facts) else { return Ok(()) };
+fn check_current(run: &Run, seen: Option<PullSeen>) -> Result<(), WebError> {
+    let (Some(number), Some(PullSeen { facts, .. })) = (run.pull, seen) else { return Ok(()) };
     if facts.open && facts.head_sha == run.head_sha {
         return Ok(());
     }

@@ -204,14 +204,17 @@ fn runs_of_the_branch_publish_nothing() {
 }
 
 #[test]
-fn buttons_stand_on_what_is_not_green() {
+fn buttons_are_those_that_would_be_obeyed() {
     let labels = |runs: &[Run]| -> Vec<String> {
         one(runs, "checkvalve").actions.into_iter().map(|action| action.identifier).collect()
     };
-    assert_eq!(labels(&[rich()]), ["retest", "test"]);
+    assert_eq!(labels(&[rich()]), ["retest", "test", "no-cache"]);
     assert_eq!(labels(&[broken(1, ProblemKind::Infrastructure, "x", "y")]), ["test"]);
+    let green = with(job("a", vec![spec("unit", &[])]), vec![ok()]);
+    assert_eq!(labels(&[run(1, Trigger::PullRequest, vec![green])]), ["no-cache"]);
     assert!(labels(&[run(1, Trigger::PullRequest, vec![])]).is_empty());
-    assert!(labels(&[unplanned(1, Trigger::PullRequest)]).is_empty());
+    assert!(labels(&[broken(1, ProblemKind::NotTrusted, "x", "y")]).is_empty());
+    assert_eq!(labels(&[unplanned(1, Trigger::PullRequest)]), ["cancel"]);
 }
 
 #[test]

@@ -199,6 +199,43 @@ async fn a_retest_runs_what_did_not_succeed() {
 }
 
 #[tokio::test]
+async fn what_is_asked_through_the_api_is_written_down() {
+    let house = House::open().await;
+    let tale = Tale { connectors: vec!["source-a", "source-b"], ..Tale::default() };
+    let id = house.make(&tale).await;
+    let path = format!("/api/v1/runs/{id}/cancel");
+    // Not planned: what it names holds once it is.
+    let (code, body) = post(&house, &path, Some(TOKEN), r#"{"connectors":["source-a"]}"#).await;
+    assert_eq!((code, &body["asked"], &body["noted"]), (202, &json!(0), &json!(["source-a"])));
+    let lease = house.store.claim_planning(house.worker, super::house::TERM).await;
+    house.store.settle_planning(lease.unwrap().unwrap(), tale.planned()).await.unwrap();
+    let states: Vec<_> = house.run(id).await.jobs.iter().map(|job| job.conclusion).collect();
+    assert_eq!(states, [Some(Conclusion::Cancelled), None]);
+
+    post(&house, &path, Some(TOKEN), r#"{"connectors":["source-x"]}"#).await;
+    let (_, body) = post(&house, &path, Some(TOKEN), "").await;
+    assert_eq!(body["connectors"], json!(["source-b"]));
+    let retest = format!("/api/v1/runs/{id}/retest");
+    let (_, body) = post(&house, &retest, Some(TOKEN), "").await;
+    let again = body["run"].as_str().unwrap().to_owned();
+    let run = house.json(&format!("/api/v1/runs/{id}")).await;
+    let told = |of: &Value| -> Vec<String> {
+        let records = of["audit"].as_array().unwrap().iter();
+        let line = |one: &Value| format!("{} {} {}", one["route"], one["asked"], one["decision"]);
+        records.map(|one| line(one).replace('"', "")).collect()
+    };
+    assert_eq!(told(&run), ["api cancel accepted", "api cancel source-a accepted"]);
+    assert_eq!(run["audit"][0]["because"], "Ends: `source-b`.");
+    let made = house.json(&format!("/api/v1/runs/{again}")).await;
+    assert_eq!(told(&made), ["api retest accepted"]);
+    // What was refused made no run, and stands with the pull request.
+    let page = house.page("/r/acme/connectors/pull/12").await;
+    assert!(page.contains("cancel source-x") && page.contains("has no connector"), "{page}");
+    let page = house.page(&format!("/runs/{id}")).await;
+    assert!(page.contains("Who asked for it") && page.contains("Ends: "), "{page}");
+}
+
+#[tokio::test]
 async fn an_old_head_is_not_retested() {
     let house = House::open().await;
     let old = house.planned(&Tale::default()).await;

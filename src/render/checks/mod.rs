@@ -21,6 +21,7 @@ use crate::domain::verdict::{HeadVerdict, Standing, head_verdict};
 
 use super::look::{self, Look};
 use super::markdown::one_line;
+use super::replies;
 
 /// The check that repositories require: its name never changes.
 pub const HEAD_CHECK: &str = "checkvalve";
@@ -75,7 +76,8 @@ fn head_check(
     let status = head_status(newest, verdict);
     let actions = match status {
         CheckStatus::Completed { conclusion, .. } => head_actions(conclusion, verdict),
-        CheckStatus::Queued | CheckStatus::InProgress { .. } => Vec::new(),
+        // Where GitHub shows buttons before a check run has ended.
+        CheckStatus::Queued | CheckStatus::InProgress { .. } => vec![button("cancel")],
     };
     DesiredCheck {
         name: HEAD_CHECK.to_owned(),
@@ -93,23 +95,31 @@ fn head_check(
 
 /// The buttons of a concluded `checkvalve`: only those that would be obeyed.
 fn head_actions(conclusion: CheckConclusion, verdict: &HeadVerdict<'_>) -> Vec<CheckAction> {
-    let retest = action("Re-run failed", "Run again what did not succeed", "retest");
-    let test = action("Run all again", "Run every affected connector again", "test");
     let superseded = verdict.own.is_some_and(|own| own.superseded_by.is_some());
     let problem = verdict.own.and_then(|own| own.problem.as_ref());
-    match problem.map(|problem| problem.kind) {
-        _ if conclusion == CheckConclusion::Success || superseded => Vec::new(),
+    let identifiers: &[&str] = match problem.map(|problem| problem.kind) {
+        _ if superseded => &[],
+        // Nothing was tested, so nothing can be tested afresh.
+        _ if conclusion == CheckConclusion::Success && verdict.standings.is_empty() => &[],
+        _ if conclusion == CheckConclusion::Success => &["no-cache"],
         // A button approves nothing.
-        Some(ProblemKind::NotTrusted) => Vec::new(),
+        Some(ProblemKind::NotTrusted) => &[],
         // Without a plan there is nothing of which a part could run again.
-        Some(ProblemKind::Configuration | ProblemKind::Infrastructure) => vec![test],
-        None => vec![retest, test],
-    }
+        Some(ProblemKind::Configuration | ProblemKind::Infrastructure) => &["test"],
+        None => &["retest", "test", "no-cache"],
+    };
+    identifiers.iter().map(|identifier| button(identifier)).collect()
 }
 
-fn action(label: &str, description: &str, identifier: &str) -> CheckAction {
+fn button(identifier: &str) -> CheckAction {
+    let description = match identifier {
+        "retest" => "Run again what did not succeed",
+        "test" => "Run every affected connector again",
+        "no-cache" => "Run it all, reuse no earlier result",
+        _ => "End what runs or waits",
+    };
     CheckAction {
-        label: label.to_owned(),
+        label: replies::button(identifier).to_owned(),
         description: description.to_owned(),
         identifier: identifier.to_owned(),
     }

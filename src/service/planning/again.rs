@@ -11,7 +11,7 @@ use crate::domain::trigger::{Scope, Target};
 /// The same plans, of which only a step and what comes after it run. Connectors that have no such
 /// step have no job.
 pub(super) fn begin_at(step: &str, planned: Planned) -> Result<Planned, Vec<UnknownName>> {
-    let Planned { merge_base, mut selection, jobs, definition } = planned;
+    let Planned { merge_base, mut selection, jobs, unknown: unknown_names, definition } = planned;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     let mut known: BTreeSet<StepId> = BTreeSet::new();
     for job in jobs {
@@ -33,7 +33,7 @@ pub(super) fn begin_at(step: &str, planned: Planned) -> Result<Planned, Vec<Unkn
         let names = without.join(", ");
         selection.notes.push(format!("Not run, as they have no step `{step}`: {names}."));
     }
-    Ok(Planned { merge_base, selection, jobs: with, definition })
+    Ok(Planned { merge_base, selection, jobs: with, unknown: unknown_names, definition })
 }
 
 /// What `scope` asks for again, by the plans of the head's earlier runs, oldest first; `None` if it
@@ -64,7 +64,7 @@ pub fn planned_before(scope: &Scope, runs: &[Run]) -> Option<Result<Planned, Vec
         run.id
     ));
     let merge_base = run.merge_base.clone();
-    let planned = Planned { merge_base, selection, jobs, definition: None };
+    let planned = Planned { merge_base, selection, jobs, unknown: Vec::new(), definition: None };
     Some(match scope.first() {
         Some(step) => begin_at(step, planned),
         None => Ok(planned),

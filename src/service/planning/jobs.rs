@@ -41,6 +41,16 @@ pub(super) fn wanted(survey: &Survey, scope: &Scope) -> (Wanted, Vec<UnknownName
         }
         // What was planned before and is not known any more is planned anew.
         Scope::Only { targets } | Scope::Again { targets } => named(survey, targets),
+        Scope::And { of, targets } => {
+            let (mut all, mut unknown) = wanted(survey, of);
+            let (named, more) = named(survey, targets);
+            for (name, steps) in named {
+                // What is wanted whole stays so.
+                all.entry(name).or_insert(steps);
+            }
+            unknown.extend(more);
+            (all, unknown)
+        }
         Scope::From { of, .. } => wanted(survey, of),
     }
 }
@@ -56,21 +66,21 @@ fn named(survey: &Survey, targets: &[Target]) -> (Wanted, Vec<UnknownName>) {
             not_there.push(unknown(&target.connector, names));
             continue;
         };
-        let steps = wanted.entry(connector.name.clone()).or_default();
         let Some(step) = &target.step else {
             whole.insert(connector.name.clone());
             continue;
         };
         let known = pipeline(survey, &connector.name).map(|(_, pipeline)| pipeline);
         let known: Vec<&StepSpec> = known.into_iter().flat_map(|of| &of.steps).collect();
-        let named = known.iter().filter(|spec| spec.is_called(step)).map(|spec| &spec.id);
-        let before = steps.len();
-        steps.extend(named.cloned());
-        if steps.len() == before && !known.iter().any(|spec| spec.is_called(step)) {
+        let steps = known.iter().filter(|spec| spec.is_called(step)).map(|spec| spec.id.clone());
+        let steps: BTreeSet<StepId> = steps.collect();
+        if steps.is_empty() {
             let mut nothing = unknown(step, known.iter().map(|spec| spec.id.as_str()));
             nothing.name = format!("{}/{step}", connector.name);
             nothing.closest = nothing.closest.map(|step| format!("{}/{step}", connector.name));
             not_there.push(nothing);
+        } else {
+            wanted.entry(connector.name.clone()).or_default().extend(steps);
         }
     }
     // A connector named whole, and by a step as well, is wanted whole.
@@ -148,7 +158,7 @@ pub fn plans(
     let definition =
         survey.definition.clone().map(|made_of| Box::new(made_of.planned(wanted, digests)));
     let merge_base = survey.merge_base.clone();
-    Ok(super::Planned { merge_base, selection, jobs, definition })
+    Ok(super::Planned { merge_base, selection, jobs, unknown: Vec::new(), definition })
 }
 
 impl Declared<'_> {

@@ -1,5 +1,6 @@
 //! The pages: views of stored runs, whole without script.
 
+mod asked;
 mod home;
 mod job;
 mod layout;

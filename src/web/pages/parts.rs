@@ -51,14 +51,21 @@ pub(super) fn cause(run: &Run) -> Markup {
 /// What the run was asked to do.
 pub(super) fn scope(run: &Run) -> Markup {
     html! {
-        @match run.scope.connectors() {
+        (connectors_of(run.scope.connectors()))
+        @if let Some(step) = run.scope.first() { ", from " code { (step) } " on" }
+    }
+}
+
+fn connectors_of(scope: &Scope) -> Markup {
+    html! {
+        @match scope {
             Scope::Affected | Scope::From { .. } => "every connector that the change can affect",
             Scope::All => "every connector of the repository",
             Scope::Matching { select } => { "what the schedule selects: " (select) },
             Scope::Only { targets: listed } => (targets(listed)),
             Scope::Again { targets: listed } => { (targets(listed)) "as planned before" },
+            Scope::And { of, targets: listed } => { (connectors_of(of)) ", and " (targets(listed)) },
         }
-        @if let Some(step) = run.scope.first() { ", from " code { (step) } " on" }
     }
 }
 

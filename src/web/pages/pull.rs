@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 
+use super::asked;
 use super::layout::{Live, Page};
 use super::parts::{Place, commit, runs_table, what_to_write};
 use super::repository::{head_look, visible};
@@ -51,6 +52,7 @@ pub(crate) async fn show(
         }
     };
     let look = heads.first().and_then(|head| head_look(&head.runs));
+    let records = web.store.audit_of_pull(repository.id, number).await?;
     let now = ambient::now();
     let body = html! {
         h1 { (title) " " span.muted { "#" (number) } }
@@ -68,6 +70,7 @@ pub(crate) async fn show(
         @for (index, head) in heads.iter().enumerate() {
             (commit_section(&web, &repository, head, index == 0, now))
         }
+        (asked::section(&web, "Commands", &records, (None, now)))
     };
     let unsettled = |run: &&Run| run.state != RunState::Concluded;
     let live = heads.iter().flat_map(|head| &head.runs).rfind(unsettled).map(|run| Live {

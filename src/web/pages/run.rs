@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked;
 use super::layout::{Live, Page};
 use super::parts::{self, commit, fact_time, run_time, what_to_write};
 use super::why_not;
@@ -47,6 +48,7 @@ pub(crate) async fn show(
     let run = visible_run(&web, visitor, id).await?;
     let now = ambient::now();
     let look = Look::of_run(&run);
+    let records = web.store.audit_of_run(run.repository.id, run.id).await?;
     let body = html! {
         h1 { (run.title) @if let Some(number) = run.pull { " " span.muted { "#" (number) } } }
         (lead(&web, &run, look, now))
@@ -54,6 +56,7 @@ pub(crate) async fn show(
         (connectors(&web, &run))
         h2 { "What was tested" }
         (facts(&web, &run))
+        (asked::section(&web, "Who asked for it, or for its end", &records, (Some(run.id), now)))
         (why_not::section(&run, query.explain.as_deref()))
         (what_to_write(&web, &run))
     };
@@ -141,7 +144,7 @@ fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
 fn facts(web: &Web, run: &Run) -> Markup {
     html! {
         div.pair {
-            div.panel { div.pad { dl.facts { (asked(web, run)) } } }
+            div.panel { div.pad { dl.facts { (what(web, run)) } } }
             @if let Some(found) = &run.selection {
                 div.panel { div.pad { (selection(found)) } }
             }
@@ -149,7 +152,7 @@ fn facts(web: &Web, run: &Run) -> Markup {
     }
 }
 
-fn asked(web: &Web, run: &Run) -> Markup {
+fn what(web: &Web, run: &Run) -> Markup {
     let commit = |sha| commit(web, &run.repository, sha);
     html! {
         dt { "Asked for" } dd { (parts::scope(run)) }
