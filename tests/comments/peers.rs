@@ -1,9 +1,12 @@
 //! What peers do with 248 comments of their tests and parsers, and where ours differs: each such
 //! comment stands in a table of `docs/cases.md`, with the reason.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use checkvalve::domain::command::{Asked, Command, parse};
+use checkvalve::domain::command::{Asked, Command, Tested, parse};
+use checkvalve::domain::trigger::Target;
 
 #[derive(serde::Deserialize)]
 struct Case {
@@ -46,87 +49,171 @@ impl Kind {
 }
 
 type Kinds = BTreeSet<Kind>;
+type Names = BTreeSet<String>;
 
-fn kinds(asked: &Asked) -> Kinds {
-    let kind = |command: &Command| match command {
-        Command::Test(_) => Kind::Test,
-        Command::Retest(_) => Kind::Retest,
-        Command::Cancel(_) => Kind::Cancel,
-        Command::OkToTest(_) => Kind::OkToTest,
-        Command::Help => Kind::Help,
-    };
-    asked.commands.iter().map(kind).collect()
+/// What a comment asks for: commands, and the names of all of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Reading {
+    kinds: Kinds,
+    /// `None`: a case does not say.
+    names: Option<Names>,
 }
 
-/// As the table says it.
-fn in_words(kinds: &Kinds) -> String {
-    let words: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
-    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+impl Reading {
+    fn of(asked: &Asked) -> Self {
+        let kind = |command: &Command| match command {
+            Command::Test(_) => Kind::Test,
+            Command::Retest(_) => Kind::Retest,
+            Command::Cancel(_) => Kind::Cancel,
+            Command::OkToTest(_) => Kind::OkToTest,
+            Command::Help => Kind::Help,
+        };
+        let targets = |command: &Command| match command {
+            Command::Test(Tested::Named(names))
+            | Command::Retest(names)
+            | Command::Cancel(names) => names.clone(),
+            Command::Test(_) | Command::OkToTest(_) | Command::Help => Vec::new(),
+        };
+        let name = |target: Target| match target.step {
+            Some(step) => format!("{}/{step}", target.connector),
+            None => target.connector,
+        };
+        let kinds = asked.commands.iter().map(kind).collect();
+        Self { kinds, names: Some(asked.commands.iter().flat_map(targets).map(name).collect()) }
+    }
+
+    fn only(kinds: Kinds) -> Self {
+        Self { kinds, names: None }
+    }
+
+    /// As the table says it.
+    fn in_words(&self) -> String {
+        let words: Vec<&str> = self.kinds.iter().map(|kind| kind.word()).collect();
+        let words = if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
+        match self.names.iter().flatten().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => words,
+            names => format!("{words}: {}", names.join(", ")),
+        }
+    }
 }
 
 /// What a row says of its comment's text.
 #[derive(Debug, PartialEq, Eq)]
 enum Theirs {
-    Reads(Kinds),
+    Reads(Reading),
+    /// In words, for which ours has no like.
+    Says(&'static str),
     /// A command of theirs that is called otherwise than ours are.
-    OtherWords,
+    OtherWord(String),
     /// An event's action, or a commit's message.
     NoComment,
     /// It is about people, jobs or states, which the text does not say.
     NotText,
 }
 
+/// How a case says that the text starts nothing.
+const NOTHING: [&str; 9] = [
+    "no command",
+    "no match",
+    "no args",
+    "ignored",
+    "block removed",
+    "starts nothing; repl",
+    "starts nothing; no reply",
+    "respond with help",
+    "only the help reply",
+];
+const SAID: [(&str, &str); 3] = [
+    ("both ", "test, also of what stands in the block"),
+    ("args {", "test, with arguments"),
+    ("retest runs, ", "retest; of the unknown name nothing is said"),
+];
+
 fn theirs(case: &Case) -> Theirs {
-    let Case { source, comment, expected } = case;
-    let comment = comment.as_str();
-    if source.ends_with("TestSkipCI") || comment.starts_with('(') || comment.ends_with("edited)") {
+    let (comment, expected) = (case.comment.as_str(), case.expected.as_str());
+    let is_event = comment.starts_with('(') || comment.ends_with("edited)");
+    if case.source.ends_with("TestSkipCI") || is_event {
         return Theirs::NoComment;
     }
-    let nothing = ["no command", "no match", "no args", "nothing", "ignored", "block removed"];
-    if nothing.iter().any(|begin| expected.starts_with(begin)) {
-        return Theirs::Reads(Kinds::new());
+    let nothing = NOTHING.iter().any(|begin| expected.starts_with(begin));
+    if nothing || expected == "nothing" || expected == "parse error" {
+        return Theirs::Reads(Reading::default());
     }
     let lines = words(comment);
     if lines.is_empty() {
-        let about_text = ["Nice weather", "not /ok-to-test", "not a command"];
-        return match about_text.iter().any(|begin| comment.starts_with(begin)) {
-            true => Theirs::NotText,
-            false if comment.is_empty() => Theirs::NotText,
-            false => Theirs::OtherWords,
-        };
+        return other_word(comment).map_or(Theirs::NotText, Theirs::OtherWord);
     }
-    if let Some(class) = expected.strip_prefix("classified as ") {
-        return Theirs::Reads(named(class).into_iter().collect());
+    if let Some((_, said)) = SAID.iter().find(|(begin, _)| expected.starts_with(begin)) {
+        return Theirs::Says(said);
     }
-    if let Some(class) = expected.strip_prefix("type ") {
-        return Theirs::Reads(named(class).into_iter().collect());
+    match reads(expected, lines) {
+        Some(reading) => Theirs::Reads(reading),
+        None => Theirs::NotText,
+    }
+}
+
+/// The command of another name that a comment holds.
+fn other_word(comment: &str) -> Option<String> {
+    let is_command = |word: &&str| word.starts_with(['/', '@']);
+    let begins = |line: &str| {
+        line.split_whitespace().next().filter(|word| is_command(word)).map(str::to_lowercase)
+    };
+    // Words before the sign are no command to anyone but one peer.
+    let anywhere = || {
+        comment
+            .split_whitespace()
+            .filter(|word| word.starts_with('@'))
+            .map(str::to_lowercase)
+            .next()
+    };
+    comment.split('\n').rev().find_map(begins).or_else(anywhere)
+}
+
+/// `lines` are the commands that begin its lines.
+fn reads(expected: &str, lines: Kinds) -> Option<Reading> {
+    let classes = ["classified as ", "type "];
+    if let Some(class) = classes.iter().find_map(|begin| expected.strip_prefix(begin)) {
+        let name = quoted_after(expected, "cancel target ").filter(|name| !name.is_empty());
+        let name = name.or_else(|| quoted_after(expected, "target run "));
+        let name = name.or_else(|| quoted_after(expected, "name="));
+        let names =
+            name.map(|name| Names::from([name]).into_iter().filter(|n| !n.is_empty()).collect());
+        return Some(Reading { kinds: named(class).into_iter().collect(), names });
     }
     if let Some(matched) = expected.strip_prefix("matches ") {
-        return Theirs::Reads(matched.split(" + ").filter_map(job_or_command).collect());
+        let jobs = matched.split(" + ").filter_map(|part| part.strip_prefix("job:"));
+        let jobs: Names = jobs.map(str::to_owned).collect();
+        let kinds = matched.split(" + ").filter_map(job_or_command).collect();
+        return Some(Reading { kinds, names: (!jobs.is_empty()).then_some(jobs) });
     }
     if let Some((what, yes)) = expected.split_once(" recognised: ") {
-        return match (yes, what.contains('/')) {
-            ("true", true) => Theirs::Reads(lines),
-            ("true", false) => Theirs::Reads(named(what).into_iter().collect()),
-            // That it is not this command says nothing of others.
-            _ => Theirs::NotText,
-        };
+        // That it is not this command says nothing of others.
+        let kinds = if what.contains('/') { lines } else { named(what).into_iter().collect() };
+        return (yes == "true").then(|| Reading::only(kinds));
     }
-    let by_its_word =
-        ["extracted", "name \"", "pinned SHA", "args {", "event processed", "NOT a valid block"];
-    if by_its_word.iter().any(|begin| expected.starts_with(begin)) {
-        return Theirs::Reads(lines);
+    if expected.starts_with("extracted") || expected.starts_with("name ") {
+        let name = quoted_after(expected, "name ").filter(|name| !name.is_empty());
+        let branch = quoted_after(expected, "branch ").filter(|branch| !branch.is_empty());
+        let branch = branch.map(|branch| format!("on branch {branch}"));
+        return Some(Reading {
+            kinds: lines,
+            names: Some(name.into_iter().chain(branch).collect()),
+        });
     }
-    if expected == "parse error" {
-        return Theirs::Reads(Kinds::new());
-    }
-    Theirs::NotText
+    let by_its_word = ["pinned SHA", "event processed", "NOT a valid block"];
+    let by_its_word = by_its_word.iter().any(|begin| expected.starts_with(begin));
+    by_its_word.then(|| Reading::only(lines))
+}
+
+fn quoted_after(text: &str, before: &str) -> Option<String> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.strip_prefix('"')?.split_once('"')?.0.to_owned())
 }
 
 /// Commands that begin lines, as every peer would see them.
 fn words(comment: &str) -> Kinds {
     let first = |line: &str| line.split_whitespace().next().and_then(Kind::of);
-    comment.lines().filter_map(first).collect()
+    comment.split('\n').filter_map(first).collect()
 }
 
 fn job_or_command(part: &str) -> Option<Kind> {
@@ -191,22 +278,30 @@ fn peers_cases_are_read_as_theirs_or_the_difference_has_a_reason() {
     let mut differ = BTreeSet::new();
     for line in text.lines() {
         let case: Case = serde_json::from_str(line).unwrap();
-        let ours = kinds(&parse(&case.comment));
-        let class = match theirs(&case) {
-            Theirs::Reads(theirs) if theirs == ours => "read alike",
-            Theirs::Reads(theirs) => {
-                let (theirs, ours) = (in_words(&theirs), in_words(&ours));
-                differ.insert(Difference { comment: case.comment, theirs, ours });
-                "read otherwise"
+        let ours = Reading::of(&parse(&case.comment));
+        let mut differs = |theirs: String, ours: String| {
+            if theirs == ours {
+                return "read alike".to_owned();
             }
-            Theirs::OtherWords => {
-                assert!(ours.is_empty(), "{:?} is no command of ours", case.comment);
-                "commands of other names, which are none of ours"
-            }
-            Theirs::NoComment => "events without a new comment, and messages of commits",
-            Theirs::NotText => "about people, jobs or states, of which the text says nothing",
+            differ.insert(Difference { comment: case.comment.clone(), theirs, ours });
+            "read otherwise".to_owned()
         };
-        *counted.entry(class.to_owned()).or_default() += 1;
+        let class = match theirs(&case) {
+            Theirs::Reads(theirs) if theirs.names.is_none() => {
+                differs(theirs.in_words(), Reading::only(ours.kinds).in_words())
+            }
+            Theirs::Reads(theirs) => differs(theirs.in_words(), ours.in_words()),
+            Theirs::Says(said) => differs(said.to_owned(), ours.in_words()),
+            Theirs::OtherWord(word) => {
+                assert!(ours.kinds.is_empty(), "{:?} is no command of ours", case.comment);
+                format!("`{word}`: no command of ours")
+            }
+            Theirs::NoComment => "events without a new comment, and messages of commits".to_owned(),
+            Theirs::NotText => {
+                "about people, jobs or states, of which the text says nothing".to_owned()
+            }
+        };
+        *counted.entry(class).or_default() += 1;
     }
     let (table, numbers) = table();
     let unexplained: Vec<String> = differ

@@ -22,6 +22,12 @@ fn reply(world: &World, number: u64, comment: u64) -> String {
     replies[0].body.clone()
 }
 
+/// Until there are so many comments, ours among them.
+async fn until_comments(world: &World, number: u64, count: usize) {
+    let there = async |world: &World| world.sim.comments(REPO, number).len() == count;
+    world.until("it is answered", there).await;
+}
+
 /// What was written down, newest first, of all runs: (route, asked, decision, because).
 async fn audit(world: &World) -> Vec<[String; 4]> {
     let mut records: Vec<(String, [String; 4])> = Vec::new();
@@ -50,9 +56,7 @@ async fn cancel_ends_what_it_names_and_says_what_it_did() {
     // A step alone, and a name that nothing has: nothing ends, and each is told why.
     let body = "/cancel source-a/unit\n/cancel sorce-b";
     let refused = world.sim.comment(REPO, number, "ada", body).await.unwrap();
-    world
-        .until("it is answered", async |world: &World| world.sim.comments(REPO, number).len() == 2)
-        .await;
+    until_comments(&world, number, 2).await;
     let text = reply(&world, number, refused);
     assert!(
         text.contains("a step can't be ended by itself; `/cancel source-a` ends all"),
@@ -73,9 +77,7 @@ async fn cancel_ends_what_it_names_and_says_what_it_did() {
 
     // It ended already: nothing is done, so nothing is accepted.
     let late = world.sim.comment(REPO, number, "ada", "/cancel source-a").await.unwrap();
-    world
-        .until("it is answered", async |world: &World| world.sim.comments(REPO, number).len() == 5)
-        .await;
+    until_comments(&world, number, 5).await;
     assert!(reply(&world, number, late).contains("nothing of it runs or waits"));
     assert_eq!(reactions(&world, number, late), ["eyes", "confused"]);
 
@@ -261,15 +263,21 @@ async fn a_button_on_a_commit_of_two_pull_requests_is_refused_with_words() {
     world.sim.rerequest_check_suite(REPO, check.suite_id, "ada").await.unwrap();
     world.settle().await;
     assert_eq!(world.runs().await.len(), before);
-    let refused = world.sim.deliveries();
-    assert!(refused.iter().any(|one| one.action.as_deref() == Some("rerequested")));
     // One of them is closed: now it is plain which is meant.
     world.sim.close_pull_request(REPO, two, "ada").await.unwrap();
     world.settle().await;
+    let ours = format!("{}[bot]", world.sim.app().slug);
+    world.sim.rerequest_check_run(REPO, check.id, &ours).await.unwrap();
+    world.sim.rerequest_check_suite(REPO, check.suite_id, &ours).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.runs().await.len(), before, "our own request is none");
     world.sim.rerequest_check_run(REPO, check.id, "ada").await.unwrap();
     world.settle().await;
     let runs = world.runs().await;
     assert_eq!((runs.len(), runs[0]["pull_request"].as_u64()), (before + 1, Some(one)));
     assert_eq!(audit(&world).await[0][0], "rerun");
+    let page = world.http.get(format!("{}/r/{REPO}/pull/{two}", world.url)).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains(&format!("the head of #{one} and #{two}: comment ")), "{page}");
     world.finish().await;
 }
