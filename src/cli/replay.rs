@@ -44,19 +44,16 @@ struct Recorded {
 /// changed, or this version of Checkvalve plans otherwise.
 pub async fn run(args: &ReplayArgs, out: &mut impl Write) -> Result<Exit, CliError> {
     let replay = read(args)?;
-    let plans: Vec<Plan> = match definition(&replay, args)? {
-        Some(definition) => {
-            let planned = Box::pin(plan_again(&definition)).await?;
-            planned.jobs.into_iter().map(|job| job.plan).collect()
-        }
+    let plans: Vec<Plan> = if let Some(definition) = definition(&replay, args)? {
+        let planned = Box::pin(plan_again(&definition)).await?;
+        planned.jobs.into_iter().map(|job| job.plan).collect()
+    } else {
         // Nothing was made anew when it was planned, so nothing is made anew now.
-        None => {
-            eprintln!(
-                "the run took its plans from an earlier one, or was stopped before it had any: they \
-                 are hashed as they stand, and nothing is planned again"
-            );
-            replay.plans.iter().map(|recorded| recorded.plan.clone()).collect()
-        }
+        eprintln!(
+            "the run took its plans from an earlier one, or was stopped before it had any: they are \
+             hashed as they stand, and nothing is planned again"
+        );
+        replay.plans.iter().map(|recorded| recorded.plan.clone()).collect()
     };
     let hash = plan_hash(plans.iter());
     if args.json {

@@ -168,7 +168,9 @@ impl Results {
         for (at, (_, name)) in copies.iter().enumerate() {
             let (from, path) = (aside.path().join(at.to_string()), to.join(name));
             if let Err(source) = moved(&from, &path) {
-                there.iter().for_each(|path| drop(std::fs::remove_file(path)));
+                for path in &there {
+                    let _ = std::fs::remove_file(path);
+                }
                 return Err(ResultsError::Io { path: path.display().to_string(), source });
             }
             there.push(path);
@@ -295,7 +297,7 @@ pub(super) mod tests {
         std::fs::remove_dir_all(&to).unwrap();
         assert!(results.copy_all(&copies(["a", "b", "b"]), &to).await.unwrap());
         assert_eq!(below(&to), ["1", "a.txt", "b.txt", "unit"]);
-        let copied = std::fs::read_to_string(to.join("unit/1/b.txt")).unwrap();
-        assert!(copied == "b".repeat(6 << 20), "{} bytes", copied.len());
+        let read = std::fs::read_to_string(to.join("unit/1/b.txt")).unwrap();
+        assert!(read == "b".repeat(6 << 20), "{} bytes", read.len());
     }
 }

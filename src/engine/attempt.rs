@@ -18,7 +18,7 @@ use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
 use super::places;
 use super::slots::Slot;
 use super::spool::{Spool, Spooled};
-use super::{Engine, JobRun, Journal, Left, Stop};
+use super::{Engine, JobRun, Journal, Kept, Left, Stop};
 use crate::ambient;
 use crate::domain::annotation::Annotations;
 use crate::domain::builtin::{Builtin, Uses};
@@ -116,21 +116,14 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             Spooled::default()
         });
         let found = self.look_through(folder.join("out"), made.annotations, &mut ended).await;
-        let fenced = self.halt.is_cancelled() && !self.stop.is_stopped();
         let left_behind = self.left_behind(&folder, &spooled, found.artifacts);
-        let keep = async {
-            if fenced { Ok(None) } else { self.journal.keep(&left_behind).await.map(Some) }
-        };
-        let left = left.filter(|_| self.may_be_inherited(ended.outcome));
-        let took = ended.segments.iter().find(|segment| segment.name == "run");
-        let took = took.map(|run| run.finished_at.since(run.started_at)).unwrap_or_default();
         let divide = async {
-            let divided = self.divide(left, took).await;
+            let divided = self.divide(left, &ended).await;
             drop(until_divided);
             divided
         };
-        let (stored, divided) = tokio::join!(keep, divide);
-        let stored = stored?.unwrap_or_default();
+        let (stored, divided) = tokio::join!(self.keep(&left_behind), divide);
+        let stored = stored?;
         kept.extend(self.heirs.name.clone().zip(divided.kept));
         drop(until_judged);
         let mut segments = ended.segments;
@@ -179,6 +172,14 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         self.job.secrets.of_step(self.spec)
     }
 
+    /// Keeps what the step left, unless it is somebody else's to keep by now.
+    async fn keep(&self, left_behind: &Left) -> Result<Kept, J::Error> {
+        if self.halt.is_cancelled() && !self.stop.is_stopped() {
+            return Ok(Kept::default());
+        }
+        self.journal.keep(left_behind).await
+    }
+
     fn left_behind(&self, folder: &Path, spooled: &Spooled, artifacts: Vec<String>) -> Left {
         Left {
             step: self.spec.id.clone(),
@@ -201,8 +202,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         }
     }
 
-    async fn divide(&self, left: Option<E::Left>, took: Duration) -> Divided<E::Left> {
+    async fn divide(&self, left: Option<E::Left>, ended: &Ended) -> Divided<E::Left> {
+        let left = left.filter(|_| self.may_be_inherited(ended.outcome));
         let Some(left) = left else { return Divided::nothing() };
+        let took = ended.segments.iter().find(|segment| segment.name == "run");
+        let took = took.map(|run| run.finished_at.since(run.started_at)).unwrap_or_default();
         let into = Division {
             labels: self.labels(),
             heirs: self.heirs.steps.len(),

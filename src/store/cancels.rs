@@ -137,7 +137,7 @@ pub(super) async fn cancel_whole(
     }
     tx.execute(ASK_RUN, args![run, why, superseded_by]).await?;
     let unplanned = planned_at.is_none() && tx.execute(END_UNPLANNED, args![run]).await? > 0;
-    let stopped = Stopped { jobs: by_name(asked)?, unplanned, noted: Vec::new() };
+    let stopped = Stopped { jobs: by_name(&asked)?, unplanned, noted: Vec::new() };
     Ok((stopped, Some(end_queued(tx, run, why).await?)))
 }
 
@@ -182,7 +182,7 @@ async fn ask(
     for (connector,) in open.into_iter().filter(named) {
         asked.extend(tx.all(ASK_JOB, args![run, why, connector]).await?);
     }
-    by_name(asked)
+    by_name(&asked)
 }
 
 /// The run is planned now: what was to end before it was.
@@ -212,7 +212,7 @@ async fn end_jobs(tx: &mut Tx<'_>, run: &str, why: &str) -> Result<(), StoreErro
     tx.execute(END_QUEUED_STEPS, args![run, why]).await.map(drop)
 }
 
-fn by_name(connectors: Vec<(String,)>) -> Result<Vec<ConnectorName>, StoreError> {
+fn by_name(connectors: &[(String,)]) -> Result<Vec<ConnectorName>, StoreError> {
     let mut names = connectors
         .iter()
         .map(|(name,)| parse("jobs.connector", name))

@@ -100,7 +100,7 @@ fn act(run: &Run, what: &str, wish: &Wish) -> Act {
     }
     let more = wish.connectors.as_ref().map_or(0, Vec::len).saturating_sub(NAMES_SHOWN);
     if more > 0 {
-        asked.push_str(&format!(" and {more} more"));
+        asked = format!("{asked} and {more} more");
     }
     Act {
         repository: run.repository.clone(),

@@ -119,13 +119,13 @@ impl Journal for LocalJournal<'_> {
         &self,
         (step, attempt): (&StepId, u32),
         earlier: &Cached,
-        stop: &CancellationToken,
+        halt: &CancellationToken,
     ) -> io::Result<Option<Kept>> {
         let Some(results) = self.results else { return Ok(None) };
         let Some(keep) = &self.keep else {
             let there = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(None),
+                () = halt.cancelled() => return Ok(None),
                 there = results.has(earlier) => or_warn(there),
             };
             let (log, artifacts) = (earlier.facts.log.clone(), earlier.facts.artifacts.clone());
@@ -144,7 +144,7 @@ impl Journal for LocalJournal<'_> {
         }
         let all = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(None),
+            () = halt.cancelled() => return Ok(None),
             all = results.copy_all(&copies, keep) => or_warn(all),
         };
         Ok(all.then_some(kept))
@@ -223,11 +223,12 @@ mod tests {
         let reports = folder.path().join("reports");
         for to in [Some(reports.as_path()), None] {
             let journal = LocalJournal::new(&terminal, &plan, Some(&results), to);
-            let stop = CancellationToken::new();
-            stop.cancel();
-            assert_eq!(journal.replay(&step, &earlier, &stop).await.unwrap(), None);
+            let halt = CancellationToken::new();
+            halt.cancel();
+            assert_eq!(journal.replay((&step, 1), &earlier, &halt).await.unwrap(), None);
             assert!(!reports.exists());
-            let kept = journal.replay(&step, &earlier, &CancellationToken::new()).await.unwrap();
+            let halt = CancellationToken::new();
+            let kept = journal.replay((&step, 1), &earlier, &halt).await.unwrap();
             assert!(kept.unwrap().log.is_some());
             assert_eq!(reports.join("source-a/unit/1/log.txt").exists(), to.is_some());
             let _ = std::fs::remove_dir_all(&reports);

@@ -32,11 +32,11 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
     let spec = site.task.plan.step(&site.task.step.labels.step);
     let path = spec.and_then(|spec| spec.sarif.clone()).unwrap_or_else(|| scan::SARIF.to_owned());
     let fail = spec.map(|spec| spec.fail).unwrap_or_default();
-    let (redactor, stop) = (site.task.redactor.clone(), site.stop.clone());
+    let (redactor, halt) = (site.task.redactor.clone(), site.stop.clone());
     // Its findings go to the log, to the cases and on: it holds no secret when it is read.
     let read = blocking(site.stop, move || {
         let found = match std::fs::symlink_metadata(out.join(&path)) {
-            Ok(_) => found::annotations((&out, &path), &redactor, &stop),
+            Ok(_) => found::annotations((&out, &path), &redactor, &halt),
             Err(_) => Err("the scanner did not write it".to_owned()),
         };
         let found = found.map_err(|why| format!("`{path}`: {why}"));

@@ -224,9 +224,9 @@ async fn copy_all<J: Journal>(
             let kept = Some(journal.replay((&step, attempt), &hit, halt).await);
             Replayed { step, hit, kept }
         });
-        let copied: Vec<_> = stream::iter(copies).buffered(AT_ONCE).collect().await;
-        all = copied.iter().all(|replayed| matches!(replayed.kept, Some(Ok(Some(_)))));
-        done.extend(copied);
+        let replayed: Vec<_> = stream::iter(copies).buffered(AT_ONCE).collect().await;
+        all = replayed.iter().all(|replayed| matches!(replayed.kept, Some(Ok(Some(_)))));
+        done.extend(replayed);
     }
     done
 }

@@ -109,10 +109,9 @@ impl Effects {
             let job = run.jobs.iter().find(|job| is_named(target, &job.connector));
             let connector = match job {
                 Some(job) if job.state != RunState::Concluded => Some(job.connector.clone()),
-                Some(_) => None,
                 // Not planned: what it will have is not known.
                 None if run.selection.is_none() => target.connector.parse().ok(),
-                None => None,
+                Some(_) | None => None,
             };
             if let Some(connector) = connector {
                 hit = true;

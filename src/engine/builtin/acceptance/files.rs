@@ -23,7 +23,7 @@ const MOST: usize = 64 << 20;
 /// Files by their path below the connector's root.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    files: BTreeMap<String, Vec<u8>>,
+    all: BTreeMap<String, Vec<u8>>,
     root: String,
     /// Which of them are which secret.
     secrets: BTreeMap<String, SecretName>,
@@ -58,7 +58,7 @@ impl Files {
             files.insert(path.clone(), secret.value.expose().to_vec());
             secrets.insert(path, secret.name.clone());
         }
-        Ok(Ok((config, Self { files, root, secrets })))
+        Ok(Ok((config, Self { all: files, root, secrets })))
     }
 
     /// The secret that a configuration is.
@@ -72,7 +72,7 @@ impl Files {
         let secret = self.secrets.get(&path).cloned();
         let same = self.secrets.iter().filter(|(_, other)| Some(*other) == secret.as_ref());
         for path in same.map(|(path, _)| path.clone()).chain([path]).collect::<Vec<_>>() {
-            self.files.insert(path, config.to_vec());
+            self.all.insert(path, config.to_vec());
         }
     }
 
@@ -83,11 +83,11 @@ impl Files {
 
     /// A configuration.
     pub(super) fn config(&self, path: &str) -> Option<&[u8]> {
-        self.files.get(path).map(Vec::as_slice)
+        self.all.get(path).map(Vec::as_slice)
     }
 
     pub(super) fn text(&self, path: &str) -> Option<String> {
-        let bytes = self.files.get(&plain(path))?;
+        let bytes = self.all.get(&plain(path))?;
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
@@ -124,7 +124,8 @@ fn parse(bytes: &[u8], secrets: &[SecretName]) -> Result<Config, Vec<Flaw>> {
     let text = String::from_utf8_lossy(bytes);
     let broken = |b: yaml::Broken| vec![Flaw::unusable(b.place, b.what, b.mend)];
     let config = config::read(&yaml::parse(&text).map_err(broken)?)?;
-    let exposed = config.exposed(secrets.iter().map(SecretName::as_str));
+    let secrets: Vec<&str> = secrets.iter().map(SecretName::as_str).collect();
+    let exposed = config.exposed(&secrets);
     if exposed.is_empty() { Ok(config) } else { Err(exposed) }
 }
 
