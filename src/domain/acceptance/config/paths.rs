@@ -68,11 +68,10 @@ impl Config {
 
     /// Configurations, and what is called like one of these secrets, that are named as something
     /// else, too: as a file that lies in a layer of the container, where no secret may be.
-    pub fn exposed<'s>(&self, secrets: impl IntoIterator<Item = &'s str> + Clone) -> Vec<Flaw> {
+    pub fn exposed(&self, secrets: &[&str]) -> Vec<Flaw> {
         let configurations = self.configurations();
         let is_secret = |path: &str| {
-            let mut secrets = secrets.clone().into_iter();
-            configurations.contains(path) || secrets.any(|secret| is_called(path, secret))
+            configurations.contains(path) || secrets.iter().any(|secret| is_called(path, secret))
         };
         let exposed = self.mentions.iter().filter(|mention| is_secret(&plain(&mention.path)));
         let flaw = |Mention { place, key, path }: &Mention| {
@@ -121,7 +120,7 @@ mod tests {
             let suite = if key == "spec_path" { "spec" } else { suite };
             let config = config(&format!("acceptance_tests:\n  {suite}: {{ tests: [{test}] }}\n"));
             assert!(config.paths().contains(path), "{:?}", config.paths());
-            let exposed = config.exposed(["oauth"]).into_iter();
+            let exposed = config.exposed(&["oauth"]).into_iter();
             exposed.map(|flaw| (flaw.place.map(|at| at.line), flaw.text)).collect::<Vec<_>>()
         };
         for path in ["live/one.json", "secrets/config.json", "secrets/oauth.json"] {

@@ -103,7 +103,8 @@ fn parse(bytes: &[u8], secrets: &[SecretName]) -> Result<Config, Vec<Flaw>> {
     let text = String::from_utf8_lossy(bytes);
     let broken = |b: yaml::Broken| vec![Flaw::unusable(b.place, b.what, b.mend)];
     let config = config::read(&yaml::parse(&text).map_err(broken)?)?;
-    let exposed = config.exposed(secrets.iter().map(SecretName::as_str));
+    let secrets: Vec<&str> = secrets.iter().map(SecretName::as_str).collect();
+    let exposed = config.exposed(&secrets);
     if exposed.is_empty() { Ok(config) } else { Err(exposed) }
 }
 

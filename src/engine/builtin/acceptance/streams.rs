@@ -116,12 +116,12 @@ impl<E: Executor> Trial<'_, E> {
     /// The records that must come, if the test names some that can be read.
     fn expected(&mut self, named: Named<'_>, test: &Test, catalog: &Catalog) -> Option<Expected> {
         let path = test.expect_records.as_ref()?;
-        let Some(text) = self.files.text(path) else {
+        let Some(records) = self.files.text(path) else {
             let why = format!("`expect_records`: `{path}` is not there");
             self.cases.push(impossible(named, &why));
             return None;
         };
-        match Expected::read(&self.files.place(path), &text, catalog) {
+        match Expected::read(&self.files.place(path), &records, catalog) {
             Ok(expected) => Some(expected),
             Err(flaws) => {
                 self.cases.push(named.case("expected records are there", Verdict::Failed(flaws)));
