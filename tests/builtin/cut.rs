@@ -8,7 +8,7 @@ use checkvalve::exec::images::{Halted, TalkEnd};
 use super::speaker::{FILES, Speaker, WELL, both, files};
 use super::{Begin, Done, carry_out, plan, run};
 
-/// What was judged before `discover` stands in the log, and in a JUnit file that is kept.
+/// What was judged before `discover` stands in the log, and in a `JUnit` file that is kept.
 fn keeps(done: &Done) -> String {
     let log = done.log("acceptance");
     for case in ["spec: is one SPEC", "connection 1: succeeds", "connection 2: keeps secrets"] {

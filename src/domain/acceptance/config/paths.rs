@@ -71,8 +71,7 @@ impl Config {
     pub fn exposed(&self, secrets: &[&str]) -> Vec<Flaw> {
         let configurations = self.configurations();
         let is_secret = |path: &str| {
-            let is_one = secrets.iter().any(|secret| is_called(path, secret));
-            configurations.contains(path) || is_one
+            configurations.contains(path) || secrets.iter().any(|secret| is_called(path, secret))
         };
         let exposed = self.mentions.iter().filter(|mention| is_secret(&plain(&mention.path)));
         let flaw = |Mention { place, key, path }: &Mention| {
