@@ -47,7 +47,11 @@ fn what_is_wrong_with_a_schedule_is_named_with_the_mend() {
         ("schedules: [{ cron: \"0 0 31 feb *\" }]", "never comes"),
         ("schedules: [{ cron: \"0 2 * * mno\" }]", "did you mean `mon`?"),
         ("schedules: [{ cron: \"0 2 * * *\", selct: {} }]", "did you mean `select`?"),
-        ("schedules: [{ cron: \"0 2 * * *\", select: { kind: b } }]", "makes the kind `b`"),
+        (
+            "components: [{ name: a, include: [a], kind: web }]\nschedules: [{ cron: \"0 2 * * *\", \
+             select: { kind: wed } }]",
+            "did you mean `web`?",
+        ),
         (
             "schedules: [{ cron: \"0 2 * * *\" }, { cron: \"0  2 * * *\" }]",
             "two schedules say the same",
