@@ -12,6 +12,8 @@ mod matrix;
 mod mutations;
 #[path = "repository_file/property.rs"]
 mod property;
+#[path = "repository_file/schedules.rs"]
+mod schedules;
 #[path = "repository_file/schema.rs"]
 mod schema;
 #[path = "repository_file/services.rs"]
@@ -188,22 +190,6 @@ fn bad_files_are_refused_with_a_mend() {
         ("images: { -x: y }".to_owned(), "`-x` is not an image's name"),
         ("images: { x: 1 }".to_owned(), "`images.x` wants a text"),
         ("images: { x: \"sha256:0\" }".to_owned(), "may be the begin of any image's id"),
-        ("schedules: [{}]".to_owned(), "the schedule has no `cron`"),
-        ("schedules: [{ cron: 5 }]".to_owned(), "`cron` wants a text"),
-        ("schedules: [{ cron: \"0 2 * *\" }]".to_owned(), "five are wanted"),
-        ("schedules: [{ cron: \"0 25 * * *\" }]".to_owned(), "the hour can't be `25`"),
-        ("schedules: [{ cron: \"0 0 31 feb *\" }]".to_owned(), "never comes"),
-        ("schedules: [{ cron: \"0 2 * * mno\" }]".to_owned(), "did you mean `mon`?"),
-        ("schedules: [{ cron: \"0 2 * * *\", selct: {} }]".to_owned(), "did you mean `select`?"),
-        (
-            "schedules: [{ cron: \"0 2 * * *\", select: { kind: gone } }]".to_owned(),
-            "no connector rule makes the kind `gone`",
-        ),
-        (
-            "schedules: [{ cron: \"0 2 * * *\" }, { cron: \"0  2 * * *\" }]".to_owned(),
-            "two schedules say the same",
-        ),
-        ("schedules: [{ cron: \"0 2 * * *\" }]".to_owned(), "no pipeline runs `on: schedule`"),
         ("policy: { approve: admin }".to_owned(), "can only be `write` yet"),
         ("policy: { detail: steps }".to_owned(), "did you mean `step`?"),
         // Connectors.
@@ -254,8 +240,6 @@ fn bad_files_are_refused_with_a_mend() {
                 .to_owned(),
             "did you mean `{name}`?",
         ),
-        ("pipelines: [{ on: [] }]".to_owned(), "the pipeline would never run"),
-        ("pipelines: [{ on: [pushes] }]".to_owned(), "did you mean `push`?"),
         ("pipelines: [{ on: [pull_requests] }]".to_owned(), "did you mean `pull_request`?"),
         ("pipelines: [{ supersede: no }]".to_owned(), "`true` or `false`"),
         ("pipelines: [{ merge: maybe }]".to_owned(), "`true` or `false`"),

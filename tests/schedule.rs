@@ -210,7 +210,7 @@ async fn what_the_file_says_when_it_is_due_counts() {
     assert_eq!(world.runs().await.len(), 2);
     let problem = run.problem.unwrap();
     assert!(problem.title.contains("the hour can't be `25`"), "{}", problem.title);
-    assert_eq!(problem.place.unwrap(), (".github/checkvalve.yml".to_owned(), 8));
+    assert_eq!(problem.place.unwrap(), (".github/checkvalve.yml".to_owned(), 9));
 
     // GitHub is away: the due time is not lost.
     let away = world.sim.git_folder(REPO).unwrap();
@@ -245,6 +245,7 @@ async fn under_a_name_that_is_not_served_nothing_goes_on() {
     world.store.see(&world.repository).await.unwrap();
     scheduler.pass(at("2026-11-21T23:00:00Z")).await.unwrap();
     scheduler.pass(at("2026-11-22T02:00:01Z")).await.unwrap();
+    world.sim.rename_repository(REPO, "other").unwrap();
     let Repository { id, installation, .. } = world.repository;
     let renamed = serde_json::json!({
         "action": "renamed",

@@ -63,7 +63,7 @@ fn one_run() {
         lint.allow_failure = true;
         job("a", vec![lint, spec("unit", &[])])
     };
-    let table = [
+    let table = vec![
         ("all passed", own(vec![two("a", [ok(), ok()])]), Some(Success)),
         ("one failed", red(), Some(Failure)),
         (
