@@ -150,6 +150,9 @@ async fn log(world: &World, head: &str, step: &str) -> String {
 
 async fn step(world: &World, head: &str, id: &str) -> Value {
     let run = run_of(world, head).await;
+    if run.is_empty() {
+        return Value::Null;
+    }
     let run = world.json(&format!("/api/v1/runs/{run}")).await;
     let steps = run["connectors"][0]["steps"].as_array().cloned().unwrap_or_default();
     steps.into_iter().find(|step| step["id"] == id).unwrap_or_default()
