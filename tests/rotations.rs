@@ -52,8 +52,10 @@ case "$1" in
   spec) say '{"type":"SPEC","spec":{"connectionSpecification":{"type":"object","properties":{"token":{"type":"string","airbyte_secret":true}}}}}' ;;
   check)
     next=$(($(number "$3") + 1))
-    say '{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1700000000000,"connectorConfig":{"config":{"token":"rotating-token-'$next'-of-a","kept":"as-it-was-99"}}}}'
-    echo "connected as rotating-token-$next-of-a" >&2
+    say '{"type":"CONTROL","control":{"type":"CONNECTOR_CONFIG","emitted_at":1700000000000,"connectorConfig":{"config":{"token":"rotating-token-'$next'-of-a","leaf":"renewed-leaf-'$next'-of-a","kept":"as-it-was-99"}}}}'
+    # Another stream may be read before what was written earlier.
+    sleep 1
+    echo "connected as renewed-leaf-$next-of-a" >&2
     say '{"type":"CONNECTION_STATUS","connectionStatus":{"status":"SUCCEEDED"}}' ;;
   discover)
     echo "asked with number $(number "$3")" >&2
@@ -68,8 +70,13 @@ fn token(number: usize) -> String {
     format!("rotating-token-{number}-of-a")
 }
 
+/// Of the configuration, too, and not marked as a secret: printing it is no fault.
+fn leaf(number: usize) -> String {
+    format!("renewed-leaf-{number}-of-a")
+}
+
 fn config(number: usize) -> String {
-    json!({ "token": token(number), "kept": "as-it-was-99" }).to_string()
+    json!({ "token": token(number), "leaf": leaf(number), "kept": "as-it-was-99" }).to_string()
 }
 
 fn stocked(google: &Google) {
@@ -143,6 +150,9 @@ async fn log(world: &World, head: &str, step: &str) -> String {
 
 async fn step(world: &World, head: &str, id: &str) -> Value {
     let run = run_of(world, head).await;
+    if run.is_empty() {
+        return Value::Null;
+    }
     let run = world.json(&format!("/api/v1/runs/{run}")).await;
     let steps = run["connectors"][0]["steps"].as_array().cloned().unwrap_or_default();
     steps.into_iter().find(|step| step["id"] == id).unwrap_or_default()
@@ -159,11 +169,11 @@ async fn until_discovery(world: &World, head: &str) {
 /// No token stands in any file of the server, as it is or in base64.
 fn assert_clean(folder: &Path) {
     let mut forms: Vec<Vec<u8>> = Vec::new();
-    for number in 1..9 {
-        forms.push(token(number).into_bytes());
-        forms.push(hex::encode(token(number)).into_bytes());
+    for value in (1..9).flat_map(|number| [token(number), leaf(number)]) {
+        forms.push(value.clone().into_bytes());
+        forms.push(hex::encode(&value).into_bytes());
         for before in 0..3 {
-            let text = format!("{}{}", &"xy"[..before], token(number));
+            let text = format!("{}{value}", &"xy"[..before]);
             let (first, last) = ([0, 2, 3][before], text.len() * 8 / 6);
             forms.push(STANDARD.encode(&text).as_bytes()[first..last].to_vec());
         }
@@ -200,7 +210,7 @@ async fn assert_pages_clean(world: &World, head: &str) {
         let answer = world.http.get(format!("{}{page}", world.url)).send().await.unwrap();
         assert!(answer.status().is_success(), "{page}: {}", answer.status());
         let text = answer.text().await.unwrap();
-        assert!(!text.contains("rotating-token-"), "{page}");
+        assert!(!text.contains("rotating-token-") && !text.contains("renewed-leaf-"), "{page}");
     }
     for check in world.sim.check_runs(REPO, head) {
         assert!(!format!("{check:?}").contains("rotating-token-"), "{}", check.name);
@@ -374,11 +384,11 @@ async fn what_somebody_else_put_there_meanwhile_stays() {
 }
 
 /// `checkvalve test` in a work tree.
-fn test(tree: &Path, env: &[(&str, &str)]) -> Output {
+fn test(tree: &Path, name: &str, env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_checkvalve"));
     command
         .current_dir(tree)
-        .args(["test", "--name", "source-a", "--executor", "docker", "--format", "plain"])
+        .args(["test", "--name", name, "--executor", "docker", "--format", "plain"])
         .env("CHECKVALVE_STATE_DIR", tree.join(".state"))
         .env("XDG_CACHE_HOME", tree.join(".cache"))
         .env_remove("GCP_GSM_CREDENTIALS")
@@ -390,17 +400,18 @@ fn test(tree: &Path, env: &[(&str, &str)]) -> Output {
     output
 }
 
-fn work_tree() -> tempfile::TempDir {
+/// With a connector of this name, whose image stays on the engine until the test has ended.
+fn work_tree(name: &str) -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     for (path, text) in [
         (".github/checkvalve.yml", CONFIG),
         (".gitignore", "secrets\n.state\n.cache\n"),
-        ("source-a/Dockerfile", DOCKERFILE),
-        ("source-a/connector.sh", CONNECTOR),
-        ("source-a/acceptance-test-config.yml", TESTS),
-        ("source-a/secrets/config.json", &config(1)),
+        ("{}/Dockerfile", DOCKERFILE),
+        ("{}/connector.sh", CONNECTOR),
+        ("{}/acceptance-test-config.yml", TESTS),
+        ("{}/secrets/config.json", &config(1)),
     ] {
-        let path = tree.path().join(path);
+        let path = tree.path().join(path.replace("{}", name));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
@@ -412,15 +423,20 @@ fn work_tree() -> tempfile::TempDir {
     tree
 }
 
+fn remove_image(name: &str) {
+    let removed = Command::new("docker").args(["rmi", "-f", &format!("{name}:dev")]).output();
+    assert!(removed.unwrap().status.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_terminal_it_is_a_file_that_the_next_call_finds() {
     if images::engine().await.is_none() {
         return;
     }
-    let tree = work_tree();
-    let kept = tree.path().join("source-a/secrets/updated_configurations");
+    let tree = work_tree("source-here");
+    let kept = tree.path().join("source-here/secrets/updated_configurations");
     let file = kept.join("config|1700000000000.json");
-    let said = test(tree.path(), &[]).stdout;
+    let said = test(tree.path(), "source-here", &[]).stdout;
     let said = String::from_utf8_lossy(&said);
     let told = format!("secret `config`: kept in `{}`", file.canonicalize().unwrap().display());
     assert!(said.contains(&told), "{told}: {said}");
@@ -430,10 +446,12 @@ async fn in_a_terminal_it_is_a_file_that_the_next_call_finds() {
     };
     assert_eq!(token_of(), token(2));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    test(tree.path(), &[]);
+    test(tree.path(), "source-here", &[]);
     assert_eq!(token_of(), token(3), "the next call began with the new one");
-    let first = std::fs::read_to_string(tree.path().join("source-a/secrets/config.json")).unwrap();
+    let first =
+        std::fs::read_to_string(tree.path().join("source-here/secrets/config.json")).unwrap();
     assert_eq!(first, config(1), "what somebody put there stays");
+    remove_image("source-here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -442,15 +460,17 @@ async fn in_a_terminal_with_remote_secrets_it_goes_to_secret_manager() {
         return;
     }
     let google = Google::start().await;
-    stocked(&google);
-    let tree = work_tree();
+    let labels = json!({ "connector": "source-there" });
+    google.put(SECRET, &labels, &[(true, &config(1))]);
+    let tree = work_tree("source-there");
     let account = google.account();
     let env = [("GCP_GSM_CREDENTIALS", account.as_str()), ("CHECKVALVE_GSM_URL", &google.url)];
     let path = tree.path().to_owned();
-    let said = tokio::task::block_in_place(|| test(&path, &env)).stdout;
+    let said = tokio::task::block_in_place(|| test(&path, "source-there", &env)).stdout;
     let said = String::from_utf8_lossy(&said);
     assert!(said.contains("secret `config`: written back as version 2"), "{said}");
     assert_renewed(&google, 2);
-    let kept = tree.path().join("source-a/secrets/updated_configurations");
+    let kept = tree.path().join("source-there/secrets/updated_configurations");
     assert_eq!(std::fs::read_dir(kept).unwrap().count(), 0, "it is nowhere else any more");
+    remove_image("source-there");
 }
