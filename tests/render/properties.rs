@@ -71,7 +71,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 prop_compose! {
     fn any_run()(
-        jobs in proptest::collection::vec(proptest::collection::vec(state(), 5), 0..12),
+        jobs in proptest::collection::vec(proptest::collection::vec(state(), 5), 0..6),
         texts in proptest::collection::vec(long(), 4),
         names in proptest::collection::vec("[^/\\p{Cc}]{1,60}", 12),
         failures in 0_usize..400,
@@ -173,7 +173,7 @@ fn any_findings() -> impl Strategy<Value = Annotations> {
     let one = one.prop_map(|(path, (line, end_line, column), level, (rule, message))| {
         Annotation { level, rule, message, path, line, end_line, column }.cut()
     });
-    (proptest::collection::vec(one, 0..120), 0_u32..1_000).prop_map(|(kept, more)| {
+    (proptest::collection::vec(one, 0..40), 0_u32..1_000).prop_map(|(kept, more)| {
         let mut all = Annotations { kept, ..Annotations::default() };
         all.add(Level::Error, u32::try_from(all.kept.len()).unwrap() + more);
         all

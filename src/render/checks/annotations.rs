@@ -56,10 +56,12 @@ fn of_finding(found: &Annotation) -> Option<CheckAnnotation> {
         Level::Warning => AnnotationLevel::Warning,
         Level::Note => AnnotationLevel::Notice,
     };
-    let message = log::plain(found.message.as_bytes());
-    let message = if message.trim().is_empty() { &found.rule } else { message.trim_end() };
+    let mut message = log::plain(found.message.as_bytes());
+    if message.trim().is_empty() {
+        message = log::plain(found.rule.as_bytes());
+    }
     let path = found.path.as_deref()?;
-    let mut shown = annotation((path, found.line), (level, &found.rule), message)?;
+    let mut shown = annotation((path, found.line), (level, &found.rule), message.trim_end())?;
     let last = found.end_line.filter(|end| is_number(*end) && *end >= shown.start_line);
     shown.end_line = last.unwrap_or(shown.start_line);
     let column = found.column.filter(|column| is_number(*column) && found.line.is_some());
