@@ -152,7 +152,8 @@ pub(crate) async fn intents_survive_and_are_found_by_githubs_id(place: &Place) {
     let mut first = check("source-a / unit");
     intend(&store, &head, &[&first]).await.unwrap();
     intend(&store, &head, &[&first]).await.unwrap();
-    let pending = check("checkvalve");
+    let later = first.created_at.plus(Duration::from_millis(1));
+    let pending = CheckRecord { created_at: later, ..check("checkvalve") };
     intend(&store, &head, &[&pending]).await.unwrap();
     assert!(store.check_ids(7, &sha('a')).await.unwrap().is_empty());
 
