@@ -148,17 +148,6 @@ async fn run<E: Executor>(
     files: &[(&str, &str)],
     Begin { records, images, secrets, stop }: Begin,
 ) -> Done {
-    let secrets = JobSecrets::default();
-    run_with(secrets, executor, plan, files, (records, images)).await
-}
-
-async fn run_with<E: Executor>(
-    secrets: JobSecrets,
-    executor: E,
-    plan: &Plan,
-    files: &[(&str, &str)],
-    (records, images): (Vec<StepRecord>, Images),
-) -> Done {
     let (folder, notes, ulid) = (tempfile::tempdir().unwrap(), Notes::default(), ambient::ulid());
     let job = JobRun {
         plan,

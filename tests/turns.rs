@@ -177,7 +177,7 @@ async fn until(comes: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), came).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(2), came).await.unwrap();
 }
 
 /// So many steps have begun, at any time.

@@ -110,9 +110,8 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let Came { mut ended, left, mut kept } = came;
         self.judge(&mut ended, timed_out);
         let spooled = spooled.unwrap_or_else(|e| {
-            ended.outcome = Outcome::Errored;
-            ended.reason = Some(unwritable(&e));
-            ended.retry = true;
+            let (outcome, reason) = (Outcome::Errored, Some(unwritable(&e)));
+            ended = Ended { outcome, reason, retry: true, ..ended.clone() };
             Spooled::default()
         });
         let found = self.look_through(folder.join("out"), made.annotations, &mut ended).await;

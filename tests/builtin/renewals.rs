@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::acceptance::WELL;
 use super::scripted::{Lost, Notes};
+use super::speaker::WELL;
 use super::{Done, plan, source, uses};
 
 const FIRST: &str = r#"{"token": "the-token-0", "start": "2024-01-01"}"#;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::build::docker;
 use super::images::{SCANNER, engine};
-use super::{Done, built, carry_out, plan, resume, run_with, uses};
+use super::{Begin, Done, built, carry_out, plan, resume, run, uses};
 
 const DOCKERFILE: &str =
     "FROM checkvalve-test/busybox:1\nCOPY . /code\nRUN touch /code/notes.bak\n";
@@ -197,9 +197,8 @@ async fn a_secret_in_a_finding_is_hidden_wherever_its_text_is_cut() {
             "message": { "text": text },
             "locations": [{ "physicalLocation": { "artifactLocation": { "uri": uri } } }],
         }] }] });
-        let records = (vec![built("sha256:1234")], Images::OfJob { repository: 1 });
-        let scanner = Scanner(sarif.to_string());
-        let done = run_with(secrets, scanner, &plan, &[], records).await;
+        let begin = Begin { records: vec![built("sha256:1234")], secrets, ..Begin::default() };
+        let done = run(Scanner(sarif.to_string()), &plan, &[], begin).await;
         let facts = &done.step("scan").facts;
         let told = format!("{} {facts:?}", done.log("scan"));
         assert_eq!(facts.annotations.as_ref().unwrap().errors, 1, "{told}");

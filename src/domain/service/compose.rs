@@ -400,7 +400,8 @@ networks:
 
     #[test]
     fn a_file_with_a_thousand_errors_names_the_first() {
-        let keys: String = (0..10_000).map(|at| format!("    k{at}: 1\n")).collect();
+        let many = |line: &dyn Fn(usize) -> String| (0..10_000).map(line).collect::<Vec<_>>().concat();
+        let keys = many(&|at| format!("    k{at}: 1\n"));
         let variables = "      - A\n".repeat(10_000);
         for (rest, line) in [(keys, 4), (format!("    environment:\n{variables}"), 5)] {
             let told = told(&format!("services:\n  db:\n    image: x\n{rest}"));
@@ -408,7 +409,7 @@ networks:
             assert!(told[0].starts_with(&format!("{line}: ")), "{}", told[0]);
             assert!(told[MAX_ERRORS].contains("more than 50 errors"), "{}", told[MAX_ERRORS]);
         }
-        let services: String = (0..10_000).map(|at| format!("  s{at}: 1\n")).collect();
+        let services = many(&|at| format!("  s{at}: 1\n"));
         let told = told(&format!("services:\n{services}"));
         assert!(told.len() == 1 && told[0].contains("10000 services"), "{told:?}");
     }
