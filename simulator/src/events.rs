@@ -106,6 +106,9 @@ impl Inner {
     ) {
         let Some(home) = world.repositories.get(&deed.repository) else { return };
         let Some(row) = home.runs.get(&run) else { return };
+        if world.installation_of(deed.repository).is_none() {
+            return;
+        }
         let private = matches!(deed.action, Some("rerequested" | "requested_action"));
         if private && row.app_id != world.app.id {
             return;

@@ -366,7 +366,8 @@ impl Simulator {
         self.inner.limits.set_primary(limit);
     }
 
-    /// Moves the simulator's clock on: tokens expire, deliveries age, runs go stale.
+    /// Moves the simulator's clock on: tokens expire, deliveries age, runs go stale. What is under
+    /// way sees it pass as well: a receiver that has not answered yet may be out of time.
     pub fn advance(&self, by: Duration) {
         self.inner.clock.advance(by);
     }

@@ -159,8 +159,14 @@ mod checked {
             .with_draft(jsonschema::Draft::Draft202012)
             .build(&schema)
             .unwrap();
+        // GitHub's own list of an App's events has no merge groups.
+        let is_known_gap = |error: &jsonschema::ValidationError<'_>| {
+            error.instance().as_str() == Some("merge_group")
+                && error.instance_path().as_str().contains("/app/events/")
+        };
         validator
             .iter_errors(payload)
+            .filter(|error| !is_known_gap(error))
             .map(|error| {
                 let text: String = error.to_string().chars().take(200).collect();
                 format!("{}: {text}", error.instance_path())

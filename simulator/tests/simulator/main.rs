@@ -20,5 +20,6 @@ mod queue;
 mod rates;
 mod registration;
 mod suites;
+mod table;
 mod transport;
 mod unpublished;
