@@ -78,7 +78,10 @@ fn matrices_that_can_t_be_are_refused_with_a_mend() {
     let many: Vec<String> = (0..51).map(|value| value.to_string()).collect();
     let many = many.join(", ");
     let step = |matrix: &str| format!("      - {{ id: a, image: x, run: y, matrix: {matrix} }}\n");
-    let named = |count: usize| (0..count).map(|at| format!("v{at}: [1], ")).collect::<String>();
+    let named = |count: usize| {
+        let names: Vec<String> = (0..count).map(|at| format!("v{at}: [1]")).collect();
+        names.join(", ")
+    };
     let heir = |matrix: &str| {
         format!(
             "      - {{ id: a, image: x, run: y, matrix: {{ v: [1, 2] }} }}\n      \
@@ -158,6 +161,6 @@ fn what_is_refused_for_its_length_is_not_looked_through() {
             "      - {{ id: {id}, image: x, run: y, needs: [{needs}], matrix: {{ v: [{values}] }} }}\n"
         )
     });
-    let text = refused(&with_steps(&steps.collect::<String>()));
+    let text = refused(&with_steps(&steps.collect::<Vec<String>>().concat()));
     assert!(text.contains("with its matrices, the pipeline has 4500 steps"), "{text}");
 }
