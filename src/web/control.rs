@@ -93,15 +93,14 @@ fn check_names(wish: &Wish, run: &Run) -> Result<(), WebError> {
 
 /// Something asked for through the API; each call is a cause of its own.
 fn act(run: &Run, what: &str, wish: &Wish) -> Act {
-    let mut asked = what.to_owned();
-    for name in wish.connectors.iter().flatten().take(NAMES_SHOWN) {
-        asked.push(' ');
-        asked.push_str(name.as_str());
+    let named = wish.connectors.as_deref().unwrap_or_default();
+    let more = format!("and {} more", named.len().saturating_sub(NAMES_SHOWN));
+    let mut words = vec![what];
+    words.extend(named.iter().take(NAMES_SHOWN).map(ConnectorName::as_str));
+    if named.len() > NAMES_SHOWN {
+        words.push(&more);
     }
-    let more = wish.connectors.as_ref().map_or(0, Vec::len).saturating_sub(NAMES_SHOWN);
-    if more > 0 {
-        asked = format!("{asked} and {more} more");
-    }
+    let asked = words.join(" ");
     Act {
         repository: run.repository.clone(),
         pull: run.pull,

@@ -78,7 +78,8 @@ async fn cancel_ends_what_it_names_and_says_what_it_did() {
     // It ended already: nothing is done, so nothing is accepted.
     let late = world.sim.comment(REPO, number, "ada", "/cancel source-a").await.unwrap();
     until_comments(&world, number, 5).await;
-    assert!(reply(&world, number, late).contains("nothing of it runs or waits"));
+    let text = reply(&world, number, late);
+    assert!(text.contains("`source-a` is not cancelled: "), "{text}");
     assert_eq!(reactions(&world, number, late), ["eyes", "confused"]);
 
     // The button of the check that still runs, as GitHub would send it.
