@@ -400,7 +400,8 @@ networks:
 
     #[test]
     fn a_file_with_a_thousand_errors_names_the_first() {
-        let many = |line: &dyn Fn(usize) -> String| (0..10_000).map(line).collect::<Vec<_>>().concat();
+        let many =
+            |line: &dyn Fn(usize) -> String| (0..10_000).map(line).collect::<Vec<_>>().concat();
         let keys = many(&|at| format!("    k{at}: 1\n"));
         let variables = "      - A\n".repeat(10_000);
         for (rest, line) in [(keys, 4), (format!("    environment:\n{variables}"), 5)] {
