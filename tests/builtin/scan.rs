@@ -14,7 +14,6 @@ use checkvalve::domain::secret::{
     Brought, Delivery, JobSecrets, SecretSource, SecretSpec, SecretValue,
 };
 use checkvalve::domain::state::Outcome;
-use checkvalve::engine::Images;
 use checkvalve::exec::images::Scan;
 use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
 use tokio::sync::mpsc;

@@ -1,6 +1,8 @@
 //! Whatever a run holds, GitHub's limits hold and Markdown stays closed.
 
-use checkvalve::domain::annotation::{Annotation, Annotations, Level, Standing};
+use checkvalve::domain::annotation::{
+    Annotation, Annotations, Level, NAME_MAX, Standing, TEXT_MAX,
+};
 use checkvalve::domain::check::{
     ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX,
     ANNOTATION_TEXT_MAX_BYTES, ANNOTATION_TITLE_MAX, CheckAnnotation, SUMMARY_MAX_BYTES,
@@ -171,7 +173,10 @@ fn any_findings() -> impl Strategy<Value = Annotations> {
     let level = proptest::sample::select(Level::ALL.to_vec());
     let one = (path, (number(), number(), number()), level, (nasty(), nasty()));
     let one = one.prop_map(|(path, (line, end_line, column), level, (rule, message))| {
-        Annotation { level, rule, message, path, line, end_line, column }.cut()
+        let cut = |text: String, most| text[..text.floor_char_boundary(most)].to_owned();
+        let (rule, message) = (cut(rule, NAME_MAX), cut(message, TEXT_MAX));
+        let path = path.map(|path| cut(path, NAME_MAX));
+        Annotation { level, rule, message, path, line, end_line, column }
     });
     (proptest::collection::vec(one, 0..40), 0_u32..1_000).prop_map(|(kept, more)| {
         let mut all = Annotations { kept, ..Annotations::default() };
