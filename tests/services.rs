@@ -163,9 +163,11 @@ async fn a_service_that_never_gets_ready_is_named_with_its_probe_and_its_last_wo
     let slow_port = vec![slow(&json!({ "port": 5432 }))];
     let ((ended, _), most) = tokio::join!(house.run("echo never", slow_port), most);
     assert_eq!(most, 1);
-    let told =
-        "service `db` was not ready within 1.5 s: port 5432: nothing listens on it for others";
-    assert_eq!(ended.reason.as_deref(), Some(told));
+    let reason = ended.reason.unwrap();
+    let why = reason.strip_prefix("service `db` was not ready within 1.5 s: port 5432").unwrap();
+    // On a host that is busy a look may take longer than that.
+    let whys = [": nothing listens on it for others", " could not be looked at in time"];
+    assert!(whys.contains(&why), "{reason}");
     let (ended, _) = house.run("true", vec![slow(&json!({ "run": ["no-such-program"] }))]).await;
     let reason = ended.reason.unwrap();
     assert!(reason.contains("`no-such-program`") && reason.contains("not found"), "{reason}");

@@ -27,7 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "rotations", include_str!("../../migrations/0005_rotations.sql")),
     (6, "branches", include_str!("../../migrations/0006_branches.sql")),
     (7, "budget", include_str!("../../migrations/0007_budget.sql")),
-    (8, "turns of runs", include_str!("../../migrations/0008_turns_of_runs.sql")),
+    (8, "turns_of_runs", include_str!("../../migrations/0008_turns_of_runs.sql")),
     (9, "audit", include_str!("../../migrations/0009_audit.sql")),
     (10, "annotations", include_str!("../../migrations/0010_annotations.sql")),
 ];

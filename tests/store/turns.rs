@@ -9,9 +9,7 @@ use checkvalve::domain::state::{Conclusion, Outcome};
 use checkvalve::domain::turn::{Maker, Turn};
 use checkvalve::store::{Lease, NewResult, Store, StoreError};
 
-use crate::fixture::{
-    LONG, Place, SHORT, claim, connector, create_planned, repository, step, wait_out, worker,
-};
+use crate::fixture::{LONG, Place, claim, connector, create_planned, repository, step, worker};
 
 fn ingredients() -> Ingredients {
     let all = BTreeMap::from([("`run`".to_owned(), "make".to_owned())]);
@@ -62,11 +60,13 @@ pub(crate) async fn of_several_one_works_and_the_others_know_for_whom_they_wait(
 pub(crate) async fn another_takes_over_when_a_turn_dies_or_is_given_back(place: &Place) {
     let store = place.open().await;
     create_planned(&store, 'a', &["source-a", "source-b"]).await;
-    let (dies, _, _) = store.claim_job(worker(), SHORT).await.unwrap().unwrap();
+    // Long enough for the others to be claimed and to ask, on a host that is busy.
+    let term = Duration::from_secs(2);
+    let (dies, _, _) = store.claim_job(worker(), term).await.unwrap().unwrap();
     let (waits, _) = claim(&store).await;
     assert_eq!(ask(&store, &dies, None).await, Turn::Ours);
     let seen = maker(ask(&store, &waits, None).await);
-    wait_out().await;
+    tokio::time::sleep(term + Duration::from_millis(200)).await;
     // Its lease is over: nobody is at it, and it can't come back.
     assert_eq!(ask(&store, &waits, Some(&seen)).await, Turn::Ours);
     let late = store.take_turn(&dies, &step("unit"), &ingredients(), None).await;

@@ -167,7 +167,14 @@ impl<'a> Look<'a> {
         };
         let docker = self.docker;
         let helper = Container::create(&docker.api, &docker.removals, image, body).await?;
-        helper.start(image, false).await?;
+        match helper.start(image, false).await {
+            // The service has ended since it was looked at: the next look finds that.
+            Err(Halt::Errored { reason, .. }) if reason.contains("non running container") => {
+                helper.remove().await;
+                return Ok(Some("it ends".to_owned()));
+            }
+            started => drop(started?),
+        }
         self.helper = Some(helper);
         Ok(Some("nothing listens on it for others".to_owned()))
     }
