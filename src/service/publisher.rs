@@ -162,7 +162,9 @@ impl Publisher {
         let refused = self.carry_out(holder, &granted).await?;
         // Annotations come after all conclusions.
         let annotates = |write: &&Write| !write.desired.annotations.is_empty();
-        let more = !agenda.standing.is_empty() || granted.iter().any(annotates);
+        let lack = !agenda.standing.is_empty() || granted.iter().any(annotates);
+        // What is refused, or must wait, is not asked about ten times a second.
+        let more = lack && refused.is_none() && spent.wait.is_none();
         let again = sooner(again, more.then_some(SOON));
         Ok(Told { rest: Rest { change, again }, refused })
     }

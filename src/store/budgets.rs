@@ -72,7 +72,7 @@ statements! {
         "select cast(coalesce(sum(h.wanted), 0) as bigint),
             count(distinct case when h.repository_id <> $1 then h.repository_id end)
          from heads h join repositories r on r.id = h.repository_id
-         where h.wanted > 0 and r.installation = $3
+         where h.wanted > 0 and r.installation = $3 and r.withdrawn is null
             and not (h.repository_id = $1 and h.head_sha = $2)"
     );
 }

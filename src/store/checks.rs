@@ -116,7 +116,8 @@ statements! {
         "insert into checks (id, repository_id, head_sha, name, occasion, completed, created_at,
             begun_at)
          values ($1, $2, $3, $4, $5, 0, $6, case when cast($7 as bigint) = 1 then ", now!(), " else 0 end)
-         on conflict (id) do update set begun_at = excluded.begun_at, occasion = excluded.occasion"
+         on conflict (id) do update set occasion = excluded.occasion,
+            begun_at = case when excluded.begun_at = 0 then checks.begun_at else excluded.begun_at end"
     );
     FORGET = sql!(
         "delete from checks where repository_id = $1 and head_sha = $2
