@@ -153,7 +153,8 @@ stories! {
         a_lock_of_nobody_is_freed,
         a_dead_holders_renewal_is_anybodys_until_the_job_is_taken_over,
         a_newer_value_is_not_lost_to_an_older_ones_end,
-        a_try_that_failed_comes_back_and_a_late_one_is_refused;
+        a_try_that_failed_comes_back_and_a_late_one_is_refused,
+        what_can_t_be_written_back_keeps_no_lock_for_ever;
     checks:
         a_head_is_published_once_per_change,
         a_change_while_publishing_is_not_lost,
@@ -171,6 +172,7 @@ stories! {
         retention_forgets_what_is_old,
         a_forgotten_head_does_not_stay_due,
         objects_get_their_final_names_once,
+        what_can_t_be_archived_lets_others_go_first,
         a_named_lease_has_one_holder,
         two_processes_may_open_at_once,
         numbers_are_counted;

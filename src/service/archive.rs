@@ -2,10 +2,12 @@
 //! epoch that the fenced settle accepted. Repeatable, so a crash between costs nothing.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tracing::info;
@@ -44,19 +46,24 @@ impl Archivist {
 
     /// Archives concluded jobs, then concluded runs; false when there were none.
     pub async fn pass(&self) -> anyhow::Result<bool> {
-        let jobs = self.store.unarchived_jobs(16).await?;
         // One that can't be archived must not keep the others from it.
         let (mut archived, mut failed) = (0, None);
-        for (run, job) in &jobs {
-            match self.archive_job(run, *job, None).await {
+        for (run, job) in &self.store.unarchived_jobs(16).await? {
+            match unharmed(self.archive_job(run, *job, None)).await {
                 Ok(()) => archived += 1,
-                Err(error) => failed = Some(error.context(format!("{} of {}", job, run.id))),
+                Err(error) => {
+                    failed = Some(error.context(format!("{} of {}", job, run.id)));
+                    self.store.postpone_job(*job).await?;
+                }
             }
         }
         for run in &self.store.unarchived_runs(16).await? {
-            match self.archive_run(run).await {
+            match unharmed(self.archive_run(run)).await {
                 Ok(()) => archived += 1,
-                Err(error) => failed = Some(error.context(run.id.to_string())),
+                Err(error) => {
+                    failed = Some(error.context(run.id.to_string()));
+                    self.store.postpone_run(run.id).await?;
+                }
             }
         }
         failed.map_or(Ok(archived > 0), Err)
@@ -125,6 +132,15 @@ impl Archivist {
         }
         Ok(())
     }
+}
+
+/// A panic over one odd report is that report's alone.
+async fn unharmed<F>(archiving: F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let caught = AssertUnwindSafe(archiving).catch_unwind().await;
+    caught.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")))
 }
 
 /// Writes down what a run's plans were made of, under the name that the rest of it will join once

@@ -26,6 +26,10 @@ use crate::store::{Lease, NewRotation, Rotation, RotationRow, Store, StoreError}
 const PATIENCE: Duration = Duration::from_secs(45);
 /// How long nobody else tries meanwhile: until then a try has ended, one way or another.
 const TERM: Duration = Duration::from_mins(1);
+/// How long what passes by itself keeps other jobs from the secret: an outage is shorter.
+const OUTAGE: Duration = Duration::from_hours(12);
+/// How long what somebody has to mend does: jobs would fail with the old value, and say why.
+const MENDED: Duration = Duration::from_hours(1);
 /// How often is looked whether somebody else's try has ended.
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest pause between two tries.
@@ -78,10 +82,11 @@ impl Keeper {
                 self.store.settle_rotation(rotation, told).await?;
                 info!(secret, %job, "a renewed secret was {told}");
             }
-            Err(NotWritten { why, .. }) => {
+            Err(NotWritten { why, passes }) => {
                 let pause = pause(rotation.attempt);
                 warn!(secret, %job, "a renewed secret is written back later: {why}");
-                self.store.retry_rotation(rotation, pause, why).await?;
+                let patience = if *passes { OUTAGE } else { MENDED };
+                self.store.retry_rotation(rotation, pause, why, patience).await?;
             }
         }
         Ok(WrittenBack { secret: rotation.name.clone(), told: tried })

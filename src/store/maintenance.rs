@@ -15,20 +15,38 @@ const FORGOTTEN: u32 = 50;
 /// Live tails serve nobody once their step ended.
 const TAILS_KEPT: Duration = Duration::from_hours(24);
 
+/// Half as long again as it has been due: soon at first, then at least every hour.
+macro_rules! postponed {
+    () => {
+        concat!(
+            now!(),
+            " + (case when ",
+            now!(),
+            " - concluded_at > 7200000 then 3600000 else 2000 + (",
+            now!(),
+            " - concluded_at) / 2 end)"
+        )
+    };
+}
+
 statements! {
     UNARCHIVED_JOBS = sql!(
         "select run_id, id from jobs where state = 'concluded' and archived_at is null
-         order by concluded_at, id limit $1"
+            and archive_at <= ", now!(), "
+         order by archive_at, concluded_at, id limit $1"
     );
     RUN_OF = sql!("select ", run_columns!(), " where r.id = $1");
     ARCHIVE_JOB = sql!("update jobs set archived_at = ", now!(), " where id = $1 and state = 'concluded'");
     // A run's page links its jobs' reports, so those come first.
     UNARCHIVED_RUNS = sql!(
         "select ", run_columns!(), " where r.state = 'concluded' and r.archived_at is null
+            and r.archive_at <= ", now!(), "
             and not exists (select 1 from jobs j where j.run_id = r.id and j.archived_at is null)
-         order by r.concluded_at, r.id limit $1"
+         order by r.archive_at, r.concluded_at, r.id limit $1"
     );
     ARCHIVE_RUN = sql!("update runs set archived_at = ", now!(), " where id = $1 and state = 'concluded'");
+    POSTPONE_JOB = sql!("update jobs set archive_at = ", postponed!(), " where id = $1");
+    POSTPONE_RUN = sql!("update runs set archive_at = ", postponed!(), " where id = $1");
     OLD_RUNS = sql!(
         "select ", run_columns!(), " where r.concluded_at < ", now!(), " - $1
          order by r.concluded_at, r.id limit $2"
@@ -86,6 +104,11 @@ impl Store {
         tx.commit().await
     }
 
+    /// This job can't be archived for now: others come first.
+    pub async fn postpone_job(&self, job: JobId) -> Result<(), StoreError> {
+        self.inner.main.execute(POSTPONE_JOB, args![job]).await.map(drop)
+    }
+
     /// Concluded runs whose jobs are archived and they themselves are not.
     pub async fn unarchived_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
         let mut tx = self.snapshot().await?;
@@ -95,6 +118,11 @@ impl Store {
 
     pub async fn mark_run_archived(&self, run: RunId) -> Result<(), StoreError> {
         self.inner.main.execute(ARCHIVE_RUN, args![run]).await.map(drop)
+    }
+
+    /// This run can't be archived for now: others come first.
+    pub async fn postpone_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.inner.main.execute(POSTPONE_RUN, args![run]).await.map(drop)
     }
 
     /// Runs that concluded longer ago than this, the oldest first: at most 50. Their objects are to

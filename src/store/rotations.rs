@@ -78,7 +78,7 @@ macro_rules! free {
             "delete from secret_locks where ",
             $which,
             " not exists (select 1 from rotations r
-                where r.secret = secret_locks.secret and r.sealed is not null)
+                where r.secret = secret_locks.secret and r.sealed is not null and r.lets_go = 0)
             and not exists (select 1 from jobs j
                 where j.id = secret_locks.job_id and j.state = 'running')"
         )
@@ -101,7 +101,7 @@ statements! {
          values ($1, $2, $3, $4, $5, $6, ", now!(), ")
          on conflict (secret, job_id) do update set sealed = excluded.sealed,
             version = rotations.version + 1, since = excluded.since, told = null, error = null,
-            due_at = 0, attempt = 0"
+            due_at = 0, attempt = 0, lets_go = 0"
     );
     OF_JOB = sql!(
         "select secret, name, told, cast(case when sealed is null then 0 else 1 end as bigint)
@@ -140,7 +140,7 @@ statements! {
     );
     RETRY = sql!(
         "update rotations set worker = null, lease_until = 0, due_at = ", now!(), " + $4,
-            error = $5
+            error = $5, lets_go = case when ", now!(), " - since > $6 then 1 else lets_go end
          where secret = $1 and job_id = $2 and epoch = $3"
     );
     FORGET = sql!("delete from rotations where since < ", now!(), " - $1");
@@ -236,16 +236,23 @@ impl Store {
         tx.commit().await
     }
 
-    /// Not yet: whoever may tries again after this long.
+    /// Not yet: whoever may tries again after this long. Once it has been due for `patience`, what
+    /// it keeps from other jobs is free again, as soon as its own has ended.
     pub async fn retry_rotation(
         &self,
         rotation: &Rotation,
         after: Duration,
         why: &str,
+        patience: Duration,
     ) -> Result<(), StoreError> {
         let Rotation { secret, job, epoch, .. } = rotation;
-        let values = args![secret.as_str(), job, *epoch, after, why];
-        held(self.inner.main.execute(RETRY, values).await?)
+        let mut tx = self.begin().await?;
+        let values = args![secret.as_str(), job, *epoch, after, why, patience];
+        held(tx.execute(RETRY, values).await?)?;
+        if tx.execute(FREE_SECRET, args![secret.as_str()]).await? > 0 {
+            tx.nudge(Topic::Jobs);
+        }
+        tx.commit().await
     }
 
     /// Frees what nobody holds any more, should two that ended at once have left it to each other.

@@ -119,6 +119,26 @@ pub(crate) async fn objects_get_their_final_names_once(place: &Place) {
     assert!(store.unarchived_runs(10).await.unwrap().is_empty());
 }
 
+pub(crate) async fn what_can_t_be_archived_lets_others_go_first(place: &Place) {
+    let store = place.open().await;
+    let id = create_planned(&store, 'a', &["source-a", "source-b"]).await;
+    for _ in 0..2 {
+        let (lease, job) = claim(&store).await;
+        settle(&store, lease, &job, Outcome::Succeeded).await;
+    }
+    let bad = store.unarchived_jobs(1).await.unwrap()[0].1;
+    store.postpone_job(bad).await.unwrap();
+    let rest = store.unarchived_jobs(10).await.unwrap();
+    assert_eq!(rest.len(), 1, "not due for two seconds");
+    assert_ne!(rest[0].1, bad);
+    store.mark_job_archived(rest[0].1).await.unwrap();
+    assert!(store.unarchived_runs(10).await.unwrap().is_empty());
+    store.mark_job_archived(bad).await.unwrap();
+    assert_eq!(store.unarchived_runs(10).await.unwrap().len(), 1);
+    store.postpone_run(id).await.unwrap();
+    assert!(store.unarchived_runs(10).await.unwrap().is_empty());
+}
+
 pub(crate) async fn a_named_lease_has_one_holder(place: &Place) {
     let store = place.open().await;
     let (one, two) = (worker(), worker());

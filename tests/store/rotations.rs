@@ -227,7 +227,7 @@ pub(crate) async fn a_try_that_failed_comes_back_and_a_late_one_is_refused(place
     keep(&store, &lease, "sealed").await.unwrap();
     settle(&store, lease, &job, Outcome::Failed).await;
     let first = store.claim_rotation(me, LONG).await.unwrap().unwrap();
-    store.retry_rotation(&first, LONG, "Google is away").await.unwrap();
+    store.retry_rotation(&first, LONG, "Google is away", LONG).await.unwrap();
     assert!(left(&store).await.is_none(), "not due yet");
     let waiting =
         read(&store, store.runs(&checkvalve::store::RunQuery::default()).await.unwrap()[0].id)
@@ -236,7 +236,7 @@ pub(crate) async fn a_try_that_failed_comes_back_and_a_late_one_is_refused(place
     assert!(reason.starts_with("waits for the secret `gsm:source-a/config`"), "{reason}");
     assert!(reason.contains("`source-a` of #1 (run_"), "{reason}");
     assert!(reason.contains("not written it back yet: Google is away"), "{reason}");
-    store.retry_rotation(&first, Duration::ZERO, "still away").await.unwrap();
+    store.retry_rotation(&first, Duration::ZERO, "still away", LONG).await.unwrap();
     let second = store.claim_rotation(me, SHORT).await.unwrap().unwrap();
     assert_eq!(second.attempt, 2);
     wait_out().await;
@@ -244,7 +244,7 @@ pub(crate) async fn a_try_that_failed_comes_back_and_a_late_one_is_refused(place
     let third = store.claim_rotation(me, LONG).await.unwrap().unwrap();
     for late in [
         store.settle_rotation(&second, "done").await,
-        store.retry_rotation(&second, LONG, "no").await,
+        store.retry_rotation(&second, LONG, "no", LONG).await,
     ] {
         assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
     }
@@ -255,4 +255,27 @@ pub(crate) async fn a_try_that_failed_comes_back_and_a_late_one_is_refused(place
     store.settle_rotation(&fourth, "done").await.unwrap();
     assert!(store.rotations_of(job.id).await.unwrap()[0].told.is_some());
     claim(&store).await;
+}
+
+pub(crate) async fn what_can_t_be_written_back_keeps_no_lock_for_ever(place: &Place) {
+    let store = place.open().await;
+    create(&store, 1, 'a', vec![renewing("source-a", &["config"])]).await;
+    create(&store, 2, 'b', vec![renewing("source-a", &["config"])]).await;
+    let (lease, job) = claim(&store).await;
+    keep(&store, &lease, "sealed").await.unwrap();
+    settle(&store, lease, &job, Outcome::Failed).await;
+    let first = left(&store).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    store.retry_rotation(&first, Duration::ZERO, "no permission", LONG).await.unwrap();
+    assert!(store.claim_job(worker(), LONG).await.unwrap().is_none(), "it is worth waiting");
+    let second = left(&store).await.unwrap();
+    let mut nudge = store.nudge(Topic::Jobs);
+    let short = Duration::from_millis(10);
+    store.retry_rotation(&second, Duration::ZERO, "no permission", short).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), nudge.changed()).await.unwrap();
+    let (_lease, other) = claim(&store).await;
+    assert_ne!(other.id, job.id);
+    // The value is kept all the same, and tried again.
+    let third = left(&store).await.unwrap();
+    assert_eq!((third.job, &third.sealed[..]), (job.id, &b"sealed"[..]));
 }
