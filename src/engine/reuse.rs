@@ -210,7 +210,9 @@ async fn images<E: Executor>(executor: &E, job: &JobRun<'_>) -> BTreeMap<String,
         let of_services = spec.services.iter().map(|service| &service.image);
         for image in of_services.chain([&spec.image]) {
             if !images.contains_key(image) {
-                images.insert(image.clone(), executor.identify(image).await);
+                // What can't be told now makes no key.
+                let digest = executor.identify(image).await.unwrap_or_default();
+                images.insert(image.clone(), digest);
             }
         }
     }

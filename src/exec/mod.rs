@@ -157,8 +157,8 @@ pub trait Executor: Send + Sync + 'static {
     /// What steps run on, as far as it can change what they do; `None` if that can't be told.
     fn identity(&self) -> Option<String>;
 
-    /// The digest of an image, if it is there.
-    fn identify(&self, image: &str) -> impl Future<Output = Option<String>> + Send;
+    /// The digest of an image, if it is there; why it can't be told otherwise.
+    fn identify(&self, image: &str) -> impl Future<Output = Result<Option<String>, String>> + Send;
 
     /// Keeps a share for later runs under a name, 64 hexadecimal digits.
     fn keep(&self, share: Self::Left, name: &str) -> impl Future<Output = ()> + Send;
@@ -305,7 +305,7 @@ impl Executor for Executors {
         }
     }
 
-    async fn identify(&self, image: &str) -> Option<String> {
+    async fn identify(&self, image: &str) -> Result<Option<String>, String> {
         match self {
             Self::Docker(docker) => docker.identify(image).await,
             Self::Host(host) => host.identify(image).await,

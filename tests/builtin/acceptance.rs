@@ -303,6 +303,15 @@ async fn what_another_worker_built_is_what_is_judged() {
 }
 
 #[tokio::test]
+async fn an_engine_that_does_not_answer_for_a_moment_builds_nothing_again() {
+    let stored = serde_json::to_string(&built("sha256:1234")).unwrap();
+    let records = vec![serde_json::from_str(&stored).unwrap()];
+    let done = resume(Speaker::good().busy(), &both(), FILES, records).await;
+    assert_eq!(done.outcome("acceptance"), Outcome::Succeeded, "{}", done.log("acceptance"));
+    assert_eq!(done.step("build").attempt, 1);
+}
+
+#[tokio::test]
 async fn what_was_built_on_another_host_is_built_again_before_it_is_judged() {
     // A step in between has settled, too: it is not run again, and nobody runs ahead of the build.
     let between = StepSpec {

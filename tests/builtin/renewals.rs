@@ -68,8 +68,8 @@ impl Executor for Connector {
         None
     }
 
-    async fn identify(&self, _: &str) -> Option<String> {
-        None
+    async fn identify(&self, _: &str) -> Result<Option<String>, String> {
+        Ok(None)
     }
 
     async fn build(&self, _: ImageBuild, _: mpsc::Sender<Bytes>, _: CancellationToken) -> BuildEnd {

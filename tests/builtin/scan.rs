@@ -152,8 +152,8 @@ impl Executor for Scanner {
         None
     }
 
-    async fn identify(&self, image: &str) -> Option<String> {
-        Some(image.to_owned())
+    async fn identify(&self, image: &str) -> Result<Option<String>, String> {
+        Ok(Some(image.to_owned()))
     }
 
     async fn scan(&self, scan: Scan, _: mpsc::Sender<Bytes>, _: CancellationToken) -> Ended {

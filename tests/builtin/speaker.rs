@@ -35,6 +35,8 @@ pub(super) struct Speaker {
     murmur: Option<(&'static str, &'static str)>,
     /// The call that has no end but the step's.
     hangs: Option<&'static str>,
+    /// The engine does not say which images it has.
+    busy: bool,
     /// What it was asked, in order.
     pub(super) calls: Arc<Mutex<Vec<(String, Talk)>>>,
     /// When the image had said all of its last answer, and others had had their turn.
@@ -52,6 +54,7 @@ impl Speaker {
             answer: Arc::new(answer),
             murmur: None,
             hangs: None,
+            busy: false,
             calls: Arc::default(),
             done: Arc::default(),
         }
@@ -81,6 +84,10 @@ impl Speaker {
 
     pub(super) fn murmuring(self, on: &'static str, what: &'static str) -> Self {
         Self { murmur: Some((on, what)), ..self }
+    }
+
+    pub(super) fn busy(self) -> Self {
+        Self { busy: true, ..self }
     }
 
     pub(super) fn hanging(self, on: &'static str) -> Self {
@@ -115,8 +122,11 @@ impl Executor for Speaker {
         None
     }
 
-    async fn identify(&self, image: &str) -> Option<String> {
-        (image == "sha256:1234").then(|| image.to_owned())
+    async fn identify(&self, image: &str) -> Result<Option<String>, String> {
+        if self.busy {
+            return Err("the engine does not answer".to_owned());
+        }
+        Ok((image == "sha256:1234").then(|| image.to_owned()))
     }
 
     async fn build(&self, _: ImageBuild, _: mpsc::Sender<Bytes>, _: CancellationToken) -> BuildEnd {

@@ -66,8 +66,8 @@ impl Executor for Leaver {
         None
     }
 
-    async fn identify(&self, _: &str) -> Option<String> {
-        None
+    async fn identify(&self, _: &str) -> Result<Option<String>, String> {
+        Ok(None)
     }
 }
 

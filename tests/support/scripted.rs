@@ -275,8 +275,11 @@ impl Executor for Scripted {
         Some("scripted".to_owned())
     }
 
-    async fn identify(&self, image: &str) -> Option<String> {
-        (image != "absent").then(|| format!("digest of {image}"))
+    async fn identify(&self, image: &str) -> Result<Option<String>, String> {
+        if image == "unanswered" {
+            return Err("the engine does not answer".to_owned());
+        }
+        Ok((image != "absent").then(|| format!("digest of {image}")))
     }
 
     async fn keep(&self, share: FileSystem, name: &str) {

@@ -25,7 +25,8 @@ impl<E: Executor, J: Journal> Course<'_, E, J> {
             let built = builtin::built_for(self.job.plan, &spec.id, &self.records);
             if let Some((build, image)) = built
                 && !gone.contains_key(build)
-                && self.engine.executor.identify(&image).await.is_none()
+                // An engine that does not answer is the step's to meet: it may have the image.
+                && matches!(self.engine.executor.identify(&image).await, Ok(None))
             {
                 gone.insert(build.clone(), image);
             }

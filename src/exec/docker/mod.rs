@@ -441,18 +441,22 @@ impl Executor for Docker {
         Some(format!("docker {} {trust}", self.platform).trim_end().to_owned())
     }
 
-    async fn identify(&self, image: &str) -> Option<String> {
+    async fn identify(&self, image: &str) -> Result<Option<String>, String> {
         if let Some((digest, at)) = self.seen.lock().await.get(image)
             && at.elapsed() < SEEN
         {
-            return Some(digest.clone());
+            return Ok(Some(digest.clone()));
         }
-        let found = image::Image::from(self.api.inspect_image(image).await.ok()?);
-        let digest = found.digest?;
+        let found = match self.api.inspect_image(image).await {
+            Ok(found) => image::Image::from(found),
+            Err(error) if container::is_missing(&error) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let Some(digest) = found.digest else { return Ok(None) };
         let mut seen = self.seen.lock().await;
         seen.retain(|_, (_, at)| at.elapsed() < SEEN);
         seen.insert(image.to_owned(), (digest.clone(), Instant::now()));
-        Some(digest)
+        Ok(Some(digest))
     }
 
     async fn keep(&self, share: Left, name: &str) {

@@ -188,8 +188,8 @@ impl Executor for Host {
         None
     }
 
-    async fn identify(&self, _image: &str) -> Option<String> {
-        None
+    async fn identify(&self, _image: &str) -> Result<Option<String>, String> {
+        Ok(None)
     }
 
     /// Nothing is kept here: the next run installs anew.
