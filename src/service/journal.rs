@@ -1,17 +1,17 @@
 //! What a job's engine tells, kept under the job's lease: states in the database, live tails,
 //! logs and artifacts in the object store.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::rotations::{JobRotations, Keeper, NotKept};
+use super::tails::Tails;
 use crate::blobs::{BlobError, Blobs};
 use crate::domain::cache::{Cached, Ingredients, Known};
 use crate::domain::names::{ConnectorName, SecretName, StepId};
@@ -20,10 +20,7 @@ use crate::domain::renewal::{Renewed, WrittenBack};
 use crate::domain::run::{Artifact, Job, LogRef, Run, StepRecord};
 use crate::domain::turn::{Maker, Turn};
 use crate::engine::{Journal, Kept, Left};
-use crate::store::{Lease, LogTail, NewResult, Store, StoreError};
-
-/// How much of a running step's log the database holds.
-const TAIL_BYTES: usize = 64 * 1024;
+use crate::store::{Lease, NewResult, Store, StoreError};
 
 /// How many objects of an earlier result are copied at once.
 const COPIES: usize = 4;
@@ -54,14 +51,6 @@ impl JournalError {
     }
 }
 
-#[derive(Debug, Default)]
-struct Tail {
-    attempt: u32,
-    start: u64,
-    bytes: BytesMut,
-    dirty: bool,
-}
-
 /// Records one job.
 pub(super) struct JobJournal<'a> {
     store: &'a Store,
@@ -73,7 +62,7 @@ pub(super) struct JobJournal<'a> {
     /// Their final names, as reports show them.
     final_prefix: String,
     connector: ConnectorName,
-    tails: Mutex<BTreeMap<StepId, Tail>>,
+    tails: Mutex<Tails>,
     pub(super) rotations: JobRotations<'a>,
 }
 
@@ -94,33 +83,24 @@ impl<'a> JobJournal<'a> {
             prefix: objects::epoch_prefix(run, connector, lease.epoch),
             final_prefix: objects::job_prefix(run, connector),
             connector: connector.clone(),
-            tails: Mutex::new(BTreeMap::new()),
+            tails: Mutex::default(),
             rotations: JobRotations::new(keeper, lease, &job.plan),
         }
     }
 
     /// Writes the tails that changed since the last time.
     pub(super) async fn flush(&self) {
-        for (step, tail) in self.changed_tails() {
+        let changed = self.tails().take_changed();
+        for (step, tail) in changed {
             if let Err(error) = self.store.write_tail(self.lease, &step, tail).await {
                 debug!(run = %self.run.id, %step, "live tail not written: {error}");
-                let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
-                tails.entry(step).and_modify(|tail| tail.dirty = true);
+                self.tails().not_written(&step);
             }
         }
     }
 
-    fn changed_tails(&self) -> Vec<(StepId, LogTail)> {
-        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = tails.iter_mut().filter(|(_, tail)| tail.dirty);
-        changed
-            .map(|(step, tail)| {
-                tail.dirty = false;
-                let bytes = Bytes::copy_from_slice(&tail.bytes);
-                let (start, attempt) = (tail.start, tail.attempt);
-                (step.clone(), LogTail { start, bytes, attempt, ended: false })
-            })
-            .collect()
+    fn tails(&self) -> MutexGuard<'_, Tails> {
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put_file(
@@ -151,23 +131,13 @@ impl Journal for JobJournal<'_> {
     }
 
     async fn printed(&self, step: &StepId, attempt: u32, offset: u64, chunk: &Bytes) {
-        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
-        let tail = tails.entry(step.clone()).or_default();
-        if tail.attempt != attempt {
-            *tail = Tail { attempt, start: offset, ..Tail::default() };
-        }
-        tail.bytes.extend_from_slice(chunk);
-        if tail.bytes.len() > TAIL_BYTES {
-            let cut = tail.bytes.len() - TAIL_BYTES;
-            let _forgotten = tail.bytes.split_to(cut);
-            tail.start += cut as u64;
-        }
-        tail.dirty = true;
+        self.tails().printed(step, attempt, (offset, chunk));
     }
 
     async fn keep(&self, left: &Left) -> Result<Kept, JournalError> {
         let name = objects::step_log(&left.step, left.attempt);
         self.put_file(&name, &left.log, "text/plain; charset=utf-8").await?;
+        self.tails().ended(&left.step);
         let log = LogRef {
             key: format!("{}/{name}", self.final_prefix),
             bytes: left.bytes,

@@ -17,6 +17,7 @@ pub mod rotations;
 pub mod schedule;
 pub mod secrets;
 pub mod source;
+mod tails;
 pub mod ticking;
 pub mod trust;
 pub mod worker;
