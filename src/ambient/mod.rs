@@ -1,6 +1,7 @@
 //! What a program takes from its surroundings — time, ids, environment — has one door each, here.
 //! `clippy.toml` forbids the others, so that a test, or a reader, knows where they enter.
 
+pub mod arena;
 pub mod authorities;
 
 use crate::domain::ids::Ulid;

@@ -127,6 +127,9 @@ fn execute(arguments: Vec<OsString>) -> anyhow::Result<Exit> {
             return Ok(if wanted { Exit::Passed } else { Exit::Usage });
         }
     };
+    if matches!(cli.command, Command::Serve(_) | Command::Worker(_)) {
+        ambient::arena::keep_to_one();
+    }
     let settings = Settings::read(ambient::env, cli.global.config.as_deref())?;
     start_log(&settings, &cli)?;
     tokio::runtime::Builder::new_multi_thread()
