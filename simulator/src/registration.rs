@@ -47,7 +47,8 @@ pub(crate) fn register(inner: &Arc<Inner>, parts: &Parts, body: &Bytes) -> Answe
             return wrong(&format!("The manifest has no {required}."));
         }
     }
-    if !inner.world().enterprise.is_none_or(Enterprise::has_merge_queues) && asks_for_queues(&manifest)
+    if !inner.world().enterprise.is_none_or(Enterprise::has_merge_queues)
+        && asks_for_queues(&manifest)
     {
         return wrong("The manifest asks for what this server does not have: merge queues.");
     }

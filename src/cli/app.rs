@@ -81,10 +81,8 @@ pub(super) async fn signers(
     store: &Store,
     seal: Arc<Seal>,
 ) -> anyhow::Result<Signers> {
-    let given = GivenSecrets {
-        current: settings.webhook_secret(),
-        next: settings.next_webhook_secret(),
-    };
+    let given =
+        GivenSecrets { current: settings.webhook_secret(), next: settings.next_webhook_secret() };
     Ok(Signers::open(store.clone(), seal, given).await?)
 }
 

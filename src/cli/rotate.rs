@@ -103,7 +103,8 @@ impl Rotation<'_> {
         if !is_known && self.settings.webhook_secret().is_none() {
             bail!(UsageError::from(Settings::no_webhook_secret()));
         }
-        let named = self.settings.next_webhook_secret().filter(|one| !one.expose_secret().is_empty());
+        let named =
+            self.settings.next_webhook_secret().filter(|one| !one.expose_secret().is_empty());
         let named = named.map(|one| kept_secret(&self.seal, &one)).transpose()?;
         let unused = |new: &NewSecret| rows.iter().all(|row| row.mark != new.mark);
         let made = SecretString::from(hex::encode(rand::random::<[u8; 32]>()));

@@ -16,10 +16,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
-use super::duration;
-use super::grants::Grants;
 pub use self::github::GithubApp;
 use self::reading::{KEYS, from_environment, from_file};
+use super::duration;
+use super::grants::Grants;
 pub use super::served::Served;
 use crate::domain::subnet::Subnet;
 

@@ -40,25 +40,25 @@ impl Github {
     pub async fn set_hook_secret(&self, secret: &SecretString) -> Result<(), GithubError> {
         let body = json!({ "secret": secret.expose_secret() });
         // Sent twice it is the same secret.
-        let call =
-            Call::set("change the webhook's secret", Method::PATCH, CONFIG.to_owned(), body);
+        let call = Call::set("change the webhook's secret", Method::PATCH, CONFIG.to_owned(), body);
         self.as_app(&call).await.map(drop)
     }
 
     /// Asks for the newest delivery of GitHub's log once more; false if there is none. It has the GUID
     /// of the first time, by which we know it.
     pub async fn deliver_newest_again(&self) -> Result<bool, GithubError> {
-        let newest = Call::get(
-            "read the log of deliveries",
-            "/app/hook/deliveries?per_page=1".to_owned(),
-        );
+        let newest =
+            Call::get("read the log of deliveries", "/app/hook/deliveries?per_page=1".to_owned());
         let page: Vec<wire::Id> = newest.read(&self.as_app(&newest).await?)?;
         let Some(attempt) = page.first() else { return Ok(false) };
         let path = format!("/app/hook/deliveries/{}/attempts", attempt.id);
         let again = Call::set("ask for a delivery again", Method::POST, path, json!({}));
         match self.as_app(&again).await {
             Ok(_) => Ok(true),
-            Err(GithubError::NotFound { .. }) => Ok(false),
+            // It is older than what GitHub delivers again.
+            Err(GithubError::NotFound { .. } | GithubError::Refused { status: 422, .. }) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

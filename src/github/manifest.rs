@@ -14,7 +14,8 @@ const LONGEST_NAME: usize = 34;
 /// name, since names of Apps are unique over all of GitHub; Enterprise Servers without merge queues
 /// refuse what belongs to them.
 pub fn manifest(public: &str, owner: Option<&str>, merge_queues: bool) -> Result<Value, String> {
-    let node = yaml::parse(MANIFEST).map_err(|broken| format!("app-manifest.yml: {}", broken.what))?;
+    let node =
+        yaml::parse(MANIFEST).map_err(|broken| format!("app-manifest.yml: {}", broken.what))?;
     let mut manifest = json(&node.value, public);
     if let Some(owner) = owner {
         let name = format!("Checkvalve {owner}");

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, Error, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 use crate::domain::event::{Actor, PullFacts};
 use crate::domain::names::InvalidName;
@@ -146,7 +146,8 @@ mod tests {
         let id = |text: &str| serde_json::from_str::<Id>(text).map(|id| id.id);
         assert_eq!(id(r#"{"id": 18446744073709551615}"#).unwrap(), u64::MAX);
         assert_eq!(id(r#"{"id": "29310"}"#).unwrap(), 29310);
-        for wrong in [r#"{"id": "x"}"#, r#"{"id": -1}"#, r#"{"id": null}"#, r#"{"id": 1.5}"#, "{}"] {
+        for wrong in [r#"{"id": "x"}"#, r#"{"id": -1}"#, r#"{"id": null}"#, r#"{"id": 1.5}"#, "{}"]
+        {
             assert!(id(wrong).is_err(), "{wrong}");
         }
         assert!(id(r#"{"id": "x"}"#).unwrap_err().to_string().contains("expected a number"));

@@ -58,12 +58,8 @@ impl AppSecrets {
     /// What is secret of an App that is kept.
     pub fn open(seal: &Seal, app: &StoredApp) -> Result<Self, NotOpened> {
         let opened = seal.open(&format!("{APP} {}", app.app_id), &app.sealed)?;
-        let kept: Kept =
-            serde_json::from_slice(opened.expose_secret()).map_err(|_| NotOpened)?;
-        Ok(Self {
-            private_key: kept.private_key.into(),
-            client_secret: kept.client_secret.into(),
-        })
+        let kept: Kept = serde_json::from_slice(opened.expose_secret()).map_err(|_| NotOpened)?;
+        Ok(Self { private_key: kept.private_key.into(), client_secret: kept.client_secret.into() })
     }
 }
 
@@ -115,7 +111,8 @@ impl Registration {
         let now = ambient::now().as_millis();
         let parts = state.and_then(|state| state.rsplit_once('.'));
         let made_at = |text: &str| text.split('.').next()?.parse::<i64>().ok();
-        let Some((text, mark, at)) = parts.and_then(|(t, mark)| Some((t, mark, made_at(t)?))) else {
+        let Some((text, mark, at)) = parts.and_then(|(t, mark)| Some((t, mark, made_at(t)?)))
+        else {
             return Err(nowhere());
         };
         let offers = store.setup_offers(TOKEN_LIFE).await?;
@@ -126,11 +123,7 @@ impl Registration {
     }
 
     /// All are compared, whichever fits.
-    fn one_of(
-        &self,
-        offers: Vec<String>,
-        fits: impl Fn(&str) -> bool,
-    ) -> Result<String, WebError> {
+    fn one_of(&self, offers: Vec<String>, fits: impl Fn(&str) -> bool) -> Result<String, WebError> {
         let mut found = None;
         for offer in offers {
             if fits(&offer) {
@@ -147,7 +140,8 @@ impl Registration {
         let now = Instant::now();
         let wrong = {
             let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-            let (since, count) = wrong.filter(|(since, _)| now - *since < MINUTE).unwrap_or((now, 0));
+            let (since, count) =
+                wrong.filter(|(since, _)| now - *since < MINUTE).unwrap_or((now, 0));
             *wrong = Some((since, count.saturating_add(1)));
             count
         };
@@ -283,7 +277,10 @@ async fn keep(
         WebError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not_kept",
-            format!("GitHub has made the App `{}`, and its credentials could not be kept.", made.slug),
+            format!(
+                "GitHub has made the App `{}`, and its credentials could not be kept.",
+                made.slug
+            ),
             "Delete it in GitHub's settings, then open the address that `checkvalve serve` printed \
              again; the server's log has the cause.",
         )

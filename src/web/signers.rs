@@ -5,8 +5,8 @@
 //! counts from the moment it is stored, in every process, whatever they know of each other.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -171,10 +171,7 @@ impl Signers {
         self.look_once(looking).await
     }
 
-    async fn look_once(
-        &self,
-        _alone: tokio::sync::MutexGuard<'_, ()>,
-    ) -> Result<(), SignersError> {
+    async fn look_once(&self, _alone: tokio::sync::MutexGuard<'_, ()>) -> Result<(), SignersError> {
         // Counted before: who comes while the answer is under way needs another one.
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.answered.store(false, Ordering::SeqCst);

@@ -21,8 +21,7 @@ async fn an_enterprise_server_is_read_page_after_page() {
         made = simulator.create_repository(&name, options).await.unwrap().installation_id;
     }
     let app = simulator.app();
-    let mut settings =
-        settings(&simulator.api_url(), &app.id.to_string(), &app.private_key_pem);
+    let mut settings = settings(&simulator.api_url(), &app.id.to_string(), &app.private_key_pem);
     let stranger = Github::new(settings.clone()).unwrap().app_id().await.unwrap_err();
     assert!(matches!(stranger, GithubError::Unavailable { .. }), "{stranger}");
     settings.ca_file = Some(https.ca_file.clone());

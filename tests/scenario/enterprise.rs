@@ -69,7 +69,8 @@ async fn a_pull_request_on_an_enterprise_server_is_answered() {
 
     let calls = world.sim.calls();
     assert!(calls.iter().any(|call| call.path.contains(".git/")), "git went the same way");
-    let refused: Vec<_> = calls.iter().filter(|call| matches!(call.status, 400 | 403 | 410)).collect();
+    let refused: Vec<_> =
+        calls.iter().filter(|call| matches!(call.status, 400 | 403 | 410)).collect();
     assert!(refused.is_empty(), "{refused:?}");
     assert!(!world.server_log().contains("limits our rate"), "what is not told is not known");
     world.finish().await;

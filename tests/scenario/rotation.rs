@@ -13,10 +13,8 @@ use sha2::Sha256;
 use super::world::cutter::Cutter;
 use super::world::{Extra, Steps, Via, World};
 
-const FILES: &[(&str, &str)] = &[
-    (".github/checkvalve.yml", "preset: none\nconnectors: []\n"),
-    ("docs/readme.md", "# Docs\n"),
-];
+const FILES: &[(&str, &str)] =
+    &[(".github/checkvalve.yml", "preset: none\nconnectors: []\n"), ("docs/readme.md", "# Docs\n")];
 
 /// Deliveries, one after the other, until it is told to stop.
 struct Load {
@@ -56,7 +54,8 @@ fn none_was_lost(world: &World) {
 async fn rotate(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
     let arguments = [&["rotate-webhook-secret"], arguments].concat();
     let mut command = world.command("state", &arguments);
-    let ended: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let ended: Output =
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = [ended.stdout, ended.stderr].concat();
     (ended.status.code(), String::from_utf8_lossy(&said).into_owned())
 }

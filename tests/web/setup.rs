@@ -47,8 +47,8 @@ async fn a_stranger_finds_no_setup() {
     let nothing = told(&house, "/nowhere").await;
     assert_eq!(nothing.0, 404);
     let good = token(&house).await;
-    let state = between(&told(&house, &format!("/setup?token={good}")).await.1, "state=", "\"")
-        .to_owned();
+    let state =
+        between(&told(&house, &format!("/setup?token={good}")).await.1, "state=", "\"").to_owned();
     let (text, mark) = state.rsplit_once('.').unwrap();
     let later = format!("9{text}.{mark}");
     for path in [

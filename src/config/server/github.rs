@@ -34,7 +34,9 @@ impl Settings {
         if let Some(web) = self.url("CHECKVALVE_GITHUB_URL")? {
             return Ok(web);
         }
-        Ok(self.url("CHECKVALVE_GITHUB_API_URL")?.map_or_else(|| WEB.to_owned(), |api| web_of(&api)))
+        Ok(self
+            .url("CHECKVALVE_GITHUB_API_URL")?
+            .map_or_else(|| WEB.to_owned(), |api| web_of(&api)))
     }
 
     /// The App, if the settings name one; else `/setup` registers it.
@@ -122,7 +124,10 @@ mod tests {
             (&[(api, "https://api.github.com/")], (API, WEB)),
             (&[(web, "https://git.corp.example/")], ghes),
             (&[(api, "https://git.corp.example/api/v3/")], ghes),
-            (&[(web, "https://acme.ghe.com")], ("https://api.acme.ghe.com", "https://acme.ghe.com")),
+            (
+                &[(web, "https://acme.ghe.com")],
+                ("https://api.acme.ghe.com", "https://acme.ghe.com"),
+            ),
             (
                 &[(api, "https://api.acme.ghe.com")],
                 ("https://api.acme.ghe.com", "https://acme.ghe.com"),

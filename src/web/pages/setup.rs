@@ -111,7 +111,9 @@ mod tests {
 
     #[test]
     fn an_address_that_github_cannot_reach_is_known() {
-        for local in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://0.0.0.0"] {
+        for local in
+            ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://0.0.0.0"]
+        {
             assert!(is_local(local), "{local}");
         }
         for outside in ["https://ci.acme.example", "http://10.0.0.3:8080", "rubbish"] {
