@@ -13,7 +13,7 @@ pub mod registry;
 pub mod replay;
 mod reports;
 pub mod results;
-mod rotate;
+pub mod rotate;
 pub mod schema;
 mod secrets;
 pub mod select;
