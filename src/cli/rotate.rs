@@ -30,7 +30,7 @@ use crate::web::{kept_secret, opened_secret};
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
 /// How long a delivery is waited for before GitHub is asked for one, and altogether.
 const SEEN_BY_ITSELF: Duration = Duration::from_secs(2);
-const SEEN_WITHIN: Duration = Duration::from_secs(60);
+const SEEN_WITHIN: Duration = Duration::from_mins(1);
 const PERIOD: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]

@@ -72,12 +72,12 @@ pub(crate) async fn a_secret_is_replaced_in_steps_that_can_be_repeated(place: &P
     let given = [new("of the settings"), new("b")];
     assert!(store.promote_secret("b", &given, LONG).await.unwrap());
     assert!(!store.promote_secret("b", &given, LONG).await.unwrap(), "it is already");
+    let (current, previous) = (SecretState::Current, SecretState::Previous);
     let row = |mark: &str, state, kept, counts| (mark.to_owned(), state, kept, counts);
-    use SecretState::{Current, Previous};
     let all = [
-        row("a", Previous, true, true),
-        row("b", Current, true, true),
-        row("of the settings", Previous, true, true),
+        row("a", previous, true, true),
+        row("b", current, true, true),
+        row("of the settings", previous, true, true),
     ];
     assert_eq!(secrets(&store).await, all);
     assert_eq!(store.begin_secret(&new("a")).await.unwrap(), None, "it was one already");
@@ -86,10 +86,10 @@ pub(crate) async fn a_secret_is_replaced_in_steps_that_can_be_repeated(place: &P
     assert!(store.promote_secret("c", &[new("a")], Duration::ZERO).await.unwrap());
     store.clear_secrets().await.unwrap();
     let all = [
-        row("a", Previous, true, true),
-        row("b", Previous, false, false),
-        row("c", Current, true, true),
-        row("of the settings", Previous, true, true),
+        row("a", previous, true, true),
+        row("b", previous, false, false),
+        row("c", current, true, true),
+        row("of the settings", previous, true, true),
     ];
     assert_eq!(secrets(&store).await, all);
 }

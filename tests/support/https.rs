@@ -47,11 +47,7 @@ impl Https {
             while let Ok((client, _)) = listener.accept().await {
                 let Some(upstream) = leads_to.get().cloned() else { continue };
                 let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    let Ok(mut client) = acceptor.accept(client).await else { return };
-                    let Ok(mut server) = TcpStream::connect(&upstream).await else { return };
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                });
+                tokio::spawn(pass_on(acceptor, client, upstream));
             }
         });
         let ca_file = folder.path().join("ca.pem");
@@ -63,4 +59,11 @@ impl Https {
         let address = url.strip_prefix("http://").unwrap().to_owned();
         self.upstream.set(address).unwrap();
     }
+}
+
+/// Until either side has had enough.
+async fn pass_on(acceptor: TlsAcceptor, client: TcpStream, upstream: String) {
+    let Ok(mut client) = acceptor.accept(client).await else { return };
+    let Ok(mut server) = TcpStream::connect(&upstream).await else { return };
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
 }
