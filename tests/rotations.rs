@@ -94,7 +94,7 @@ async fn world(google: &Google, database: Option<String>) -> World {
             ("CHECKVALVE_KEY", key),
         ],
         file: Some(format!("[[grants]]\nrepositories = [\"{REPO}\"]\ngsm = [\"connector=*\"]\n")),
-        via: None,
+        ..Extra::default()
     };
     let files = [
         (".github/checkvalve.yml", CONFIG),

@@ -11,10 +11,23 @@ mod annotations;
 mod branches;
 #[path = "scenario/commands.rs"]
 mod commands;
+#[path = "scenario/enterprise.rs"]
+mod enterprise;
+#[path = "support/https.rs"]
+mod https;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]
 mod keys;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "scenario/rotation.rs"]
+mod rotation;
+#[path = "scenario/setup.rs"]
+mod setup;
+#[expect(dead_code, reason = "no server of its own is needed")]
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "support/world.rs"]
 mod world;
 

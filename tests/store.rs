@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/apps.rs"]
+mod apps;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/branches.rs"]
@@ -64,6 +66,11 @@ macro_rules! stories {
 }
 
 stories! {
+    apps:
+        one_app_is_kept_and_ends_all_offers,
+        a_secret_is_replaced_in_steps_that_can_be_repeated,
+        a_secret_that_no_server_heard_of_is_given_up,
+        of_many_that_replace_a_secret_at_once_one_does;
     audit:
         an_act_is_carried_out_once_and_written_down,
         of_many_that_carry_out_one_act_one_does,

@@ -18,5 +18,7 @@ mod house;
 mod live;
 #[path = "web/pages.rs"]
 mod pages;
+#[path = "web/setup.rs"]
+mod setup;
 #[path = "web/why.rs"]
 mod why;

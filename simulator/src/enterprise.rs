@@ -65,4 +65,12 @@ impl Simulator {
         self.inner.world().enterprise = enterprise;
         Ok(())
     }
+
+    /// Is reached by another address than its own, `https://HOST`, which all its links have from then
+    /// on: behind something that speaks TLS for it.
+    pub fn known_as(&self, url: &str) {
+        let mut world = self.inner.world();
+        url.trim_end_matches('/').clone_into(&mut world.url);
+        world.api_url = format!("{}/api/v3", world.url);
+    }
 }

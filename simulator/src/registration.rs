@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::api::App;
+use crate::enterprise::Enterprise;
 use crate::refusals::{Answer, Outcome, not_found, refuse};
 use crate::server::{Asked, query};
 use crate::simulator::Inner;
@@ -46,6 +47,11 @@ pub(crate) fn register(inner: &Arc<Inner>, parts: &Parts, body: &Bytes) -> Answe
             return wrong(&format!("The manifest has no {required}."));
         }
     }
+    if !inner.world().enterprise.is_none_or(Enterprise::has_merge_queues)
+        && asks_for_queues(&manifest)
+    {
+        return wrong("The manifest asks for what this server does not have: merge queues.");
+    }
     let state = query(parts.uri.query().unwrap_or_default()).remove("state");
     let state = match state {
         Some(_) if inner.faults.forges_manifest_state() => Some(inner.entropy.hex()),
@@ -63,6 +69,12 @@ pub(crate) fn register(inner: &Arc<Inner>, parts: &Parts, body: &Bytes) -> Answe
     let registration = Registration { manifest, made_at: inner.clock.now(), used: false };
     inner.world().registrations.insert(code, registration);
     Answer::empty(302).with("location", location)
+}
+
+fn asks_for_queues(manifest: &Value) -> bool {
+    let events = manifest["default_events"].as_array().into_iter().flatten();
+    manifest.pointer("/default_permissions/merge_queues").is_some()
+        || events.into_iter().any(|event| event == "merge_group")
 }
 
 /// Exchanges a code, once and within the hour: the simulator's App is the registered one from

@@ -1,16 +1,19 @@
 //! The command line: one file a subcommand.
 
 pub mod affected;
+mod app;
 pub mod config;
 pub mod demo;
 mod engine;
 pub mod exit;
+mod front;
 pub mod list;
 pub mod plan;
 pub mod registry;
 pub mod replay;
 mod reports;
 pub mod results;
+pub mod rotate;
 pub mod schema;
 mod secrets;
 pub mod select;
@@ -90,6 +93,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Bring the database up to date
     Migrate,
+    /// Forget the GitHub App that `/setup` registered: the next start registers another one
+    ForgetApp,
+    /// Give the App's webhook a new secret, here and on GitHub, without losing a delivery
+    RotateWebhookSecret(rotate::RotateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +184,8 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
             eprintln!("the database is up to date");
             Ok(Exit::Passed)
         }
+        Command::ForgetApp => app::forget(&settings).await,
+        Command::RotateWebhookSecret(args) => rotate::run(&args, &settings).await,
     }
 }
 

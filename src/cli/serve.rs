@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use secrecy::ExposeSecret;
+use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::app;
 use super::engine::docker_options;
 use super::exit::UsageError;
+use super::front::{Front, Ground};
 use super::state_dir::{StateDir, clear};
 use crate::ambient;
-use crate::blobs::{Blobs, BlobsUrl};
+use crate::blobs::Blobs;
 use crate::config::server::{ExecutorKind, Served, Settings};
 use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
@@ -27,8 +28,7 @@ use crate::exec::docker::{Docker, Reaper};
 use crate::exec::host::Host;
 use crate::exec::{Executors, Trust};
 use crate::git::GitCache;
-use crate::github::webhook::WebhookSecrets;
-use crate::github::{Github, GithubSettings};
+use crate::github::Github;
 use crate::secrets::Providers;
 use crate::secrets::seal::Seal;
 use crate::service::archive::Archivist;
@@ -43,7 +43,7 @@ use crate::service::source::Sources;
 use crate::service::ticking::{Rhythm, drive};
 use crate::service::worker::Worker;
 use crate::store::{Store, Topic};
-use crate::web::{self, EngineAnswer, Health, NoEngine, Web};
+use crate::web::{self, Signers};
 
 /// Which parts of the program run in this process.
 #[derive(Debug, Clone, Copy)]
@@ -112,10 +112,22 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
         public: settings.public_url(address.unwrap_or(listen))?,
         github: settings.github_url()?,
     };
-    let common = connect(settings, &state, links).await?;
+    let ground = Ground::open(settings, &state, links).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let known = app::known(settings, &ground.store, &ground.seal).await?;
+    let known = known.map(|app| app::github(settings, app)).transpose()?;
     let executors = executors(settings, &state, parts).await?;
+    let (github, signers) = match listener {
+        None => (known.ok_or_else(app::none_yet)?, None),
+        Some(listener) => {
+            let front = Front::open(settings, &ground, known.is_some()).await?;
+            let web = front.web(settings, &ground, executors.as_ref(), &stop);
+            tasks.spawn(web::serve(listener, web::router(web), stop.clone()));
+            (front.github(settings, &ground, known).await?, Some(front.signers))
+        }
+    };
+    let common = connect(settings, &state, ground, github)?;
     let docker = match &executors {
         Some(Executors::Docker(docker)) => Some(docker.clone()),
         Some(Executors::Host(_)) | None => None,
@@ -133,13 +145,16 @@ pub async fn start(settings: &Settings, parts: Parts) -> anyhow::Result<Running>
         tasks: &tasks,
         stop: &stop,
     };
-    if let Some(listener) = listener {
-        serve(setup, listener)?;
+    if let Some(signers) = signers {
+        serve(setup, signers)?;
     }
     if parts.workers > 0 {
         work(setup, parts.workers)?;
     }
     clean(setup, &janitor);
+    if let Some(address) = address {
+        info!("listening on http://{address}, seen from outside as {}", common.links.public);
+    }
     let (store, worker) = (common.store.clone(), common.worker);
     let links = common.links;
     Ok(Running { address, links, store, worker, stop, tasks, janitor, docker, _state: state })
@@ -167,22 +182,14 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow::Result<Common> {
-    let store = Store::open(&settings.database_url(&state.path)).await?;
-    let blobs_url: BlobsUrl = settings.store_url(&state.path).parse()?;
-    let blobs = Blobs::open(&blobs_url, |name| settings.text(name).map(str::to_owned))
-        .await
-        .with_context(|| {
-            format!(
-                "the object store {blobs_url} can't be opened (CHECKVALVE_STORE says where it is)"
-            )
-        })?;
-    let github = Arc::new(Github::new(GithubSettings {
-        api_url: settings.github_api_url()?,
-        app_id: settings.app_id()?,
-        private_key: settings.private_key()?,
-        ca_file: settings.ca_file(),
-    })?);
+fn connect(
+    settings: &Settings,
+    state: &StateDir,
+    ground: Ground,
+    github: Github,
+) -> anyhow::Result<Common> {
+    let Ground { store, blobs, links, worker, .. } = ground;
+    let github = Arc::new(github);
     let sources = Sources {
         github: github.clone(),
         cache: GitCache::new(state.folder("git")?).with_ca_file(trusted_by_git(settings, state)?),
@@ -191,7 +198,7 @@ async fn connect(settings: &Settings, state: &StateDir, links: Links) -> anyhow:
     let spool = state.spool()?;
     clear(&spool)?;
     let archivist = Archivist::new(store.clone(), blobs.clone(), links.clone(), spool);
-    Ok(Common { store, blobs, github, links, sources, archivist, worker: state.worker })
+    Ok(Common { store, blobs, github, links, sources, archivist, worker })
 }
 
 /// git takes one file in place of the system's authorities: theirs and ours, in the state folder.
@@ -265,11 +272,12 @@ impl Setup<'_> {
     }
 }
 
-fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
+fn serve(setup: Setup<'_>, signers: Arc<Signers>) -> anyhow::Result<()> {
     let Setup { settings, common, .. } = setup;
-    let address = listener.local_addr()?;
-    let router = web::router(web(setup)?);
-    setup.tasks.spawn(web::serve(listener, router, setup.stop.clone()));
+    setup.start(Rhythm { name: "signers", period: Duration::from_secs(1) }, None, move || {
+        let signers = signers.clone();
+        async move { Ok(signers.look().await.map(|()| false)?) }
+    });
     let served = Arc::new(settings.repositories()?);
     let (store, github) = (&common.store, &common.github);
     follow_branches(setup, &served);
@@ -305,7 +313,6 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
             async move { publisher.pass().await }
         });
     }
-    info!("listening on http://{address}, seen from outside as {}", common.links.public);
     Ok(())
 }
 
@@ -325,26 +332,6 @@ fn follow_branches(setup: Setup<'_>, served: &Arc<Served>) {
         let scheduler = scheduler.clone();
         async move { scheduler.pass(ambient::now()).await }
     });
-}
-
-fn web(setup: Setup<'_>) -> anyhow::Result<Web> {
-    let Setup { settings, common, .. } = setup;
-    let next = settings.secret("CHECKVALVE_WEBHOOK_SECRET_NEXT");
-    let health: Arc<dyn Health> = match setup.executors {
-        Some(Executors::Docker(docker)) => Arc::new(EngineHealth { docker: docker.clone() }),
-        Some(Executors::Host(_)) | None => Arc::new(NoEngine),
-    };
-    Ok(Web {
-        store: common.store.clone(),
-        blobs: common.blobs.clone(),
-        links: common.links.clone(),
-        webhook_secrets: Arc::new(WebhookSecrets::new(settings.webhook_secret()?, next)),
-        api_token: settings.secret("CHECKVALVE_API_TOKEN"),
-        key: Arc::new(setup.state.key(settings)?),
-        health,
-        metrics: Arc::default(),
-        stop: setup.stop.clone(),
-    })
 }
 
 fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
@@ -432,31 +419,12 @@ async fn pack(sources: &Sources, store: &Store) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Whether steps can run, for `/readyz`.
-#[derive(Debug)]
-struct EngineHealth {
-    docker: Docker,
-}
-
-impl Health for EngineHealth {
-    fn engine(&self) -> EngineAnswer<'_> {
-        Box::pin(async move { self.docker.ping().await.map_err(|error| error.to_string()) })
-    }
-}
-
 /// `serve` and `worker` from the command line: starts, waits for an end signal, stops.
 pub async fn run(settings: &Settings, parts: Parts) -> anyhow::Result<()> {
     if parts.server {
         settings.repositories().map_err(UsageError::from)?;
-        settings.webhook_secret().map_err(UsageError::from)?;
     }
-    settings.app_id().map_err(UsageError::from)?;
-    let key = settings.private_key().map_err(UsageError::from)?;
-    if !key.expose_secret().contains("PRIVATE KEY") {
-        bail!(UsageError(
-            "CHECKVALVE_GITHUB_PRIVATE_KEY is no PEM key: paste the whole .pem file".into()
-        ));
-    }
+    settings.github_app().map_err(UsageError::from)?;
     let mut ended = std::pin::pin!(super::signals::end());
     // A database or an engine that does not answer must not keep us from our end.
     let running = tokio::select! {

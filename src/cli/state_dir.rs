@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tracing::warn;
 
+use super::exit::UsageError;
 use crate::ambient;
 use crate::config::server::{Settings, key_of, key_text};
 use crate::domain::ids::WorkerId;
@@ -66,6 +67,18 @@ impl StateDir {
         let path = self.path.join("key");
         let made = kept(&path, || key_text(rand::random()))?;
         key_of(&made).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
+    }
+
+    /// The installation's key, which must be there: a new one would be nobody else's.
+    pub(super) fn key_that_is_there(&self, settings: &Settings) -> anyhow::Result<[u8; 32]> {
+        if settings.key()?.is_none() && !self.path.join("key").exists() {
+            bail!(UsageError(format!(
+                "there is no key in {}: run this with the settings of `checkvalve serve`, or give its \
+                 key in CHECKVALVE_KEY",
+                self.path.display()
+            )));
+        }
+        self.key(settings)
     }
 
     pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {

@@ -244,7 +244,7 @@ impl Github {
         if let Some(wait) = self.rates.closed(who) {
             return Err(Setback::Final(GithubError::RateLimited { call: call.name, wait }));
         }
-        let sent = self.transport.send(&call.request, bearer).await;
+        let sent = self.transport.send(&call.request, Some(bearer)).await;
         let result = match sent {
             Ok(answer) => judge(call, who, answer, &self.rates),
             Err(silence) => Err(silent(call, silence)),

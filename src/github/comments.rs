@@ -36,6 +36,7 @@ impl Reaction {
 
 #[derive(Deserialize)]
 struct Comment {
+    #[serde(deserialize_with = "wire::number")]
     id: u64,
     #[serde(default)]
     body: Option<String>,

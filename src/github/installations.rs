@@ -10,6 +10,7 @@ use crate::domain::run::Repository;
 
 #[derive(Deserialize)]
 struct Installation {
+    #[serde(deserialize_with = "wire::number")]
     id: u64,
     #[serde(default)]
     suspended_at: Option<IgnoredAny>,

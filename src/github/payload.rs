@@ -261,6 +261,7 @@ struct IssueCommentPayload {
 
 #[derive(Deserialize)]
 struct Issue {
+    #[serde(deserialize_with = "wire::number")]
     number: u64,
     /// Present on pull requests only.
     pull_request: Option<serde::de::IgnoredAny>,
@@ -268,6 +269,7 @@ struct Issue {
 
 #[derive(Deserialize)]
 struct Comment {
+    #[serde(deserialize_with = "wire::number")]
     id: u64,
     body: Option<String>,
     user: Option<wire::User>,
@@ -297,6 +299,7 @@ struct CheckSuitePayload {
 
 #[derive(Deserialize)]
 struct Suite {
+    #[serde(deserialize_with = "wire::number")]
     id: u64,
     head_sha: String,
 }

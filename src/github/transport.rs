@@ -110,11 +110,11 @@ impl Transport {
 
     /// Sends `request` and waits for the whole answer. Redirects within the API are followed with
     /// the same method and body (a renamed repository answers 301); elsewhere no token is sent, so
-    /// nothing is followed.
+    /// nothing is followed. Without a `bearer` we are nobody.
     pub(super) async fn send(
         &self,
         request: &Request,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
     ) -> Result<Answer, Silence> {
         let Ok(_permit) = self.at_once.acquire().await else {
             return Err(Silence { seen: false, why: "we are stopping".to_owned() });
@@ -140,19 +140,18 @@ impl Transport {
         method: &Method,
         uri: &str,
         body: Option<&Value>,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
     ) -> Result<Answer, Silence> {
         let unsent = |why: String| Silence { seen: false, why };
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
-            .map_err(|_| unsent("the token is no header value".to_owned()))?;
-        authorization.set_sensitive(true);
         // `X-GitHub-Api-Version: 2022-11-28` is octocrab's own header.
-        let builder = http::Request::builder()
+        let mut builder = http::Request::builder()
             .method(method)
             .uri(uri)
-            .header(AUTHORIZATION, authorization)
             .header(http::header::USER_AGENT, USER_AGENT)
             .header(http::header::ACCEPT, "application/vnd.github+json");
+        if let Some(bearer) = bearer {
+            builder = builder.header(AUTHORIZATION, authorization(bearer).map_err(unsent)?);
+        }
         let request = self.octocrab.build_request(builder, body).map_err(|e| unsent(causes(&e)))?;
         let response = self
             .octocrab
@@ -178,6 +177,13 @@ impl Transport {
             && uri.scheme().is_none_or(|scheme| Some(scheme) == self.api.scheme());
         same.then(|| link.to_owned())
     }
+}
+
+fn authorization(bearer: &SecretString) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
+        .map_err(|_| "the token is no header value".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn api_uri(url: &str) -> Result<Uri, GithubError> {

@@ -33,6 +33,8 @@ pub const PAYLOAD_MAX_BYTES: usize = 25 * 1024 * 1024;
 pub enum Which {
     Current,
     Next,
+    /// Replaced a short while ago: deliveries in flight may still carry it.
+    Previous,
 }
 
 /// Why a delivery is not taken as GitHub's. None of these says anything about the secrets.
@@ -49,17 +51,27 @@ pub enum SignatureError {
     Wrong,
 }
 
-/// The secrets that GitHub may sign with. While a secret is being changed there are two, since
+/// The secrets that GitHub may sign with. While a secret is being changed there are several, since
 /// deliveries in flight still carry the old signature.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct WebhookSecrets {
-    current: SecretString,
-    next: Option<SecretString>,
+    accepted: Vec<(Which, SecretString)>,
 }
 
 impl WebhookSecrets {
     pub fn new(current: SecretString, next: Option<SecretString>) -> Self {
-        Self { current, next }
+        let next = next.map(|next| (Which::Next, next));
+        Self::of([(Which::Current, current)].into_iter().chain(next))
+    }
+
+    /// Of two that sign alike, the first is told.
+    pub fn of(accepted: impl IntoIterator<Item = (Which, SecretString)>) -> Self {
+        Self { accepted: accepted.into_iter().collect() }
+    }
+
+    /// Nobody's deliveries are accepted: no App is known yet.
+    pub fn is_empty(&self) -> bool {
+        self.accepted.is_empty()
     }
 
     /// Is the raw `body` signed with one of our secrets? Every secret is tried and each comparison
@@ -71,13 +83,12 @@ impl WebhookSecrets {
     ) -> Result<Which, SignatureError> {
         let header = signature_header.ok_or(SignatureError::Missing)?;
         let signature = signature(header).ok_or(SignatureError::Malformed)?;
-        let current = signs(&self.current, body, &signature);
-        let next = self.next.as_ref().is_some_and(|next| signs(next, body, &signature));
-        match (current, next) {
-            (true, _) => Ok(Which::Current),
-            (false, true) => Ok(Which::Next),
-            (false, false) => Err(SignatureError::Wrong),
+        let mut found = None;
+        for (which, secret) in &self.accepted {
+            let signs = signs(secret, body, &signature);
+            found = found.or(signs.then_some(*which));
         }
+        found.ok_or(SignatureError::Wrong)
     }
 }
 

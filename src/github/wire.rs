@@ -1,18 +1,44 @@
 //! GitHub's shapes that payloads and answers share; they turn into ours at once.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 use crate::domain::event::{Actor, PullFacts};
 use crate::domain::names::InvalidName;
 
+/// A number, which some servers write as a text.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Number;
+    impl Visitor<'_> for Number {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            text.parse().map_err(|_| E::invalid_type(serde::de::Unexpected::Str(text), &self))
+        }
+    }
+    deserializer.deserialize_any(Number)
+}
+
 #[derive(Deserialize)]
 pub(super) struct Id {
+    #[serde(deserialize_with = "number")]
     pub(super) id: u64,
 }
 
 /// The App itself.
 #[derive(Debug, Deserialize)]
 pub(super) struct App {
+    #[serde(deserialize_with = "number")]
     pub(super) id: u64,
     /// Its name in addresses, of which its account's is made.
     #[serde(default)]
@@ -26,6 +52,7 @@ pub(super) struct FullName {
 
 #[derive(Deserialize)]
 pub(super) struct Repository {
+    #[serde(deserialize_with = "number")]
     pub(super) id: u64,
     pub(super) full_name: String,
     #[serde(default)]
@@ -55,6 +82,7 @@ pub(super) fn ghost() -> Actor {
 
 #[derive(Deserialize)]
 pub(super) struct Pull {
+    #[serde(deserialize_with = "number")]
     number: u64,
     #[serde(default)]
     title: Option<String>,
@@ -96,6 +124,7 @@ impl TryFrom<Pull> for PullFacts {
 
 #[derive(Deserialize)]
 pub(super) struct CheckRun {
+    #[serde(deserialize_with = "number")]
     pub(super) id: u64,
     #[serde(default)]
     pub(super) name: String,
@@ -106,4 +135,21 @@ pub(super) struct CheckRun {
     #[serde(default)]
     pub(super) status: Option<String>,
     pub(super) app: Option<Id>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_may_be_written_as_a_text() {
+        let id = |text: &str| serde_json::from_str::<Id>(text).map(|id| id.id);
+        assert_eq!(id(r#"{"id": 18446744073709551615}"#).unwrap(), u64::MAX);
+        assert_eq!(id(r#"{"id": "29310"}"#).unwrap(), 29310);
+        for wrong in [r#"{"id": "x"}"#, r#"{"id": -1}"#, r#"{"id": null}"#, r#"{"id": 1.5}"#, "{}"]
+        {
+            assert!(id(wrong).is_err(), "{wrong}");
+        }
+        assert!(id(r#"{"id": "x"}"#).unwrap_err().to_string().contains("expected a number"));
+    }
 }

@@ -1,16 +1,21 @@
-//! Seals what must lie in the database for a while, under the installation's key.
+//! Seals what must lie in the database, under the installation's key, and marks what must be known
+//! again without being kept.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time, hmac};
 use secrecy::SecretSlice;
 
 /// Keys made of the installation's one are each for one purpose.
 const PURPOSE: &[u8] = b"checkvalve: renewed secrets, 1";
+const MARKS: &[u8] = b"checkvalve: marks, 1";
 
 /// Encrypts and decrypts, each time for one name: what was sealed for another does not open.
-pub struct Seal(RandomizedNonceKey);
+pub struct Seal {
+    key: RandomizedNonceKey,
+    marks: hmac::Key,
+}
 
 impl fmt::Debug for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,15 +34,38 @@ pub struct NotOpened;
 impl Seal {
     /// `key` is `CHECKVALVE_KEY`.
     pub fn new(key: &[u8; 32]) -> Result<Self, NotOpened> {
-        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), PURPOSE);
-        let key = RandomizedNonceKey::new(&AES_256_GCM, own.as_ref()).map_err(|_| NotOpened)?;
-        Ok(Self(key))
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let own = |purpose| hmac::sign(&key, purpose);
+        let marks = hmac::Key::new(hmac::HMAC_SHA256, own(MARKS).as_ref());
+        let key = RandomizedNonceKey::new(&AES_256_GCM, own(PURPOSE).as_ref());
+        Ok(Self { key: key.map_err(|_| NotOpened)?, marks })
+    }
+
+    /// By what a text is known again: a keyed digest, of which nothing of the text can be learned,
+    /// and which is another one for every name.
+    pub fn mark(&self, name: &str, plain: &str) -> String {
+        hex::encode(self.marked(name, plain))
+    }
+
+    /// Is it this text's? Takes the same time whatever is wrong.
+    pub fn is_mark(&self, mark: &str, name: &str, plain: &str) -> bool {
+        let Ok(mark) = hex::decode(mark) else { return false };
+        constant_time::verify_slices_are_equal(&mark, self.marked(name, plain).as_ref()).is_ok()
+    }
+
+    fn marked(&self, name: &str, plain: &str) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.marks);
+        // The length first, so that no name and text can be taken for others.
+        context.update(&u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(name.as_bytes());
+        context.update(plain.as_bytes());
+        context.sign()
     }
 
     /// The nonce, and behind it the bytes with their tag.
     pub fn seal(&self, name: &str, plain: &[u8]) -> Result<Vec<u8>, NotOpened> {
         let mut sealed = plain.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed);
+        let nonce = self.key.seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed);
         let nonce = nonce.map_err(|_| NotOpened)?;
         Ok([nonce.as_ref().as_slice(), &sealed].concat())
     }
@@ -48,7 +76,7 @@ impl Seal {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotOpened)?;
         let mut opened = sealed.to_vec();
         let aad = Aad::from(name.as_bytes());
-        let plain = self.0.open_in_place(nonce, aad, &mut opened).map_err(|_| NotOpened)?.len();
+        let plain = self.key.open_in_place(nonce, aad, &mut opened).map_err(|_| NotOpened)?.len();
         opened.truncate(plain);
         Ok(opened.into())
     }
@@ -77,5 +105,19 @@ mod tests {
             assert!(seal.open("gsm:source-x/config", &sealed[..at]).is_err(), "{at}");
         }
         assert_eq!(format!("{seal:?}"), "Seal(…)");
+    }
+
+    #[test]
+    fn a_mark_is_of_one_text_one_name_and_one_key() {
+        let seal = Seal::new(&[7; 32]).unwrap();
+        let mark = seal.mark("token", "a secret");
+        assert_eq!(mark, Seal::new(&[7; 32]).unwrap().mark("token", "a secret"));
+        assert!(seal.is_mark(&mark, "token", "a secret"));
+        for (name, text) in [("token", "a secre"), ("state", "a secret"), ("tokena", " secret")] {
+            assert!(!seal.is_mark(&mark, name, text), "{name} {text}");
+        }
+        assert!(!Seal::new(&[8; 32]).unwrap().is_mark(&mark, "token", "a secret"));
+        assert!(!seal.is_mark(&mark[..10], "token", "a secret"));
+        assert!(!seal.is_mark("", "token", "a secret"));
     }
 }

@@ -19,6 +19,7 @@ use serde_json::json;
 use super::Web;
 use super::error::WebError;
 use super::metrics::HookResult;
+use super::signers::Doubt;
 use crate::github::webhook::{
     DELIVERY_HEADER, EVENT_HEADER, PAYLOAD_MAX_BYTES, SIGNATURE_HEADER, form_payload,
 };
@@ -30,8 +31,15 @@ const PREALLOCATED: usize = 256 * 1024;
 /// Beyond this a sender of too much is cut off.
 const HEARD_OUT: usize = 2 * PAYLOAD_MAX_BYTES;
 
-/// GitHub hangs up after ten seconds; a failure that it sees can be delivered again.
+/// GitHub hangs up after ten seconds, an Enterprise Server after thirty; a failure that it sees can be
+/// delivered again ("Troubleshooting webhooks").
 const PATIENCE: Duration = Duration::from_secs(9);
+const PATIENCE_OF_ENTERPRISE: Duration = Duration::from_secs(29);
+/// An Enterprise Server says so in each delivery.
+const ENTERPRISE_HEADER: &str = "x-github-enterprise-version";
+
+/// How long the first delivery of an App waits until its registration has brought its secret.
+const REGISTRATION: Duration = Duration::from_secs(4);
 
 /// The events that we subscribe to or get without asking; others are kept and ignored.
 const OURS: [&str; 8] = [
@@ -61,7 +69,9 @@ impl Refusal {
 }
 
 pub(crate) async fn take(State(web): State<Arc<Web>>, request: Request) -> Response {
-    let answered = tokio::time::timeout(PATIENCE, taken(&web, request)).await;
+    let enterprise = request.headers().contains_key(ENTERPRISE_HEADER);
+    let patience = if enterprise { PATIENCE_OF_ENTERPRISE } else { PATIENCE };
+    let answered = tokio::time::timeout(patience, taken(&web, request)).await;
     let result = match answered {
         Ok(Ok(result)) => result,
         Ok(Err(Refusal(result, error))) => {
@@ -80,21 +90,19 @@ pub(crate) async fn take(State(web): State<Arc<Web>>, request: Request) -> Respo
 async fn taken(web: &Web, request: Request) -> Result<HookResult, Refusal> {
     let (parts, body) = request.into_parts();
     let kind = content_type(&parts.headers)?;
+    if web.signers.is_empty() && !web.signers.ready(REGISTRATION).await {
+        let error = WebError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_app",
+            "No GitHub App is registered here yet.",
+            "Open the address that `checkvalve serve` printed, then deliver this again.",
+        );
+        return Err(Refusal(HookResult::Unavailable, error));
+    }
     let raw = whole(&parts.headers, body).await?;
     let signature = text(&parts.headers, SIGNATURE_HEADER);
-    match web.webhook_secrets.verify(signature, &raw) {
-        Ok(which) => web.metrics.signed(which),
-        Err(error) => {
-            tracing::debug!(%error, "a delivery was refused");
-            return Err(Refusal::new(
-                HookResult::Unsigned,
-                StatusCode::UNAUTHORIZED,
-                &format!("The signature was refused: {error}."),
-                "Sign the raw body with the App's webhook secret; GitHub does so when the secret of \
-                 its settings equals CHECKVALVE_WEBHOOK_SECRET.",
-            ));
-        }
-    }
+    let which = web.signers.verify(signature, &raw).await.map_err(doubted)?;
+    web.metrics.signed(which);
     let (delivery, result) = delivery(&parts.headers, kind, raw)?;
     match web.store.take_in(delivery).await {
         Ok(Taken::Fresh) => Ok(result),
@@ -102,6 +110,25 @@ async fn taken(web: &Web, request: Request) -> Result<HookResult, Refusal> {
         Err(error) => {
             let error = WebError::unavailable("database", error.to_string());
             Err(Refusal(HookResult::Unavailable, error))
+        }
+    }
+}
+
+fn doubted(doubt: Doubt) -> Refusal {
+    match doubt {
+        Doubt::Refused(error) => {
+            tracing::debug!(%error, "a delivery was refused");
+            Refusal::new(
+                HookResult::Unsigned,
+                StatusCode::UNAUTHORIZED,
+                &format!("The signature was refused: {error}."),
+                "Sign the raw body with the App's webhook secret; GitHub does so when the secret of \
+                 its settings equals CHECKVALVE_WEBHOOK_SECRET.",
+            )
+        }
+        Doubt::Unknown(error) => {
+            let error = WebError::unavailable("database", error.to_string());
+            Refusal(HookResult::Unavailable, error)
         }
     }
 }

@@ -67,6 +67,7 @@ pub struct Metrics {
     hooks: [AtomicU64; HookResult::ALL.len()],
     signed_current: AtomicU64,
     signed_next: AtomicU64,
+    signed_previous: AtomicU64,
     streams: AtomicU64,
 }
 
@@ -79,6 +80,7 @@ impl Metrics {
         match which {
             Which::Current => self.signed_current.fetch_add(1, Ordering::Relaxed),
             Which::Next => self.signed_next.fetch_add(1, Ordering::Relaxed),
+            Which::Previous => self.signed_previous.fetch_add(1, Ordering::Relaxed),
         };
     }
 
@@ -106,6 +108,7 @@ impl Metrics {
         let secrets = vec![
             Sample::with("secret", "current", count(&self.signed_current)),
             Sample::with("secret", "next", count(&self.signed_next)),
+            Sample::with("secret", "previous", count(&self.signed_previous)),
         ];
         vec![
             Family {
@@ -116,7 +119,7 @@ impl Metrics {
             },
             Family {
                 name: "checkvalve_webhook_signatures_total".to_owned(),
-                help: "Good signatures by secret: when `current` stands still, it can be replaced.",
+                help: "Good signatures by secret: one that stands still is not used any more.",
                 kind: "counter",
                 samples: secrets,
             },

@@ -20,6 +20,8 @@ mod names;
 mod pages;
 mod range;
 mod routes;
+mod setup;
+mod signers;
 
 use std::io;
 use std::sync::Arc;
@@ -33,11 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::domain::links::Links;
-use crate::github::webhook::WebhookSecrets;
 use crate::store::Store;
 
 pub use health::{EngineAnswer, Health, NoEngine};
 pub use metrics::Metrics;
+pub use setup::{AppSecrets, Registration, TOKEN_LIFE};
+pub use signers::{GivenSecrets, Signers, SignersError, kept_secret, opened_secret};
 
 /// How long answers under way may still take once the server was asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -48,7 +51,10 @@ pub struct Web {
     pub store: Store,
     pub blobs: Blobs,
     pub links: Links,
-    pub webhook_secrets: Arc<WebhookSecrets>,
+    /// Who may sign deliveries.
+    pub signers: Arc<Signers>,
+    /// Makes the App when there is none; absent where the settings name one.
+    pub registration: Option<Arc<Registration>>,
     /// Opens private repositories and the changing routes of the API; absent: neither is open.
     pub api_token: Option<SecretString>,
     /// `CHECKVALVE_KEY`: keys the comparison of tokens; cookies and CSRF tokens when login comes.

@@ -17,7 +17,7 @@ use tracing::Span;
 
 use super::error::WebError;
 use super::{
-    Web, api, assets, control, error, events, files, headers, health, hook, metrics, pages,
+    Web, api, assets, control, error, events, files, headers, health, hook, metrics, pages, setup,
 };
 
 type Routes = Router<Arc<Web>>;
@@ -82,9 +82,16 @@ fn server_routes() -> Routes {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .route("/setup", get(setup::show))
+        .route("/setup/callback", get(setup::callback))
 }
 
 async fn nothing_here() -> WebError {
+    nowhere()
+}
+
+/// What stands where nothing is.
+pub(super) fn nowhere() -> WebError {
     WebError::not_found("There is no such page.")
 }
 

@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod enterprise;
 mod failing;
+#[path = "../support/https.rs"]
+mod https;
 mod simulated;
 #[path = "../support/tls.rs"]
 mod tls;

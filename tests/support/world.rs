@@ -35,7 +35,14 @@ pub struct Extra {
     pub file: Option<String>,
     /// By which address GitHub's API is reached.
     pub via: Option<Via>,
+    /// The settings name no App: `/setup` is to register it.
+    pub unregistered: bool,
+    /// What else GitHub is, before anybody looks.
+    pub github: Option<Prepare>,
 }
+
+/// Makes the simulator something else.
+pub type Prepare = Box<dyn Fn(&Simulator) + Send + Sync>;
 
 /// From an address to one that leads there.
 pub type Via = Box<dyn Fn(&str) -> String + Send + Sync>;
@@ -45,6 +52,8 @@ pub struct World {
     pub state: tempfile::TempDir,
     pub url: String,
     port: u16,
+    /// The webhook's secret, as the settings have it.
+    secret: String,
     steps: Steps,
     database: Option<String>,
     extra: Extra,
@@ -77,14 +86,19 @@ impl World {
         let (permissions, events) = manifest::granted();
         let config = Config { contract: contract(), permissions, events, ..Config::default() };
         let sim = Simulator::start(config).await.unwrap();
+        if let Some(prepare) = &extra.github {
+            prepare(&sim);
+        }
         sim.create_repository(REPO, RepositoryOptions::default()).await.unwrap();
         sim.set_permission(REPO, "ada", Permission::Write);
         let port = free_port();
+        let secret = sim.app().webhook_secret;
         let mut world = Self {
             sim,
             state: tempfile::tempdir().unwrap(),
             url: format!("http://127.0.0.1:{port}"),
             port,
+            secret,
             steps,
             database,
             extra,
@@ -95,7 +109,9 @@ impl World {
         };
         world.push("main", files).await;
         world.start().await;
-        world.sim.install_webhook(&format!("{}/webhooks/github", world.url));
+        if !world.extra.unregistered {
+            world.sim.install_webhook(&format!("{}/webhooks/github", world.url));
+        }
         world
     }
 
@@ -123,12 +139,19 @@ impl World {
     }
 
     fn spawn(&self, folder: &str, port: u16) -> Child {
-        let app = self.sim.app();
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.state.path().join("server.log"))
             .unwrap();
+        let listen = format!("127.0.0.1:{port}");
+        let mut command = self.command(folder, &["serve", "--listen", &listen, "--workers", "4"]);
+        command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+
+    /// The program with the server's settings.
+    pub fn command(&self, folder: &str, arguments: &[&str]) -> Command {
+        let app = self.sim.app();
         let api = self.sim.api_url();
         let api = self.extra.via.as_ref().map_or_else(|| api.clone(), |via| via(&api));
         let mut command = Command::new(env!("CARGO_BIN_EXE_checkvalve"));
@@ -139,28 +162,29 @@ impl World {
         }
         command
             .envs(self.extra.env.iter().map(|(name, value)| (name, value)))
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--workers", "4"])
+            .args(arguments)
             .env("CHECKVALVE_STATE_DIR", self.state.path().join(folder))
             .env("CHECKVALVE_REPOSITORIES", "acme/*")
             .env("CHECKVALVE_GITHUB_API_URL", api)
             .env("CHECKVALVE_GITHUB_URL", self.sim.url())
-            .env("CHECKVALVE_GITHUB_APP_ID", app.id.to_string())
-            .env("CHECKVALVE_GITHUB_PRIVATE_KEY", app.private_key_pem)
-            .env("CHECKVALVE_WEBHOOK_SECRET", app.webhook_secret)
             .env("CHECKVALVE_API_TOKEN", "scenario-token")
             .env("CHECKVALVE_LEASE", "3s")
             .env("CHECKVALVE_SLOTS", "4")
             .env("CHECKVALVE_LOG", "info,checkvalve=debug")
             .env("CHECKVALVE_EXECUTOR", if self.steps == Steps::Docker { "docker" } else { "host" })
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+            .stdin(Stdio::null());
+        if !self.extra.unregistered {
+            command
+                .env("CHECKVALVE_GITHUB_APP_ID", app.id.to_string())
+                .env("CHECKVALVE_GITHUB_PRIVATE_KEY", app.private_key_pem)
+                .env("CHECKVALVE_WEBHOOK_SECRET", &self.secret);
+        }
         if let Some(url) = &self.database {
             let objects = self.state.path().join("objects").display().to_string();
             command.env("CHECKVALVE_DATABASE_URL", url);
             command.env("CHECKVALVE_STORE", format!("file:{objects}"));
         }
-        command.spawn().unwrap()
+        command
     }
 
     /// SIGKILL: no chance to clean up.

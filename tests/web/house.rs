@@ -20,9 +20,12 @@ use checkvalve::domain::state::{Conclusion, Outcome, StepState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::domain::unselected::Unselected;
-use checkvalve::github::webhook::WebhookSecrets;
+use checkvalve::github::Registrar;
+use checkvalve::secrets::seal::Seal;
 use checkvalve::store::{Created, Lease, NewJob, NewRun, PlannedRun, Store};
-use checkvalve::web::{self, EngineAnswer, Health, Metrics, Web};
+use checkvalve::web::{
+    self, EngineAnswer, GivenSecrets, Health, Metrics, Registration, Signers, Web,
+};
 use hmac::{Hmac, Mac};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::SecretString;
@@ -32,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const SECRET: &str = "It's a Secret to Everybody";
 pub(crate) const NEXT_SECRET: &str = "the secret after it";
+pub(crate) const KEY: [u8; 32] = [7; 32];
 pub(crate) const TOKEN: &str = "token-of-the-api";
 pub(crate) const TERM: Duration = Duration::from_mins(1);
 
@@ -51,6 +55,8 @@ pub(crate) struct House {
     pub(crate) client: Client,
     pub(crate) stop: CancellationToken,
     pub(crate) worker: WorkerId,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) registration: Option<Arc<Registration>>,
     /// Kept for as long as the house stands.
     _folder: tempfile::TempDir,
 }
@@ -67,11 +73,13 @@ pub(crate) struct Plot {
     pub(crate) listen: &'static str,
     pub(crate) api_token: bool,
     pub(crate) engine: Result<(), String>,
+    /// Where GitHub's API is, for a server that has no App yet.
+    pub(crate) github: Option<String>,
 }
 
 impl Default for Plot {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:0", api_token: true, engine: Ok(()) }
+        Self { listen: "127.0.0.1:0", api_token: true, engine: Ok(()), github: None }
     }
 }
 
@@ -90,16 +98,26 @@ impl House {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let secret = |text: &str| SecretString::from(text.to_owned());
+        let given = match &plot.github {
+            None => GivenSecrets { current: Some(secret(SECRET)), next: Some(secret(NEXT_SECRET)) },
+            Some(_) => GivenSecrets::default(),
+        };
+        let github = plot.github.as_deref().and_then(|api| api.strip_suffix("/api/v3"));
+        let github = github.unwrap_or("https://github.com").to_owned();
+        let seal = Arc::new(Seal::new(&KEY).unwrap());
+        let signers = Signers::open(store.clone(), seal.clone(), given).await.unwrap();
+        let registration = plot.github.map(|api_url| {
+            let github = Registrar::new(&api_url, None).unwrap();
+            Arc::new(Registration::new(seal.clone(), github, vec!["acme".to_owned()]))
+        });
         let web = Web {
             store: store.clone(),
             blobs: blobs.clone(),
-            links: Links { public: base.clone(), github: "https://github.com".to_owned() },
-            webhook_secrets: Arc::new(WebhookSecrets::new(
-                secret(SECRET),
-                Some(secret(NEXT_SECRET)),
-            )),
+            links: Links { public: base.clone(), github },
+            signers: Arc::new(signers),
+            registration: registration.clone(),
             api_token: plot.api_token.then(|| secret(TOKEN)),
-            key: Arc::new([7; 32]),
+            key: Arc::new(KEY),
             health: Arc::new(Engine(plot.engine)),
             metrics: Arc::new(Metrics::default()),
             stop: stop.clone(),
@@ -107,7 +125,7 @@ impl House {
         tokio::spawn(web::serve(listener, web::router(web), stop.clone()));
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let worker = WorkerId::new(ambient::ulid());
-        Self { store, blobs, base, client, stop, worker, _folder: folder }
+        Self { store, blobs, base, client, stop, worker, seal, registration, _folder: folder }
     }
 
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {

@@ -76,6 +76,19 @@ async fn an_enterprise_server_delivers_with_more_patience() {
     assert_eq!(list(6).await, 0);
 }
 
+/// Behind something that speaks TLS for it, its links are what the outside sees.
+#[tokio::test]
+async fn an_enterprise_server_may_be_known_by_another_address() {
+    let scene = Scene::new().await;
+    scene.github.known_as("https://git.corp.example/");
+    assert_eq!(scene.github.api_url(), "https://git.corp.example/api/v3");
+    let shape = scene.client.get(&scene.path("")).await;
+    // The client of this test asks where it asked before.
+    let shape = shape.expect(200).json();
+    let address = shape["html_url"].as_str().unwrap();
+    assert!(address.starts_with("https://git.corp.example/"), "{address}");
+}
+
 /// Versions before 3.20 do not describe `merge_group`: who waits for it waits in vain.
 #[tokio::test]
 async fn an_enterprise_server_has_no_merge_groups() {

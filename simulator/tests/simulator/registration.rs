@@ -106,6 +106,31 @@ async fn a_state_comes_back_unchanged_or_is_forged() {
     convert(&github, &forged["code"]).await.expect(201);
 }
 
+/// What an Enterprise Server does not have can't be asked for.
+#[tokio::test]
+async fn a_manifest_asks_for_no_more_than_there_is() {
+    let github = Simulator::start(config()).await.unwrap();
+    let mut manifest = manifest("http://127.0.0.1:9/hook");
+    let place = format!("{}/settings/apps/new", github.url());
+    let send = async |manifest: &Value| {
+        let mut text = String::new();
+        for byte in manifest.to_string().bytes() {
+            write!(text, "%{byte:02X}").unwrap();
+        }
+        let client = Client::new(&github, None);
+        client.send("POST", &place, &[], Some(format!("manifest={text}"))).await
+    };
+    github.enterprise_server(Some("3.19")).unwrap();
+    send(&manifest).await.expect(302);
+    manifest["default_events"] = json!(["merge_group"]);
+    assert!(send(&manifest).await.expect(422).text.contains("merge queues"));
+    manifest["default_events"] = json!([]);
+    manifest["default_permissions"]["merge_queues"] = json!("read");
+    send(&manifest).await.expect(422);
+    github.enterprise_server(Some("3.20")).unwrap();
+    send(&manifest).await.expect(302);
+}
+
 /// A manifest without what is required is refused where a person would read it.
 #[tokio::test]
 async fn a_manifest_must_be_whole() {

@@ -9,6 +9,7 @@ mod parts;
 mod pull;
 mod repository;
 mod run;
+mod setup;
 mod step;
 mod why_not;
 
@@ -23,6 +24,7 @@ pub(super) use job::show as job;
 pub(super) use pull::show as pull;
 pub(super) use repository::{show as repository, visible as visible_repository};
 pub(super) use run::show as run;
+pub(super) use setup::{Offer, Place, form as setup_form, registered as setup_registered};
 pub(super) use step::show as step;
 
 /// What stands in the place of a page that can't be shown.
