@@ -8,6 +8,10 @@ use super::event::PullFacts;
 use super::names::Sha;
 use super::time::Timestamp;
 
+/// The version of what handling a delivery means; kept with each that is handled, so that those that
+/// an older one handled can be found, and handled again. Raise it with every change that should make
+/// somebody want that. 2: one event under two GUIDs is done once.
+pub const HANDLING: u32 = 2;
 /// So far back GitHub's log goes, and so long it delivers again (an Enterprise Server: seven days).
 pub const WINDOW: Duration = Duration::from_hours(3 * 24);
 /// After so many times of asking in vain, each pause twice as long as the one before, an event is
