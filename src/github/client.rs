@@ -285,6 +285,12 @@ impl Github {
         Err(refused(format!("the list has more than {PAGES} pages")))
     }
 
+    /// A link of GitHub's that was kept, if it still leads to the API's host: no other is to see our
+    /// credentials.
+    pub(super) fn within(&self, link: &str) -> Option<String> {
+        self.transport.within(link)
+    }
+
     /// GitHub's own link to what comes after an answer, if there is more.
     pub(super) fn next_page(
         &self,

@@ -42,7 +42,8 @@ pub struct LogPage {
 impl Github {
     /// A page of the log: the newest, or the one that an earlier page names as its next.
     pub async fn delivery_log(&self, page: Option<&str>) -> Result<LogPage, GithubError> {
-        let call = Call::get("read the log of deliveries", page.unwrap_or(LOG).to_owned());
+        let page = page.and_then(|page| self.within(page)).unwrap_or_else(|| LOG.to_owned());
+        let call = Call::get("read the log of deliveries", page);
         let answer = self.as_app(&call).await?;
         let items: Vec<Item> = call.read(&answer)?;
         let attempts = items.into_iter().map(|item| attempt(&call, item));

@@ -166,7 +166,7 @@ impl Intake {
     /// is no longer current makes no run. And it is read again after: deliveries overtake each
     /// other, and one that was read early and written late would else have the last word, ending
     /// the run of the head that is current for one that is not.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         repository: &Repository,
         told: &PullFacts,

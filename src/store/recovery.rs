@@ -108,22 +108,24 @@ type Columns =
     (String, i64, String, Option<String>, i64, String, String, i64, Option<String>);
 
 impl Store {
-    /// How far the log was read; from `from` on, if it never was.
-    pub async fn log_mark(&self, from: Timestamp, now: Timestamp) -> Result<LogMark, StoreError> {
-        let mut mark: Option<Mark> = self.inner.main.one(MARK, args![]).await?;
-        if mark.is_none() {
-            let oldest: Option<(i64,)> = self.inner.main.one(OLDEST, args![]).await?;
-            let since = oldest.map_or(now.as_millis(), |(oldest,)| oldest.min(now.as_millis()));
-            self.inner.main.execute(BEGIN, args![since, from]).await?;
-            mark = self.inner.main.one(MARK, args![]).await?;
-        }
-        let (since, read_to, reading_from, next_page) =
-            mark.ok_or_else(|| StoreError::Inconsistent("no mark of the log".to_owned()))?;
-        Ok(LogMark {
+    /// How far the log was read; `None` before the first look.
+    pub async fn log_mark(&self) -> Result<Option<LogMark>, StoreError> {
+        let mark: Option<Mark> = self.inner.main.one(MARK, args![]).await?;
+        Ok(mark.map(|(since, read_to, reading_from, next_page)| LogMark {
             since: Timestamp::from_millis(since),
             read_to: Timestamp::from_millis(read_to),
             reading: reading_from.map(Timestamp::from_millis).zip(next_page),
-        })
+        }))
+    }
+
+    /// The first look, which goes back to `from`. What was acknowledged before our oldest delivery was
+    /// acknowledged by another database.
+    pub async fn begin_log(&self, from: Timestamp, now: Timestamp) -> Result<LogMark, StoreError> {
+        let oldest: Option<(i64,)> = self.inner.main.one(OLDEST, args![]).await?;
+        let since = oldest.map_or(now.as_millis(), |(oldest,)| oldest.min(now.as_millis()));
+        self.inner.main.execute(BEGIN, args![since, from]).await?;
+        let mark = self.log_mark().await?;
+        mark.ok_or_else(|| StoreError::Inconsistent("there is no mark of the log".to_owned()))
     }
 
     pub async fn set_log_mark(&self, mark: &LogMark) -> Result<(), StoreError> {
