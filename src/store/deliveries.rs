@@ -60,7 +60,7 @@ pub enum Handled {
 }
 
 /// A delivery as `deliveries list` and `show` print it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DeliveryRow {
     pub guid: String,
     pub event: String,
@@ -108,7 +108,7 @@ pub struct DeliveryQuery {
 }
 
 /// Somebody had a delivery handled once more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct HandledAgain {
     pub at: Timestamp,
     pub actor: String,

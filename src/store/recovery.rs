@@ -22,7 +22,7 @@ pub struct LogMark {
 }
 
 /// An event that never came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MissingRow {
     pub guid: String,
     /// GitHub's number of its newest attempt.
@@ -83,6 +83,10 @@ statements! {
     ASKED = sql!(
         "update missing set asked = asked + 1, due_at = ", now!(), " + $2
          where guid = $1 and state = 'missing'"
+    );
+    ANEW = sql!(
+        "update missing set state = 'missing', asked = 0, note = null, due_at = ", now!(), "
+         where guid = $1 and state <> 'came'"
     );
     GIVE_UP = sql!(
         "update missing set state = 'given_up', note = $2 where guid = $1 and state = 'missing'"
@@ -184,6 +188,11 @@ impl Store {
     /// It was asked for, and is not before `wait` is over.
     pub async fn note_asked(&self, guid: &str, wait: Duration) -> Result<(), StoreError> {
         self.inner.main.execute(ASKED, args![guid, wait]).await.map(drop)
+    }
+
+    /// Asked for from the beginning, also if it was given up.
+    pub async fn ask_again(&self, guid: &str) -> Result<(), StoreError> {
+        self.inner.main.execute(ANEW, args![guid]).await.map(drop)
     }
 
     pub async fn give_up(&self, guid: &str, why: &str) -> Result<(), StoreError> {

@@ -25,9 +25,8 @@ impl Recovery {
     /// Looks at all repositories.
     pub(super) async fn sweep(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         let mut left = FOLLOWED;
-        if self.memory().looks.is_empty()
-            && let Err(error) = self.meet().await
-        {
+        let new = self.memory().looks.is_empty();
+        if new && let Err(error) = self.meet().await {
             warn!("where the App is installed could not be listed: {error}");
         }
         for repository in self.repositories().await? {
