@@ -17,8 +17,9 @@ use crate::store::{LogMark, MissingRow};
 /// Pages of a hundred that are read in one pass; the rest is read in the next.
 const PAGES: u64 = 100;
 /// What was under way at the last look is looked at again: GitHub waits ten seconds (an Enterprise
-/// Server: thirty) for an answer, and may be late with what it writes down.
-const OVERLAP: Duration = Duration::from_mins(10);
+/// Server: thirty) for an answer, and may be late with what it writes down. As long as a pause,
+/// within these bounds.
+const OVERLAP: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(10));
 const LONGEST_LOOK: Duration = Duration::from_hours(1);
 /// Events that are asked for in one pass.
 const ASKS: u32 = 200;
@@ -80,7 +81,7 @@ impl Recovery {
             let next = page.next.filter(|_| oldest.is_none_or(|oldest| oldest >= end));
             known.reading = next.map(|page| (began, page));
             if known.reading.is_none() {
-                known.read_to = before(began, OVERLAP);
+                known.read_to = before(began, self.every.clamp(OVERLAP.0, OVERLAP.1));
             }
             store.set_log_mark(&known).await?;
             if known.reading.is_none() {
