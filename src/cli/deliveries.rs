@@ -186,15 +186,15 @@ impl ClassArgs {
             Some(None) => (self.event.clone(), None),
             None => (None, None),
         };
-        let time = |name: &str, text: &Option<String>| {
-            text.as_deref().map(|text| time(name, text, now)).transpose()
+        let parsed = |name: &str, text: Option<&String>| {
+            text.map(|text| time(name, text, now)).transpose()
         };
         Ok(DeliveryQuery {
             event,
             action,
             outcome: self.outcome.map(|outcome| outcome.as_str().to_owned()),
-            since: time("--since", &self.since)?,
-            until: time("--until", &self.until)?,
+            since: parsed("--since", self.since.as_ref())?,
+            until: parsed("--until", self.until.as_ref())?,
             handled_before: self.older.then_some(HANDLING),
             after: None,
         })
@@ -281,7 +281,7 @@ async fn show(store: &Store, args: &ShowArgs, out: &mut impl Write) -> anyhow::R
 /// Headers and body as JSON.
 fn content(delivery: &Delivery) -> (Value, Value) {
     let headers = delivery.headers.as_deref().map(serde_json::from_str);
-    let headers = headers.and_then(Result::ok).unwrap_or_else(|| Value::Object(Default::default()));
+    let headers = headers.and_then(Result::ok).unwrap_or_else(|| serde_json::Map::new().into());
     let body = if delivery.body.is_empty() {
         Value::Null
     } else {

@@ -64,12 +64,11 @@ impl AttemptEnd {
 /// database; after it, ours has lost it (it was restored from a backup). `seen` are the events of the
 /// parts before this one, whose newest attempt was judged there; this part's are added.
 pub fn missing(
-    attempts: Vec<Attempt>,
+    mut attempts: Vec<Attempt>,
     held: &BTreeSet<String>,
     since: Timestamp,
     seen: &mut BTreeSet<String>,
 ) -> Vec<Attempt> {
-    let mut attempts = attempts;
     attempts.sort_by_key(|attempt| std::cmp::Reverse((attempt.delivered_at, attempt.id)));
     attempts.retain(|attempt| seen.insert(attempt.guid.clone()) && !held.contains(&attempt.guid));
     attempts.retain(|attempt| match attempt.end {
@@ -256,7 +255,9 @@ mod tests {
         ) {
             let status = |end: u8| ["OK", "pending", "timed out"][usize::from(end)];
             let mut attempts: Vec<Attempt> = log.iter().enumerate()
-                .map(|(id, (guid, end))| attempt(id as u64, &guid.to_string(), status(*end)))
+                .map(|(id, (guid, end))| {
+                    attempt(u64::try_from(id).unwrap(), &guid.to_string(), status(*end))
+                })
                 .collect();
             attempts.reverse();
             let held: BTreeSet<String> = held.iter().map(ToString::to_string).collect();
@@ -265,9 +266,9 @@ mod tests {
             for part in attempts.chunks(part) {
                 found.extend(missing(part.to_vec(), &held, at(0), &mut seen));
             }
-            let mut newest: std::collections::BTreeMap<&str, &Attempt> = Default::default();
+            let mut newest = std::collections::BTreeMap::new();
             for attempt in &attempts {
-                newest.entry(&attempt.guid).or_insert(attempt);
+                newest.entry(attempt.guid.as_str()).or_insert(attempt);
             }
             let mut expected: Vec<&str> = newest.iter()
                 .filter(|(guid, attempt)| {

@@ -322,15 +322,15 @@ impl Store {
 
 /// The values of [`of_class!`].
 fn of_class(query: &DeliveryQuery) -> Vec<super::arg::Arg> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let text = |text: Option<&String>| text.cloned().unwrap_or_default();
     let (after, guid) = match &query.after {
         Some((at, guid)) => (at.as_millis(), guid.clone()),
         None => (i64::MAX, String::new()),
     };
     args![
-        text(&query.event),
-        text(&query.action),
-        text(&query.outcome),
+        text(query.event.as_ref()),
+        text(query.action.as_ref()),
+        text(query.outcome.as_ref()),
         query.since.map_or(0, Timestamp::as_millis),
         query.until.map_or(i64::MAX, Timestamp::as_millis),
         i64::from(query.handled_before.unwrap_or(0)),
