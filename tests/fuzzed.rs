@@ -21,10 +21,45 @@ use serde_json::Value;
 const MUTATIONS: u32 = 400;
 /// Pieces that are laid into what is there.
 const PIECES: &[&str] = &[
-    "", "\0", "\n", "\r\n", "{", "}", "[", "]", "\"", "\\", "\\u0000", "null", "true", "-1", "1e999",
-    "18446744073709551616", "\"action\":", "\"installation\":{\"id\":1},", "/test", "/retest a",
-    "/cancel", "> ", "```", "~~~", "    ", "<!--", "-->", "<pre>", "- ", "1. ", "\u{2028}", "\u{feff}",
-    "\u{202e}", "é", "sha256=", "sha1=", "0", "f", "F",
+    "",
+    "\0",
+    "\n",
+    "\r\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\",
+    "\\u0000",
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "18446744073709551616",
+    "\"action\":",
+    "\"installation\":{\"id\":1},",
+    "/test",
+    "/retest a",
+    "/cancel",
+    "> ",
+    "```",
+    "~~~",
+    "    ",
+    "<!--",
+    "-->",
+    "<pre>",
+    "- ",
+    "1. ",
+    "\u{2028}",
+    "\u{feff}",
+    "\u{202e}",
+    "é",
+    "sha256=",
+    "sha1=",
+    "0",
+    "f",
+    "F",
 ];
 
 /// The seeds of a target: one file each.
@@ -62,16 +97,15 @@ fn ask(corpus: &[Vec<u8>], mutations: u32, holds: fn(&[u8])) {
         holds(seed);
     }
     let edit = (any::<prop::sample::Index>(), 0_usize..12, 0..PIECES.len());
-    let strategy =
-        (0..corpus.len(), prop::collection::vec(edit, 1..6)).prop_map(|(nth, edits)| {
-            let mut bytes = corpus[nth].clone();
-            for (place, cut, piece) in edits {
-                let at = place.index(bytes.len() + 1);
-                let end = (at + cut).min(bytes.len());
-                bytes.splice(at..end, PIECES[piece].bytes());
-            }
-            bytes
-        });
+    let strategy = (0..corpus.len(), prop::collection::vec(edit, 1..6)).prop_map(|(nth, edits)| {
+        let mut bytes = corpus[nth].clone();
+        for (place, cut, piece) in edits {
+            let at = place.index(bytes.len() + 1);
+            let end = (at + cut).min(bytes.len());
+            bytes.splice(at..end, PIECES[piece].bytes());
+        }
+        bytes
+    });
     let config = Config { cases: mutations, failure_persistence: None, ..Config::default() };
     let asked = TestRunner::new(config).run(&strategy, |bytes| {
         holds(&bytes);

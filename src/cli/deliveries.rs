@@ -186,9 +186,8 @@ impl ClassArgs {
             Some(None) => (self.event.clone(), None),
             None => (None, None),
         };
-        let parsed = |name: &str, text: Option<&String>| {
-            text.map(|text| time(name, text, now)).transpose()
-        };
+        let parsed =
+            |name: &str, text: Option<&String>| text.map(|text| time(name, text, now)).transpose();
         Ok(DeliveryQuery {
             event,
             action,
@@ -229,8 +228,7 @@ async fn list(
     let deliveries = store.deliveries(&query, args.limit).await?;
     let missing = store.missing(MISSING).await?;
     if args.json {
-        let answer =
-            ListAnswer { deliveries: &deliveries, missing: &missing, handling: HANDLING };
+        let answer = ListAnswer { deliveries: &deliveries, missing: &missing, handling: HANDLING };
         return Ok(print_json(out, &answer)?);
     }
     Ok(print_list(&deliveries, &missing, out)?)
@@ -247,7 +245,11 @@ fn print_list(
         let said = row.note.as_deref().unwrap_or(&row.failure);
         let (guid, asked) = (shown(&row.guid), row.asked);
         let at = row.delivered_at;
-        writeln!(out, "{at}  {state:8}  {guid}  {event}  asked for {asked} times: {}", shown(said))?;
+        writeln!(
+            out,
+            "{at}  {state:8}  {guid}  {event}  asked for {asked} times: {}",
+            shown(said)
+        )?;
     }
     for row in deliveries {
         let event = shown(&event(&row.event, row.action.as_deref()));

@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn pauses_double_and_never_end_the_arithmetic() {
         let every = Duration::from_mins(5);
-        let waits: Vec<u64> = (1..=4).map(|asked| wait_after(asked, every).as_secs() / 60).collect();
+        let waits: Vec<u64> =
+            (1..=4).map(|asked| wait_after(asked, every).as_secs() / 60).collect();
         assert_eq!(waits, [5, 10, 20, 40]);
         assert!(wait_after(u32::MAX, Duration::MAX) >= wait_after(1, Duration::MAX));
     }

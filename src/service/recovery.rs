@@ -92,8 +92,7 @@ impl Recovery {
 
     /// Repositories that are served and that the App may act on.
     async fn repositories(&self) -> Result<Vec<crate::domain::run::Repository>, StoreError> {
-        let withdrawn: BTreeSet<u64> =
-            self.intake.store.withdrawn().await?.into_iter().collect();
+        let withdrawn: BTreeSet<u64> = self.intake.store.withdrawn().await?.into_iter().collect();
         let known = self.intake.store.repositories().await?.into_iter();
         let mut repositories: Vec<_> = known.map(|row| row.repository).collect();
         repositories.retain(|repository| {

@@ -315,7 +315,10 @@ impl Store {
         Ok(found)
     }
 
-    pub(super) async fn forget_handled_again(&self, older_than: Duration) -> Result<(), StoreError> {
+    pub(super) async fn forget_handled_again(
+        &self,
+        older_than: Duration,
+    ) -> Result<(), StoreError> {
         self.inner.main.execute(FORGET_AGAIN, args![older_than]).await.map(drop)
     }
 }

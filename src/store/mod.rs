@@ -56,7 +56,8 @@ pub use self::cancels::Stopped;
 pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
 pub use self::deliveries::{
-    ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Handled, HandledAgain, NewDelivery, Taken,
+    ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Handled, HandledAgain, NewDelivery,
+    Taken,
 };
 pub use self::error::StoreError;
 pub use self::heads::Rest;

@@ -88,9 +88,11 @@ impl Store {
             (CALLS, "checkvalve_recovery_calls", "of"),
         ] {
             let rows: Vec<(String, i64)> = tx.all(statement, args![]).await?;
-            samples.extend(rows.into_iter().map(|(value, count)| {
-                (name.to_owned(), vec![(label.to_owned(), value)], count)
-            }));
+            samples.extend(
+                rows.into_iter().map(|(value, count)| {
+                    (name.to_owned(), vec![(label.to_owned(), value)], count)
+                }),
+            );
         }
         Ok(samples)
     }

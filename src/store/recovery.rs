@@ -108,8 +108,7 @@ statements! {
 }
 
 type Mark = (i64, i64, Option<i64>, Option<String>);
-type Columns =
-    (String, i64, String, Option<String>, i64, String, String, i64, Option<String>);
+type Columns = (String, i64, String, Option<String>, i64, String, String, i64, Option<String>);
 
 impl Store {
     /// How far the log was read; `None` before the first look.

@@ -266,9 +266,8 @@ fn delivery(
 fn kept(headers: &HeaderMap) -> Option<String> {
     const MOST: usize = 20;
     const LONGEST: usize = 256;
-    let wanted = |name: &str| {
-        name.starts_with("x-github-") || matches!(name, "content-type" | "user-agent")
-    };
+    let wanted =
+        |name: &str| name.starts_with("x-github-") || matches!(name, "content-type" | "user-agent");
     let some = headers.iter().filter(|(name, _)| wanted(name.as_str())).take(MOST);
     let text = some.filter_map(|(name, value)| {
         let value = value.to_str().ok().filter(|value| value.len() <= LONGEST)?;

@@ -80,7 +80,10 @@ async fn what_github_sent_is_listed_shown_and_handled_again() {
     fits(&bench, "deliveries-handled", &again);
     assert_eq!(store.claim_delivery().await.unwrap().unwrap().guid, "guid-2");
     let both = bench.run(&["deliveries", "handle", "guid-1", "guid-3"]).exits(0);
-    both.says(&["guid-3 never came: GitHub will be asked for it again", "1 delivery will be handled"]);
+    both.says(&[
+        "guid-3 never came: GitHub will be asked for it again",
+        "1 delivery will be handled",
+    ]);
     assert_eq!(store.claim_delivery().await.unwrap().unwrap().guid, "guid-1");
     let shown = bench.run(&["deliveries", "show", "guid-1"]).exits(0);
     shown.says(&["again       ", "(command)"]);

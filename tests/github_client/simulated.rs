@@ -261,7 +261,10 @@ async fn the_log_of_deliveries_is_read_page_by_page_and_one_is_asked_for_again()
     let failed = AttemptEnd::Failed("failed to connect to host".to_owned());
     assert!(all.iter().all(|attempt| attempt.end == failed), "{:?}", all[0]);
     let (newest, oldest) = (all[0], all[121]);
-    assert_eq!((newest.event.as_str(), newest.action.as_deref()), ("issue_comment", Some("created")));
+    assert_eq!(
+        (newest.event.as_str(), newest.action.as_deref()),
+        ("issue_comment", Some("created"))
+    );
     assert_eq!((oldest.event.as_str(), oldest.action.as_deref()), ("ping", None));
     assert!(first.now.since(newest.delivered_at) < Duration::from_mins(1));
 

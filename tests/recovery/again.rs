@@ -175,7 +175,8 @@ async fn a_late_close_does_not_end_what_was_reopened() {
     world.sim.close_pull_request(REPO, number, "ada").await.unwrap();
     world.sim.reopen_pull_request(REPO, number, "ada").await.unwrap();
     world.settle().await;
-    let page = world.http.get(format!("{}/r/{REPO}/pull/{number}", world.url)).send().await.unwrap();
+    let page =
+        world.http.get(format!("{}/r/{REPO}/pull/{number}", world.url)).send().await.unwrap();
     assert!(!page.text().await.unwrap().contains("closed"), "it is open");
     assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("success"));
     assert_eq!(world.runs().await.len(), 1, "it was never seen closed");

@@ -19,7 +19,8 @@ struct Chance(u64);
 impl Chance {
     /// Less than `below`.
     fn below(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % below
     }
 }
@@ -159,7 +160,8 @@ async fn deliveries_dropped_doubled_reordered_and_a_server_killed_ten_times() {
     let wanted: usize = wanted.map_or(400, |wanted| wanted.parse().unwrap());
     // GitHub's limits of new check runs are kept to: their number decides how long this takes.
     let heads = 8 + wanted / 100;
-    let patience = Duration::from_secs(90) + Duration::from_millis(100) * u32::try_from(wanted).unwrap();
+    let patience =
+        Duration::from_secs(90) + Duration::from_millis(100) * u32::try_from(wanted).unwrap();
     let every = if wanted > 1000 { "5s" } else { "1s" };
     let mut world = world_every(every, None).await;
     let delay = Duration::from_millis(400);

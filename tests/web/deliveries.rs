@@ -55,7 +55,8 @@ async fn deliveries_are_shown_to_who_runs_the_server_and_to_nobody_else() {
 
     let plot = Plot { api_token: false, ..Plot::default() };
     let closed = House::on(plot).await;
-    let answer = closed.request(Method::GET, "/deliveries").bearer_auth(TOKEN).send().await.unwrap();
+    let answer =
+        closed.request(Method::GET, "/deliveries").bearer_auth(TOKEN).send().await.unwrap();
     assert_eq!(answer.status(), 403);
     assert!(answer.text().await.unwrap().contains("CHECKVALVE_API_TOKEN"));
 }

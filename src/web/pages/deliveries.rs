@@ -77,7 +77,8 @@ impl Wanted {
     /// The address of what comes after a row.
     fn older(&self, last: &DeliveryRow) -> String {
         let after = format!("{}-{}", last.received_at.as_millis(), last.guid);
-        let [event, outcome, after] = [&self.event, &self.outcome, &after].map(|text| escaped(text));
+        let [event, outcome, after] =
+            [&self.event, &self.outcome, &after].map(|text| escaped(text));
         format!("/deliveries?event={event}&outcome={outcome}&after={after}")
     }
 }

@@ -19,9 +19,7 @@ use super::Web;
 use super::error::WebError;
 use crate::render::html::prose;
 
-pub(super) use deliveries::{
-    handle as handle_delivery, list as deliveries, show as delivery,
-};
+pub(super) use deliveries::{handle as handle_delivery, list as deliveries, show as delivery};
 pub(super) use home::show as home;
 pub(super) use job::show as job;
 pub(super) use pull::show as pull;
