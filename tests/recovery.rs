@@ -179,7 +179,7 @@ async fn what_github_has_no_more_is_given_up_and_said() {
     change(&world, "first", "1").await;
     let number = world.open("first").await;
     world.settle().await;
-    world.sim.faults().fail_next("POST", "/app/hook/deliveries/", 1, 404);
+    world.sim.faults().fail_next("POST", "/app/hook/deliveries/", 1, 410);
     world.sim.faults().drop_deliveries(1);
     world.sim.comment(REPO, number, "ada", "/test").await.unwrap();
     let given_up = async |world: &World| {
@@ -203,14 +203,14 @@ async fn what_github_has_no_more_is_given_up_and_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_log_can_be_had_that_is_said_once_and_the_rest_goes_on() {
     let world = world_every("1s", None).await;
-    world.sim.faults().fail_next("GET", "/app/hook/deliveries", 1000, 404);
+    world.sim.faults().fail_next("GET", "/app/hook/deliveries", 1000, 410);
     let head = change(&world, "change", "1").await;
     world.sim.faults().lose_deliveries(1);
     world.open("change").await;
     concluded(&world, &head).await;
     let asked = async |world: &World| {
         let calls = world.sim.calls();
-        calls.iter().filter(|c| c.path == "/app/hook/deliveries" && c.status == 404).count() >= 3
+        calls.iter().filter(|c| c.path == "/app/hook/deliveries" && c.status == 410).count() >= 3
     };
     world.until("it was asked for three times", asked).await;
     assert_eq!(world.server_log().matches("keeps no log of deliveries").count(), 1);

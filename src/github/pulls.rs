@@ -80,13 +80,11 @@ impl Github {
             if known {
                 return Ok(Some(open.clone()));
             }
-            match self.next_page(&call, &answer)? {
-                Some(next) => call = Call::get(NAME, next),
-                None => {
-                    open.whole = true;
-                    return Ok(Some(open.clone()));
-                }
-            }
+            let Some(next) = self.next_page(&call, &answer)? else {
+                open.whole = true;
+                return Ok(Some(open.clone()));
+            };
+            call = Call::get(NAME, next);
         }
         Err(GithubError::Refused {
             call: NAME,

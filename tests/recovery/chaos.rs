@@ -63,7 +63,7 @@ impl Deeds {
                 world.sim.close_pull_request(REPO, number, "ada").await.unwrap();
                 world.sim.reopen_pull_request(REPO, number, "ada").await.unwrap();
             }
-            5..7 if self.commands < heads => {
+            5..7 if self.commands < heads / 2 => {
                 self.commands += 1;
                 world.sim.comment(REPO, numbers[0], "ada", "/test").await.unwrap();
             }
@@ -159,7 +159,7 @@ async fn deliveries_dropped_doubled_reordered_and_a_server_killed_ten_times() {
     let wanted = ambient::env("CHECKVALVE_RECOVERY_DELIVERIES");
     let wanted: usize = wanted.map_or(400, |wanted| wanted.parse().unwrap());
     // GitHub's limits of new check runs are kept to: their number decides how long this takes.
-    let heads = 8 + wanted / 100;
+    let heads = 4 + wanted / 150;
     let patience =
         Duration::from_secs(90) + Duration::from_millis(100) * u32::try_from(wanted).unwrap();
     let every = if wanted > 1000 { "5s" } else { "1s" };
