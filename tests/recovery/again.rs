@@ -86,9 +86,9 @@ async fn one_event_under_two_guids_or_handled_again_is_done_once() {
     assert_eq!(done(&world).await, before);
 
     // And a class of it is handled again, for somebody asks.
-    let would = cli(&world, &["handle", "--event", "pull_request", "--dry-run", "--json"]);
-    let pulls = would["deliveries"].as_array().unwrap().len();
-    assert!(pulls >= 5, "{would}");
+    let named = cli(&world, &["handle", "--event", "pull_request", "--dry-run", "--json"]);
+    let pulls = named["deliveries"].as_array().unwrap().len();
+    assert!(pulls >= 5, "{named}");
     let again = cli(&world, &["handle", "--since", "1h", "--json"]);
     let all = again["deliveries"].as_array().unwrap().len();
     assert!(all > pulls, "{again}");

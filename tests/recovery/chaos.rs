@@ -33,15 +33,15 @@ struct Deeds {
     /// Closed and opened again; nobody commands these.
     reopened: BTreeSet<u64>,
     commands: usize,
-    deeds: usize,
+    count: usize,
 }
 
 impl Deeds {
     /// One deed: most are talk, as everywhere.
     async fn act(&mut self, world: &World, chance: &mut Chance, heads: usize) {
-        self.deeds += 1;
+        self.count += 1;
         let made: usize = self.heads.values().map(Vec::len).sum();
-        let text = format!("{}", self.deeds);
+        let text = format!("{}", self.count);
         let numbers: Vec<u64> = self.heads.keys().copied().collect();
         if numbers.len() < 2 || (made < heads && chance.below(60) == 0) {
             let branch = format!("change-{}", numbers.len());
@@ -135,7 +135,7 @@ fn each_cause_has_one_run(deeds: &Deeds, runs: &[serde_json::Value]) {
             });
             let (own, last) = (own.count(), nth + 1 == heads.len());
             // A head that was overtaken may never have been seen; each reopening is an occasion.
-            let most = if deeds.reopened.contains(number) { deeds.deeds } else { 1 };
+            let most = if deeds.reopened.contains(number) { deeds.count } else { 1 };
             assert!(own <= most, "{own} runs of {head} of #{number}");
             assert!(own >= 1 || !last, "#{number} is not tested at {head}");
         }
@@ -207,24 +207,24 @@ fn report(world: &World, deeds: &Deeds, (runs, [made, came, settled]): (usize, [
     let again = count(&|one| one.redelivery);
     let calls = world.sim.calls();
     let asked = |ends: &str| calls.iter().filter(|call| call.path.ends_with(ends)).count();
-    println!(
+    eprintln!(
         "{} deliveries of {} events; {failed} failed, {again} were asked for again; {KILLS} kills",
         deliveries.len(),
         guids.len(),
     );
-    println!(
+    eprintln!(
         "{} deeds, {} commands, {} pull requests: {runs} runs, one for each cause",
-        deeds.deeds,
+        deeds.count,
         deeds.commands,
         deeds.heads.len(),
     );
-    println!(
+    eprintln!(
         "sent within {:.1} s, all had come after {:.1} s, all was concluded after {:.1} s",
         made.as_secs_f64(),
         came.as_secs_f64(),
         settled.as_secs_f64(),
     );
-    println!(
+    eprintln!(
         "recovery asked GitHub {} times for its log, {} times for open pull requests, {} times for a \
          delivery",
         asked("/app/hook/deliveries"),
