@@ -11,6 +11,8 @@ mod bad;
 mod bench;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/deliveries.rs"]
+mod deliveries;
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/mounts.rs"]

@@ -256,6 +256,7 @@ async fn under_a_name_that_is_not_served_nothing_goes_on() {
         guid: "renamed".to_owned(),
         event: "repository".to_owned(),
         action: Some("renamed".to_owned()),
+        headers: None,
         body: renamed.to_string().into(),
     };
     world.store.take_in(delivery).await.unwrap();

@@ -33,6 +33,8 @@ mod maintenance;
 mod own;
 #[path = "store/planning.rs"]
 mod planning;
+#[path = "store/recovery.rs"]
+mod recovery;
 #[path = "store/rotations.rs"]
 mod rotations;
 #[path = "store/runs.rs"]
@@ -107,6 +109,8 @@ stories! {
         a_late_handler_is_refused,
         what_failed_for_now_comes_back_when_it_is_due,
         a_delivery_can_be_handled_again,
+        who_handles_what_is_asked_for_again_is_too_late,
+        classes_of_deliveries_are_found,
         bodies_about_our_own_checks_are_not_kept,
         a_waiting_loop_is_woken;
     runs:
@@ -154,6 +158,11 @@ stories! {
         a_dead_holders_lock_goes_with_its_job,
         locks_are_a_repositorys_own,
         a_new_head_leaves_alone_what_outlives_it;
+    recovery:
+        what_never_came_is_asked_for_until_it_comes_or_is_given_up,
+        a_look_at_the_log_goes_on_where_it_was,
+        the_head_of_the_own_run_outlives_the_run,
+        what_runs_of_a_pull_request_is_known;
     rotations:
         jobs_that_share_a_secret_never_run_at_once,
         what_is_renewed_outlives_its_job_and_so_does_the_lock,

@@ -8,6 +8,8 @@
 
 #[path = "web/api.rs"]
 mod api;
+#[path = "web/deliveries.rs"]
+mod deliveries;
 #[path = "web/files.rs"]
 mod files;
 #[path = "web/hooks.rs"]

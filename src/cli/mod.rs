@@ -3,6 +3,7 @@
 pub mod affected;
 mod app;
 pub mod config;
+pub mod deliveries;
 pub mod demo;
 mod engine;
 pub mod exit;
@@ -91,6 +92,8 @@ enum Command {
     Registry(registry::RegistryArgs),
     /// Plan again from a run's replay.json, and print the plan's hash
     Replay(replay::ReplayArgs),
+    /// What GitHub sent, how it was handled; handle once more
+    Deliveries(deliveries::DeliveriesArgs),
     /// Bring the database up to date
     Migrate,
     /// Forget the GitHub App that `/setup` registered: the next start registers another one
@@ -177,6 +180,10 @@ async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {
         Command::Schema(args) => passed(schema::run(&args, &mut io::stdout())),
         Command::Registry(args) => Ok(registry::run(&args, &global, &mut io::stdout()).await?),
         Command::Replay(args) => Ok(replay::run(&args, &mut io::stdout()).await?),
+        Command::Deliveries(args) => {
+            deliveries::run(&args, &settings, &mut io::stdout()).await?;
+            Ok(Exit::Passed)
+        }
         Command::Migrate => {
             let state = settings.state_dir(ambient::env)?;
             state_dir::StateDir::open(&state)?;

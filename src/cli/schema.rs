@@ -11,7 +11,8 @@ use crate::domain::rules::closest;
 
 #[derive(Debug, Clone, Args)]
 pub struct SchemaArgs {
-    /// `repository-file`, `affected`, `list`, `plan`, `run`, `queue` or `events`
+    /// `repository-file`, `affected`, `list`, `plan`, `run`, `queue`, `events`,
+    /// `deliveries`, `delivery` or `deliveries-handled`
     pub name: String,
 }
 
@@ -24,6 +25,9 @@ const ANSWERS: &[(&str, &str)] = &[
     ("queue", include_str!("schemas/queue.json")),
     // Of `test --format json`: each line.
     ("events", include_str!("schemas/events.json")),
+    ("deliveries", include_str!("schemas/deliveries.json")),
+    ("delivery", include_str!("schemas/delivery.json")),
+    ("deliveries-handled", include_str!("schemas/deliveries-handled.json")),
 ];
 const REPOSITORY_FILE: &str = "repository-file";
 

@@ -36,6 +36,7 @@ use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
 use crate::service::planner::Planner;
 use crate::service::publisher::Publisher;
+use crate::service::recovery::Recovery;
 use crate::service::rotations::Keeper;
 use crate::service::schedule::{self, Scheduler};
 use crate::service::secrets::SecretAccess;
@@ -168,6 +169,7 @@ fn understood(settings: &Settings) -> anyhow::Result<()> {
     settings.slots()?;
     settings.resources(None)?;
     settings.retention()?;
+    settings.recovery()?;
     Ok(())
 }
 
@@ -282,6 +284,7 @@ fn serve(setup: Setup<'_>, signers: Arc<Signers>) -> anyhow::Result<()> {
     let (store, github) = (&common.store, &common.github);
     follow_branches(setup, &served);
     let intake = Intake { store: store.clone(), github: github.clone(), served };
+    recover(setup, &intake)?;
     let planner = Planner {
         store: store.clone(),
         sources: common.sources.clone(),
@@ -332,6 +335,19 @@ fn follow_branches(setup: Setup<'_>, served: &Arc<Served>) {
         let scheduler = scheduler.clone();
         async move { scheduler.pass(ambient::now()).await }
     });
+}
+
+/// What never came: deliveries, and runs of open pull requests.
+fn recover(setup: Setup<'_>, intake: &Intake) -> anyhow::Result<()> {
+    let every = setup.settings.recovery()?;
+    let (intake, worker) = (intake.clone(), setup.common.worker);
+    let recovery = Recovery { intake, worker, every, memory: Arc::default() };
+    let stop = setup.stop.clone();
+    setup.start(Rhythm { name: "recovery", period: every }, None, move || {
+        let (recovery, stop) = (recovery.clone(), stop.clone());
+        async move { recovery.pass(&stop).await }
+    });
+    Ok(())
 }
 
 fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {

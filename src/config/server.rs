@@ -214,6 +214,16 @@ impl Settings {
         Ok(self.parsed("CHECKVALVE_RETENTION", parse)?.unwrap_or(Duration::from_hours(45 * 24)))
     }
 
+    /// How often GitHub's log of deliveries and its open pull requests are compared with ours.
+    pub fn recovery(&self) -> Result<Duration, SettingsError> {
+        let parse = |text: &str| match duration::parse(text) {
+            Ok(every) if every >= Duration::from_secs(1) => Ok(every),
+            Ok(_) => Err("GitHub is asked once a second at the most: write `5m`".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(self.parsed("CHECKVALVE_RECOVERY", parse)?.unwrap_or(Duration::from_mins(5)))
+    }
+
     /// What repositories may be given; only a file can say it.
     pub fn grants(&self) -> &Grants {
         &self.grants

@@ -37,6 +37,7 @@ pub mod places;
 pub mod plan;
 pub mod policy;
 pub mod qa;
+pub mod recovery;
 pub mod redact;
 pub mod registry;
 pub mod renewal;

@@ -279,13 +279,33 @@ impl Github {
             if !take(call.read(&answer)?)? {
                 return Ok(());
             }
-            let Some(next) = answer.header("link").and_then(next_link) else { return Ok(()) };
-            let next = self.transport.within(next).ok_or_else(|| {
-                refused(format!("its next page `{next}` is not at CHECKVALVE_GITHUB_API_URL"))
-            })?;
+            let Some(next) = self.next_page(&call, &answer)? else { return Ok(()) };
             call = Call::get(name, next);
         }
         Err(refused(format!("the list has more than {PAGES} pages")))
+    }
+
+    /// A link of GitHub's that was kept, if it still leads to the API's host: no other is to see our
+    /// credentials.
+    pub(super) fn within(&self, link: &str) -> Option<String> {
+        self.transport.within(link)
+    }
+
+    /// GitHub's own link to what comes after an answer, if there is more.
+    pub(super) fn next_page(
+        &self,
+        call: &Call,
+        answer: &Answer,
+    ) -> Result<Option<String>, GithubError> {
+        let Some(next) = answer.header("link").and_then(next_link) else { return Ok(None) };
+        match self.transport.within(next) {
+            Some(next) => Ok(Some(next)),
+            None => Err(GithubError::Refused {
+                call: call.name,
+                status: 200,
+                message: format!("its next page `{next}` is not at CHECKVALVE_GITHUB_API_URL"),
+            }),
+        }
     }
 }
 

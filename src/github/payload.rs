@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 mod branches;
+mod occasion;
 
 use super::wire;
 use crate::domain::event::{Actor, Button, CheckFacts, Event, PullAction, PullFacts};
@@ -17,6 +18,9 @@ pub struct Understood {
     /// The payload's `action`, where the event has one.
     pub action: Option<String>,
     pub event: Event,
+    /// What in the payload itself tells this act from the next one of its kind: an event that comes
+    /// under two GUIDs has one. Absent where the event's own numbers tell, or nothing does.
+    pub occasion: Option<String>,
 }
 
 /// Why a payload can't be read. The delivery is kept: it can be handled again after a fix.
@@ -48,8 +52,9 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Understood, PayloadError> {
         installed: head.installation.is_some(),
         body,
     };
+    let occasion = occasion::of(&delivery);
     let event = delivery.understand()?;
-    Ok(Understood { action, event })
+    Ok(Understood { action, event, occasion })
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION};
+use http::header::{AUTHORIZATION, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -40,6 +40,9 @@ pub(super) struct Request {
     /// From the API's root, beginning with `/`; or one of GitHub's own links.
     pub(super) uri: String,
     pub(super) body: Option<Value>,
+    /// The tag of the answer that is known: if it is still that, 304 says so, which costs nothing of
+    /// the primary limit.
+    pub(super) known: Option<String>,
 }
 
 /// Whatever GitHub answered.
@@ -121,7 +124,7 @@ impl Transport {
         };
         let mut uri = request.uri.clone();
         for _ in 0..REDIRECTS {
-            let exchange = self.exchange(&request.method, &uri, request.body.as_ref(), bearer);
+            let exchange = self.exchange(request, &uri, bearer);
             let answer =
                 tokio::time::timeout(ONE_EXCHANGE, exchange).await.unwrap_or_else(|_| {
                     let why = format!("no answer within {} s", ONE_EXCHANGE.as_secs());
@@ -137,11 +140,11 @@ impl Transport {
 
     async fn exchange(
         &self,
-        method: &Method,
+        request: &Request,
         uri: &str,
-        body: Option<&Value>,
         bearer: Option<&SecretString>,
     ) -> Result<Answer, Silence> {
+        let Request { method, body, known, .. } = request;
         let unsent = |why: String| Silence { seen: false, why };
         // `X-GitHub-Api-Version: 2022-11-28` is octocrab's own header.
         let mut builder = http::Request::builder()
@@ -152,6 +155,10 @@ impl Transport {
         if let Some(bearer) = bearer {
             builder = builder.header(AUTHORIZATION, authorization(bearer).map_err(unsent)?);
         }
+        if let Some(known) = known {
+            builder = builder.header(IF_NONE_MATCH, known);
+        }
+        let body = body.as_ref();
         let request = self.octocrab.build_request(builder, body).map_err(|e| unsent(causes(&e)))?;
         let response = self
             .octocrab

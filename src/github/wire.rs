@@ -90,6 +90,8 @@ pub(super) struct Pull {
     state: String,
     #[serde(default)]
     draft: Option<bool>,
+    #[serde(default)]
+    pub(super) updated_at: Option<String>,
     head: Branch,
     base: Branch,
 }

@@ -20,7 +20,7 @@ pub(super) async fn pushed(
     store: &Store,
     repository: &Repository,
     push: &PushFacts,
-    (sender, guid): (&Actor, &str),
+    (sender, occasion): (&Actor, &str),
 ) -> Result<Handled, Failure> {
     let ignored = |why: &str| Ok(Handled::Ignored(why.to_owned()));
     let Some(branch) = &push.branch else { return ignored("a tag, and no branch") };
@@ -38,7 +38,7 @@ pub(super) async fn pushed(
     let run = NewRun {
         title,
         trigger: Trigger::Push,
-        cause: format!("push-{guid}"),
+        cause: format!("push-{occasion}"),
         actor: sender.login.clone(),
         reuse: Reuse::All,
         ..of_branch(repository, branch, (&base, head))

@@ -50,14 +50,14 @@ impl Intake {
         &self,
         action: &str,
         installation: u64,
-        (repositories, guid): (&[RepoName], &str),
+        repositories: &[RepoName],
     ) -> Result<Handled, Failure> {
         let all = Withdrawn::Installation(installation);
         let (which, why) = match action {
             "suspend" => (all, SUSPENDED),
             "deleted" => (all, UNINSTALLED),
             "removed" => (Withdrawn::Named(installation, repositories), TAKEN),
-            "created" | "added" | "unsuspend" => return self.gained(installation, guid).await,
+            "created" | "added" | "unsuspend" => return self.gained(installation).await,
             "new_permissions_accepted" => {
                 self.store.publish_again(installation).await?;
                 let done = format!("installation {installation}: what was refused is tried again");
@@ -65,14 +65,38 @@ impl Intake {
             }
             _ => return Ok(Handled::Done(format!("installation {installation}: {action}"))),
         };
+        if self.still_has(which).await? {
+            return Ok(Handled::Ignored("stale: the App has it again".to_owned()));
+        }
         let (lost, ended) = lose(&self.store, which, why).await?;
         Ok(Handled::Done(format!(
             "{why}: {lost} repositories are left alone, {ended} run(s) asked to end"
         )))
     }
 
+    /// Whether GitHub gives the App all of these now: an event of their loss that comes late, or again,
+    /// says nothing of what is.
+    async fn still_has(&self, which: Withdrawn<'_>) -> Result<bool, Failure> {
+        match which {
+            Withdrawn::Installation(installation) => {
+                Ok(self.github.installations().await?.contains(&installation))
+            }
+            Withdrawn::Named(installation, names) => {
+                if !self.github.installations().await?.contains(&installation) {
+                    return Ok(false);
+                }
+                let given = self.github.repositories(installation).await?;
+                let is_given = |name: &RepoName| {
+                    given.iter().any(|one| one.name.as_str().eq_ignore_ascii_case(name.as_str()))
+                };
+                Ok(!names.is_empty() && names.iter().all(is_given))
+            }
+            Withdrawn::Repository(_) => Ok(false),
+        }
+    }
+
     /// Repositories came, or came back. What happened in the latter meanwhile was told to nobody.
-    async fn gained(&self, installation: u64, guid: &str) -> Result<Handled, Failure> {
+    async fn gained(&self, installation: u64) -> Result<Handled, Failure> {
         let (mut served, mut resumed) = (0, 0);
         for repository in self.github.repositories(installation).await? {
             if !self.served.serves(&repository.name) {
@@ -81,7 +105,7 @@ impl Intake {
             served += 1;
             if self.store.restore(&repository).await? {
                 self.store.look_again(repository.id).await?;
-                resumed += self.resume(&repository, guid).await?;
+                resumed += self.resume(&repository).await?;
             }
         }
         Ok(Handled::Done(format!(
@@ -91,14 +115,14 @@ impl Intake {
 
     /// Makes a run for each open pull request that we knew, or that is newer than those, and whose head
     /// has none but what the loss of access ended.
-    async fn resume(&self, repository: &Repository, guid: &str) -> Result<usize, Failure> {
+    async fn resume(&self, repository: &Repository) -> Result<usize, Failure> {
         let known = self.store.pulls(repository.id, KNOWN).await?;
         let known: Vec<u64> = known.iter().map(|seen| seen.facts.number).collect();
         let newest = known.iter().max().copied().unwrap_or(u64::MAX);
         let mut made = 0;
         for pull in self.github.open_pulls(repository).await? {
             if (known.contains(&pull.number) || pull.number > newest)
-                && self.resume_pull(repository, &pull, guid).await?
+                && self.resume_pull(repository, &pull).await?
             {
                 made += 1;
             }
@@ -111,7 +135,6 @@ impl Intake {
         &self,
         repository: &Repository,
         pull: &PullFacts,
-        guid: &str,
     ) -> Result<bool, Failure> {
         let runs = self.store.runs_of_head(repository.id, &pull.head_sha).await?;
         let own = |run: &&Run| run.pull == Some(pull.number) && run.trigger == Trigger::PullRequest;
@@ -122,8 +145,12 @@ impl Intake {
         let pusher = trust::pusher_of(&runs, pull.number);
         let generation = self.store.observe_pull(repository, pull, true).await?.generation;
         let run = self.own_run(repository, pull, (pusher, &pull.author), generation).await?;
-        // The run that was ended has this cause already.
-        let cause = if last.is_some() { format!("{guid}-{}", run.cause) } else { run.cause };
+        // The run that was ended has this cause already. Whoever tells us, and how often: it is resumed
+        // once.
+        let cause = match last {
+            Some(ended) => format!("after-{}-{}", ended.id, run.cause),
+            None => run.cause,
+        };
         let made = self.store.create_run(NewRun { cause, ..run }).await?;
         Ok(matches!(made, Created::Fresh(_)))
     }

@@ -103,17 +103,19 @@ impl Intake {
             Ok(understood) => understood,
             Err(error) => return Handled::Refused(error.to_string()),
         };
-        match self.act(understood.event, &claim.guid).await {
+        // One event under two GUIDs is one act.
+        let occasion = understood.occasion.as_deref().unwrap_or(&claim.guid);
+        match self.act(understood.event, occasion).await {
             Ok(handled) => handled,
             Err(failure) => later(claim, &failure),
         }
     }
 
-    async fn act(&self, event: Event, guid: &str) -> Result<Handled, Failure> {
+    async fn act(&self, event: Event, occasion: &str) -> Result<Handled, Failure> {
         let repository = match &event {
             Event::Ping => return Ok(Handled::Done("greeted".to_owned())),
             Event::Installation { action, installation, repositories } => {
-                return self.installation(action, *installation, (repositories, guid)).await;
+                return self.installation(action, *installation, repositories).await;
             }
             Event::Repository { action, repository } => {
                 return self.repository(action, repository).await;
@@ -141,16 +143,16 @@ impl Intake {
                 commands.comment(pull, comment, &author, &body).await
             }
             Event::CheckRun { check, button, sender, .. } => {
-                commands.button(&check, &button, &sender, guid).await
+                commands.button(&check, &button, &sender, occasion).await
             }
             Event::CheckSuite { suite, head_sha, sender, .. } => {
-                commands.suite(suite, &head_sha, &sender, guid).await
+                commands.suite(suite, &head_sha, &sender, occasion).await
             }
             Event::Label { pull, label, sender, .. } => {
-                commands.label(pull, &label, (&sender, guid)).await
+                commands.label(pull, &label, (&sender, occasion)).await
             }
             Event::Push { push, sender, .. } => {
-                branches::pushed(&self.store, &repository, &push, (&sender, guid)).await
+                branches::pushed(&self.store, &repository, &push, (&sender, occasion)).await
             }
             Event::MergeGroup { group, action, sender, .. } => {
                 branches::grouped(&self.store, &repository, &group, (&action, &sender)).await
@@ -166,7 +168,7 @@ impl Intake {
     /// is no longer current makes no run. And it is read again after: deliveries overtake each
     /// other, and one that was read early and written late would else have the last word, ending
     /// the run of the head that is current for one that is not.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         repository: &Repository,
         told: &PullFacts,

@@ -15,7 +15,7 @@ impl Commands<'_> {
         &self,
         pull: u64,
         label: &str,
-        (sender, guid): (&Actor, &str),
+        (sender, occasion): (&Actor, &str),
     ) -> Result<Handled, Failure> {
         let asked = command::parse(label);
         if asked.is_empty() {
@@ -27,7 +27,7 @@ impl Commands<'_> {
             head: None,
             actor: sender.login.clone(),
             route: Route::Label,
-            cause: format!("label-{guid}"),
+            cause: format!("label-{occasion}"),
             asked: asked.to_string(),
         };
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {

@@ -12,6 +12,7 @@ mod labels;
 pub mod planner;
 pub mod planning;
 pub mod publisher;
+pub mod recovery;
 mod reports;
 pub mod rotations;
 pub mod schedule;

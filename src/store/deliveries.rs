@@ -8,6 +8,8 @@ use super::Store;
 use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::{Rows, Tx};
+use super::rows::{count, number};
+use crate::domain::recovery::HANDLING;
 use crate::domain::time::Timestamp;
 
 /// How long a claim holds unless it is extended: as long as what a dead process held is left lying.
@@ -20,6 +22,8 @@ pub struct NewDelivery {
     pub guid: String,
     pub event: String,
     pub action: Option<String>,
+    /// The headers that GitHub sent with it, as a JSON object; the signatures are not among them.
+    pub headers: Option<String>,
     pub body: Bytes,
 }
 
@@ -56,7 +60,7 @@ pub enum Handled {
 }
 
 /// A delivery as `deliveries list` and `show` print it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DeliveryRow {
     pub guid: String,
     pub event: String,
@@ -68,18 +72,72 @@ pub struct DeliveryRow {
     /// What was done, or why not.
     pub note: Option<String>,
     pub handled_at: Option<Timestamp>,
+    /// The version of handling by which it was handled last; absent until it is.
+    pub handled_by: Option<u32>,
+    /// Of the body as it is kept: that of what is only counted is not.
+    pub bytes: u64,
+}
+
+/// A delivery with its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub row: DeliveryRow,
+    /// A JSON object; absent for what came before they were kept.
+    pub headers: Option<String>,
+    /// Empty where it was not kept.
+    pub body: Bytes,
+    /// Who had it handled again, newest first.
+    pub again: Vec<HandledAgain>,
+}
+
+/// Deliveries of a class. What is absent does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeliveryQuery {
+    pub event: Option<String>,
+    pub action: Option<String>,
+    /// `waiting`, `done`, `ignored` or `refused`.
+    pub outcome: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+    /// Handled by a version of handling that is older than this.
+    pub handled_before: Option<u32>,
+    /// What comes after this one in the order of a list: when it was received, and its GUID.
+    pub after: Option<(Timestamp, String)>,
+}
+
+/// Somebody had a delivery handled once more.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HandledAgain {
+    pub at: Timestamp,
+    pub actor: String,
+    /// By which way: `command` or `page`.
+    pub route: String,
 }
 
 pub(super) const DELIVERIES: Rows = Rows {
-    insert: "insert into deliveries (guid, event, action, body, received_at, due_at)",
-    columns: 4,
+    insert: "insert into deliveries (guid, event, action, headers, body, received_at, due_at)",
+    columns: 5,
     fixed: concat!(", ", now!(), ", ", now!()),
     rest: " on conflict (guid) do nothing returning guid",
 };
 
 macro_rules! listed {
     () => {
-        "guid, event, action, received_at, state, attempt, note, handled_at"
+        "guid, event, action, received_at, state, attempt, note, handled_at,
+            case when handled_at is not null then coalesce(handled_by, 1) end,
+            cast(length(body) as bigint)"
+    };
+}
+
+/// A [`DeliveryQuery`] as a condition on the values $1 to $8.
+macro_rules! of_class {
+    () => {
+        "($1 = '' or event = $1) and ($2 = '' or action = $2) and ($3 = '' or state = $3)
+            and received_at >= $4 and received_at < $5
+            and ($6 = 0 or (state <> 'waiting' and coalesce(handled_by, 1) < $6))
+            and (received_at < $7 or (received_at = $7 and guid > $8))"
     };
 }
 
@@ -99,7 +157,8 @@ statements! {
          where guid = $1 and epoch = $2 and state = 'waiting'"
     );
     SETTLE = sql!(
-        "update deliveries set state = $3, note = $4, lease_until = 0, handled_at = ", now!(), "
+        "update deliveries set state = $3, note = $4, lease_until = 0, handled_by = $5,
+            handled_at = ", now!(), "
          where guid = $1 and epoch = $2 and state = 'waiting'"
     );
     // Every check run of ours comes back as a delivery: counted, not kept.
@@ -111,20 +170,44 @@ statements! {
          where guid = $1 and epoch = $2 and state = 'waiting'"
     );
     LIST = sql!(
-        "select ", listed!(), " from deliveries where received_at < $1
-         order by received_at desc, guid limit $2"
+        "select ", listed!(), " from deliveries where ", of_class!(), "
+         order by received_at desc, guid limit $9"
+    );
+    CLASS = sql!(
+        "select guid from deliveries where ", of_class!(), " order by received_at, guid"
     );
     SHOW = sql!("select ", listed!(), " from deliveries where guid = $1");
-    BODY = sql!("select body from deliveries where guid = $1");
+    CONTENT = sql!("select body, headers from deliveries where guid = $1");
+    // Its tries are counted anew: it may have been given up.
     AGAIN = sql!(
         "update deliveries set state = 'waiting', due_at = ", now!(), ", lease_until = 0,
-            epoch = epoch + 1, handled_at = null
+            epoch = epoch + 1, attempt = 0, handled_at = null
          where guid = $1"
     );
+    NOTE_AGAIN = sql!(
+        "insert into handled_again (id, guid, at, actor, route)
+         values ($1, $2, ", now!(), ", $3, $4)"
+    );
+    ALL_AGAIN = sql!(
+        "select at, actor, route from handled_again where guid = $1 order by at desc, id desc
+         limit 50"
+    );
+    FORGET_AGAIN = sql!("delete from handled_again where at < ", now!(), " - $1");
 }
 
 type Claimed = (String, String, Vec<u8>, i64, i64, i64);
-type Listed = (String, String, Option<String>, i64, String, i64, Option<String>, Option<i64>);
+type Listed = (
+    String,
+    String,
+    Option<String>,
+    i64,
+    String,
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    i64,
+);
 
 impl Store {
     /// Durable when it returns. Many at once share one commit.
@@ -176,32 +259,87 @@ impl Store {
         Ok(next)
     }
 
-    /// Deliveries received before `before` (or all), newest first.
+    /// Deliveries of a class, newest first.
     pub async fn deliveries(
         &self,
-        before: Option<Timestamp>,
+        query: &DeliveryQuery,
         limit: u32,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        let before = before.map_or(i64::MAX, Timestamp::as_millis);
-        let rows = self.inner.main.all(LIST, args![before, limit]).await?;
+        let mut args = of_class(query);
+        args.extend(args![limit]);
+        let rows = self.inner.main.all(LIST, args).await?;
         Ok(rows.into_iter().map(listed).collect())
     }
 
-    /// One delivery and its body; the body is empty where it was not kept.
-    pub async fn delivery(&self, guid: &str) -> Result<Option<(DeliveryRow, Bytes)>, StoreError> {
-        let Some(row) = self.inner.main.one(SHOW, args![guid]).await? else { return Ok(None) };
-        let body: Option<(Vec<u8>,)> = self.inner.main.one(BODY, args![guid]).await?;
-        Ok(Some((listed(row), body.map_or_else(Bytes::new, |(body,)| body.into()))))
+    /// The GUIDs of a class, in the order in which they came.
+    pub async fn delivery_class(&self, query: &DeliveryQuery) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = self.inner.main.all(CLASS, of_class(query)).await?;
+        Ok(rows.into_iter().map(|(guid,)| guid).collect())
     }
 
-    /// Has a delivery handled once more, whatever became of it; false if there is none.
-    pub async fn handle_again(&self, guid: &str) -> Result<bool, StoreError> {
+    /// One delivery with its content.
+    pub async fn delivery(&self, guid: &str) -> Result<Option<Delivery>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let Some(row) = tx.one(SHOW, args![guid]).await? else { return Ok(None) };
+        let content: Option<(Vec<u8>, Option<String>)> = tx.one(CONTENT, args![guid]).await?;
+        let (body, headers) = content.unwrap_or_default();
+        let again: Vec<(i64, String, String)> = tx.all(ALL_AGAIN, args![guid]).await?;
+        let again = again.into_iter().map(|(at, actor, route)| HandledAgain {
+            at: Timestamp::from_millis(at),
+            actor,
+            route,
+        });
+        Ok(Some(Delivery { row: listed(row), headers, body: body.into(), again: again.collect() }))
+    }
+
+    /// Has deliveries handled once more, whatever became of them, and writes down who asked for it;
+    /// answers those that there are. What was done for one is not done again: everything that
+    /// handling does has its cause.
+    pub async fn handle_again(
+        &self,
+        guids: &[String],
+        (actor, route): (&str, &str),
+    ) -> Result<Vec<String>, StoreError> {
         let mut tx = self.begin().await?;
-        let found = tx.execute(AGAIN, args![guid]).await? > 0;
+        let mut found = Vec::new();
+        for guid in guids {
+            if tx.execute(AGAIN, args![guid.as_str()]).await? == 0 {
+                continue;
+            }
+            let id = crate::ambient::ulid().to_string();
+            tx.execute(NOTE_AGAIN, args![id, guid.as_str(), actor, route]).await?;
+            found.push(guid.clone());
+        }
         tx.nudge(Topic::Deliveries);
         tx.commit().await?;
         Ok(found)
     }
+
+    pub(super) async fn forget_handled_again(
+        &self,
+        older_than: Duration,
+    ) -> Result<(), StoreError> {
+        self.inner.main.execute(FORGET_AGAIN, args![older_than]).await.map(drop)
+    }
+}
+
+/// The values of [`of_class!`].
+fn of_class(query: &DeliveryQuery) -> Vec<super::arg::Arg> {
+    let text = |text: Option<&String>| text.cloned().unwrap_or_default();
+    let (after, guid) = match &query.after {
+        Some((at, guid)) => (at.as_millis(), guid.clone()),
+        None => (i64::MAX, String::new()),
+    };
+    args![
+        text(query.event.as_ref()),
+        text(query.action.as_ref()),
+        text(query.outcome.as_ref()),
+        query.since.map_or(0, Timestamp::as_millis),
+        query.until.map_or(i64::MAX, Timestamp::as_millis),
+        i64::from(query.handled_before.unwrap_or(0)),
+        after,
+        guid,
+    ]
 }
 
 async fn claim(tx: &mut Tx<'_>) -> Result<Option<ClaimedDelivery>, StoreError> {
@@ -226,7 +364,7 @@ async fn settle(tx: &mut Tx<'_>, claimed: ClaimedDelivery, how: Handled) -> Resu
             return held(tx.execute(LATER, args![guid, epoch, after, note]).await?);
         }
     };
-    held(tx.execute(SETTLE, args![guid.as_str(), epoch, state, note]).await?)?;
+    held(tx.execute(SETTLE, args![guid.as_str(), epoch, state, note, HANDLING]).await?)?;
     if state == "ignored" && matches!(event.as_str(), "check_run" | "check_suite") {
         tx.execute(DROP_BODY, args![guid, Bytes::new()]).await?;
     }
@@ -234,7 +372,8 @@ async fn settle(tx: &mut Tx<'_>, claimed: ClaimedDelivery, how: Handled) -> Resu
 }
 
 fn listed(row: Listed) -> DeliveryRow {
-    let (guid, event, action, received_at, state, attempt, note, handled_at) = row;
+    let (guid, event, action, received_at, state, attempt, note, handled_at, handled_by, bytes) =
+        row;
     DeliveryRow {
         guid,
         event,
@@ -244,6 +383,8 @@ fn listed(row: Listed) -> DeliveryRow {
         attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
         note,
         handled_at: handled_at.map(Timestamp::from_millis),
+        handled_by: handled_by.map(count),
+        bytes: number(bytes),
     }
 }
 

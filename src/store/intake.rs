@@ -165,8 +165,9 @@ impl Committer {
             unique.entry(&delivery.guid).or_insert(delivery);
         }
         let rows = unique.into_values().map(|delivery| {
-            let NewDelivery { guid, event, action, body } = delivery;
-            args![guid.as_str(), event.as_str(), action.as_deref(), body.clone()]
+            let NewDelivery { guid, event, action, headers, body } = delivery;
+            let headers = headers.as_deref();
+            args![guid.as_str(), event.as_str(), action.as_deref(), headers, body.clone()]
         });
         let rows: Vec<_> = rows.collect();
         // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.

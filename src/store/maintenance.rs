@@ -8,6 +8,7 @@ use super::pool::Sql;
 use super::read::assemble;
 use super::rows::{RunRow, parse};
 use crate::domain::ids::{JobId, RunId, WorkerId};
+use crate::domain::recovery::WINDOW;
 use crate::domain::run::Run;
 
 /// Runs answered by one call: each is whole.
@@ -151,6 +152,9 @@ impl Store {
             self.inner.main.execute(statement, args).await?;
         }
         self.forget_audit(older_than).await?;
+        self.forget_handled_again(older_than).await?;
+        // GitHub's log must not find anew what was given up.
+        self.forget_missing(older_than.max(2 * WINDOW)).await?;
         self.forget_old_tails(older_than.min(TAILS_KEPT)).await
     }
 

@@ -39,6 +39,7 @@ mod planning;
 mod pulls;
 mod queue;
 mod read;
+mod recovery;
 mod rotations;
 mod runs;
 mod settle;
@@ -56,7 +57,10 @@ pub use self::cache::NewResult;
 pub use self::cancels::Stopped;
 pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
-pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
+pub use self::deliveries::{
+    ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Handled, HandledAgain, NewDelivery,
+    Taken,
+};
 pub use self::error::StoreError;
 pub use self::heads::Rest;
 pub use self::jobs::{Beat, Lease, MOST_CLAIMS};
@@ -68,6 +72,7 @@ use self::pool::{Lasting, Pool};
 pub use self::pulls::{PullSeen, RepositoryRow};
 pub use self::queue::{Queue, Sample};
 pub use self::read::{RunChanges, RunQuery};
+pub use self::recovery::{LogMark, MissingRow};
 pub use self::rotations::{NewRotation, Rotation, RotationRow};
 pub use self::runs::{Created, NewRun};
 
@@ -116,6 +121,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     pulls::STATEMENTS,
     queue::STATEMENTS,
     read::STATEMENTS,
+    recovery::STATEMENTS,
     rotations::STATEMENTS,
     runs::STATEMENTS,
     settle::STATEMENTS,

@@ -38,6 +38,8 @@ statements! {
             now from clock"
     );
     DELIVERIES = sql!("select event, state, count(*) from deliveries group by event, state order by event, state");
+    MISSING = sql!("select state, count(*) from missing group by state order by state");
+    CALLS = sql!("select name, calls from recovery");
     RUNS = sql!("select triggered_by, coalesce(conclusion, state), count(*) from runs group by 1, 2 order by 1, 2");
     STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
 }
@@ -64,7 +66,8 @@ impl Store {
         })
     }
 
-    /// Numbers for `/metrics`: deliveries by event and how they were handled, runs and steps by outcome.
+    /// Numbers for `/metrics`: deliveries by event and how they were handled, those that never came, runs
+    /// and steps by outcome.
     /// They are what the database holds now: retention lowers them.
     pub async fn counts(&self) -> Result<Vec<Sample>, StoreError> {
         let mut tx = self.snapshot().await?;
@@ -79,6 +82,17 @@ impl Store {
                 let labels = labels.map(str::to_owned).into_iter().zip([first, second]);
                 (name.to_owned(), labels.collect(), count)
             }));
+        }
+        for (statement, name, label) in [
+            (MISSING, "checkvalve_deliveries_missing", "state"),
+            (CALLS, "checkvalve_recovery_calls", "of"),
+        ] {
+            let rows: Vec<(String, i64)> = tx.all(statement, args![]).await?;
+            samples.extend(
+                rows.into_iter().map(|(value, count)| {
+                    (name.to_owned(), vec![(label.to_owned(), value)], count)
+                }),
+            );
         }
         Ok(samples)
     }

@@ -60,6 +60,7 @@ statements! {
         "select id from runs where repository_id = $1 and coalesce(pull, 0) = coalesce($2, 0)
             and base_sha = $3 and head_sha = $4 and triggered_by = $5 and cause = $6"
     );
+    OWN_HEAD = sql!("update pulls set own_head = $3 where repository_id = $1 and number = $2");
     LAST_RUN = sql!("update repositories set last_run_at = ", now!(), " where id = $1");
     // Pointed at another base, it is another change. A merge group is tested as it was enqueued,
     // whatever is pushed meanwhile.
@@ -108,6 +109,9 @@ pub(super) async fn make(
         && seen != run.head_sha
     {
         return Ok(Created::Outdated);
+    }
+    if let Some(pull) = run.pull.filter(|_| run.trigger == Trigger::PullRequest) {
+        tx.execute(OWN_HEAD, args![run.repository.id, pull, &run.head_sha]).await?;
     }
     if !insert(tx, run).await? {
         return Ok(Created::Exists(by_cause(tx, run).await?));

@@ -64,6 +64,67 @@ impl FromRequestParts<Arc<Web>> for Operator {
     }
 }
 
+/// The right to what is the operator's alone: what GitHub sent, of whichever repository. As long as
+/// there is no login, the API token gives it.
+#[derive(Debug, Clone)]
+pub(crate) struct Administrator {
+    /// Who it is, as records have it.
+    pub(crate) actor: String,
+}
+
+impl FromRequestParts<Arc<Web>> for Administrator {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, WebError> {
+        match bearer(&parts.headers) {
+            Some(token) if web.knows(token) => Ok(Self { actor: "api".to_owned() }),
+            _ if web.api_token.is_none() => Err(WebError::new(
+                StatusCode::FORBIDDEN,
+                "no_api_token",
+                "This page is the operator's, and this server has no API token.",
+                "Set CHECKVALVE_API_TOKEN on the server, or use `checkvalve deliveries` there.",
+            )),
+            Some(_) => Err(unauthorized("The API token is not the right one.")),
+            None => Err(unauthorized("This page is the operator's and needs the API token.")),
+        }
+    }
+}
+
+impl Administrator {
+    /// What a form carries, so that no other site's page can send it: a proxy that adds the token, or
+    /// a browser that does, would do so for that page, too.
+    pub(crate) fn csrf(&self, web: &Web, what: &str) -> String {
+        let mac = web.digest(&format!("csrf\0{}\0{what}", self.actor));
+        mac.map_or_else(String::new, |mac| hex::encode(mac.finalize().into_bytes()))
+    }
+
+    /// Was it sent by the form that we made for this?
+    pub(crate) fn meant_it(
+        &self,
+        web: &Web,
+        what: &str,
+        (token, headers): (Option<&str>, &HeaderMap),
+    ) -> Result<(), WebError> {
+        let from = headers.get("sec-fetch-site").and_then(|from| from.to_str().ok());
+        let ours = from.is_none_or(|from| matches!(from, "same-origin" | "none"));
+        let expected = self.csrf(web, what);
+        // Digests of both, so that the comparison takes as long whatever was sent.
+        let same = match (web.digest(token.unwrap_or_default()), web.digest(&expected)) {
+            (Some(given), Some(expected)) => given.finalize() == expected.finalize(),
+            (None, _) | (_, None) => false,
+        };
+        if ours && same && !expected.is_empty() {
+            return Ok(());
+        }
+        Err(WebError::new(
+            StatusCode::FORBIDDEN,
+            "not_meant",
+            "This was not sent by the form of its own page.",
+            "Open the page anew and press its button; a program sends the form's `csrf` along.",
+        ))
+    }
+}
+
 fn unauthorized(message: &str) -> WebError {
     let mend = "Send `Authorization: Bearer` with the server's CHECKVALVE_API_TOKEN.";
     WebError::new(StatusCode::UNAUTHORIZED, "unauthorized", message, mend)

@@ -2,6 +2,7 @@
 //! nothing is acknowledged before it is on disk.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,7 +284,23 @@ fn delivery(
     let ignored = echo || !OURS.contains(&event.as_str());
     let result = if ignored { HookResult::Ignored } else { HookResult::Accepted };
     let body = if echo { stub(head.action.as_deref()) } else { body };
-    Ok((NewDelivery { guid, event, action: head.action, body }, result))
+    let headers = kept(headers);
+    Ok((NewDelivery { guid, event, action: head.action, headers, body }, result))
+}
+
+/// The headers that are kept beside the body, as a JSON object: GitHub's own, and what tells who sent
+/// it. Not the signatures, of which a weak secret could be guessed.
+fn kept(headers: &HeaderMap) -> Option<String> {
+    const MOST: usize = 20;
+    const LONGEST: usize = 256;
+    let wanted =
+        |name: &str| name.starts_with("x-github-") || matches!(name, "content-type" | "user-agent");
+    let some = headers.iter().filter(|(name, _)| wanted(name.as_str())).take(MOST);
+    let text = some.filter_map(|(name, value)| {
+        let value = value.to_str().ok().filter(|value| value.len() <= LONGEST)?;
+        Some((name.as_str(), value))
+    });
+    serde_json::to_string(&text.collect::<BTreeMap<_, _>>()).ok()
 }
 
 fn head(body: &[u8]) -> Result<Head, Refusal> {

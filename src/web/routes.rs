@@ -79,6 +79,9 @@ fn api_routes() -> Routes {
 
 fn server_routes() -> Routes {
     Routes::new()
+        .route("/deliveries", get(pages::deliveries))
+        .route("/deliveries/{guid}", get(pages::delivery))
+        .route("/deliveries/{guid}/handle", post(pages::handle_delivery))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

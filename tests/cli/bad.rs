@@ -57,6 +57,8 @@ async fn a_setting_that_is_wrong_is_named_before_anything_starts() {
         ("CHECKVALVE_KEY", "abc", "openssl rand -base64 32"),
         ("CHECKVALVE_EXECUTOR", "podman", "`docker` or `host`"),
         ("CHECKVALVE_LEASE", "soon", "`30s`"),
+        ("CHECKVALVE_RECOVERY", "often", "`30s`"),
+        ("CHECKVALVE_RECOVERY", "10ms", "`5m`"),
         ("CHECKVALVE_SLOTS", "many", "whole number"),
         ("CHECKVALVE_WORKERS", "many", "whole number"),
         ("CHECKVALVE_DATABASE_URL", "mysql://db/x", "postgres://"),

@@ -9,9 +9,10 @@ use checkvalve::domain::check::{
 };
 use checkvalve::domain::names::Sha;
 use checkvalve::domain::policy::Permission;
+use checkvalve::domain::recovery::AttemptEnd;
 use checkvalve::domain::run::Repository;
 use checkvalve::domain::time::Timestamp;
-use checkvalve::github::{Github, GithubError, Reaction, Retry};
+use checkvalve::github::{Github, GithubError, PullsBefore, Reaction, Retry};
 use github_simulator::{
     Change, Commit, Config, OpenPull, Permission as Role, RepositoryOptions, SecondaryLimit,
     Simulator, TokenFormat,
@@ -205,6 +206,80 @@ async fn every_page_of_open_pull_requests_is_read_with_the_token() {
     let sorted: std::collections::BTreeSet<u64> = numbers.iter().copied().collect();
     assert_eq!(numbers.len(), 103);
     assert_eq!(numbers, sorted.into_iter().collect::<Vec<_>>(), "each once, oldest first");
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn what_changed_of_the_open_pull_requests_is_read_and_nothing_costs_nothing() {
+    let world = World::new().await;
+    for n in 0..103 {
+        let branch = format!("topic-{n}");
+        let commit = Commit::new("Mend", "ada", vec![write("a/x.py", &n.to_string())]);
+        world.simulator.commit(REPOSITORY, &branch, commit).await.unwrap();
+        let open = OpenPull::new(&branch, "main", "ada", &branch);
+        world.simulator.open_pull_request(REPOSITORY, open).await.unwrap();
+    }
+    let since = async |before: Option<&PullsBefore>| {
+        world.github.open_pulls_since(&world.repository, before).await.unwrap()
+    };
+    let all = since(None).await.unwrap();
+    assert_eq!((all.pulls.len(), all.whole, all.calls), (103, true, 2));
+    let before = PullsBefore { tag: all.tag.unwrap(), at: all.now };
+    let left = world.github.rate(world.repository.installation).unwrap().remaining;
+    assert_eq!(since(Some(&before)).await, None);
+    let rate = world.github.rate(world.repository.installation).unwrap();
+    assert_eq!(rate.remaining, left, "nothing of the limit");
+
+    // One is pushed to, hours after the others: it stands first, and the rest was seen.
+    world.simulator.advance(Duration::from_hours(2));
+    let later = since(None).await.unwrap();
+    assert!(later.now.since(before.at) > Duration::from_hours(1), "by GitHub's clock");
+    let before = PullsBefore { tag: later.tag.unwrap(), at: later.now };
+    let commit = Commit::new("Mend", "ada", vec![write("a/x.py", "again")]);
+    let head = world.simulator.commit(REPOSITORY, "topic-0", commit).await.unwrap();
+    let changed = since(Some(&before)).await.unwrap();
+    assert_eq!((changed.whole, changed.calls), (false, 1));
+    assert_eq!(changed.pulls[0].facts.head_sha.as_str(), head);
+    assert!(changed.pulls[0].updated_at > changed.pulls[1].updated_at);
+    world.is_clean();
+}
+
+#[tokio::test]
+async fn the_log_of_deliveries_is_read_page_by_page_and_one_is_asked_for_again() {
+    let world = World::new().await;
+    // Nobody listens there.
+    world.simulator.install_webhook("http://127.0.0.1:9/webhooks/github");
+    let number = world.pull().await;
+    for n in 0..120 {
+        let said = format!("comment {n}");
+        world.simulator.comment(REPOSITORY, number, "ada", &said).await.unwrap();
+    }
+    world.simulator.quiet().await;
+    let first = world.github.delivery_log(None).await.unwrap();
+    let second = world.github.delivery_log(first.next.as_deref()).await.unwrap();
+    assert_eq!((first.attempts.len(), second.next.as_deref()), (100, None));
+    let all: Vec<_> = first.attempts.iter().chain(&second.attempts).collect();
+    assert_eq!(all.len(), 122, "the greeting, the opening, the comments");
+    let failed = AttemptEnd::Failed("failed to connect to host".to_owned());
+    assert!(all.iter().all(|attempt| attempt.end == failed), "{:?}", all[0]);
+    let (newest, oldest) = (all[0], all[121]);
+    assert_eq!(
+        (newest.event.as_str(), newest.action.as_deref()),
+        ("issue_comment", Some("created"))
+    );
+    assert_eq!((oldest.event.as_str(), oldest.action.as_deref()), ("ping", None));
+    assert!(first.now.since(newest.delivered_at) < Duration::from_mins(1));
+
+    world.github.redeliver(oldest.id).await.unwrap();
+    world.simulator.quiet().await;
+    let again = world.github.delivery_log(None).await.unwrap().attempts.remove(0);
+    assert_eq!(again.guid, oldest.guid, "the same event, another attempt");
+    assert_ne!(again.id, oldest.id);
+    let gone = world.github.redeliver(1).await.unwrap_err();
+    assert!(matches!(gone, GithubError::NotFound { .. }), "{gone}");
+    // What a settings file of yesterday called GitHub is not to see today's credentials.
+    let elsewhere = world.github.delivery_log(Some("http://127.0.0.1:9/app/hook/deliveries")).await;
+    assert_eq!(elsewhere.unwrap().attempts[0].guid, oldest.guid, "the log's beginning instead");
     world.is_clean();
 }
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use checkvalve::store::{Handled, StoreError, Taken, Topic};
+use checkvalve::domain::recovery::HANDLING;
+use checkvalve::store::{
+    DeliveryQuery, DeliveryRow, Handled, NewDelivery, Store, StoreError, Taken, Topic,
+};
 
 use crate::fixture::{Place, delivery};
 
@@ -32,12 +35,15 @@ pub(crate) async fn bodies_come_back_as_they_were(place: &Place) {
     sent.body = Bytes::from(body.clone());
     // JSON can hold a NUL in a string, and PostgreSQL's text can't.
     sent.action = Some("ope\0ned".to_owned());
+    sent.headers = Some(r#"{"x-github-event":"pull_request"}"#.to_owned());
     store.take_in(sent).await.unwrap();
     let claimed = store.claim_delivery().await.unwrap().unwrap();
     assert_eq!(claimed.body, body);
     assert_eq!((claimed.event.as_str(), claimed.attempt), ("pull_request", 1));
-    let (row, stored) = store.delivery("a").await.unwrap().unwrap();
-    assert_eq!((row.action.as_deref(), stored), (Some("ope\u{fffd}ned"), Bytes::from(body)));
+    let stored = store.delivery("a").await.unwrap().unwrap();
+    assert_eq!(stored.row.action.as_deref(), Some("ope\u{fffd}ned"));
+    assert_eq!((stored.row.bytes, &stored.body), (70_000, &Bytes::from(body)));
+    assert_eq!(stored.headers.as_deref(), Some(r#"{"x-github-event":"pull_request"}"#));
 }
 
 pub(crate) async fn a_delivery_is_claimed_once_until_its_lease_ends(place: &Place) {
@@ -53,7 +59,7 @@ pub(crate) async fn a_delivery_is_claimed_once_until_its_lease_ends(place: &Plac
     store.settle_delivery(first, Handled::Done("made a run".to_owned())).await.unwrap();
     store.settle_delivery(second, Handled::Refused("no such".to_owned())).await.unwrap();
     assert!(store.claim_delivery().await.unwrap().is_none());
-    let rows = store.deliveries(None, 10).await.unwrap();
+    let rows = store.deliveries(&DeliveryQuery::default(), 10).await.unwrap();
     let states: Vec<&str> = rows.iter().map(|row| row.state.as_str()).collect();
     assert_eq!(states, ["refused", "done"]);
     assert_eq!(rows[1].note.as_deref(), Some("made a run"));
@@ -89,9 +95,67 @@ pub(crate) async fn a_delivery_can_be_handled_again(place: &Place) {
     store.take_in(delivery("a")).await.unwrap();
     let claimed = store.claim_delivery().await.unwrap().unwrap();
     store.settle_delivery(claimed, Handled::Ignored("not served".to_owned())).await.unwrap();
-    assert!(store.handle_again("a").await.unwrap());
-    assert!(!store.handle_again("b").await.unwrap());
-    assert_eq!(store.claim_delivery().await.unwrap().unwrap().body, "{}");
+    let both = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(store.handle_again(&both, ("ada", "command")).await.unwrap(), ["a"]);
+    let claimed = store.claim_delivery().await.unwrap().unwrap();
+    assert_eq!((claimed.body, claimed.attempt), (Bytes::from_static(b"{}"), 1), "tried anew");
+    let again = store.delivery("a").await.unwrap().unwrap().again;
+    assert_eq!(again.len(), 1);
+    assert_eq!((again[0].actor.as_str(), again[0].route.as_str()), ("ada", "command"));
+}
+
+/// While it is handled, somebody asks for it again: the first handler's word does not count.
+pub(crate) async fn who_handles_what_is_asked_for_again_is_too_late(place: &Place) {
+    let store = place.open().await;
+    store.take_in(delivery("a")).await.unwrap();
+    let early = store.claim_delivery().await.unwrap().unwrap();
+    store.handle_again(&["a".to_owned()], ("ada", "page")).await.unwrap();
+    let refused = store.settle_delivery(early, Handled::Done(String::new())).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    assert!(store.claim_delivery().await.unwrap().is_some());
+}
+
+async fn handled(store: &Store, event: (&str, Option<&str>), guid: &str, how: Handled) {
+    let (event, action) = event;
+    let (event, action) = (event.to_owned(), action.map(str::to_owned));
+    store.take_in(NewDelivery { event, action, ..delivery(guid) }).await.unwrap();
+    let claimed = store.claim_delivery().await.unwrap().unwrap();
+    store.settle_delivery(claimed, how).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3)).await;
+}
+
+pub(crate) async fn classes_of_deliveries_are_found(place: &Place) {
+    let store = place.open().await;
+    let (done, refused) = (Handled::Done("made".to_owned()), Handled::Refused("no".to_owned()));
+    handled(&store, ("pull_request", Some("opened")), "1", done.clone()).await;
+    handled(&store, ("pull_request", Some("closed")), "2", refused.clone()).await;
+    handled(&store, ("push", None), "3", done).await;
+    handled(&store, ("pull_request", Some("opened")), "4", refused).await;
+    store.take_in(delivery("5")).await.unwrap();
+    let all = store.deliveries(&DeliveryQuery::default(), 10).await.unwrap();
+    let guids = |rows: &[DeliveryRow]| rows.iter().map(|row| row.guid.clone()).collect::<Vec<_>>();
+    assert_eq!(guids(&all), ["5", "4", "3", "2", "1"]);
+    assert_eq!((all[0].handled_by, all[1].handled_by), (None, Some(HANDLING)));
+
+    let text = |text: &str| Some(text.to_owned());
+    let class = async |query: DeliveryQuery| store.delivery_class(&query).await.unwrap().join(" ");
+    let any = DeliveryQuery::default;
+    let pulls = DeliveryQuery { event: text("pull_request"), ..any() };
+    assert_eq!(class(pulls.clone()).await, "1 2 4 5", "in the order in which they came");
+    let opened = DeliveryQuery { action: text("opened"), ..pulls.clone() };
+    assert_eq!(class(opened).await, "1 4 5");
+    let refused = DeliveryQuery { outcome: text("refused"), ..any() };
+    assert_eq!(class(refused).await, "2 4");
+    assert_eq!(class(DeliveryQuery { handled_before: Some(HANDLING), ..any() }).await, "");
+    let older = DeliveryQuery { handled_before: Some(HANDLING + 1), ..any() };
+    assert_eq!(class(older).await, "1 2 3 4", "what waits is handled by the newest anyway");
+    let since = DeliveryQuery { since: Some(all[2].received_at), ..any() };
+    assert_eq!(class(since).await, "3 4 5");
+    let until = DeliveryQuery { until: Some(all[2].received_at), ..any() };
+    assert_eq!(class(until).await, "1 2");
+    let after = Some((all[1].received_at, all[1].guid.clone()));
+    let page = store.deliveries(&DeliveryQuery { after, ..pulls }, 10).await.unwrap();
+    assert_eq!(guids(&page), ["2", "1"]);
 }
 
 pub(crate) async fn bodies_about_our_own_checks_are_not_kept(place: &Place) {
@@ -101,8 +165,8 @@ pub(crate) async fn bodies_about_our_own_checks_are_not_kept(place: &Place) {
     store.take_in(ours).await.unwrap();
     let claimed = store.claim_delivery().await.unwrap().unwrap();
     store.settle_delivery(claimed, Handled::Ignored("our own".to_owned())).await.unwrap();
-    let (row, body) = store.delivery("a").await.unwrap().unwrap();
-    assert_eq!((row.state.as_str(), body.len()), ("ignored", 0));
+    let stored = store.delivery("a").await.unwrap().unwrap();
+    assert_eq!((stored.row.state.as_str(), stored.body.len()), ("ignored", 0));
 }
 
 /// Registered before the query, a nudge is not lost; and on `PostgreSQL` it crosses processes.

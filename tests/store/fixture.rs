@@ -70,6 +70,7 @@ pub(crate) fn delivery(guid: &str) -> NewDelivery {
         guid: guid.to_owned(),
         event: "pull_request".to_owned(),
         action: Some("opened".to_owned()),
+        headers: None,
         body: Bytes::from_static(b"{}"),
     }
 }

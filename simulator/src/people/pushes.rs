@@ -63,6 +63,26 @@ impl Simulator {
         Ok(sha)
     }
 
+    /// Moves a branch to a commit that is there already, as a forced push does: the same events.
+    pub async fn move_branch(
+        &self,
+        repository: &str,
+        branch: &str,
+        sha: &str,
+        user: &str,
+    ) -> Result<(), Error> {
+        let _one_at_a_time = self.inner.pushing.lock().await;
+        let (id, folder, tip) = {
+            let mut world = self.inner.world();
+            world.meet(user);
+            let found = world.repository(repository).ok_or_else(|| no_repository(repository))?;
+            (found.id, found.folder.clone(), found.branches.get(branch).cloned())
+        };
+        git::text(&folder, &["update-ref", &format!("refs/heads/{branch}"), sha]).await?;
+        let push = Commit { force: true, ..Commit::new("Move", user, Vec::new()) };
+        self.pushed((id, branch), tip.as_deref(), sha, &push).await
+    }
+
     /// Deletes a branch; its open pull requests keep their head.
     pub async fn delete_branch(&self, repository: &str, branch: &str) -> Result<(), Error> {
         let folder = self.git_folder(repository).ok_or_else(|| no_repository(repository))?;

@@ -35,6 +35,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("CHECKVALVE_NETWORK_POOL"),
     plain("CHECKVALVE_LEASE"),
     plain("CHECKVALVE_RETENTION"),
+    plain("CHECKVALVE_RECOVERY"),
     plain("CHECKVALVE_CA_FILE"),
     secret("CHECKVALVE_DATABASE_URL"),
     plain("CHECKVALVE_STORE"),

@@ -23,7 +23,7 @@ impl Commands<'_> {
         check: &CheckFacts,
         button: &Button,
         sender: &Actor,
-        guid: &str,
+        occasion: &str,
     ) -> Result<Handled, Failure> {
         if check.app_id != self.github.app_id().await? {
             return Ok(Handled::Ignored("another App's check run".to_owned()));
@@ -38,7 +38,7 @@ impl Commands<'_> {
         // The same check run can be pressed on twice; the run of it is made once.
         let cause = format!("check-run-{}-{what}", check.id);
         let label = if what == "rerun" { "Re-run" } else { replies::button(what) };
-        let act = self.pressed(sender, &check.head_sha, (route, format!("{cause}-{guid}")));
+        let act = self.pressed(sender, &check.head_sha, (route, format!("{cause}-{occasion}")));
         let act = Act { asked: format!("{label} on {}", check.name), ..act };
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
@@ -98,12 +98,12 @@ impl Commands<'_> {
         suite: u64,
         head: &Sha,
         sender: &Actor,
-        guid: &str,
+        occasion: &str,
     ) -> Result<Handled, Failure> {
         if self.is_ourselves(sender).await? {
             return Ok(Handled::Ignored("our own request".to_owned()));
         }
-        let cause = format!("check-suite-{suite}-{guid}");
+        let cause = format!("check-suite-{suite}-{occasion}");
         let act = self.pressed(sender, head, (Route::RerunAll, cause.clone()));
         let act = Act { asked: "Re-run all checks".to_owned(), ..act };
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {

@@ -1,6 +1,7 @@
 //! The pages: views of stored runs, whole without script.
 
 mod asked;
+mod deliveries;
 mod home;
 mod job;
 mod layout;
@@ -19,6 +20,7 @@ use super::Web;
 use super::error::WebError;
 use crate::render::html::prose;
 
+pub(super) use deliveries::{handle as handle_delivery, list as deliveries, show as delivery};
 pub(super) use home::show as home;
 pub(super) use job::show as job;
 pub(super) use pull::show as pull;
