@@ -6,6 +6,10 @@
 #[path = "store/fixture.rs"]
 #[expect(dead_code, reason = "written for the store's stories")]
 mod fixture;
+#[path = "budget/heads.rs"]
+mod heads;
+#[path = "budget/interleavings.rs"]
+mod interleavings;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "budget/world.rs"]

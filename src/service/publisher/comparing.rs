@@ -116,7 +116,7 @@ impl Publisher {
         };
         let wanted = order::wanted(head, &self.links);
         let mut differences = differences(head, &wanted, &listed);
-        let again = self.note(head, &differences).await?;
+        let again = self.correct(head, &differences).await?;
         // A conclusion that was given up for lack of a permission, say, is tried again.
         let again = again || order::is_behind(head, &self.links);
         differences.later |= !self.end_stray(holder, &differences.stray).await?;
@@ -129,7 +129,7 @@ impl Publisher {
     }
 
     /// Writes down what GitHub is to be told again; true if that is anything.
-    async fn note(&self, head: &ClaimedHead, found: &Differences) -> Result<bool, StoreError> {
+    async fn correct(&self, head: &ClaimedHead, found: &Differences) -> Result<bool, StoreError> {
         for (check, completed) in &found.untrue {
             self.store.mistrust_check(head, *check, *completed).await?;
         }
@@ -230,13 +230,12 @@ fn differences(
     }
     let there: BTreeSet<u64> = listed.iter().map(|check| check.id).collect();
     let lost = last.values().filter(|record| {
+        let missing = record.github_id.is_some_and(|id| !there.contains(&id));
         let settled = record.told_at.is_some_and(|told_at| head.now.since(told_at) >= LAG);
-        settled
-            && wanted.contains_key(&record.name)
-            && !found.newer.contains_key(&record.id)
-            && record.github_id.is_some_and(|id| !there.contains(&id))
+        missing && settled && wanted.contains_key(&record.name)
     });
     found.lost = lost.map(|record| record.id).collect();
+    found.lost.retain(|record| !found.newer.contains_key(record));
     found
 }
 
