@@ -29,9 +29,10 @@ async fn two_pull_requests_with_one_head_share_its_check_runs_and_the_worst_coun
     assert_eq!((check.conclusion.as_deref(), check.actions.len()), (Some("failure"), 0));
     let (title, summary) = (check.output.title.unwrap(), check.output.summary.unwrap());
     assert!(title.starts_with("→ main: ") && title.contains(" · → release: "), "{title}");
-    for said in [format!("[#{one}]"), format!("[#{two}]"), "2 share this commit".to_owned()] {
+    for said in [format!("[Pull request {one}]"), format!("[Pull request {two}]")] {
         assert!(summary.contains(&said), "{said}: {summary}");
     }
+    assert!(summary.starts_with("**2 share this commit,**"), "{summary}");
 
     // On a check run that says for whom it is, "Re-run" is no riddle.
     let named = world.check(&head, units[1]);

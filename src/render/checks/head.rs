@@ -63,7 +63,9 @@ fn sections(parties: &[Party<'_>], links: &Links) -> String {
     for (nth, party) in parties.iter().enumerate() {
         let name = &party.newest.repository.name;
         let who = match &party.whose {
-            Whose::Pull(number) => link(&format!("#{number}"), &links.pull(name, *number)),
+            Whose::Pull(number) => {
+                link(&format!("Pull request {number}"), &links.pull(name, *number))
+            }
             Whose::Group(branch) => format!("Merge group {}", code(&one_line(branch, 100))),
         };
         let title = one_line(&title::of_head(&party.verdict, party.newest), 200);
