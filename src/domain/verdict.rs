@@ -144,11 +144,7 @@ fn left_out(step: &StepRecord) -> bool {
     matches!(&step.state, StepState::Skipped { reason: SkipReason::NotAsked, .. })
 }
 
-fn conclude(
-    runs: &[&Run],
-    own: Option<&Run>,
-    standings: &[Standing<'_>],
-) -> Option<Conclusion> {
+fn conclude(runs: &[&Run], own: Option<&Run>, standings: &[Standing<'_>]) -> Option<Conclusion> {
     // A run that is not planned yet may add outcomes.
     let planning = |run: &Run| {
         run.state != RunState::Concluded && run.selection.is_none() && run.problem.is_none()

@@ -164,8 +164,7 @@ fn listing(repository: &Repository, head: &Sha, app: u64) -> String {
 impl Listing {
     /// Servers that ignore `app_id` list other Apps' as well.
     fn of(self, app: u64) -> impl Iterator<Item = OwnCheck> {
-        let ours =
-            move |run: &wire::CheckRun| run.app.as_ref().is_some_and(|of| of.id == app);
+        let ours = move |run: &wire::CheckRun| run.app.as_ref().is_some_and(|of| of.id == app);
         self.check_runs.into_iter().filter(ours).map(|run| OwnCheck {
             id: run.id,
             name: run.name,

@@ -99,7 +99,8 @@ impl Janitor {
         }
         for run in self.store.runs_open_for(TOO_OLD).await? {
             warn!(run.id = %run, "ended: it was open for 13 days");
-            let why = "it did not end within 13 days, and GitHub waits for 14; `/retest` begins anew";
+            let why =
+                "it did not end within 13 days, and GitHub waits for 14; `/retest` begins anew";
             self.store.cancel_run(run, None, why).await?;
         }
         self.store.free_secrets().await?;

@@ -176,7 +176,7 @@ impl Publisher {
         let annotates = |write: &&Write| {
             !write.desired.annotations.is_empty() && !names.contains(write.desired.name.as_str())
         };
-        let mut lack = granted.iter().any(|write| annotates(write));
+        let mut lack = granted.iter().any(annotates);
         let (mut more, mut pause) = (None, SOON);
         if refused.is_some() {
             more = self.annotate(holder, agenda.stage, &agenda.standing).await?;

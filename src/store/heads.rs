@@ -70,7 +70,7 @@ statements! {
             not_before = ", now!(), " + $5, again_at = ", now!(), " + cast($6 as bigint),
             wanted = case when cast($6 as bigint) is null then 0 else wanted end,
             refused_since = null,
-            compare_at = case when compare_at < ", now!(), " + $8 then compare_at
+            compare_at = case when compare_at > 0 and compare_at < ", now!(), " + $8 then compare_at
                 else ", now!(), " + $8 end
          where repository_id = $1 and head_sha = $2 and epoch = $3 returning version"
     );
@@ -130,8 +130,9 @@ impl Store {
             }
             // Retention took all of its runs: it has nothing to say any more.
             let (repository, head, version, epoch, ..) = claimed;
-            let rest = args![version, 0_i64, None::<i64>, None::<&str>, COMPARED_AFTER];
-            let args = args![repository, head, epoch].into_iter().chain(rest).collect();
+            let (change, again, error) = (0_i64, None::<i64>, None::<&str>);
+            let args =
+                args![repository, head, epoch, version, change, again, error, COMPARED_AFTER];
             self.inner.main.execute(SETTLE, args).await?;
         }
     }

@@ -241,11 +241,8 @@ async fn what_nobody_began_ends_before_github_calls_it_stale() {
     let repository = world.repository(REPO).await;
     let head = world.commit(&repository, "1").await;
     let new = new_run('a', "1");
-    let new = checkvalve::store::NewRun {
-        repository: repository.clone(),
-        head_sha: head.clone(),
-        ..new
-    };
+    let new =
+        checkvalve::store::NewRun { repository: repository.clone(), head_sha: head.clone(), ..new };
     create(&world.store, new).await;
     world.settle(SECOND).await;
     assert_eq!(world.checks(&head)["checkvalve"], "queued");

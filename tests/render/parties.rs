@@ -61,7 +61,11 @@ fn what_differs_is_named_after_its_base_and_the_worst_counts() {
         head.title,
         "→ main: 1 of 2 connectors passed · b failed at unit · → release: All 2 connectors passed"
     );
-    assert!(head.summary.contains("## [Pull request 12](https://ci.example.com/"), "{}", head.summary);
+    assert!(
+        head.summary.contains("## [Pull request 12](https://ci.example.com/"),
+        "{}",
+        head.summary
+    );
     assert!(head.summary.contains(" → release: All 2 connectors passed\n"), "{}", head.summary);
     assert!(head.text.unwrap().contains("b / unit"));
     assert!(head.actions.is_empty(), "whose is meant is not known");

@@ -294,5 +294,8 @@ fn aims(first: &Samples, all: &Samples, latency: Duration) {
     let each = latency.as_millis();
     table::note(&format!("Every answer of GitHub's took {each} ms longer."));
     table::aim(&format!("first check run p99 {p99:.0} ms (aim: at most 300)"), p99 <= 300.0);
-    table::aim(&format!("last queued check run p99 {last:.0} ms (aim: at most 1500)"), last <= 1500.0);
+    table::aim(
+        &format!("last queued check run p99 {last:.0} ms (aim: at most 1500)"),
+        last <= 1500.0,
+    );
 }

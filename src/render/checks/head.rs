@@ -38,12 +38,7 @@ const NAMED: usize = 15;
 const PARTIES_MAX: usize = 54_000;
 const PARTIES: usize = 5;
 
-pub(super) fn summary(
-    runs: &[Run],
-    newest: &Run,
-    parties: &[Party<'_>],
-    links: &Links,
-) -> String {
+pub(super) fn summary(runs: &[Run], newest: &Run, parties: &[Party<'_>], links: &Links) -> String {
     let mut summary = match parties {
         [one] => part(one.newest, &one.verdict, links),
         several => sections(several, links),

@@ -10,10 +10,10 @@ mod step;
 mod title;
 mod view;
 
+use self::board::{Board, Named};
 pub use self::board::{is_for, step_of_check};
 pub use self::connector::connector_of_check;
 pub use self::view::{Made, View, wanted};
-use self::board::{Board, Named};
 use crate::domain::check::{CheckAction, CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::links::Links;
 use crate::domain::names::Sha;

@@ -65,7 +65,11 @@ impl Publisher {
     }
 
     /// False: GitHub is not to be asked for others now.
-    async fn compare_claimed(&self, comparison: Comparison, asked: Instant) -> anyhow::Result<bool> {
+    async fn compare_claimed(
+        &self,
+        comparison: Comparison,
+        asked: Instant,
+    ) -> anyhow::Result<bool> {
         let Comparison { head, etag, told_at } = comparison;
         let quiet = told_at.map_or(NO_LONGER, |told_at| head.now.since(told_at));
         let next = Some((quiet / 2).clamp(SOONEST, LATEST));
@@ -190,6 +194,8 @@ fn differences(
     let is_last = |record: &CheckRecord| {
         last.get(record.name.as_str()).is_some_and(|last| last.id == record.id)
     };
+    let is_settled =
+        |record: &CheckRecord| record.told_at.is_some_and(|told_at| head.now.since(told_at) >= LAG);
     let known: BTreeMap<u64, &CheckRecord> =
         head.checks.iter().filter_map(|record| Some((record.github_id?, record))).collect();
     let ours: BTreeMap<String, &CheckRecord> =
@@ -202,7 +208,7 @@ fn differences(
     let mut found = Differences::default();
     for check in listed {
         if let Some(record) = known.get(&check.id).filter(|record| is_last(record)) {
-            let acknowledged = record.digest.is_some();
+            let acknowledged = record.digest.is_some() && is_settled(record);
             if acknowledged && record.shown.as_deref() != Some(check.shown.as_str()) {
                 found.untrue.push((record.id, check.completed));
             }
@@ -219,9 +225,7 @@ fn differences(
         let shown = newest.get(check.name.as_str()) == Some(&check.id);
         match wanted.get(&check.name) {
             Some(wanted) if !wanted.is_completed() => found.later |= !check.completed,
-            Some(wanted)
-                if !check.completed || shown && check.shown != wanted.status.word() =>
-            {
+            Some(wanted) if !check.completed || shown && check.shown != wanted.status.word() => {
                 found.stray.push((check.id, wanted.clone()));
             }
             None if !check.completed => found.stray.push((check.id, ended(head, check))),
@@ -231,8 +235,7 @@ fn differences(
     let there: BTreeSet<u64> = listed.iter().map(|check| check.id).collect();
     let lost = last.values().filter(|record| {
         let missing = record.github_id.is_some_and(|id| !there.contains(&id));
-        let settled = record.told_at.is_some_and(|told_at| head.now.since(told_at) >= LAG);
-        missing && settled && wanted.contains_key(&record.name)
+        missing && is_settled(record) && wanted.contains_key(&record.name)
     });
     found.lost = lost.map(|record| record.id).collect();
     found.lost.retain(|record| !found.newer.contains_key(record));

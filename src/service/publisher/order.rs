@@ -176,7 +176,7 @@ fn all(
         .map(|record| {
             let run = of_run(head, &record.occasion).unwrap_or(newest);
             let at = run.concluded_at.unwrap_or(run.created_at);
-            checks::forgotten(&record.name, (&head.head_sha, &record.occasion), at)
+            checks::forgotten(&record.name, (&head.head_sha, record.occasion.as_str()), at)
         })
         .collect();
     all.extend(left);
