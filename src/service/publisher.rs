@@ -33,6 +33,8 @@ const GIVEN_UP: Duration = Duration::from_hours(72);
 const AT_ONCE: u64 = 5;
 /// A head that waits for its budget is looked at again after this: less may be wanted by then.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// What was told so lately may be missing in a list: GitHub's lists lag behind its writes.
+const LAG: Duration = Duration::from_mins(2);
 /// What it takes to see what is to be told is taken as a rest, from this on and up to that: a head
 /// of thousands of steps must not keep a processor busy.
 /// What comes after everything else is looked at again after this.
@@ -74,6 +76,8 @@ struct Told {
 struct Refused<'w> {
     names: BTreeSet<&'w str>,
     error: Option<GithubError>,
+    /// It has one of them no more: that is to be made again.
+    lost: bool,
 }
 
 impl Publisher {
@@ -167,7 +171,8 @@ impl Publisher {
         let granted = agenda.writes.iter().zip(spent.granted);
         let granted: Vec<&Write> =
             granted.filter(|(_, granted)| *granted).map(|(write, _)| write).collect();
-        let Refused { names, error: refused } = self.carry_out(holder, &granted).await?;
+        let Refused { names, error: refused, lost } = self.carry_out(holder, &granted).await?;
+        let again = sooner(again, lost.then_some(SOON));
         if spent.wait.is_some() {
             return Ok(Told { rest: Rest { change, again }, refused });
         }
@@ -214,6 +219,15 @@ impl Publisher {
             let next = writes.get(index + 1).filter(makes).map(|write| write.record.id);
             let this = Some(write).filter(makes).map(|write| write.record.id);
             match self.write(holder, write, next).await {
+                Err(Trouble::Github(error))
+                    if self.has_lost(holder.head, write, &error).await? =>
+                {
+                    warn!(check = write.desired.name, "GitHub has it no more: {error}");
+                    self.store.forget_check(holder.head, write.record.id).await?;
+                    self.store.pass_over_check(holder.head, None, next).await?;
+                    self.store.count_mended("lost", 1).await?;
+                    refused.lost = true;
+                }
                 // One refused check run must not keep the others from GitHub.
                 Err(Trouble::Github(error)) if error.retry() == Retry::Never => {
                     warn!(check = write.desired.name, "refused: {error}");
@@ -231,6 +245,26 @@ impl Publisher {
             }
         }
         Ok(refused)
+    }
+
+    /// Does GitHub refuse a change since it has the check run no more? It lists the others then. What
+    /// was told a moment ago may be unknown to some of its replicas.
+    async fn has_lost(
+        &self,
+        head: &ClaimedHead,
+        write: &Write,
+        error: &GithubError,
+    ) -> Result<bool, Trouble> {
+        let told = write.record.told_at.is_some_and(|told_at| head.now.since(told_at) > LAG);
+        let (Some(id), true, GithubError::NotFound { .. }) = (write.github_id, told, error) else {
+            return Ok(false);
+        };
+        match self.github.checks(&head.repository, &head.head_sha).await {
+            Ok(there) => Ok(there.iter().all(|check| check.id != id)),
+            // It is the repository that is missing, or access to it.
+            Err(error) if error.retry() == Retry::Never => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn write(

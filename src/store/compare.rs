@@ -39,10 +39,10 @@ pub struct Compared {
 }
 
 statements! {
-    // Not what the publisher has in hand, or will have soon.
+    // Not what the publisher has in hand, or will have soon; but what GitHub refuses may be lost.
     DUE = sql!(
         "select epoch from heads where compare_at <= ", now!(), " and lease_until <= ", now!(), "
-            and version = published_version and again_at is null
+            and (version = published_version and again_at is null or refused_since is not null)
             and repository_id not in (select id from repositories where withdrawn is not null)
          limit 1"
     );
@@ -52,7 +52,8 @@ statements! {
                 lease_until = ", now!(), " + $2
              where (repository_id, head_sha) = (select repository_id, head_sha from heads
                 where compare_at <= ", now!(), " and lease_until <= ", now!(), "
-                    and version = published_version and again_at is null
+                    and (version = published_version and again_at is null
+                        or refused_since is not null)
                     and repository_id not in
                         (select id from repositories where withdrawn is not null)
                 order by compare_at, repository_id, head_sha limit 1"

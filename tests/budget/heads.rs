@@ -178,6 +178,26 @@ async fn what_github_lost_or_shows_otherwise_is_set_right() {
     world.is_clean();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_run_that_is_lost_before_its_end_is_made_again() {
+    let mut world = World::new().await;
+    let repository = world.repository(REPO).await;
+    let head = world.commit(&repository, "1").await;
+    world.run(&repository, &head, (1, 3)).await;
+    world.settle(SECOND).await;
+    for name in ["checkvalve", "source-000 / s1"] {
+        world.sim.lose_check_run(REPO, world.check(&head, name).id).unwrap();
+    }
+    world.skip(Duration::from_mins(3)).await;
+    world.end(1, &[]).await;
+    let took = world.settle(SECOND).await;
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    let checks = world.checks(&head);
+    assert_eq!(checks.len(), 4, "{checks:?}");
+    assert!(checks.values().all(|state| state == "success"), "{checks:?}");
+    world.is_clean();
+}
+
 /// After a create whose outcome nobody knew, say: GitHub shows the newest of a name.
 #[tokio::test(flavor = "multi_thread")]
 async fn twins_that_turn_up_late_are_concluded_as_ours_are() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::order::{self, latest};
-use super::{Held, Publisher, TERM, Trouble};
+use super::{Held, LAG, Publisher, TERM, Trouble};
 use crate::domain::check::DesiredCheck;
 use crate::domain::detail::Detail;
 use crate::domain::ids::CheckId;
@@ -27,8 +27,6 @@ const SOONEST: Duration = Duration::from_mins(10);
 const LATEST: Duration = Duration::from_hours(24);
 /// After so long nobody waits for it, and GitHub itself has ended what was open (after 14 days).
 const NO_LONGER: Duration = Duration::from_hours(24 * 15);
-/// What was told so lately may be missing in a list: GitHub's lists lag behind its writes.
-const LAG: Duration = Duration::from_mins(2);
 /// Something could not be ended yet.
 const AGAIN: Duration = Duration::from_mins(2);
 
