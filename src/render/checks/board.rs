@@ -49,7 +49,9 @@ impl<'a> Board<'a> {
                     *worst = of.to_vec();
                 }
                 let rows = rows.entry(&first.job.connector).or_default();
-                of.iter().for_each(|standing| add(rows, nth, *standing));
+                for standing in of {
+                    add(rows, nth, *standing);
+                }
             }
         }
         let rows = rows.into_values().flatten();

@@ -231,11 +231,11 @@ fn differences(
         }
     }
     let there: BTreeSet<u64> = listed.iter().map(|check| check.id).collect();
-    let lost = last.values().filter(|record| {
+    let absent = last.values().filter(|record| {
         let missing = record.github_id.is_some_and(|id| !there.contains(&id));
         missing && is_settled(record) && wanted.contains_key(&record.name)
     });
-    found.lost = lost.map(|record| record.id).collect();
+    found.lost = absent.map(|record| record.id).collect();
     found.lost.retain(|record| !found.newer.contains_key(record));
     found
 }
