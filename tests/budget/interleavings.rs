@@ -73,6 +73,21 @@ struct Story {
     held: Vec<(Lease, Job)>,
 }
 
+fn facts(number: u64, head: &Sha) -> PullFacts {
+    PullFacts {
+        number,
+        title: String::new(),
+        author: Actor { login: "ada".to_owned(), bot: false },
+        open: true,
+        draft: false,
+        head_sha: head.clone(),
+        head_ref: "faster".to_owned(),
+        head_repo: None,
+        base_sha: "0".repeat(40).parse().unwrap(),
+        base_ref: format!("base-{number}"),
+    }
+}
+
 impl Story {
     async fn begin() -> Self {
         let world = World::checked(None).await;
@@ -84,29 +99,14 @@ impl Story {
         Self { world, repository, heads, held: Vec::new() }
     }
 
-    fn facts(&self, number: u64, head: &Sha, open: bool) -> PullFacts {
-        PullFacts {
-            number,
-            title: String::new(),
-            author: Actor { login: "ada".to_owned(), bot: false },
-            open,
-            draft: false,
-            head_sha: head.clone(),
-            head_ref: "faster".to_owned(),
-            head_repo: None,
-            base_sha: "0".repeat(40).parse().unwrap(),
-            base_ref: format!("base-{number}"),
-        }
-    }
-
-    fn run_of(&self, facts: &PullFacts, trigger: Trigger, cause: String) -> NewRun {
+    fn run_of(&self, facts: &PullFacts, trigger: Trigger, cause: &str) -> NewRun {
         NewRun {
             repository: self.repository.clone(),
             pull: Some(facts.number),
             head_sha: facts.head_sha.clone(),
             base_ref: facts.base_ref.clone(),
             trigger,
-            ..new_run('a', &cause)
+            ..new_run('a', cause)
         }
     }
 
@@ -119,10 +119,10 @@ impl Story {
         let store = self.world.store.clone();
         match event {
             Event::Head(pull, head) => {
-                let facts = self.facts(pull, &self.heads[head], true);
-                let seen = store.observe_pull(&self.repository, &facts, true).await.unwrap();
+                let now = facts(pull, &self.heads[head]);
+                let seen = store.observe_pull(&self.repository, &now, true).await.unwrap();
                 let cause = format!("generation-{}", seen.generation);
-                let run = self.run_of(&facts, Trigger::PullRequest, cause);
+                let run = self.run_of(&now, Trigger::PullRequest, &cause);
                 store.create_run(run).await.unwrap();
             }
             Event::Closed(pull) => {
@@ -133,7 +133,7 @@ impl Story {
             }
             Event::Comment(pull) => {
                 let Some(facts) = self.seen(pull).await else { return };
-                let run = self.run_of(&facts, Trigger::Comment, ambient::ulid().to_string());
+                let run = self.run_of(&facts, Trigger::Comment, &ambient::ulid().to_string());
                 store.create_run(run).await.unwrap();
             }
             Event::Cancel(pull) => self.cancel(pull).await,

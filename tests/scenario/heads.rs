@@ -84,12 +84,12 @@ async fn re_run_is_obeyed_as_often_as_it_is_pressed() {
     world.settle().await;
     let check = world.check(&head, "source-a");
     assert_eq!(check.conclusion.as_deref(), Some("failure"));
-    let tries = || std::fs::read_to_string(&tried).unwrap().lines().count();
+    let count = || std::fs::read_to_string(&tried).unwrap().lines().count();
     for times in 2..5 {
         // The same one each time, as on a page that was not loaded anew.
         world.sim.rerequest_check_run(REPO, check.id, "ada").await.unwrap();
         world.settle().await;
-        assert_eq!((tries(), world.runs().await.len()), (times, times));
+        assert_eq!((count(), world.runs().await.len()), (times, times));
         let made = world.sim.check_runs(REPO, &head);
         let made = made.iter().filter(|made| made.name == "source-a").count();
         assert_eq!(made, times, "each time it is seen to run");
