@@ -15,6 +15,8 @@ mod commands;
 mod enterprise;
 #[path = "support/https.rs"]
 mod https;
+#[path = "scenario/heads.rs"]
+mod heads;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

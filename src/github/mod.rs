@@ -24,7 +24,7 @@ mod transport;
 pub mod webhook;
 mod wire;
 
-pub use checks::OwnCheck;
+pub use checks::{OwnCheck, OwnChecks};
 pub use client::{Github, GithubSettings};
 pub use comments::Reaction;
 pub use deliveries::LogPage;

@@ -54,7 +54,7 @@ impl Github {
             repository.name
         );
         let tag = before.map(|before| before.tag.clone());
-        let mut call = Call::get_if_changed(NAME, uri, tag);
+        let mut call = Call::get(NAME, uri).unless(tag);
         let mut open: Option<OpenPulls> = None;
         for calls in 1..=u64::from(PAGES) {
             let answer = self.as_installation(repository.installation, &call).await?;

@@ -25,6 +25,7 @@ mod cache;
 mod cancels;
 mod checks;
 mod comments;
+mod compare;
 mod deliveries;
 mod error;
 mod heads;
@@ -57,6 +58,7 @@ pub use self::cache::NewResult;
 pub use self::cancels::Stopped;
 pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
+pub use self::compare::{Compared, Comparison};
 pub use self::deliveries::{
     ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Handled, HandledAgain, NewDelivery,
     Taken,
@@ -112,6 +114,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     cancels::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,
+    compare::STATEMENTS,
     deliveries::STATEMENTS,
     heads::STATEMENTS,
     jobs::STATEMENTS,

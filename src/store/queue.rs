@@ -41,6 +41,7 @@ statements! {
     MISSING = sql!("select state, count(*) from missing group by state order by state");
     CALLS = sql!("select name, calls from recovery");
     RUNS = sql!("select triggered_by, coalesce(conclusion, state), count(*) from runs group by 1, 2 order by 1, 2");
+    MENDS = sql!("select what, times from mends order by what");
     STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
 }
 
@@ -86,6 +87,7 @@ impl Store {
         for (statement, name, label) in [
             (MISSING, "checkvalve_deliveries_missing", "state"),
             (CALLS, "checkvalve_recovery_calls", "of"),
+            (MENDS, "checkvalve_heads_compared_total", "found"),
         ] {
             let rows: Vec<(String, i64)> = tx.all(statement, args![]).await?;
             samples.extend(
