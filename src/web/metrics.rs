@@ -266,10 +266,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "# TYPE a_total gauge",
+                "# TYPE a_total counter",
                 r#"a_total{event="x\"y\\z\n"} 1"#,
                 r#"a_total{event="ping"} 3"#,
-                "# TYPE b_total gauge",
+                "# TYPE b_total counter",
                 "b_total 2",
             ]
         );
