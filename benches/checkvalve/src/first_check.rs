@@ -1,6 +1,6 @@
 //! From the webhook to the first check run: a pull request is opened, its delivery is posted, and
 //! the simulated GitHub says when it was asked to create a check run. Nothing of GitHub's own time
-//! is in it: it answers at once.
+//! is in it: it answers at once, unless a latency is asked for, which every answer then has.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Contender {
     }
 }
 
-pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+pub(crate) fn run(rounds: usize, latency: Duration) -> anyhow::Result<()> {
     let github = GitHub::start()?;
     let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
     let repositories = ["acme/bare", "acme/fetching", "acme/connectors"];
@@ -78,6 +78,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
         Contender::new("checkvalve", "acme/connectors", server.address),
     ];
     let mut all = Samples::default();
+    github.simulator.faults().latency(latency);
     for round in 0..rounds + WARM_UP {
         for contender in &mut contenders {
             let told = tell(&github, &token, contender, round)?;
@@ -93,6 +94,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
         }
     }
     report(&contenders, &all);
+    aims(&contenders[2].first, &all, latency);
     Ok(())
 }
 
@@ -280,7 +282,20 @@ fn report(contenders: &[Contender; 3], all: &Samples) {
         let name = same.first().and_then(|calls| calls.get(index)).map(|call| call.0.as_str());
         table::note(&format!("  {:7.1}  {}", median(&at), name.unwrap_or_default()));
     }
-    let (p50, p99) = (product.first.median(), product.first.quantile(0.99));
-    table::aim(&format!("first check run p99 {p99:.0} ms (aim: at most 100)"), p99 <= 100.0);
-    table::aim(&format!("first check run p50 {p50:.0} ms (goal: at most 15)"), p50 <= 15.0);
+}
+
+fn aims(first: &Samples, all: &Samples, latency: Duration) {
+    let (p50, p99, last) = (first.median(), first.quantile(0.99), all.quantile(0.99));
+    if latency.is_zero() {
+        table::aim(&format!("first check run p99 {p99:.0} ms (aim: at most 100)"), p99 <= 100.0);
+        table::aim(&format!("first check run p50 {p50:.0} ms (goal: at most 15)"), p50 <= 15.0);
+        return;
+    }
+    let each = latency.as_millis();
+    table::note(&format!("Every answer of GitHub's took {each} ms longer."));
+    table::aim(&format!("first check run p99 {p99:.0} ms (aim: at most 300)"), p99 <= 300.0);
+    table::aim(
+        &format!("last queued check run p99 {last:.0} ms (aim: at most 1500)"),
+        last <= 1500.0,
+    );
 }

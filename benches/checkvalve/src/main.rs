@@ -34,6 +34,7 @@ mod steps;
 mod table;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -59,7 +60,11 @@ enum Benchmark {
         only: String,
     },
     /// From the webhook to the first check run at GitHub
-    FirstCheck,
+    FirstCheck {
+        /// Milliseconds that every answer of GitHub's takes longer
+        #[arg(long, default_value_t = 0)]
+        latency: u64,
+    },
     /// What a step costs beyond its container
     Steps,
     /// How long whole pipelines take beyond their critical path
@@ -85,7 +90,9 @@ fn main() -> ExitCode {
     let Arguments { benchmark, rounds, .. } = Arguments::parse();
     let result = match benchmark {
         Benchmark::Intake { only } => intake::run(rounds.unwrap_or(3), &only),
-        Benchmark::FirstCheck => first_check::run(rounds.unwrap_or(30)),
+        Benchmark::FirstCheck { latency } => {
+            first_check::run(rounds.unwrap_or(30), Duration::from_millis(latency))
+        }
         Benchmark::Steps => steps::run(rounds.unwrap_or(10)),
         Benchmark::Makespan => makespan::run(rounds.unwrap_or(5)),
         Benchmark::Crowd => makespan::crowd(rounds.unwrap_or(2)),

@@ -133,6 +133,13 @@ impl Simulator {
         Ok(view)
     }
 
+    /// A check run is gone without a word, as after an outage of GitHub's or a restored backup.
+    pub fn lose_check_run(&self, repository: &str, run: u64) -> Result<(), Error> {
+        let mut world = self.inner.world();
+        let found = world.repository_mut(repository).ok_or_else(|| no_repository(repository))?;
+        found.runs.remove(&run).map(drop).ok_or_else(|| no_run(repository, run))
+    }
+
     /// Switches `check_suite.requested` on pushes off or on, as the repository's settings do.
     pub fn auto_trigger_checks(&self, repository: &str, on: bool) {
         if let Some(found) = self.inner.world().repository_mut(repository) {
