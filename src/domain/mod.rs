@@ -32,6 +32,7 @@ pub mod names;
 pub mod objects;
 pub mod output;
 pub mod overview;
+pub mod parties;
 pub mod pipeline;
 pub mod places;
 pub mod plan;

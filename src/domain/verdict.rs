@@ -40,9 +40,15 @@ enum Weight {
     Unsettled,
 }
 
-/// Judges all runs of one head commit, oldest first. Runs of pushes and schedules do not count:
-/// they are about the branch, not about the pull request.
+/// Judges all runs of one pull request (or merge group) on one head commit, oldest first. Runs of pushes
+/// and schedules do not count: they are about the branch, not about the pull request. Several that
+/// share a head commit are judged one by one ([`super::parties::parties`]).
 pub fn head_verdict(runs: &[Run]) -> HeadVerdict<'_> {
+    verdict_of(&runs.iter().collect::<Vec<_>>())
+}
+
+/// [`head_verdict`] of runs that stand among others.
+pub fn verdict_of<'a>(runs: &[&'a Run]) -> HeadVerdict<'a> {
     let own = own_run(runs);
     let standings = standings(runs, own);
     HeadVerdict { conclusion: conclude(runs, own, &standings), standings, own }
@@ -92,9 +98,9 @@ fn is_planned(run: &Run) -> bool {
     run.selection.is_some() && run.problem.is_none()
 }
 
-fn own_run(runs: &[Run]) -> Option<&Run> {
-    let newest = runs.iter().rposition(is_own);
-    let own = newest.and_then(|index| runs.get(index));
+fn own_run<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
+    let newest = runs.iter().rposition(|run| is_own(run));
+    let own = newest.and_then(|index| runs.get(index)).copied();
     let still_planning = |run: &Run| run.state != RunState::Concluded && run.problem.is_none();
     if own.is_some_and(|run| is_planned(run) || still_planning(run)) {
         return own;
@@ -102,18 +108,18 @@ fn own_run(runs: &[Run]) -> Option<&Run> {
     // It broke before it had a plan (or there is none): a command for everything that is affected
     // stands in for it, else the fault could never be mended on this head.
     let later = runs.get(newest.map_or(0, |index| index + 1)..).unwrap_or_default();
-    let stands_in = |run: &&Run| {
+    let stands_in = |run: &&&Run| {
         counts(run) && (run.problem.is_some() || run.selection.is_some()) && run.scope.is_whole()
     };
-    later.iter().rfind(stands_in).or(own)
+    later.iter().rfind(stands_in).copied().or(own)
 }
 
-fn standings<'a>(runs: &'a [Run], own: Option<&'a Run>) -> Vec<Standing<'a>> {
+fn standings<'a>(runs: &[&'a Run], own: Option<&'a Run>) -> Vec<Standing<'a>> {
     let required: BTreeSet<(&ConnectorName, &StepId)> =
         steps(own.as_slice()).map(|(_, job, step)| (&job.connector, &step.id)).collect();
     let mut standings: Vec<Standing<'a>> = Vec::new();
     let mut places: BTreeMap<(&ConnectorName, &StepId), usize> = BTreeMap::new();
-    let counting: Vec<&Run> = runs.iter().filter(|run| counts(run)).collect();
+    let counting: Vec<&Run> = runs.iter().copied().filter(|run| counts(run)).collect();
     for (run, job, step) in steps(&counting) {
         let name = (&job.connector, &step.id);
         let standing = Standing { run, job, step, required: required.contains(&name) };
@@ -138,12 +144,12 @@ fn left_out(step: &StepRecord) -> bool {
     matches!(&step.state, StepState::Skipped { reason: SkipReason::NotAsked, .. })
 }
 
-fn conclude(runs: &[Run], own: Option<&Run>, standings: &[Standing<'_>]) -> Option<Conclusion> {
+fn conclude(runs: &[&Run], own: Option<&Run>, standings: &[Standing<'_>]) -> Option<Conclusion> {
     // A run that is not planned yet may add outcomes.
     let planning = |run: &Run| {
         run.state != RunState::Concluded && run.selection.is_none() && run.problem.is_none()
     };
-    if runs.iter().filter(|run| counts(run)).any(planning) {
+    if runs.iter().copied().filter(|run| counts(run)).any(planning) {
         return None;
     }
     let Some(own) = own else {

@@ -64,7 +64,10 @@ pub(super) async fn grouped(
         ..of_branch(repository, &group.base_ref, (&group.base_sha, &group.head_sha))
     };
     match action {
-        GroupAction::ChecksRequested => Ok(Handled::Done(made(store.create_run(run).await?))),
+        GroupAction::ChecksRequested => {
+            store.note_group(repository, (&run.head_sha, &run.head_ref), false).await?;
+            Ok(Handled::Done(made(store.create_run(run).await?)))
+        }
         GroupAction::Destroyed { reason } => destroyed(store, &run, reason).await,
     }
 }
@@ -86,6 +89,8 @@ async fn destroyed(store: &Store, group: &NewRun, reason: &str) -> Result<Handle
         store.cancel_run(run.id, None, why).await?;
         ended += 1;
     }
+    // A pull request with the same commit is judged without it from now on.
+    store.note_group(&group.repository, (&group.head_sha, &group.head_ref), true).await?;
     Ok(Handled::Done(format!("{why}: {ended} run(s) asked to end")))
 }
 

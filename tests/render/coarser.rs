@@ -75,8 +75,8 @@ fn what_is_wanted_is_no_want() {
     let mut coarse = rich();
     coarse.selection.as_mut().unwrap().detail = Detail::Connector;
     let runs = [coarse];
-    assert_eq!(wanted(&runs), Detail::Connector);
-    let view = View { wanted: wanted(&runs), ..view(Detail::Connector, 9) };
+    assert_eq!(wanted(&runs, &[]), Detail::Connector);
+    let view = View { wanted: wanted(&runs, &[]), ..view(Detail::Connector, 9) };
     let checks = desired_in(&runs, &links(), &view);
     assert!(!checks[0].summary.contains("an hour"));
     assert!(checks.iter().all(|check| !check.name.contains(" / ")), "no step has its own");

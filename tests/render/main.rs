@@ -4,6 +4,7 @@
 
 mod checks;
 mod coarser;
+mod parties;
 mod pictures;
 mod properties;
 mod reports;

@@ -192,7 +192,12 @@ proptest! {
     fn check_runs_keep_githubs_limits(run in any_run()) {
         let checks = desired(std::slice::from_ref(&run), &links());
         prop_assert_eq!(&checks, &desired(std::slice::from_ref(&run), &links()));
-        for check in &checks {
+        // The same commit is the head of another pull request.
+        let mut other = run.clone();
+        other.pull = Some(13);
+        other.base_ref = "release|`<b>*x*".to_owned();
+        let shared = desired(&[run, other], &links());
+        for check in checks.iter().chain(&shared) {
             prop_assert!(check.summary.len() <= SUMMARY_MAX_BYTES, "{} bytes", check.summary.len());
             prop_assert!(!check.summary.is_empty() && !check.title.trim().is_empty());
             prop_assert!(check.title.chars().count() <= 200 && !check.title.contains('\n'));

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use crate::domain::check::SUMMARY_MAX_BYTES;
 use crate::domain::links::Links;
+use crate::domain::parties::Party;
 use crate::domain::run::{Run, Tests};
-use crate::domain::verdict::{HeadVerdict, Standing};
+use crate::domain::verdict::Standing;
 use crate::render::findings;
 use crate::render::log;
 use crate::render::markdown::{fenced, link, one_line, text as escaped};
@@ -26,9 +27,10 @@ const MESSAGE_MAX: usize = 1_000;
 const NAMED: usize = 20;
 
 /// `None` if nothing went wrong so far.
-pub(super) fn text(verdict: &HeadVerdict<'_>, newest: &Run, links: &Links) -> Option<String> {
+pub(super) fn text(parties: &[Party<'_>], newest: &Run, links: &Links) -> Option<String> {
     let bad = |standing: &&Standing<'_>| standing.required && step_look(standing).is_bad();
-    let mut failed: Vec<&Standing<'_>> = verdict.standings.iter().filter(bad).collect();
+    let all = parties.iter().flat_map(|party| &party.verdict.standings);
+    let mut failed: Vec<&Standing<'_>> = all.filter(bad).collect();
     if failed.is_empty() {
         return None;
     }

@@ -5,11 +5,13 @@
 use std::fmt::Write as _;
 
 use crate::domain::links::Links;
+use crate::domain::parties::{Party, Whose};
 use crate::domain::run::{Job, Problem, Run, Selection};
 use crate::domain::state::Conclusion;
 use crate::domain::time::human;
 use crate::domain::verdict::HeadVerdict;
 
+use super::board::label;
 use super::title;
 use crate::render::grid::{Cell, Grid, Row};
 use crate::render::look::{self, Look};
@@ -32,12 +34,50 @@ const COLUMNS_MAX: usize = 8;
 /// Lines of a list before it is counted instead.
 const NAMED: usize = 15;
 
-pub(super) fn summary(
-    runs: &[Run],
-    newest: &Run,
-    verdict: &HeadVerdict<'_>,
-    links: &Links,
-) -> String {
+/// Bytes of what is said of all who share a commit together, and how many of them have their part.
+const PARTIES_MAX: usize = 54_000;
+const PARTIES: usize = 5;
+
+pub(super) fn summary(runs: &[Run], newest: &Run, parties: &[Party<'_>], links: &Links) -> String {
+    let mut summary = match parties {
+        [one] => part(one.newest, &one.verdict, links),
+        several => sections(several, links),
+    };
+    summary.push_str(&runs_of_head(runs, links));
+    summary.push_str(&footer(newest, links));
+    summary
+}
+
+/// One for each of those who share the commit.
+fn sections(parties: &[Party<'_>], links: &Links) -> String {
+    let mut sections = format!(
+        "**{} share this commit,** and so its check runs: this one says the worst of them.\n\n",
+        parties.len()
+    );
+    let share = PARTIES_MAX / parties.len().clamp(1, PARTIES) - 200;
+    for (nth, party) in parties.iter().enumerate() {
+        let name = &party.newest.repository.name;
+        let who = match &party.whose {
+            Whose::Pull(number) => {
+                link(&format!("Pull request {number}"), &links.pull(name, *number))
+            }
+            Whose::Group(branch) => format!("Merge group {}", code(&one_line(branch, 100))),
+        };
+        let title = one_line(&title::of_head(&party.verdict, party.newest), 200);
+        let label = text(&label(parties, nth));
+        let _ = writeln!(sections, "## {who} → {label}: {}\n", text(&title));
+        if nth < PARTIES {
+            let part = part(party.newest, &party.verdict, links);
+            let whole = part.len() <= share;
+            sections.push_str(&if whole { part } else { closed(&part, share) });
+        }
+    }
+    sections.truncate(sections.floor_char_boundary(PARTIES_MAX + 3_000));
+    sections
+}
+
+/// How the commit stands for one of those who share it.
+fn part(newest: &Run, verdict: &HeadVerdict<'_>, links: &Links) -> String {
     let own = verdict.own.unwrap_or(newest);
     let mut summary = String::new();
     if let Some(problem) = &own.problem {
@@ -57,8 +97,6 @@ pub(super) fn summary(
     if let Some(selection) = &own.selection {
         summary.push_str(&change(own, selection, links));
     }
-    summary.push_str(&runs_of_head(runs, links));
-    summary.push_str(&footer(newest, links));
     summary
 }
 

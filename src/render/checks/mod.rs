@@ -2,6 +2,7 @@
 //! require, and one check run per step, or per connector. Never longer than GitHub accepts.
 
 mod annotations;
+mod board;
 mod connector;
 mod failures;
 mod head;
@@ -9,15 +10,18 @@ mod step;
 mod title;
 mod view;
 
+use self::board::{Board, Named};
+pub use self::board::{is_for, step_of_check};
 pub use self::connector::connector_of_check;
 pub use self::view::{Made, View, wanted};
 use crate::domain::check::{CheckAction, CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::links::Links;
+use crate::domain::names::Sha;
+use crate::domain::parties::{Party, parties, worst};
 use crate::domain::run::{Job, ProblemKind, Run, StepRecord};
 use crate::domain::state::{Conclusion, RunState, SkipReason, StepState};
 use crate::domain::time::Timestamp;
-use crate::domain::trigger::Trigger;
-use crate::domain::verdict::{HeadVerdict, Standing, head_verdict};
+use crate::domain::verdict::{HeadVerdict, Standing};
 
 use super::look::{self, Look};
 use super::markdown::one_line;
@@ -38,21 +42,42 @@ pub fn desired(runs: &[Run], links: &Links) -> Vec<DesiredCheck> {
 
 /// The same as finely as the view says; a check run that GitHub has stays, and is concluded.
 pub fn desired_in(runs: &[Run], links: &Links, view: &View<'_>) -> Vec<DesiredCheck> {
-    let shown = |run: &&Run| !matches!(run.trigger, Trigger::Push | Trigger::Schedule);
-    let Some(newest) = runs.iter().rfind(shown) else { return Vec::new() };
-    let verdict = head_verdict(runs);
-    let steps = asked_for(&verdict);
-    let mut head = head_check(runs, newest, &verdict, links);
-    head.summary.insert_str(0, &view::note(view, &steps));
+    let parties = parties(runs, view.gone);
+    let Some(mut head) = head_check(runs, &parties, links) else { return Vec::new() };
+    let board = Board::of(&parties, &view.made);
+    head.summary.insert_str(0, &view::note(view, &board));
     let mut checks = vec![head];
-    for of_connector in steps.chunk_by(|one, next| one.job.connector == next.job.connector) {
+    for of_connector in &board.connectors {
         if view.shows_connector(of_connector) {
             checks.push(connector::check(of_connector, links));
         }
     }
-    let shown = view.shown_steps(&steps);
-    checks.extend(shown.map(|standing| step_check(standing, links)));
+    let shown = view.shown_steps(&board.steps);
+    checks.extend(shown.map(|step| step_check(step, links)));
     checks
+}
+
+/// A check run that GitHub shows as open and that says nothing of any run that counts: it is ended,
+/// in words.
+pub fn forgotten(name: &str, (head, occasion): (&Sha, &str), at: Timestamp) -> DesiredCheck {
+    DesiredCheck {
+        name: name.to_owned(),
+        head_sha: head.clone(),
+        occasion: occasion.to_owned(),
+        status: CheckStatus::Completed {
+            conclusion: CheckConclusion::Cancelled,
+            started_at: None,
+            completed_at: at,
+        },
+        details_url: String::new(),
+        title: "Cancelled: nothing stands behind it any more".to_owned(),
+        summary: "No run of this commit shows itself here: what it was made for is over, or was \
+                  closed. `checkvalve` says how the commit stands.\n"
+            .to_owned(),
+        text: None,
+        actions: Vec::new(),
+        annotations: Vec::new(),
+    }
 }
 
 /// The steps that have something to show, by connector.
@@ -67,29 +92,63 @@ fn never_asked(standing: &Standing<'_>) -> bool {
     left_out && !standing.required
 }
 
-fn head_check(
-    runs: &[Run],
-    newest: &Run,
-    verdict: &HeadVerdict<'_>,
-    links: &Links,
-) -> DesiredCheck {
-    let status = head_status(newest, verdict);
-    let actions = match status {
-        CheckStatus::Completed { conclusion, .. } => head_actions(conclusion, verdict),
+/// The worst over all who share the commit.
+fn head_check(runs: &[Run], parties: &[Party<'_>], links: &Links) -> Option<DesiredCheck> {
+    let newest = parties.iter().map(|party| party.newest);
+    let newest = newest.max_by_key(|run| (run.created_at, run.id))?;
+    let statuses: Vec<CheckStatus> =
+        parties.iter().map(|party| head_status(party.newest, &party.verdict)).collect();
+    let status = joined(&statuses, worst(parties.iter().map(|party| party.verdict.conclusion)));
+    let actions = match (parties, status) {
+        ([one], CheckStatus::Completed { conclusion, .. }) => {
+            head_actions(conclusion, &one.verdict)
+        }
         // Where GitHub shows buttons before a check run has ended.
-        CheckStatus::Queued | CheckStatus::InProgress { .. } => vec![button("cancel")],
+        ([_], CheckStatus::Queued | CheckStatus::InProgress { .. }) => vec![button("cancel")],
+        // Which of them would be meant is not known.
+        _ => Vec::new(),
     };
-    DesiredCheck {
+    Some(DesiredCheck {
         name: HEAD_CHECK.to_owned(),
         head_sha: newest.head_sha.clone(),
         occasion: newest.id.to_string(),
         status,
         details_url: links.run(newest.id),
-        title: one_line(&title::of_head(verdict, newest), TITLE_MAX_CHARS),
-        summary: head::summary(runs, newest, verdict, links),
-        text: failures::text(verdict, newest, links),
+        title: one_line(&title::of_parties(parties), TITLE_MAX_CHARS),
+        summary: head::summary(runs, newest, parties, links),
+        text: failures::text(parties, newest, links),
         actions,
         annotations: Vec::new(),
+    })
+}
+
+/// One status over several, which came to `worst`.
+fn joined(statuses: &[CheckStatus], worst: Option<Conclusion>) -> CheckStatus {
+    let began = statuses.iter().filter_map(|status| match *status {
+        CheckStatus::Queued => None,
+        CheckStatus::InProgress { started_at } => Some(started_at),
+        CheckStatus::Completed { started_at, .. } => started_at,
+    });
+    let ended = statuses.iter().filter_map(|status| match *status {
+        CheckStatus::Completed { completed_at, .. } => Some(completed_at),
+        CheckStatus::Queued | CheckStatus::InProgress { .. } => None,
+    });
+    match (worst, began.min(), ended.max()) {
+        (Some(worst), started_at, Some(completed_at)) => {
+            let conclusion = check_conclusion(worst);
+            CheckStatus::Completed { conclusion, started_at, completed_at }
+        }
+        (_, Some(started_at), _) => CheckStatus::InProgress { started_at },
+        (_, None, _) => CheckStatus::Queued,
+    }
+}
+
+fn check_conclusion(conclusion: Conclusion) -> CheckConclusion {
+    match conclusion {
+        Conclusion::Success => CheckConclusion::Success,
+        Conclusion::Failure => CheckConclusion::Failure,
+        Conclusion::ActionRequired => CheckConclusion::ActionRequired,
+        Conclusion::Cancelled => CheckConclusion::Cancelled,
     }
 }
 
@@ -134,12 +193,7 @@ fn head_status(newest: &Run, verdict: &HeadVerdict<'_>) -> CheckStatus {
         }
         None => CheckStatus::InProgress { started_at },
         Some(conclusion) => CheckStatus::Completed {
-            conclusion: match conclusion {
-                Conclusion::Success => CheckConclusion::Success,
-                Conclusion::Failure => CheckConclusion::Failure,
-                Conclusion::ActionRequired => CheckConclusion::ActionRequired,
-                Conclusion::Cancelled => CheckConclusion::Cancelled,
-            },
+            conclusion: check_conclusion(conclusion),
             started_at: Some(started_at),
             completed_at: head_completed_at(newest, verdict).max(started_at),
         },
@@ -163,7 +217,8 @@ pub fn step_check_name(job: &Job, step: &StepRecord) -> String {
     format!("{} / {}", job.connector, step.id)
 }
 
-fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
+fn step_check(named: &Named<'_>, links: &Links) -> DesiredCheck {
+    let Named { name, standing } = named;
     let Standing { run, job, step, .. } = *standing;
     let annotations = match step_look(standing) {
         Look::Passed | Look::Failed | Look::TimedOut | Look::Tolerated => {
@@ -178,7 +233,7 @@ fn step_check(standing: &Standing<'_>, links: &Links) -> DesiredCheck {
         | Look::Running => Vec::new(),
     };
     DesiredCheck {
-        name: step_check_name(job, step),
+        name: name.clone(),
         head_sha: run.head_sha.clone(),
         occasion: run.id.to_string(),
         status: step_status(standing),

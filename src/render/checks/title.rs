@@ -4,19 +4,42 @@ use std::time::Duration;
 
 use crate::domain::cache::CacheState;
 use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::parties::Party;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Problem, ProblemKind, Run, StepRecord};
 use crate::domain::state::{Conclusion, StepState};
 use crate::domain::time::human;
 use crate::domain::verdict::{HeadVerdict, Standing};
 
+use super::board::label;
 use super::step_look;
 use crate::render::look::{self, Look};
 
 /// How many connectors a title names before it counts.
 const NAMED: usize = 3;
 
-/// `checkvalve`'s title.
+/// `checkvalve`'s title; of several who share the commit, the worst first.
+pub(super) fn of_parties(parties: &[Party<'_>]) -> String {
+    if let [one] = parties {
+        return of_head(&one.verdict, one.newest);
+    }
+    let order = |party: &Party<'_>| match party.verdict.conclusion {
+        Some(Conclusion::ActionRequired) => 0,
+        Some(Conclusion::Failure) => 1,
+        Some(Conclusion::Cancelled) => 2,
+        None => 3,
+        Some(Conclusion::Success) => 4,
+    };
+    let mut places: Vec<usize> = (0..parties.len()).collect();
+    places.sort_by_key(|nth| parties.get(*nth).map(order));
+    let titles = places.into_iter().filter_map(|nth| {
+        let party = parties.get(nth)?;
+        Some(format!("→ {}: {}", label(parties, nth), of_head(&party.verdict, party.newest)))
+    });
+    titles.collect::<Vec<_>>().join(" · ")
+}
+
+/// The title of one of them.
 pub(super) fn of_head(verdict: &HeadVerdict<'_>, newest: &Run) -> String {
     match verdict.conclusion {
         None if newest.selection.is_none() && !verdict.standings.is_empty() => {

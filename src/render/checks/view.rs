@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::domain::detail::{Detail, Need};
+use crate::domain::parties::{Whose, parties};
 use crate::domain::run::Run;
-use crate::domain::verdict::{Standing, head_verdict};
+use crate::domain::verdict::Standing;
 
-use super::{asked_for, connector, step_check_name, step_look};
+use super::board::{Board, Named};
+use super::{connector, step_look};
 
 /// A check run that GitHub has, or may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +29,15 @@ pub struct View<'a> {
     pub made: BTreeMap<&'a str, Made<'a>>,
     /// How many check runs may still be made of failed steps, where not every step has one.
     pub spare: u32,
+    /// Who has left this commit, the last one last.
+    pub gone: &'a [Whose],
 }
 
-/// The finest detail that the head's repository wants.
-pub fn wanted(runs: &[Run]) -> Detail {
-    let selection = head_verdict(runs).own.and_then(|run| run.selection.as_ref());
-    selection.map(|selection| selection.detail).unwrap_or_default()
+/// The finest detail that the head's repository wants; of several who share it, the finest.
+pub fn wanted(runs: &[Run], gone: &[Whose]) -> Detail {
+    let parties = parties(runs, gone);
+    let own = parties.iter().filter_map(|party| party.verdict.own);
+    own.filter_map(|run| Some(run.selection.as_ref()?.detail)).min().unwrap_or_default()
 }
 
 /// A new occasion of a check run that was completed is a new check run.
@@ -43,21 +48,19 @@ fn is_missing(made: Option<&Made<'_>>, occasion: &str) -> bool {
 impl View<'_> {
     /// How many check runs are still to be made in each detail.
     pub fn need(&self, runs: &[Run]) -> Need {
-        let verdict = head_verdict(runs);
-        let steps = asked_for(&verdict);
-        let missing_step = |standing: &&Standing<'_>| {
-            let name = step_check_name(standing.job, standing.step);
-            is_missing(self.made.get(name.as_str()), &standing.run.id.to_string())
+        let parties = parties(runs, self.gone);
+        let board = Board::of(&parties, &self.made);
+        let missing_step = |step: &&Named<'_>| {
+            is_missing(self.made.get(step.name.as_str()), &step.standing.run.id.to_string())
         };
-        let connectors = steps.chunk_by(|one, next| one.job.connector == next.job.connector);
-        let missing_connector = |of: &&[Standing<'_>]| {
+        let missing_connector = |of: &&Vec<Standing<'_>>| {
             let made = self.made.get(connector::name(of).as_str());
             is_missing(made, &connector::occasion(of))
         };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Need {
-            step: count(steps.iter().filter(missing_step).count()),
-            connector: count(connectors.filter(missing_connector).count()),
+            step: count(board.steps.iter().filter(missing_step).count()),
+            connector: count(board.connectors.iter().filter(missing_connector).count()),
         }
     }
 
@@ -70,15 +73,15 @@ impl View<'_> {
     /// for more.
     pub(super) fn shown_steps<'s, 'a>(
         &self,
-        steps: &'s [Standing<'a>],
-    ) -> impl Iterator<Item = &'s Standing<'a>> {
+        steps: &'s [Named<'a>],
+    ) -> impl Iterator<Item = &'s Named<'a>> {
         let mut spare = if self.of_failures() { self.spare } else { 0 };
-        steps.iter().filter(move |standing| {
-            let made = self.made.contains_key(&*step_check_name(standing.job, standing.step));
+        steps.iter().filter(move |step| {
+            let made = self.made.contains_key(step.name.as_str());
             if self.detail == Detail::Step || made {
                 return true;
             }
-            let own = spare > 0 && step_look(standing).is_bad();
+            let own = spare > 0 && step_look(&step.standing).is_bad();
             spare -= u32::from(own);
             own
         })
@@ -91,10 +94,10 @@ impl View<'_> {
 }
 
 /// Why there are fewer check runs than the repository wants; the same text for as long as it holds.
-pub(super) fn note(view: &View<'_>, steps: &[Standing<'_>]) -> String {
-    let connectors = steps.chunk_by(|one, next| one.job.connector == next.job.connector).count();
+pub(super) fn note(view: &View<'_>, board: &Board<'_>) -> String {
+    let connectors = board.connectors.len();
     let wanted = match view.wanted {
-        Detail::Step => format!("One for each of the {} steps here", steps.len()),
+        Detail::Step => format!("One for each of the {} steps here", board.steps.len()),
         Detail::Connector => format!("One for each of the {connectors} connectors here"),
         Detail::Summary => return String::new(),
     };

@@ -12,7 +12,7 @@ use crate::domain::names::Sha;
 use crate::domain::run::Run;
 use crate::domain::state::RunState;
 use crate::domain::trigger::Trigger;
-use crate::render::checks::{HEAD_CHECK, connector_of_check};
+use crate::render::checks::{HEAD_CHECK, connector_of_check, is_for, step_of_check};
 use crate::render::replies;
 use crate::store::{Act, Handled};
 
@@ -35,7 +35,6 @@ impl Commands<'_> {
             Button::Rerun => (Route::Rerun, "rerun"),
             Button::Action(action) => (Route::Button, action.as_str()),
         };
-        // The same check run can be pressed on twice; the run of it is made once.
         let cause = format!("check-run-{}-{what}", check.id);
         let label = if what == "rerun" { "Re-run" } else { replies::button(what) };
         let act = self.pressed(sender, &check.head_sha, (route, format!("{cause}-{guid}")));
@@ -43,17 +42,20 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        let (pull, runs) = match self.pull_of_head(&check.head_sha, sender).await? {
+        let parts = step_of_check(&check.name);
+        let whose = parts.and_then(|(_, _, whose)| whose);
+        let (pull, runs) = match self.pull_of_head(&check.head_sha, sender, whose).await? {
             Ok(found) => found,
             Err((pull, why)) => {
                 let act = Act { pull, ..act };
                 return Ok(handled(&self.refused(&act, why).await?));
             }
         };
+        let cause = unconcluded_cause(&runs, cause);
         let mut effects = Effects::default();
         let cancels = matches!(button, Button::Action(action) if action == "cancel");
-        match (button, check.name.split_once(" / ")) {
-            (Button::Rerun, Some((connector, step))) => {
+        match (button, parts) {
+            (Button::Rerun, Some((connector, step, _))) => {
                 effects.rerun_step(&runs, connector, step);
             }
             (Button::Rerun, None) if check.name == HEAD_CHECK => effects.rerun_all(&runs),
@@ -109,7 +111,7 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        let (pull, runs) = match self.pull_of_head(head, sender).await? {
+        let (pull, runs) = match self.pull_of_head(head, sender, None).await? {
             Ok(found) => found,
             Err((pull, why)) => {
                 let act = Act { pull, ..act };
@@ -158,8 +160,14 @@ impl Commands<'_> {
 
     /// The open pull request that has this commit as its head now, with its runs of that, if
     /// `sender` may command it; else why nothing is done. GitHub names no pull request where the
-    /// branch is a fork's, so that the commit alone says which one is meant.
-    async fn pull_of_head(&self, head: &Sha, sender: &Actor) -> Result<Found, Failure> {
+    /// branch is a fork's, so that the commit alone says which one is meant; and the check run's name,
+    /// if it says for whom it is.
+    async fn pull_of_head(
+        &self,
+        head: &Sha,
+        sender: &Actor,
+        whose: Option<&str>,
+    ) -> Result<Found, Failure> {
         let mut runs = self.store.runs_of_head(self.repository.id, head).await?;
         let numbers: BTreeSet<u64> = runs.iter().filter_map(|run| run.pull).collect();
         let near = numbers.last().copied();
@@ -170,6 +178,11 @@ impl Commands<'_> {
         for number in numbers {
             let pull = self.github.pull(self.repository, number).await?;
             found.extend(pull.filter(|pull| pull.open && pull.head_sha == *head));
+        }
+        let is_meant =
+            |pull: &PullFacts| whose.is_none_or(|whose| is_for(whose, &pull.base_ref, pull.number));
+        if found.iter().any(is_meant) {
+            found.retain(is_meant);
         }
         Ok(match (found.pop(), found.is_empty()) {
             (None, _) => Err((near, replies::no_such_head())),
@@ -182,6 +195,23 @@ impl Commands<'_> {
                 Err((near, replies::ambiguous(&numbers.collect::<Vec<_>>())))
             }
         })
+    }
+}
+
+/// The cause of a run that a button asks for. The same check run can be pressed on more than once, by
+/// GitHub in two events of one press, and where it was not replaced by another one: the run of it is
+/// made once, until that is over.
+fn unconcluded_cause(runs: &[Run], cause: String) -> String {
+    let nth = |run: &Run| match run.cause.strip_prefix(&cause)? {
+        "" => Some(1),
+        more => more.strip_prefix('-')?.parse::<u32>().ok(),
+    };
+    let asked = runs.iter().filter(|run| run.trigger == Trigger::Button);
+    let last = asked.filter_map(|run| Some((nth(run)?, run))).max_by_key(|(nth, _)| *nth);
+    match last {
+        None => cause,
+        Some((_, run)) if run.state != RunState::Concluded => run.cause.clone(),
+        Some((nth, _)) => format!("{cause}-{}", nth + 1),
     }
 }
 
