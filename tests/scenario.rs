@@ -11,6 +11,8 @@ mod annotations;
 mod branches;
 #[path = "scenario/commands.rs"]
 mod commands;
+#[path = "scenario/heads.rs"]
+mod heads;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

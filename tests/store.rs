@@ -17,6 +17,8 @@ mod cache;
 mod chaos;
 #[path = "store/checks.rs"]
 mod checks;
+#[path = "store/compare.rs"]
+mod compare;
 #[path = "store/deliveries.rs"]
 mod deliveries;
 #[path = "store/fixture.rs"]
@@ -163,6 +165,11 @@ stories! {
         intents_survive_and_are_found_by_githubs_id,
         what_github_was_never_asked_for_is_forgotten,
         comments_are_answered_once;
+    compare:
+        a_head_is_compared_by_one_when_it_is_due,
+        what_github_shows_otherwise_is_told_again,
+        who_leaves_a_commit_has_it_judged_anew,
+        refusals_count_from_the_first_and_end_with_access;
     chaos:
         everything_at_once_settles;
     maintenance:

@@ -287,6 +287,11 @@ fn serve(setup: Setup<'_>, listener: TcpListener) -> anyhow::Result<()> {
         links: common.links.clone(),
         worker: common.worker,
     };
+    let comparing = publisher.clone();
+    setup.start(Rhythm { name: "comparing", period: Duration::from_secs(30) }, None, move || {
+        let publisher = comparing.clone();
+        async move { publisher.compare().await }
+    });
     // Several at once, so that one slow repository does not hold up the others.
     for _ in 0..4 {
         let stop = setup.stop.clone();

@@ -21,23 +21,31 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn get(name: &'static str, uri: String) -> Self {
-        Self { name, request: Request { method: Method::GET, uri, body: None }, repeatable: true }
+        let request = Request { method: Method::GET, uri, body: None, unless: None };
+        Self { name, request, repeatable: true }
+    }
+
+    /// The same, answered 304 and without a body where this is still its mark.
+    pub(super) fn unless(mut self, etag: Option<&str>) -> Self {
+        self.request.unless = etag.map(str::to_owned);
+        self
     }
 
     /// Sets something: sending it twice does no harm.
     pub(super) fn set(name: &'static str, method: Method, uri: String, body: Value) -> Self {
-        Self { name, request: Request { method, uri, body: Some(body) }, repeatable: true }
+        let request = Request { method, uri, body: Some(body), unless: None };
+        Self { name, request, repeatable: true }
     }
 
     /// Makes something: sending it twice would make two.
     pub(super) fn make(name: &'static str, uri: String, body: Value) -> Self {
-        let request = Request { method: Method::POST, uri, body: Some(body) };
+        let request = Request { method: Method::POST, uri, body: Some(body), unless: None };
         Self { name, request, repeatable: false }
     }
 
     /// Adds something to what is there: sending it twice would add it twice.
     pub(super) fn add(name: &'static str, uri: String, body: Value) -> Self {
-        let request = Request { method: Method::PATCH, uri, body: Some(body) };
+        let request = Request { method: Method::PATCH, uri, body: Some(body), unless: None };
         Self { name, request, repeatable: false }
     }
 
@@ -106,6 +114,7 @@ pub(super) fn judge(
     let name = call.name;
     match (status, wait) {
         (200..=299, _) => Ok(answer),
+        (304, _) if call.request.unless.is_some() => Ok(answer),
         (_, Some(wait)) if limited => {
             Err(Setback::Final(GithubError::RateLimited { call: name, wait }))
         }

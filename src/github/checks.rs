@@ -1,6 +1,6 @@
 //! Check runs. GitHub answers 422 to `null` in an optional field, so what is absent is left out.
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -24,6 +24,16 @@ pub struct OwnCheck {
     /// A [`CheckId`], if we made it as we do now.
     pub external_id: String,
     pub completed: bool,
+    /// Its conclusion; its status while it has none.
+    pub shown: String,
+}
+
+/// The check runs of ours on a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnChecks {
+    pub checks: Vec<OwnCheck>,
+    /// GitHub's mark of this very list, if it is one page.
+    pub etag: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -110,27 +120,58 @@ impl Github {
         head: &Sha,
     ) -> Result<Vec<OwnCheck>, GithubError> {
         let app = self.app_id().await?;
-        let uri = format!(
-            "/repos/{}/commits/{head}/check-runs?filter=all&app_id={app}&per_page=100",
-            repository.name
-        );
         let mut checks = Vec::new();
         let take = |page: Listing| {
-            // Servers that ignore `app_id` list other Apps' as well.
-            let ours = page
-                .check_runs
-                .into_iter()
-                .filter(|run| run.app.as_ref().is_some_and(|of| of.id == app));
-            checks.extend(ours.map(|run| OwnCheck {
-                id: run.id,
-                name: run.name,
-                external_id: run.external_id.unwrap_or_default(),
-                completed: run.status.as_deref() == Some("completed"),
-            }));
+            checks.extend(page.of(app));
             Ok(true)
         };
-        self.pages(Some(repository.installation), "list the check runs", uri, take).await?;
+        let uri = listing(repository, head, app);
+        self.pages(Some(repository.installation), LIST, uri, take).await?;
         Ok(checks)
+    }
+
+    /// The same with its mark; `None`: `etag` is still its mark, and nothing has changed.
+    pub async fn checks_unless(
+        &self,
+        repository: &Repository,
+        head: &Sha,
+        etag: Option<&str>,
+    ) -> Result<Option<OwnChecks>, GithubError> {
+        let app = self.app_id().await?;
+        let call = Call::get(LIST, listing(repository, head, app)).unless(etag);
+        let answer = self.as_installation(repository.installation, &call).await?;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        // A page's mark says nothing of the pages behind it.
+        if answer.header("link").is_some_and(|links| links.contains("next")) {
+            let checks = self.checks(repository, head).await?;
+            return Ok(Some(OwnChecks { checks, etag: None }));
+        }
+        let page: Listing = call.read(&answer)?;
+        let etag = answer.header("etag").map(str::to_owned);
+        Ok(Some(OwnChecks { checks: page.of(app).collect(), etag }))
+    }
+}
+
+const LIST: &str = "list the check runs";
+
+fn listing(repository: &Repository, head: &Sha, app: u64) -> String {
+    let name = &repository.name;
+    format!("/repos/{name}/commits/{head}/check-runs?filter=all&app_id={app}&per_page=100")
+}
+
+impl Listing {
+    /// Servers that ignore `app_id` list other Apps' as well.
+    fn of(self, app: u64) -> impl Iterator<Item = OwnCheck> {
+        let ours = move |run: &wire::CheckRun| run.app.as_ref().is_some_and(|of| of.id == app);
+        self.check_runs.into_iter().filter(ours).map(|run| OwnCheck {
+            id: run.id,
+            name: run.name,
+            external_id: run.external_id.unwrap_or_default(),
+            completed: run.status.as_deref() == Some("completed"),
+            shown: run.conclusion.or(run.status).unwrap_or_default(),
+        })
     }
 }
 

@@ -20,7 +20,7 @@ mod transport;
 pub mod webhook;
 mod wire;
 
-pub use checks::OwnCheck;
+pub use checks::{OwnCheck, OwnChecks};
 pub use client::{Github, GithubSettings};
 pub use comments::Reaction;
 pub use error::{GithubError, Retry};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION};
+use http::header::{AUTHORIZATION, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -40,6 +40,8 @@ pub(super) struct Request {
     /// From the API's root, beginning with `/`; or one of GitHub's own links.
     pub(super) uri: String,
     pub(super) body: Option<Value>,
+    /// Asks only for what is not this any more: GitHub answers 304, which costs nothing.
+    pub(super) unless: Option<String>,
 }
 
 /// Whatever GitHub answered.
@@ -121,7 +123,7 @@ impl Transport {
         };
         let mut uri = request.uri.clone();
         for _ in 0..REDIRECTS {
-            let exchange = self.exchange(&request.method, &uri, request.body.as_ref(), bearer);
+            let exchange = self.exchange(request, &uri, bearer);
             let answer =
                 tokio::time::timeout(ONE_EXCHANGE, exchange).await.unwrap_or_else(|_| {
                     let why = format!("no answer within {} s", ONE_EXCHANGE.as_secs());
@@ -137,9 +139,8 @@ impl Transport {
 
     async fn exchange(
         &self,
-        method: &Method,
+        request: &Request,
         uri: &str,
-        body: Option<&Value>,
         bearer: &SecretString,
     ) -> Result<Answer, Silence> {
         let unsent = |why: String| Silence { seen: false, why };
@@ -147,13 +148,17 @@ impl Transport {
             .map_err(|_| unsent("the token is no header value".to_owned()))?;
         authorization.set_sensitive(true);
         // `X-GitHub-Api-Version: 2022-11-28` is octocrab's own header.
-        let builder = http::Request::builder()
-            .method(method)
+        let mut builder = http::Request::builder()
+            .method(&request.method)
             .uri(uri)
             .header(AUTHORIZATION, authorization)
             .header(http::header::USER_AGENT, USER_AGENT)
             .header(http::header::ACCEPT, "application/vnd.github+json");
-        let request = self.octocrab.build_request(builder, body).map_err(|e| unsent(causes(&e)))?;
+        if let Some(etag) = &request.unless {
+            builder = builder.header(IF_NONE_MATCH, etag);
+        }
+        let built = self.octocrab.build_request(builder, request.body.as_ref());
+        let request = built.map_err(|error| unsent(causes(&error)))?;
         let response = self
             .octocrab
             .send(request)

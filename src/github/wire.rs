@@ -105,5 +105,7 @@ pub(super) struct CheckRun {
     pub(super) head_sha: String,
     #[serde(default)]
     pub(super) status: Option<String>,
+    #[serde(default)]
+    pub(super) conclusion: Option<String>,
     pub(super) app: Option<Id>,
 }

@@ -10,6 +10,10 @@ use crate::domain::ids::WorkerId;
 use crate::exec::docker::Reaper;
 use crate::store::Store;
 
+/// GitHub ends check runs itself that are open for 14 days, as stale and without a word. A run for
+/// which nobody found the time until now ends before, and says so.
+const TOO_OLD: Duration = Duration::from_hours(24 * 13);
+
 /// How long the janitor's lease holds; also its period, and a bit.
 const TERM: Duration = Duration::from_secs(90);
 
@@ -92,6 +96,12 @@ impl Janitor {
         let settled = self.store.settle_abandoned().await?;
         if settled > 0 {
             warn!(jobs = settled, "abandoned jobs were settled");
+        }
+        for run in self.store.runs_open_for(TOO_OLD).await? {
+            warn!(run.id = %run, "ended: it was open for 13 days");
+            let why =
+                "it did not end within 13 days, and GitHub waits for 14; `/retest` begins anew";
+            self.store.cancel_run(run, None, why).await?;
         }
         self.store.free_secrets().await?;
         self.store.forget(self.retention).await?;

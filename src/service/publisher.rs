@@ -2,16 +2,16 @@
 //! as the installation's budget goes.
 
 mod annotating;
+mod comparing;
 mod order;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use self::order::{Agenda, Write};
-use crate::ambient;
 use crate::domain::ids::{CheckId, WorkerId};
 use crate::domain::links::Links;
 use crate::github::{Github, GithubError, Retry, Silence};
@@ -24,7 +24,7 @@ const TERM: Duration = Duration::from_secs(45);
 const FENCE: Duration = Duration::from_secs(22);
 
 /// A head that GitHub refuses for something that can be mended is tried again after a quarter of
-/// its age, within these, and for so long.
+/// the time for which it was refused, within these, and for so long.
 const SOONEST: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_mins(5);
 const GIVEN_UP: Duration = Duration::from_hours(72);
@@ -33,6 +33,8 @@ const GIVEN_UP: Duration = Duration::from_hours(72);
 const AT_ONCE: u64 = 5;
 /// A head that waits for its budget is looked at again after this: less may be wanted by then.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// What was told so lately may be missing in a list: GitHub's lists lag behind its writes.
+const LAG: Duration = Duration::from_mins(2);
 /// What it takes to see what is to be told is taken as a rest, from this on and up to that: a head
 /// of thousands of steps must not keep a processor busy.
 /// What comes after everything else is looked at again after this.
@@ -56,11 +58,10 @@ struct Held<'a> {
     renewed: Instant,
 }
 
-/// How long the newest run of a head has been there.
-fn age(head: &ClaimedHead) -> Duration {
-    let newest = head.runs.iter().map(|run| run.concluded_at.unwrap_or(run.created_at)).max();
-    let age = newest.map_or(0, |newest| ambient::now().as_millis() - newest.as_millis());
-    Duration::from_millis(u64::try_from(age).unwrap_or(0))
+/// How long GitHub has refused something of a head. What a head itself is old says nothing: it may
+/// have waited for days until the App could be told of again.
+fn refused_for(head: &ClaimedHead) -> Duration {
+    head.refused_since.map_or(Duration::ZERO, |since| head.now.since(since))
 }
 
 /// What one pass came to.
@@ -68,6 +69,15 @@ struct Told {
     rest: Rest,
     /// GitHub does not take one of the check runs.
     refused: Option<GithubError>,
+}
+
+/// What GitHub did not take, and why not the last one.
+#[derive(Default)]
+struct Refused<'w> {
+    names: BTreeSet<&'w str>,
+    error: Option<GithubError>,
+    /// It has one of them no more: that is to be made again.
+    lost: bool,
 }
 
 impl Publisher {
@@ -113,13 +123,15 @@ impl Publisher {
         let wait = match error.retry() {
             Retry::After(wait) => wait,
             Retry::Unknown => Duration::from_secs(2),
-            Retry::Never if error.may_be_mended() && age(&head) < GIVEN_UP => {
-                (age(&head) / 4).clamp(SOONEST, LATEST)
+            Retry::Never if error.may_be_mended() && refused_for(&head) < GIVEN_UP => {
+                let wait = (refused_for(&head) / 4).clamp(SOONEST, LATEST);
+                warn!(head = %head.head_sha, "publishing goes on in {wait:?}: {error}");
+                return self.store.refuse_head(head, wait, &error.to_string()).await;
             }
-            // Refused for good: said, and tried again only when the head changes.
+            // Refused for good: said, and tried again only when the head changes or is compared.
             Retry::Never => {
                 warn!(head = %head.head_sha, "GitHub refused a check run: {error}");
-                return self.store.settle_head(head, rest).await;
+                return self.store.give_up_head(head, rest, &error.to_string()).await;
             }
         };
         warn!(head = %head.head_sha, "publishing goes on in {wait:?}: {error}");
@@ -159,13 +171,25 @@ impl Publisher {
         let granted = agenda.writes.iter().zip(spent.granted);
         let granted: Vec<&Write> =
             granted.filter(|(_, granted)| *granted).map(|(write, _)| write).collect();
-        let refused = self.carry_out(holder, &granted).await?;
-        // Annotations come after all conclusions.
-        let annotates = |write: &&Write| !write.desired.annotations.is_empty();
-        let lack = !agenda.standing.is_empty() || granted.iter().any(annotates);
-        // What is refused, or must wait, is not asked about ten times a second.
-        let more = lack && refused.is_none() && spent.wait.is_none();
-        let again = sooner(again, more.then_some(SOON));
+        let Refused { names, error: refused, lost } = self.carry_out(holder, &granted).await?;
+        let again = sooner(again, lost.then_some(SOON));
+        if spent.wait.is_some() {
+            return Ok(Told { rest: Rest { change, again }, refused });
+        }
+        // Annotations come after all conclusions; but what is refused, as it may be for ever, must
+        // not keep them from GitHub, and is not asked about ten times a second.
+        let annotates = |write: &&Write| {
+            !write.desired.annotations.is_empty() && !names.contains(write.desired.name.as_str())
+        };
+        let mut lack = granted.iter().any(annotates);
+        let (mut more, mut pause) = (None, SOON);
+        if refused.is_some() {
+            more = self.annotate(holder, agenda.stage, &agenda.standing).await?;
+            pause = SOONEST;
+        } else {
+            lack = lack || !agenda.standing.is_empty();
+        }
+        let again = sooner(sooner(again, more), lack.then_some(pause));
         Ok(Told { rest: Rest { change, again }, refused })
     }
 
@@ -183,23 +207,33 @@ impl Publisher {
         Ok(found)
     }
 
-    /// Makes these writes in their order; answers the last one that GitHub did not take.
-    async fn carry_out(
+    /// Makes these writes in their order; answers those that GitHub did not take.
+    async fn carry_out<'w>(
         &self,
         holder: &mut Held<'_>,
-        writes: &[&Write],
-    ) -> Result<Option<GithubError>, Trouble> {
-        let mut refused = None;
+        writes: &[&'w Write],
+    ) -> Result<Refused<'w>, Trouble> {
+        let mut refused = Refused::default();
         for (index, write) in writes.iter().enumerate() {
             let makes = |write: &&&Write| write.github_id.is_none();
             let next = writes.get(index + 1).filter(makes).map(|write| write.record.id);
             let this = Some(write).filter(makes).map(|write| write.record.id);
             match self.write(holder, write, next).await {
+                Err(Trouble::Github(error))
+                    if self.has_lost(holder.head, write, &error).await? =>
+                {
+                    warn!(check = write.desired.name, "GitHub has it no more: {error}");
+                    self.store.forget_check(holder.head, write.record.id).await?;
+                    self.store.pass_over_check(holder.head, None, next).await?;
+                    self.store.count_mended("lost", 1).await?;
+                    refused.lost = true;
+                }
                 // One refused check run must not keep the others from GitHub.
                 Err(Trouble::Github(error)) if error.retry() == Retry::Never => {
                     warn!(check = write.desired.name, "refused: {error}");
                     self.store.pass_over_check(holder.head, this, next).await?;
-                    refused = Some(error);
+                    refused.names.insert(&write.desired.name);
+                    refused.error = Some(error);
                 }
                 Err(Trouble::Github(error)) => {
                     if error.retry() != Retry::Unknown && this.is_some() {
@@ -211,6 +245,26 @@ impl Publisher {
             }
         }
         Ok(refused)
+    }
+
+    /// Does GitHub refuse a change since it has the check run no more? It lists the others then. What
+    /// was told a moment ago may be unknown to some of its replicas.
+    async fn has_lost(
+        &self,
+        head: &ClaimedHead,
+        write: &Write,
+        error: &GithubError,
+    ) -> Result<bool, Trouble> {
+        let told = write.record.told_at.is_some_and(|told_at| head.now.since(told_at) > LAG);
+        let (Some(id), true, GithubError::NotFound { .. }) = (write.github_id, told, error) else {
+            return Ok(false);
+        };
+        match self.github.checks(&head.repository, &head.head_sha).await {
+            Ok(there) => Ok(there.iter().all(|check| check.id != id)),
+            // It is the repository that is missing, or access to it.
+            Err(error) if error.retry() == Retry::Never => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn write(

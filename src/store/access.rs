@@ -27,11 +27,15 @@ statements! {
     );
     RESTORE = sql!("update repositories set withdrawn = null where id = $1 and withdrawn is not null");
     WITHDRAWN = sql!("select id from repositories where withdrawn is not null order by id");
-    // What could not be published meanwhile is due at once.
+    // What could not be published meanwhile is due at once, also what was given up; and how long it
+    // was refused before says nothing of what is now.
     HEADS_DUE = sql!(
-        "update heads set not_before = 0
+        "update heads set not_before = 0, refused_since = null, error = null,
+            version = version
+                + case when error is not null and version = published_version then 1 else 0 end,
+            again_at = case when again_at is null then null else 0 end
          where repository_id in (select id from repositories where installation = $1)
-            and version > published_version"
+            and (version > published_version or again_at is not null or error is not null)"
     );
     UNCONCLUDED = sql!(
         "select id from runs where repository_id = $1 and state <> 'concluded' order by id"

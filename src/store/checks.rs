@@ -15,6 +15,7 @@ use super::settle::raise_head;
 use crate::domain::detail::{Detail, Room};
 use crate::domain::ids::CheckId;
 use crate::domain::names::Sha;
+use crate::domain::parties::Whose;
 use crate::domain::run::{Repository, Run};
 use crate::domain::time::Timestamp;
 
@@ -66,8 +67,8 @@ impl CheckRecord {
     }
 }
 
-/// How many of a check run's annotations GitHub has, in their order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How many of a check run's annotations GitHub has, in their order: of its occasion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Annotated {
     /// Acknowledged.
     pub sent: u64,
@@ -75,6 +76,22 @@ pub struct Annotated {
     pub intended: u64,
     /// When it was intended.
     pub since: Option<Timestamp>,
+    /// How many it has of earlier occasions, which GitHub keeps; `None`: that is to be counted before
+    /// any of this one is sent.
+    pub before: Option<u64>,
+}
+
+impl Annotated {
+    /// Must GitHub be asked how many it has?
+    pub fn is_uncertain(&self) -> bool {
+        self.intended != self.sent || self.before.is_none()
+    }
+}
+
+impl Default for Annotated {
+    fn default() -> Self {
+        Self { sent: 0, intended: 0, since: None, before: Some(0) }
+    }
 }
 
 /// The right to publish a head commit's check runs. Made by [`Store::claim_head`] alone.
@@ -86,6 +103,10 @@ pub struct ClaimedHead {
     pub runs: Vec<Run>,
     /// All check runs that we made on it, oldest first.
     pub checks: Vec<CheckRecord>,
+    /// Who had it as a head and has not any more, the last one last.
+    pub gone: Vec<Whose>,
+    /// Since when GitHub refuses something of it.
+    pub refused_since: Option<Timestamp>,
     /// How finely it was shown last.
     pub detail: Option<Detail>,
     /// What the hour leaves for its details.
@@ -101,7 +122,7 @@ pub struct ClaimedHead {
 macro_rules! check_columns {
     () => {
         "id, name, occasion, github_id, digest, completed, created_at, begun_at, told_at, shown,
-         annotated, annotating, annotating_since, head_sha from checks"
+         annotated, annotating, annotating_since, annotated_before, head_sha from checks"
     };
 }
 
@@ -125,22 +146,31 @@ statements! {
     );
     BEGIN = sql!("update checks set begun_at = ", now!(), " where id = $1");
     PASS_OVER = sql!("update checks set begun_at = 0 where id = $1 and github_id is null");
+    // What an earlier occasion sent stays on the check run. Each right-hand side sees the old row.
     ACKNOWLEDGE = sql!(
         "insert into checks (id, repository_id, head_sha, name, occasion, github_id, digest,
             completed, created_at, shown, told_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, ", now!(), ")
          on conflict (id) do update set github_id = excluded.github_id, digest = excluded.digest,
             completed = excluded.completed, occasion = excluded.occasion, shown = excluded.shown,
-            told_at = excluded.told_at"
+            told_at = excluded.told_at,
+            annotated_before = case when checks.occasion = excluded.occasion
+                    or checks.annotated_before < 0 then checks.annotated_before
+                when checks.annotating > checks.annotated then -1
+                else checks.annotated_before + checks.annotated end,
+            annotated = case when checks.occasion = excluded.occasion then checks.annotated else 0 end,
+            annotating = case when checks.occasion = excluded.occasion then checks.annotating else 0 end"
     );
     ANNOTATE = sql!(
-        "update checks set annotated = $2, annotating = $3, annotating_since = $4 where id = $1"
+        "update checks set annotated = $2, annotating = $3, annotating_since = $4,
+            annotated_before = $5 where id = $1"
     );
     // Of twins the later one is what GitHub shows, and how many annotations it has is asked anew.
     DOUBT = sql!(
         "update checks set digest = null, shown = null,
             annotated = case when github_id = $2 then annotated else 0 end,
             annotating = case when github_id = $2 then annotating else 1 end,
+            annotated_before = case when github_id = $2 then annotated_before else 0 end,
             completed = case when github_id is null or github_id < $2 then 0 else completed end,
             github_id = case when github_id is null or github_id < $2 then $2 else github_id end
          where id = $1"
@@ -170,6 +200,7 @@ pub(super) struct CheckRow {
     annotated: i64,
     annotating: i64,
     annotating_since: Option<i64>,
+    annotated_before: i64,
     head_sha: String,
 }
 }
@@ -230,8 +261,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         fence(&mut tx, head).await?;
-        let Annotated { sent, intended, since } = annotated;
-        tx.execute(ANNOTATE, args![check, sent, intended, since]).await?;
+        let Annotated { sent, intended, since, before } = annotated;
+        let before = before.map_or(-1, |before| i64::try_from(before).unwrap_or(i64::MAX));
+        tx.execute(ANNOTATE, args![check, sent, intended, since, before]).await?;
         tx.commit().await
     }
 
@@ -338,6 +370,7 @@ fn record(row: CheckRow) -> Result<(CheckRecord, Sha), StoreError> {
             sent: number(row.annotated),
             intended: number(row.annotating),
             since: row.annotating_since.map(Timestamp::from_millis),
+            before: u64::try_from(row.annotated_before).ok(),
         },
     };
     Ok((record, parse("checks.head_sha", &row.head_sha)?))

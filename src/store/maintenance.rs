@@ -50,6 +50,7 @@ statements! {
             select 1 from due_times later where later.repository_id = due_times.repository_id
                 and later.schedule = due_times.schedule and later.due_at > due_times.due_at)"
     );
+    DELETE_GROUPS = sql!("delete from ended_groups where ended_at < ", now!(), " - $1");
     DELETE_COMMENTS = sql!("delete from comments where seen_at < ", now!(), " - $1");
     HOLD = sql!(
         "insert into leases (name, worker, lease_until) values ($1, $2, ", now!(), " + $3)
@@ -118,6 +119,7 @@ impl Store {
             (DELETE_HEADS, args![]),
             (DELETE_DELIVERIES, args![older_than]),
             (DELETE_COMMENTS, args![older_than]),
+            (DELETE_GROUPS, args![older_than]),
             (DELETE_DUE_TIMES, args![older_than]),
         ] {
             self.inner.main.execute(statement, args).await?;

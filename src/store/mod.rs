@@ -24,6 +24,7 @@ mod cache;
 mod cancels;
 mod checks;
 mod comments;
+mod compare;
 mod deliveries;
 mod error;
 mod heads;
@@ -54,6 +55,7 @@ pub use self::cache::NewResult;
 pub use self::cancels::Stopped;
 pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
 pub use self::comments::CommentAnswer;
+pub use self::compare::{Compared, Comparison};
 pub use self::deliveries::{ClaimedDelivery, DeliveryRow, Handled, NewDelivery, Taken};
 pub use self::error::StoreError;
 pub use self::heads::Rest;
@@ -104,6 +106,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     cancels::STATEMENTS,
     checks::STATEMENTS,
     comments::STATEMENTS,
+    compare::STATEMENTS,
     deliveries::STATEMENTS,
     heads::STATEMENTS,
     jobs::STATEMENTS,

@@ -1,6 +1,7 @@
 //! Repositories and pull requests as they were last seen.
 
 use super::Store;
+use super::compare::raise_known;
 use super::error::StoreError;
 use super::pool::Tx;
 use super::rows::{from_json, number, to_json};
@@ -80,7 +81,7 @@ impl Store {
         see_repository(&mut tx, repository).await?;
         let known =
             tx.one(PULL, args![repository.id, facts.number]).await?.map(seen).transpose()?;
-        let generation = match known {
+        let generation = match &known {
             None => 1,
             Some(known) => {
                 let reopened = reopened && !known.facts.open;
@@ -89,6 +90,13 @@ impl Store {
         };
         let json = to_json(facts)?;
         tx.execute(SEE_PULL, args![repository.id, facts.number, json, generation]).await?;
+        // Others may have the head that it left, or came back to: they are judged anew.
+        let other = |known: &PullSeen| {
+            known.facts.open != facts.open || known.facts.head_sha != facts.head_sha
+        };
+        if let Some(known) = known.filter(other) {
+            raise_known(&mut tx, repository.id, &known.facts.head_sha).await?;
+        }
         tx.commit().await?;
         Ok(PullSeen { facts: facts.clone(), generation })
     }

@@ -39,6 +39,7 @@ statements! {
     );
     DELIVERIES = sql!("select event, state, count(*) from deliveries group by event, state order by event, state");
     RUNS = sql!("select triggered_by, coalesce(conclusion, state), count(*) from runs group by 1, 2 order by 1, 2");
+    MENDS = sql!("select what, times from mends order by what");
     STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
 }
 
@@ -79,6 +80,10 @@ impl Store {
                 let labels = labels.map(str::to_owned).into_iter().zip([first, second]);
                 (name.to_owned(), labels.collect(), count)
             }));
+        }
+        for (what, times) in tx.all::<(String, i64)>(MENDS, args![]).await? {
+            let labels = vec![("found".to_owned(), what)];
+            samples.push(("checkvalve_heads_compared_total".to_owned(), labels, times));
         }
         Ok(samples)
     }

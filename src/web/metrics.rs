@@ -198,15 +198,16 @@ fn stored_families(counts: Vec<Count>) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
     for (name, labels, value) in counts {
         let sample = Sample { labels, value };
-        match families.iter_mut().find(|family| family.name == name) {
-            Some(family) => family.samples.push(sample),
-            None => families.push(Family {
-                name,
-                help: "Rows of the database; retention takes old ones away.",
-                kind: "gauge",
-                samples: vec![sample],
-            }),
+        if let Some(family) = families.iter_mut().find(|family| family.name == name) {
+            family.samples.push(sample);
+            continue;
         }
+        let (kind, help) = if name.ends_with("_total") {
+            ("counter", "What was found when heads were compared with what GitHub shows.")
+        } else {
+            ("gauge", "Rows of the database; retention takes old ones away.")
+        };
+        families.push(Family { name, help, kind, samples: vec![sample] });
     }
     families
 }
@@ -262,10 +263,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "# TYPE a_total gauge",
+                "# TYPE a_total counter",
                 r#"a_total{event="x\"y\\z\n"} 1"#,
                 r#"a_total{event="ping"} 3"#,
-                "# TYPE b_total gauge",
+                "# TYPE b_total counter",
                 "b_total 2",
             ]
         );

@@ -2,9 +2,11 @@
 //! clocks can be moved on together, so that an hour's limits are tested in seconds.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkvalve::domain::annotation::{Annotation, Annotations, Level, Standing};
 use checkvalve::domain::ids::JobId;
 use checkvalve::domain::impact::{ChangeKind, Reason, Rule};
 use checkvalve::domain::links::Links;
@@ -12,6 +14,7 @@ use checkvalve::domain::names::Sha;
 use checkvalve::domain::plan::{Inputs, Plan};
 use checkvalve::domain::run::{Repository, job_conclusion};
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
+use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::github::{Github, GithubSettings};
 use checkvalve::service::publisher::Publisher;
 use checkvalve::store::{NewJob, NewRun, PlannedRun, Store};
@@ -35,7 +38,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let contract = ambient::env("CHECKVALVE_GITHUB_CONTRACT").map(Into::into);
+        Self::checked(ambient::env("CHECKVALVE_GITHUB_CONTRACT").map(Into::into)).await
+    }
+
+    /// Against GitHub's published description, if that is given.
+    pub(crate) async fn checked(contract: Option<PathBuf>) -> Self {
         let sim = Simulator::start(Config { contract, ..Config::default() }).await.unwrap();
         sim.faults().enforce_secondary_limits(true);
         let folder = tempfile::tempdir().unwrap();
@@ -105,6 +112,65 @@ impl World {
         };
         let jobs = (0..connectors).map(|nth| job(nth, steps)).collect();
         create_with(&self.store, new, PlannedRun { jobs, ..planned(&[]) }).await
+    }
+
+    /// A run that was asked for, of these connectors.
+    pub(crate) async fn run_by(
+        &self,
+        (repository, head): (&Repository, &Sha),
+        trigger: Trigger,
+        connectors: &[usize],
+    ) -> RunId {
+        let cause = ambient::ulid().to_string();
+        let new = NewRun {
+            repository: repository.clone(),
+            head_sha: head.clone(),
+            trigger,
+            scope: Scope::Only { targets: Vec::new() },
+            ..new_run('a', &cause)
+        };
+        let jobs = connectors.iter().map(|nth| job(*nth, 8)).collect();
+        create_with(&self.store, new, PlannedRun { jobs, ..planned(&[]) }).await
+    }
+
+    /// The next job fails at its third step, with a finding at each of these lines.
+    pub(crate) async fn end_finding(&self, lines: std::ops::Range<u32>) {
+        let (lease, _, job) = self.store.claim_job(worker(), LONG).await.unwrap().unwrap();
+        let mut steps = job.steps.clone();
+        for step in &mut steps {
+            step.state = finished(Outcome::Succeeded);
+        }
+        let path = format!("{}/a.py", job.connector);
+        let finding = |line| Annotation {
+            level: Level::Error,
+            rule: "E501".to_owned(),
+            message: format!("line {line} is too long"),
+            path: Some(path.clone()),
+            line: Some(line),
+            end_line: None,
+            column: None,
+        };
+        steps[2].state = finished(Outcome::Failed);
+        let kept: Vec<Annotation> = lines.map(finding).collect();
+        let errors = u32::try_from(kept.len()).unwrap();
+        steps[2].facts.annotations = Some(Annotations { errors, kept, ..Annotations::default() });
+        steps[2].facts.places = BTreeMap::from([(path.clone(), Standing::Changed)]);
+        let conclusion = job_conclusion(&job.plan, &steps);
+        self.store.settle_job(lease, &steps, conclusion).await.unwrap();
+    }
+
+    /// As if all that is known had happened so much earlier.
+    pub(crate) async fn backdate(&mut self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap();
+        let runs = "update runs set created_at = created_at - $1, concluded_at = concluded_at - $1";
+        sqlx::query(runs).bind(by).execute(&mut self.clock).await.unwrap();
+    }
+
+    /// Compares what is due with what GitHub shows, and tells what that leads to; some minutes later.
+    pub(crate) async fn compare(&mut self) {
+        self.skip(Duration::from_mins(11)).await;
+        while self.publisher.compare().await.unwrap() {}
+        self.settle(Duration::from_secs(1)).await;
     }
 
     /// So many jobs end, the connectors of these numbers at their third step.
@@ -197,7 +263,7 @@ fn publisher(sim: &Simulator, store: Store) -> Publisher {
     Publisher { store, github, links, worker: worker() }
 }
 
-fn job(nth: usize, steps: usize) -> NewJob {
+pub(crate) fn job(nth: usize, steps: usize) -> NewJob {
     let name = format!("source-{nth:03}");
     let ids: Vec<String> = (0..steps).map(|step| format!("s{step}")).collect();
     let specs = ids.iter().enumerate().map(|(nth, id)| match nth.checked_sub(1) {

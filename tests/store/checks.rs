@@ -114,7 +114,7 @@ pub(crate) async fn what_a_late_publisher_told_is_told_again(place: &Place) {
     assert_eq!(again.checks, [CheckRecord { digest: None, ..told.clone() }]);
     // How far its annotations are is kept beside it.
     let since = Some(ambient::now());
-    let annotated = Annotated { sent: 50, intended: 73, since };
+    let annotated = Annotated { sent: 50, intended: 73, since, before: Some(7) };
     store.annotate_check(&again, told.id, annotated).await.unwrap();
     store.acknowledge_check(&again, &told, None).await.unwrap();
     store.retry_head(again, Duration::ZERO, "the line was cut").await.unwrap();
@@ -129,7 +129,7 @@ pub(crate) async fn what_a_late_publisher_told_is_told_again(place: &Place) {
     store.doubt_check(&late, told.id, 13).await.unwrap();
     let again = store.claim_head(worker(), LONG).await.unwrap().expect("due again");
     // Its annotations are to be counted.
-    let annotated = Annotated { sent: 0, intended: 1, since };
+    let annotated = Annotated { sent: 0, intended: 1, since, before: Some(0) };
     let twin =
         CheckRecord { github_id: Some(13), digest: None, completed: false, annotated, ..told };
     assert_eq!(again.checks, [twin]);

@@ -10,7 +10,6 @@ use super::{Held, Publisher, Trouble, sooner};
 use crate::ambient;
 use crate::domain::budget::Urgency;
 use crate::domain::check::ANNOTATIONS_MAX;
-use crate::domain::time::Timestamp;
 use crate::github::Retry;
 use crate::store::{Annotated, Stage, Wish};
 
@@ -51,37 +50,47 @@ impl Publisher {
     ) -> Result<Sent, Trouble> {
         let Standing { desired, github_id, .. } = standing;
         let all = desired.annotations.len();
-        let arrived = match self.arrived(holder, standing).await? {
+        let (arrived, before) = match self.arrived(holder, standing).await? {
             Ok(arrived) => arrived,
             Err(wait) => return Ok(Sent::Later(wait)),
         };
+        let of = |sent: usize, intended: usize, since| Annotated {
+            sent: sent as u64,
+            intended: intended as u64,
+            since,
+            before: Some(before),
+        };
         let mut sent = usize::try_from(arrived).unwrap_or(all).min(all);
+        let counted = of(sent, sent, None);
+        if standing.annotated.is_uncertain() {
+            self.note(holder, standing, counted).await?;
+        }
         for batch in desired.annotations[sent..].chunks(ANNOTATIONS_MAX) {
             if let Some(wait) = self.leave_to_write(holder, stage).await? {
                 return Ok(Sent::Later(wait));
             }
             let next = sent + batch.len();
             let since = Some(ambient::now());
-            self.note(holder, standing, (sent, next), since).await?;
+            self.note(holder, standing, of(sent, next, since)).await?;
             let repository = &holder.head.repository;
             let told = self.github.annotate_check(repository, *github_id, desired, batch).await;
             match told {
                 Ok(()) => {}
                 Err(error) if error.retry() == Retry::Never && !error.may_be_mended() => {
                     warn!(check = desired.name, "annotations refused: {error}");
-                    self.note(holder, standing, (all, all), None).await?;
+                    self.note(holder, standing, of(all, all, None)).await?;
                     return Ok(Sent::All);
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.note(holder, standing, (next, next), None).await?;
+            self.note(holder, standing, of(next, next, None)).await?;
             sent = next;
         }
         Ok(Sent::All)
     }
 
     /// Takes one write of the budget; how long to wait, if there is none left.
-    async fn leave_to_write(
+    pub(super) async fn leave_to_write(
         &self,
         holder: &mut Held<'_>,
         stage: Stage,
@@ -93,15 +102,15 @@ impl Publisher {
         Ok(spent.wait)
     }
 
-    /// How many GitHub has; how long it is too early to ask.
+    /// How many GitHub has of this occasion, and of earlier ones; how long it is too early to ask.
     async fn arrived(
         &self,
         holder: &Held<'_>,
         standing: &Standing,
-    ) -> Result<Result<u64, Duration>, Trouble> {
-        let Annotated { sent, intended, since } = standing.annotated;
-        if intended == sent {
-            return Ok(Ok(sent));
+    ) -> Result<Result<(u64, u64), Duration>, Trouble> {
+        let Annotated { sent, since, before, .. } = standing.annotated;
+        if let Some(before) = before.filter(|_| !standing.annotated.is_uncertain()) {
+            return Ok(Ok((sent, before)));
         }
         let waited = since.map_or(SETTLED, |since| ambient::now().since(since));
         if let Some(left) = SETTLED.checked_sub(waited).filter(|left| !left.is_zero()) {
@@ -109,7 +118,11 @@ impl Publisher {
         }
         let repository = &holder.head.repository;
         let there = self.github.count_annotations(repository, standing.github_id).await?;
-        Ok(Ok(there.max(sent)))
+        Ok(Ok(match before {
+            Some(before) => (there.saturating_sub(before).max(sent), before),
+            // Of this occasion nothing was sent yet.
+            None => (sent, there.saturating_sub(sent)),
+        }))
     }
 
     /// Writes down how many are sent, and how many about to be; the head is held on.
@@ -117,11 +130,9 @@ impl Publisher {
         &self,
         holder: &mut Held<'_>,
         standing: &Standing,
-        (sent, intended): (usize, usize),
-        since: Option<Timestamp>,
+        annotated: Annotated,
     ) -> Result<(), Trouble> {
         let asked = Instant::now();
-        let annotated = Annotated { sent: sent as u64, intended: intended as u64, since };
         self.store.annotate_check(holder.head, standing.id, annotated).await?;
         holder.renewed = asked;
         Ok(())

@@ -1,7 +1,7 @@
 //! What is told first. Pure: from what a head should look like, what GitHub has acknowledged, and
 //! how much may be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::ambient;
@@ -10,7 +10,10 @@ use crate::domain::check::{CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::detail::{Detail, stage};
 use crate::domain::ids::CheckId;
 use crate::domain::links::Links;
+use crate::domain::parties::Whose;
+use crate::domain::run::Run;
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::Trigger;
 use crate::render::checks::{self, HEAD_CHECK, Made, View};
 use crate::store::{Annotated, CheckRecord, ClaimedHead, Stage, Wish};
 
@@ -82,9 +85,8 @@ pub(super) struct Standing {
 
 impl Standing {
     fn of(desired: &DesiredCheck, record: &CheckRecord) -> Option<Self> {
-        let Annotated { sent, intended, .. } = record.annotated;
-        let lacks = sent < desired.annotations.len() as u64 || intended > sent;
         let (id, annotated) = (record.id, record.annotated);
+        let lacks = annotated.sent < desired.annotations.len() as u64 || annotated.is_uncertain();
         let github_id = record.github_id.filter(|_| lacks && !desired.annotations.is_empty())?;
         Some(Self { desired: desired.clone(), id, github_id, annotated })
     }
@@ -132,7 +134,7 @@ pub(super) fn agenda(head: &ClaimedHead, links: &Links, found: &BTreeMap<CheckId
     let view = view(head, &last);
     let stage = Stage { detail: view.detail, wanted: 0 };
     let mut agenda = Agenda { stage, writes: Vec::new(), standing: Vec::new(), later: None };
-    for desired in checks::desired_in(&head.runs, links, &view) {
+    for desired in all(head, links, &view, &last) {
         let record = last.get(desired.name.as_str()).copied();
         match due(head, view.detail, &desired, record) {
             Due::Never => agenda.standing.extend(record.and_then(|r| Standing::of(&desired, r))),
@@ -154,14 +156,65 @@ pub(super) fn agenda(head: &ClaimedHead, links: &Links, found: &BTreeMap<CheckId
     agenda
 }
 
+/// How every check run of a head should look, those included that nothing stands behind any more.
+fn all(
+    head: &ClaimedHead,
+    links: &Links,
+    view: &View<'_>,
+    last: &BTreeMap<&str, &CheckRecord>,
+) -> Vec<DesiredCheck> {
+    let mut all = checks::desired_in(&head.runs, links, view);
+    let Some(newest) = head.runs.last().filter(|_| !all.is_empty()) else { return all };
+    let named: BTreeSet<&str> = all.iter().map(|check| check.name.as_str()).collect();
+    let left = last.values().filter(|record| {
+        let gone = of_run(head, &record.occasion).is_some_and(|run| is_gone(head, run));
+        record.github_id.is_some()
+            && (gone || !record.completed)
+            && !named.contains(record.name.as_str())
+    });
+    let left: Vec<DesiredCheck> = left
+        .map(|record| {
+            let run = of_run(head, &record.occasion).unwrap_or(newest);
+            let at = run.concluded_at.unwrap_or(run.created_at);
+            checks::forgotten(&record.name, (&head.head_sha, record.occasion.as_str()), at)
+        })
+        .collect();
+    all.extend(left);
+    all
+}
+
+/// The run that a check run was made for.
+fn of_run<'a>(head: &'a ClaimedHead, occasion: &str) -> Option<&'a Run> {
+    let id = occasion.parse().ok()?;
+    head.runs.iter().find(|run| run.id == id)
+}
+
+fn is_gone(head: &ClaimedHead, run: &Run) -> bool {
+    Whose::of(run).is_some_and(|whose| head.gone.contains(&whose))
+}
+
+/// What GitHub should show of a head in the end, by name, whatever it shows now.
+pub(super) fn wanted(head: &ClaimedHead, links: &Links) -> BTreeMap<String, DesiredCheck> {
+    let last = latest(&head.checks);
+    let all = all(head, links, &view(head, &last), &last);
+    all.into_iter().map(|check| (check.name.clone(), check)).collect()
+}
+
+/// Does GitHub lack anything but annotations, as far as we know?
+pub(super) fn is_behind(head: &ClaimedHead, links: &Links) -> bool {
+    let agenda = agenda(head, links, &BTreeMap::new());
+    !agenda.writes.is_empty() || agenda.later.is_some()
+}
+
 /// As finely as the repository wants and the hour allows.
-fn view<'a>(head: &ClaimedHead, last: &BTreeMap<&'a str, &'a CheckRecord>) -> View<'a> {
+fn view<'a>(head: &'a ClaimedHead, last: &BTreeMap<&'a str, &'a CheckRecord>) -> View<'a> {
     let made = |record: &&'a CheckRecord| Made {
         occasion: record.occasion.as_str(),
         completed: record.completed,
     };
     let made = last.iter().map(|(name, record)| (*name, made(record))).collect();
-    let view = View { made, wanted: checks::wanted(&head.runs), ..View::default() };
+    let wanted = checks::wanted(&head.runs, &head.gone);
+    let view = View { made, wanted, gone: &head.gone, ..View::default() };
     let (need, room) = (view.need(&head.runs), head.room.own());
     let detail = stage(head.detail, view.wanted, need, room);
     View { detail, spare: room.saturating_sub(need.of(detail)), ..view }
@@ -203,7 +256,8 @@ fn due(
     }
     let again = last.occasion != desired.occasion || !desired.is_completed();
     if last.completed && again {
-        return match (may_make(detail, &desired.name), desired.is_completed()) {
+        let may_make = may_make(detail, &desired.name) || is_pressed(head, desired);
+        return match (may_make, desired.is_completed()) {
             (true, _) => Due::Now(rank(desired, None), None),
             // One that is there says how it ended this time; it can't say that it runs again.
             (false, true) => Due::Now(rank(desired, Some(last)), Some(github_id)),
@@ -223,6 +277,13 @@ fn is_outdated(head: &ClaimedHead, desired: &DesiredCheck) -> bool {
     superseded
         && desired.name != HEAD_CHECK
         && desired.status.word() == CheckConclusion::Cancelled.as_str()
+}
+
+/// Somebody pressed "Re-run" on it: they get a new one however coarse the others are, while the hour
+/// has any left.
+fn is_pressed(head: &ClaimedHead, desired: &DesiredCheck) -> bool {
+    let pressed = |run: &Run| run.trigger == Trigger::Button;
+    head.room.left > 0 && of_run(head, &desired.occasion).is_some_and(pressed)
 }
 
 /// Does a check run of this name get a new one for a new occasion, where not every step has one?
@@ -297,6 +358,8 @@ mod tests {
             head_sha: "a".repeat(40).parse().unwrap(),
             runs: Vec::new(),
             checks: Vec::new(),
+            gone: Vec::new(),
+            refused_since: None,
             detail: None,
             room: Room::default(),
             spare,
