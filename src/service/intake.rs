@@ -105,13 +105,13 @@ impl Intake {
         };
         // One event under two GUIDs is one act.
         let occasion = understood.occasion.as_deref().unwrap_or(&claim.guid);
-        match self.act(understood.event, occasion).await {
+        match self.act(understood.event, (&claim.guid, occasion)).await {
             Ok(handled) => handled,
             Err(failure) => later(claim, &failure),
         }
     }
 
-    async fn act(&self, event: Event, occasion: &str) -> Result<Handled, Failure> {
+    async fn act(&self, event: Event, (guid, occasion): (&str, &str)) -> Result<Handled, Failure> {
         let repository = match &event {
             Event::Ping => return Ok(Handled::Done("greeted".to_owned())),
             Event::Installation { action, installation, repositories } => {
@@ -143,10 +143,10 @@ impl Intake {
                 commands.comment(pull, comment, &author, &body).await
             }
             Event::CheckRun { check, button, sender, .. } => {
-                commands.button(&check, &button, &sender, occasion).await
+                commands.button(&check, &button, &sender, guid).await
             }
             Event::CheckSuite { suite, head_sha, sender, .. } => {
-                commands.suite(suite, &head_sha, &sender, occasion).await
+                commands.suite(suite, &head_sha, &sender, (guid, occasion)).await
             }
             Event::Label { pull, label, sender, .. } => {
                 commands.label(pull, &label, (&sender, occasion)).await

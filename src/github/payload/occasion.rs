@@ -22,17 +22,9 @@ struct Dated {
 }
 
 #[derive(Deserialize)]
-struct CheckRun {
-    #[serde(default)]
-    check_suite: Option<Dated>,
-}
-
-#[derive(Deserialize)]
 struct Payload {
     #[serde(default)]
     check_suite: Option<Dated>,
-    #[serde(default)]
-    check_run: Option<CheckRun>,
     #[serde(default)]
     label: Option<Dated>,
     #[serde(default)]
@@ -46,16 +38,14 @@ struct Payload {
 /// The occasion of events whose own numbers do not tell it. What has no time in it has no occasion:
 /// then its GUID tells.
 pub(super) fn of(delivery: &Delivery<'_>) -> Option<String> {
-    let told = ["check_run", "check_suite", "push"];
+    let told = ["check_suite", "push"];
     let labels = (delivery.event, delivery.action) == ("pull_request", "labeled");
     if !told.contains(&delivery.event) && !labels {
         return None;
     }
     let payload: Payload = serde_json::from_slice(delivery.body).ok()?;
-    let time = |dated: Option<Dated>| word(dated?.updated_at?);
     match delivery.event {
-        "check_run" => time(payload.check_run?.check_suite),
-        "check_suite" => time(payload.check_suite),
+        "check_suite" => word(payload.check_suite?.updated_at?),
         "push" => word(payload.repository?.pushed_at?),
         _ => {
             let pull = payload.pull_request?;

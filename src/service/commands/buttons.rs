@@ -23,7 +23,7 @@ impl Commands<'_> {
         check: &CheckFacts,
         button: &Button,
         sender: &Actor,
-        occasion: &str,
+        guid: &str,
     ) -> Result<Handled, Failure> {
         if check.app_id != self.github.app_id().await? {
             return Ok(Handled::Ignored("another App's check run".to_owned()));
@@ -37,7 +37,7 @@ impl Commands<'_> {
         };
         let cause = format!("check-run-{}-{what}", check.id);
         let label = if what == "rerun" { "Re-run" } else { replies::button(what) };
-        let act = self.pressed(sender, &check.head_sha, (route, format!("{cause}-{occasion}")));
+        let act = self.pressed(sender, &check.head_sha, (route, format!("{cause}-{guid}")));
         let act = Act { asked: format!("{label} on {}", check.name), ..act };
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
@@ -100,13 +100,15 @@ impl Commands<'_> {
         suite: u64,
         head: &Sha,
         sender: &Actor,
-        occasion: &str,
+        (guid, occasion): (&str, &str),
     ) -> Result<Handled, Failure> {
         if self.is_ourselves(sender).await? {
             return Ok(Handled::Ignored("our own request".to_owned()));
         }
+        // Each press is written down; the run of it is made once, whoever tells of it.
         let cause = format!("check-suite-{suite}-{occasion}");
-        let act = self.pressed(sender, head, (Route::RerunAll, cause.clone()));
+        let written = format!("check-suite-{suite}-{guid}");
+        let act = self.pressed(sender, head, (Route::RerunAll, written));
         let act = Act { asked: "Re-run all checks".to_owned(), ..act };
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
