@@ -3,6 +3,7 @@
 //! (`NAME_FILE`).
 
 mod limits;
+mod untrusted;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -57,6 +58,7 @@ const KEYS: &[Key] = &[
     plain("CHECKVALVE_CPUS"),
     plain("CHECKVALVE_MEMORY"),
     plain("CHECKVALVE_NETWORK_POOL"),
+    plain("CHECKVALVE_UNTRUSTED_NETWORK"),
     plain("CHECKVALVE_LEASE"),
     plain("CHECKVALVE_RETENTION"),
     plain("CHECKVALVE_CA_FILE"),

@@ -64,6 +64,9 @@ pub struct StepRun {
     pub workdir: String,
     pub source: Arc<SourceArchive>,
     pub network: Network,
+    /// The code is a stranger's, that nobody approved: it gets neither capabilities nor a network, but
+    /// one that the operator prepared.
+    pub guarded: bool,
     pub resources: Option<Resources>,
     /// Where the executor puts what the step left in `$CHECKVALVE_OUT`.
     pub out: PathBuf,

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 mod branches;
 
@@ -10,6 +11,7 @@ use super::wire;
 use crate::domain::event::{Actor, Button, CheckFacts, Event, PullAction, PullFacts};
 use crate::domain::names::Sha;
 use crate::domain::run::Repository;
+use crate::domain::time::Timestamp;
 
 /// A delivery's payload in our words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +180,12 @@ impl Delivery<'_> {
             comment: payload.comment.id,
             author,
             body: payload.comment.body.unwrap_or_default(),
+            written: payload
+                .comment
+                .created_at
+                .as_ref()
+                .and_then(Value::as_str)
+                .and_then(Timestamp::parse),
         })
     }
 
@@ -271,6 +279,8 @@ struct Comment {
     id: u64,
     body: Option<String>,
     user: Option<wire::User>,
+    #[serde(default)]
+    created_at: Option<Value>,
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
 use crate::domain::audit::Decision;
 use crate::domain::ids::{JobId, WorkerId};
+use crate::domain::names::Sha;
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
@@ -105,7 +106,9 @@ impl Planner {
         let event = run.trigger.pipelines(run.pull.is_some());
         let (repo, base) = self.commits(run, event).await?;
         let granted = (&run.repository.name, &self.grants);
-        let asked = Asked { event, base, head: &run.head_sha, scope: &run.scope };
+        let standing = self.standing(run, event).await?;
+        let (head, scope, trust) = (&run.head_sha, &run.scope, run.trust);
+        let asked = Asked { event, base, head, scope, trust, standing: standing.as_ref() };
         let mut planned = Box::pin(planning::plan_for(&repo, asked, granted)).await?;
         planned.selection.notes.extend(schedule::lateness(&run.cause, run.created_at));
         if let Some(not) = planning::not_run(&planned.unknown) {
@@ -117,6 +120,31 @@ impl Planner {
         }
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
         Ok(to_store(planned))
+    }
+
+    /// The default branch's head, where it is not the base branch of a pull request: what is kept in
+    /// confidence is that branch's to say, and not whoever's who may make a branch.
+    async fn standing(
+        &self,
+        run: &Run,
+        event: PipelineTrigger,
+    ) -> Result<Option<Sha>, PlanFailure> {
+        let repository = &run.repository;
+        let known = match event {
+            PipelineTrigger::PullRequest => self.store.default_branch(repository.id).await?,
+            PipelineTrigger::MergeGroup | PipelineTrigger::Push | PipelineTrigger::Schedule => {
+                return Ok(None);
+            }
+        };
+        if known.as_ref() == Some(&run.base_ref) {
+            return Ok(None);
+        }
+        let (name, head) = self.sources.default_branch(repository).await?;
+        if name == run.base_ref {
+            return Ok(None);
+        }
+        self.sources.with_commits(repository, std::slice::from_ref(&head)).await?;
+        Ok(Some(head))
     }
 
     /// The repository with what is to be compared in it.

@@ -123,6 +123,7 @@ impl Store {
             self.inner.main.execute(statement, args).await?;
         }
         self.forget_audit(older_than).await?;
+        self.forget_approvals(older_than).await?;
         self.forget_old_tails(older_than.min(TAILS_KEPT)).await
     }
 

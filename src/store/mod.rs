@@ -17,6 +17,7 @@ mod pool;
 mod rows;
 
 mod access;
+mod approvals;
 mod audit;
 mod branches;
 mod budgets;
@@ -47,6 +48,7 @@ mod turns;
 use std::sync::Arc;
 
 pub use self::access::Withdrawn;
+pub use self::approvals::{Approval, ApprovalOrder};
 pub use self::audit::{Act, CancelOrder, Done, Orders};
 pub use self::branches::{Branch, DueTime};
 pub use self::budgets::{Closed, Spent, Stage, Wish};
@@ -97,6 +99,7 @@ impl Drop for Inner {
 /// Every statement of every topic by its name, for [`Store::prepare_statements`].
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     access::STATEMENTS,
+    approvals::STATEMENTS,
     audit::STATEMENTS,
     branches::STATEMENTS,
     budgets::STATEMENTS,

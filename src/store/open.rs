@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "turns_of_runs", include_str!("../../migrations/0008_turns_of_runs.sql")),
     (9, "audit", include_str!("../../migrations/0009_audit.sql")),
     (10, "annotations", include_str!("../../migrations/0010_annotations.sql")),
+    (12, "approvals", include_str!("../../migrations/0012_approvals.sql")),
 ];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.

@@ -1,9 +1,9 @@
 //! Repositories and pull requests as they were last seen.
 
-use super::Store;
 use super::error::StoreError;
 use super::pool::Tx;
 use super::rows::{from_json, number, to_json};
+use super::{Store, approvals};
 use crate::domain::event::PullFacts;
 use crate::domain::names::RepoName;
 use crate::domain::run::Repository;
@@ -89,6 +89,7 @@ impl Store {
         };
         let json = to_json(facts)?;
         tx.execute(SEE_PULL, args![repository.id, facts.number, json, generation]).await?;
+        approvals::void(&mut tx, repository.id, facts).await?;
         tx.commit().await?;
         Ok(PullSeen { facts: facts.clone(), generation })
     }

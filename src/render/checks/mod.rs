@@ -102,8 +102,8 @@ fn head_actions(conclusion: CheckConclusion, verdict: &HeadVerdict<'_>) -> Vec<C
         // Nothing was tested, so nothing can be tested afresh.
         _ if conclusion == CheckConclusion::Success && verdict.standings.is_empty() => &[],
         _ if conclusion == CheckConclusion::Success => &["no-cache"],
-        // A button approves nothing.
-        Some(ProblemKind::NotTrusted) => &[],
+        // Nothing else would be obeyed before.
+        Some(ProblemKind::NotTrusted) => &["approve"],
         // Without a plan there is nothing of which a part could run again.
         Some(ProblemKind::Configuration | ProblemKind::Infrastructure) => &["test"],
         None => &["retest", "test", "no-cache"],
@@ -116,6 +116,7 @@ fn button(identifier: &str) -> CheckAction {
         "retest" => "Run again what did not succeed",
         "test" => "Run every affected connector again",
         "no-cache" => "Run it all, reuse no earlier result",
+        "approve" => "You looked at it: run this commit",
         _ => "End what runs or waits",
     };
     CheckAction {
