@@ -189,7 +189,9 @@ pub(super) fn as_supposed(
     for spec in plan.steps() {
         let fine = |need: &StepId| match state(need) {
             Some(StepState::Skipped { reason, .. }) => match reason {
-                SkipReason::NotAsked | SkipReason::Condition { .. } => true,
+                SkipReason::NotAsked | SkipReason::Unapproved | SkipReason::Condition { .. } => {
+                    true
+                }
                 SkipReason::Needs { .. } | SkipReason::FailFast { .. } => false,
             },
             Some(state) => state.outcome() == Some(Outcome::Succeeded),

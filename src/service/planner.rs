@@ -16,11 +16,12 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
 use crate::domain::audit::Decision;
 use crate::domain::ids::{JobId, WorkerId};
-use crate::domain::names::Sha;
+use crate::domain::names::{Sha, StepId};
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
 use crate::domain::trigger::Scope;
+use crate::domain::trust;
 use crate::git::{BareRepo, GitError};
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
@@ -188,7 +189,13 @@ impl Planner {
         }
         let mut runs = self.store.runs_of_head(run.repository.id, &run.head_sha).await?;
         // Pointed at another base, it is another change.
-        let same = |other: &Run| other.pull == run.pull && other.base_ref == run.base_ref;
+        // And so it is before an approval.
+        let guarded = run.trust.is_guarded();
+        let same = |other: &Run| {
+            other.pull == run.pull
+                && other.base_ref == run.base_ref
+                && other.trust.is_guarded() == guarded
+        };
         runs.retain(|other| same(other) && other.id != run.id);
         let planned = planning::planned_before(&run.scope, &runs).transpose();
         Ok(planned.map_err(PlanningError::Unknown)?)
@@ -225,11 +232,13 @@ impl Planner {
 fn to_store(planned: Planned) -> PlannedRun {
     let jobs = planned.jobs.into_iter().map(|job| {
         let ids = job.plan.steps().iter().map(|step| step.id.clone());
-        let left_out = if job.only.is_empty() {
-            Vec::new()
-        } else {
-            ids.filter(|id| !job.only.contains(id)).collect()
+        // Whoever asks for whatever: of a stranger's code no other step begins.
+        let before = job.plan.is_guarded().then(|| trust::before_approval(job.plan.steps()));
+        let runs = |id: &StepId| {
+            let asked = job.only.is_empty() || job.only.contains(id);
+            asked && before.as_ref().is_none_or(|before| before.contains(id))
         };
+        let left_out = ids.filter(|id| !runs(id)).collect();
         NewJob {
             id: JobId::new(ambient::ulid()),
             change: job.change,

@@ -267,10 +267,11 @@ async fn plan_survey(
 
 /// What of a stranger's change is not run yet.
 fn wait_for_approval(running: usize, waiting: usize) -> Option<String> {
+    let all = running + waiting;
     (waiting > 0).then(|| {
         format!(
-            "Before the approval something of {running} connectors runs; {waiting} affected ones have \
-             no step that is marked `untrusted: true`, and wait."
+            "Waiting for the approval: of {all} connectors with a pipeline, {waiting} have no step \
+             that is marked `untrusted: true`."
         )
     })
 }

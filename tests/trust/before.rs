@@ -76,7 +76,7 @@ async fn a_broken_configuration_on_either_side_waits_for_the_approval() {
 
     // A fork that mends what is broken on the base.
     world.push("main", &[(CONFIG_PATH, "version: [")]).await;
-    let mends = super::push(&world, "mends", &[(CONFIG_PATH, CONFIG)]).await;
+    let mends = super::push(&world, "mends", &[("source-a/code.txt", "new")]).await;
     super::open_as(&world, "mallory", "mends").await;
     world.settle().await;
     assert_eq!(world.table(&mends), WAITS);

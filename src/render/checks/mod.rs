@@ -60,11 +60,17 @@ fn asked_for<'a>(verdict: &HeadVerdict<'a>) -> Vec<Standing<'a>> {
     verdict.standings.iter().filter(|standing| !never_asked(standing)).copied().collect()
 }
 
-/// A step that no run was asked for, on a connector that need not be tested: no check.
+/// A step that no run was asked for, on a connector that need not be tested, or that waits for an
+/// approval: no check, since one that was skipped would be as good as a green one to GitHub.
 fn never_asked(standing: &Standing<'_>) -> bool {
-    let left_out =
-        matches!(&standing.step.state, StepState::Skipped { reason: SkipReason::NotAsked, .. });
-    left_out && !standing.required
+    match &standing.step.state {
+        StepState::Skipped { reason: SkipReason::Unapproved, .. } => true,
+        StepState::Skipped { reason: SkipReason::NotAsked, .. } => !standing.required,
+        StepState::Skipped { .. }
+        | StepState::Waiting
+        | StepState::Running { .. }
+        | StepState::Finished { .. } => false,
+    }
 }
 
 fn head_check(
@@ -247,7 +253,7 @@ fn skipped_by_itself(standing: &Standing<'_>) -> bool {
             reason: SkipReason::FailFast { .. } | SkipReason::Condition { .. },
             ..
         } => true,
-        StepState::Skipped { reason: SkipReason::NotAsked, .. }
+        StepState::Skipped { reason: SkipReason::NotAsked | SkipReason::Unapproved, .. }
         | StepState::Waiting
         | StepState::Running { .. }
         | StepState::Finished { .. } => false,
