@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::builtin::Builtin;
-use super::change::ChangeSet;
+use super::change::{ChangeSet, ChangedFile};
 use super::names::StepId;
 use super::pipeline::StepSpec;
 
@@ -39,7 +39,6 @@ impl Trust {
         }
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -129,7 +128,7 @@ impl Showing {
             }
             ChangeSet::Complete { files } => files,
         };
-        let paths: BTreeSet<&str> = files.iter().flat_map(|file| file.paths()).collect();
+        let paths: BTreeSet<&str> = files.iter().flat_map(ChangedFile::paths).collect();
         let decisive = paths.into_iter().filter_map(|path| {
             Some(Decisive { role: role(path, reads, words)?, path: path.to_owned() })
         });
@@ -198,7 +197,7 @@ pub fn words<'c>(commands: impl IntoIterator<Item = &'c String>) -> BTreeSet<Str
 
 #[cfg(test)]
 mod tests {
-    use super::super::change::{ChangedFile, FileStatus};
+    use super::super::change::FileStatus;
     use super::*;
 
     fn step(id: &str, untrusted: bool, needs: &[&str]) -> StepSpec {

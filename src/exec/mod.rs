@@ -50,6 +50,7 @@ pub use source::SourceArchive;
 pub use trust::Trust;
 
 /// One try at one step.
+#[expect(clippy::struct_excessive_bools, reason = "they are told apart by their names")]
 #[derive(Debug, Clone)]
 pub struct StepRun {
     pub labels: Labels,

@@ -58,7 +58,7 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Understood, PayloadError> {
 struct Head {
     /// Any JSON: an unknown event may mean something else by it.
     #[serde(default)]
-    action: Option<serde_json::Value>,
+    action: Option<Value>,
     #[serde(default)]
     installation: Option<serde::de::IgnoredAny>,
 }

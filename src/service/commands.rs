@@ -67,16 +67,16 @@ impl Commands<'_> {
         &self,
         pull: &PullFacts,
         asked: &Asked,
-        asker: &Asker<'_>,
+        person: &Asker<'_>,
     ) -> Result<Effects, Failure> {
         let mut effects = Effects::new(asked);
-        let judges = |command: &Command| match command {
+        let weighs = |command: &Command| match command {
             Command::Test(_) | Command::Retest(_) | Command::OkToTest(_) => true,
             Command::Cancel(_) | Command::Help => false,
         };
         let runs = self.runs_of(pull).await?;
         let mut doubt = None;
-        if asked.commands.iter().any(judges) {
+        if asked.commands.iter().any(weighs) {
             let judged = self.judge(pull, &runs).await?;
             effects.trust = judged.trust();
             doubt = judged.doubt(pull);
@@ -84,7 +84,7 @@ impl Commands<'_> {
             for command in &asked.commands {
                 if let Command::OkToTest(what) = command {
                     let of = (pull, runs.as_slice());
-                    self.approve(&mut effects, of, (&judged, what.as_deref()), asker).await?;
+                    self.approve(&mut effects, of, (&judged, what.as_deref()), person).await?;
                 }
             }
         }

@@ -33,7 +33,7 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        let asker = Asker { actor: sender, route: Route::Label, written: None };
-        Ok(handled(&self.decide(act, &asker, (&asked, Trigger::Button)).await?))
+        let person = Asker { actor: sender, route: Route::Label, written: None };
+        Ok(handled(&self.decide(act, &person, (&asked, Trigger::Button)).await?))
     }
 }

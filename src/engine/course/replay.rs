@@ -14,7 +14,7 @@ use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, SkipReason, StepState};
-use crate::engine::reuse::{self, Keeps, Prospect};
+use crate::engine::reuse::{self, Keeps};
 use crate::engine::{Journal, Kept, places};
 use crate::exec::Executor;
 

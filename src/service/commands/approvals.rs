@@ -61,9 +61,9 @@ impl Commands<'_> {
         effects: &mut Effects,
         (pull, runs): (&PullFacts, &[Run]),
         (judged, what): (&Judgement, Option<&str>),
-        asker: &Asker<'_>,
+        person: &Asker<'_>,
     ) -> Result<(), Failure> {
-        if let Some(why) = self.may_not_approve(asker).await? {
+        if let Some(why) = self.may_not_approve(person).await? {
             effects.not.push(why);
             return Ok(());
         }
@@ -76,18 +76,17 @@ impl Commands<'_> {
             (_, Some(given)) if !pull.head_sha.as_str().starts_with(given) => {
                 Some(replies::not_the_head(given, &pull.head_sha))
             }
-            (_, None) if !was_known(runs, asker.written) => {
+            (_, None) if !was_known(runs, person.written) => {
                 Some(replies::which_commit(&pull.head_sha))
             }
             (Judgement::Approved(by), _) => Some(replies::approved_already(by)),
             (Judgement::Author | Judgement::Pusher(_), _) => None,
         };
-        match not {
-            Some(not) => effects.not.push(not),
-            None => {
-                let instead_of = open(runs, Trust::Untrusted);
-                effects.approval = Some(Approval::Give { instead_of });
-            }
+        if let Some(not) = not {
+            effects.not.push(not);
+        } else {
+            let instead_of = open(runs, Trust::Untrusted);
+            effects.approval = Some(Approval::Give { instead_of });
         }
         Ok(())
     }
@@ -114,8 +113,8 @@ impl Commands<'_> {
     }
 
     /// Why somebody may not approve, by what is true now; `None` if they may.
-    async fn may_not_approve(&self, asker: &Asker<'_>) -> Result<Option<String>, Failure> {
-        let Asker { actor, route, .. } = *asker;
+    async fn may_not_approve(&self, person: &Asker<'_>) -> Result<Option<String>, Failure> {
+        let Asker { actor, route, .. } = *person;
         if actor.bot {
             return Ok(Some(replies::bots_approve_nothing(&actor.login)));
         }

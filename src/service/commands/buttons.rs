@@ -58,10 +58,10 @@ impl Commands<'_> {
         };
         let mut effects = Effects::default();
         if approves {
-            let asker = Asker { actor: sender, route, written: None };
+            let person = Asker { actor: sender, route, written: None };
             let judged = self.judge(&pull, &runs).await?;
             let what = (&judged, Some(check.head_sha.as_str()));
-            self.approve(&mut effects, (&pull, &runs), what, &asker).await?;
+            self.approve(&mut effects, (&pull, &runs), what, &person).await?;
         } else {
             self.wish(&mut effects, (check, button), (&pull, &runs)).await?;
         }

@@ -61,8 +61,8 @@ impl Commands<'_> {
             return Ok(Handled::Ignored(why));
         }
         self.react(comment, Reaction::Eyes).await?;
-        let asker = Asker { actor: author, route: Route::Comment, written };
-        let record = self.decide(act, &asker, (&asked, Trigger::Comment)).await?;
+        let person = Asker { actor: author, route: Route::Comment, written };
+        let record = self.decide(act, &person, (&asked, Trigger::Comment)).await?;
         self.answer(pull, answer, (&record, help), author).await
     }
 
@@ -70,13 +70,13 @@ impl Commands<'_> {
     pub(in super::super) async fn decide(
         &self,
         mut act: Act,
-        asker: &Asker<'_>,
+        person: &Asker<'_>,
         (asked, trigger): (&Asked, Trigger),
     ) -> Result<AuditRecord, Failure> {
         // Who approves is asked about anew, and by itself.
         let approves = |command: &Command| matches!(command, Command::OkToTest(_));
         let only_approves = !asked.commands.is_empty() && asked.commands.iter().all(approves);
-        if !only_approves && let Some(why) = self.may_not(asker.actor).await? {
+        if !only_approves && let Some(why) = self.may_not(person.actor).await? {
             return self.refused(&act, why).await;
         }
         let number = act.pull.unwrap_or_default();
@@ -90,7 +90,7 @@ impl Commands<'_> {
             self.store.observe_pull(self.repository, &facts, false).await?;
         }
         act.head = Some(facts.head_sha.clone());
-        let effects = self.effects(&facts, asked, asker).await?;
+        let effects = self.effects(&facts, asked, person).await?;
         let by = (trigger, act.cause.clone());
         self.carry_out(&act, &facts, &effects, by).await
     }

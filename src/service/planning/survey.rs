@@ -31,9 +31,8 @@ use crate::domain::depends::{Dependencies, Explorer};
 use crate::domain::detail::Detail;
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::rules::{PipelineTrigger, RepoRules, Unclaimed};
+use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
-use crate::domain::secret::SecretSpec;
 use crate::domain::trust::Showing;
 use crate::domain::unselected::Unselected;
 use crate::git::{Comparison, EntryKind, GitError, Objects, TreeEntry};
@@ -258,7 +257,7 @@ async fn commits(
     let from = Contents { objects, answers: &answers, work_tree: None, record };
     let Some(base) = base else {
         let snapshot = Snapshot::new(from, objects.tree(head).await?);
-        return survey(snapshot, &at, Against::nothing(), (file, terms)).await;
+        return Box::pin(survey(snapshot, &at, Against::nothing(), (file, terms))).await;
     };
     let (entries, compared) = tokio::join!(objects.tree(head), objects.changes(base, head));
     let entries = entries?;
@@ -271,7 +270,7 @@ async fn commits(
         let empty = RepoRules::empty(String::new());
         against.standing = Some(Standing::of(rules.as_ref().unwrap_or(&empty)));
     }
-    survey(Snapshot::new(from, entries), &at, against, (file, terms)).await
+    Box::pin(survey(Snapshot::new(from, entries), &at, against, (file, terms))).await
 }
 
 /// The other side: the merge base's tree, which may be known already, and the rules of the base.

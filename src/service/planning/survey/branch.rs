@@ -45,7 +45,7 @@ pub(in crate::service::planning) async fn of_branch(
         return Ok(None);
     }
     let terms = Terms { event: Some(event), trust: Trust::Trusted };
-    survey(snapshot, &at, against, (None, terms)).await.map(Some)
+    Box::pin(survey(snapshot, &at, against, (None, terms))).await.map(Some)
 }
 
 /// Does any pipeline run for the event? A file that is wrong may have meant so: who pushed it is told;

@@ -55,8 +55,13 @@ async fn here(
         against(from, base, (compared, None), file).await
     };
     let (entries, against) = tokio::join!(repo.files(&unstaged), against);
-    survey(Snapshot::new(from, entries?), "in the work tree", against?, (file, Terms::of_person()))
-        .await
+    Box::pin(survey(
+        Snapshot::new(from, entries?),
+        "in the work tree",
+        against?,
+        (file, Terms::of_person()),
+    ))
+    .await
 }
 
 /// Surveys what was written down of an earlier survey.
@@ -73,5 +78,5 @@ pub(in crate::service::planning) async fn of_definition(
     let standing = definition.standing.clone();
     let against = Against { merge_base, change, tree, tip, rules, at, standing };
     let terms = Terms { event: definition.event, trust: definition.trust };
-    survey(head, &definition.at, against, (definition.file.as_ref(), terms)).await
+    Box::pin(survey(head, &definition.at, against, (definition.file.as_ref(), terms))).await
 }
