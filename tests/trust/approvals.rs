@@ -71,7 +71,7 @@ async fn without_a_commit_only_a_head_that_was_known_before_is_approved() {
     let world = World::new(Steps::Host, PLAIN_FILES).await;
     let (head, number) = strangers(&world, &[("source-a/code.txt", "fine")]).await;
     // Written a second before the push, and delivered after it.
-    let held = world.sim.comment(REPO, number, "ada", "I have looked at it").await.unwrap();
+    let comment = world.sim.comment(REPO, number, "ada", "I have looked at it").await.unwrap();
     world.settle().await;
     let told = world.sim.deliveries().into_iter().rfind(|one| one.event == "issue_comment");
     let mut told: Value = serde_json::from_slice(&told.unwrap().body).unwrap();
@@ -80,7 +80,7 @@ async fn without_a_commit_only_a_head_that_was_known_before_is_approved() {
     world.sim.send_event("issue_comment", &told).unwrap();
     world.settle().await;
     assert_eq!(world.table(&head), WAITS);
-    let mark = format!("<!-- checkvalve answers {held} -->");
+    let mark = format!("<!-- checkvalve answers {comment} -->");
     let replies = world.sim.comments(REPO, number);
     let reply = replies.iter().find(|one| one.body.contains(&mark)).unwrap();
     assert!(reply.body.contains("may have been pushed after you wrote"), "{}", reply.body);

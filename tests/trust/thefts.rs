@@ -74,7 +74,7 @@ async fn a_stranger_finds_nothing_mounted_and_can_mount_nothing() {
                   chown 1000 /etc/passwd 2>&1 && echo gave away\n\
                   echo 1 > /proc/sys/kernel/hostname 2>&1 && echo wrote to the kernel\n\
                   ls -d /host /var/lib/checkvalve /var/lib/docker 2>&1; echo end\n";
-    let (said, _, _) = theft(&world, &script.replace("\n", " ;true\n")).await;
+    let (said, _, _) = theft(&world, &script.replace('\n', " ;true\n")).await;
     assert!(said.contains("CapEff:\t0000000000000000"), "{said}");
     assert!(said.contains("CapBnd:\t0000000000000000"), "{said}");
     assert!(said.contains("NoNewPrivs:\t1"), "{said}");
@@ -255,7 +255,7 @@ exit 1
     for page in ["", "/source-a", "/source-a/lint", "/source-a/report.html"] {
         let (policy, page) = get(&format!("/runs/{run}{page}")).await;
         assert!(
-            !policy.contains("script-src 'unsafe-inline'") && !policy.contains("*"),
+            !policy.contains("script-src 'unsafe-inline'") && !policy.contains('*'),
             "{policy}"
         );
         for attack in ["<script>alert", "<img src=x", "<svg onload"] {
