@@ -364,20 +364,46 @@ async fn a_failing_github_costs_time_and_nothing_else() {
     world.finish().await;
 }
 
+async fn fork_of_ada(world: &World) {
+    let fork = RepositoryOptions {
+        fork_of: Some(REPO.to_owned()),
+        install: false,
+        ..RepositoryOptions::default()
+    };
+    world.sim.create_repository("ada/connectors", fork).await.unwrap();
+}
+
+async fn push_to_fork(world: &World, who: &str, files: &[(&str, &str)]) -> String {
+    let change = |text: &str| Change::Write(text.as_bytes().to_vec());
+    let changes = files.iter().map(|(path, text)| ((*path).to_owned(), change(text)));
+    let commit = Commit::new("A change", who, changes.collect());
+    world.sim.commit("ada/connectors", "change", commit).await.unwrap()
+}
+
+/// Ada's pull request from her fork.
+async fn open_fork(world: &World) -> u64 {
+    let fork = Some("ada/connectors".to_owned());
+    let pull = OpenPull { fork, ..OpenPull::new("change", "main", "ada", "A change") };
+    world.sim.open_pull_request(REPO, pull).await.unwrap()
+}
+
 /// A delivery that was read early and is written late must not have the last word.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_delivery_of_an_old_head_does_not_end_the_run_of_the_new_one() {
     let marks = tempfile::tempdir().unwrap();
     let world = world(Steps::Host, None, marks.path()).await;
+    fork_of_ada(&world).await;
     // The handler of the first delivery has read the pull request and now waits for this.
     world.sim.faults().fail_next("GET", "/repos/acme/connectors/collaborators/", 2, 502);
-    let old = change_both(&world, "change").await;
+    let both = [("source-a/code.txt", "old"), ("source-b/code.txt", "old")];
+    let old = push_to_fork(&world, "ada", &both).await;
+    open_fork(&world).await;
     let asked = async |world: &World| {
         let calls = world.sim.calls();
         calls.iter().filter(|call| call.path.contains("/collaborators/")).count() >= 2
     };
     world.until("the permission is asked for in vain", asked).await;
-    let new = world.push("change", &[("source-a/code.txt", "newer")]).await;
+    let new = push_to_fork(&world, "ada", &[("source-a/code.txt", "newer")]).await;
     world.settle().await;
     assert_eq!(world.table(&new), UNDISTURBED);
     made_once(&world, &new, 2);
@@ -452,22 +478,12 @@ async fn what_others_push_to_a_writers_fork_is_not_run_whoever_asks() {
     let marks = tempfile::tempdir().unwrap();
     let world = world(Steps::Host, None, marks.path()).await;
     world.sim.set_permission(REPO, "mallory", Permission::Read);
-    let fork = RepositoryOptions {
-        fork_of: Some(REPO.to_owned()),
-        install: false,
-        ..RepositoryOptions::default()
-    };
-    world.sim.create_repository("ada/connectors", fork).await.unwrap();
-    let push = async |author: &str, text: &str| {
-        let change = Change::Write(text.as_bytes().to_vec());
-        let changes = vec![("source-a/code.txt".to_owned(), change)];
-        let commit = Commit::new("A change", author, changes);
-        world.sim.commit("ada/connectors", "change", commit).await.unwrap()
+    fork_of_ada(&world).await;
+    let push = async |who: &str, text: &str| {
+        push_to_fork(&world, who, &[("source-a/code.txt", text)]).await
     };
     let first = push("ada", "fine").await;
-    let fork = Some("ada/connectors".to_owned());
-    let pull = OpenPull { fork, ..OpenPull::new("change", "main", "ada", "A change") };
-    let number = world.sim.open_pull_request(REPO, pull).await.unwrap();
+    let number = open_fork(&world).await;
     world.settle().await;
     assert_eq!(world.check(&first, "source-a / unit").conclusion.as_deref(), Some("success"));
 

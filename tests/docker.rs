@@ -265,6 +265,46 @@ async fn a_step_has_no_privileges_and_no_network() {
 }
 
 #[tokio::test]
+async fn a_strangers_step_has_no_capability_and_only_the_network_that_was_prepared() {
+    let Some((api, docker, place)) = set_up().await else { return };
+    let guarded = |script: &str| {
+        let step = place.step(BUSYBOX, script);
+        StepRun { guarded: true, network: Network::Bridge, ..step }
+    };
+    let script = "ls /sys/class/net | tr '\\n' ' '; echo
+        grep -E 'CapEff|CapBnd' /proc/self/status
+        touch /tmp/x; ! chown 1000 /tmp/x 2>/dev/null; echo fine > $CHECKVALVE_OUT/fine.txt; echo fine";
+    let (ended, output) = run(&docker, guarded(script)).await;
+    assert_eq!(ended.outcome, Outcome::Succeeded, "{output}");
+    assert!(output.starts_with("lo \n"), "{output}");
+    assert_eq!(output.matches("\t0000000000000000").count(), 2, "{output}");
+
+    let name = format!("checkvalve-test-{}", checkvalve::ambient::ulid());
+    let host = checkvalve::ambient::env("DOCKER_HOST");
+    let options = DockerOptions {
+        guarded_network: Some(name.clone()),
+        grace: Duration::from_millis(500),
+        ..DockerOptions::new("test")
+    };
+    let prepared = Docker::connect(host.as_deref(), options).await.unwrap();
+    let (ended, _) = run(&prepared, guarded("true")).await;
+    assert_eq!((ended.outcome, ended.retry), (Outcome::Errored, false), "{ended:?}");
+    let reason = ended.reason.unwrap();
+    assert!(reason.contains(&name) && reason.contains("CHECKVALVE_UNTRUSTED_NETWORK"), "{reason}");
+    let request = NetworkCreateRequest {
+        name: name.clone(),
+        internal: Some(true),
+        ..NetworkCreateRequest::default()
+    };
+    api.create_network(request).await.unwrap();
+    let list = "ls /sys/class/net | tr '\\n' ' '";
+    let (_, output) = run(&prepared, guarded(list)).await;
+    let (_, alone) = run(&prepared, StepRun { network: Network::None, ..guarded(list) }).await;
+    api.remove_network(&name).await.unwrap();
+    assert_eq!((output.as_str(), alone.as_str()), ("eth0 lo ", "lo "));
+}
+
+#[tokio::test]
 async fn steps_with_a_network_do_not_reach_each_other() {
     let Some((_, docker, place)) = set_up().await else { return };
     // By itself it can be reached at that address: what is closed below is closed on the way.

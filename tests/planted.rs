@@ -315,7 +315,7 @@ async fn a_change_is_given_only_what_its_base_declares_and_the_server_grants() {
     world.open("declares").await;
     world.settle().await;
     let check = format!("{:?}", world.check(&head, "checkvalve"));
-    assert!(check.contains("the base branch declares no secret `fresh`"), "{check}");
+    assert!(check.contains("the default branch declares no secret `fresh`"), "{check}");
 
     // Declared by the base, and for a machine of one's own only.
     let local = asks("mine", "mine: { from: local }");

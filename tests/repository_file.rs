@@ -190,7 +190,8 @@ fn bad_files_are_refused_with_a_mend() {
         ("images: { -x: y }".to_owned(), "`-x` is not an image's name"),
         ("images: { x: 1 }".to_owned(), "`images.x` wants a text"),
         ("images: { x: \"sha256:0\" }".to_owned(), "may be the begin of any image's id"),
-        ("policy: { approve: admin }".to_owned(), "can only be `write` yet"),
+        ("policy: { approve: read }".to_owned(), "it is one of: write, maintain, admin"),
+        ("policy: { bots: [\"a bot\"] }".to_owned(), "`a bot` is no bot's login"),
         ("policy: { detail: steps }".to_owned(), "did you mean `step`?"),
         // Connectors.
         ("connectors: [{ kind: a }]".to_owned(), "has no `match`"),
@@ -438,6 +439,10 @@ fn bad_files_are_refused_with_a_mend() {
             with_steps("      - { id: a, image: x, run: y, secrets: [bee] }\n")
                 + "\nsecrets: { be: { from: gsm } }\n",
             "did you mean `be`?",
+        ),
+        (
+            with_steps("      - { id: a, uses: build, untrusted: true }\n"),
+            "`uses: build` can't be `untrusted`: images are not built of strangers' code",
         ),
         (
             with_steps("      - { id: a, image: x, run: y, secrets: b, untrusted: true }\n"),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use checkvalve::ambient;
-use checkvalve::domain::cache::{CacheState, Reuse};
+use checkvalve::domain::cache::{CacheState, Reuse, Share};
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::{CachePolicy, StepSpec};
 use checkvalve::domain::run::{StepFacts, StepRecord};
@@ -35,13 +35,14 @@ struct House<E> {
     notes: Notes,
     source: String,
     reuse: Reuse,
+    share: Share,
 }
 
 impl<E: Executor + Clone> House<E> {
     fn new(executor: E) -> Self {
-        let (source, reuse) = ("1".to_owned(), Reuse::All);
+        let (source, reuse, share) = ("1".to_owned(), Reuse::All, Share::Repository);
         let instance = format!("reuse-{}", ambient::ulid());
-        Self { executor, instance, notes: Notes::default(), source, reuse }
+        Self { executor, instance, notes: Notes::default(), source, reuse, share }
     }
 
     async fn run(&self, steps: Vec<StepSpec>) -> Vec<StepRecord> {
@@ -76,7 +77,7 @@ impl<E: Executor + Clone> House<E> {
             secrets: JobSecrets::default(),
             source: place.source.clone(),
             images: Images::OfJob { repository: 1 },
-            cache: Some(JobCache { repository: 1, reuse: self.reuse }),
+            cache: Some(JobCache { repository: 1, reuse: self.reuse, share: self.share }),
             spool: place.path().join(ulid.to_string()),
             fail_fast: false,
         };
@@ -134,6 +135,48 @@ async fn what_has_not_changed_is_not_run_again() {
     let afresh = house.run(steps()).await;
     assert_eq!(told(&afresh), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
     assert_eq!(because(&afresh, "install"), "the run was asked to reuse nothing");
+}
+
+#[tokio::test]
+async fn a_strangers_code_uses_everybodys_results_and_leaves_none() {
+    let mut house = House::new(Scripted::default());
+    house.share = Share::Nothing;
+    let mut slow = steps();
+    slow[0].run = vec!["ok 3100".to_owned()];
+    let strangers = house.run(slow).await;
+    assert_eq!(told(&strangers), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
+    assert!(house.notes.results.lock().unwrap().is_empty(), "nothing is kept of it");
+    assert!(house.executor.snapshots.lock().unwrap().is_empty(), "no file system either");
+
+    house.share = Share::Repository;
+    let ours = house.run(steps()).await;
+    assert_eq!(told(&ours), "install=succeeded:miss unit=succeeded:miss lint=succeeded:miss");
+    let kept = house.notes.results.lock().unwrap().len();
+    house.share = Share::Nothing;
+    let again = house.run(steps()).await;
+    assert_eq!(told(&again), "install=succeeded:hit unit=succeeded:hit lint=succeeded:hit");
+    // What it has to run itself, and how that ends, changes nothing for anybody.
+    let mut fails = steps();
+    fails[1].run = vec!["fail".to_owned()];
+    house.run(fails).await;
+    assert_eq!(house.notes.results.lock().unwrap().len(), kept);
+}
+
+#[tokio::test]
+async fn what_an_approved_pull_request_leaves_is_its_own() {
+    let mut house = House::new(Scripted::default());
+    house.run(vec![step("install", &[], "ok")]).await;
+    house.share = Share::Pull(7);
+    let seven = house.run(steps()).await;
+    assert_eq!(told(&seven), "install=succeeded:hit unit=succeeded:miss lint=succeeded:miss");
+    let seven = house.run(steps()).await;
+    assert_eq!(told(&seven), "install=succeeded:hit unit=succeeded:hit lint=succeeded:hit");
+    for other in [Share::Nothing, Share::Pull(8), Share::Repository] {
+        house.share = other;
+        let missed = "install=succeeded:hit unit=succeeded:miss lint=succeeded:miss";
+        let told = told(&house.run(steps()).await);
+        assert_eq!(told, missed, "{other:?}");
+    }
 }
 
 #[tokio::test]

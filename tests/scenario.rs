@@ -13,10 +13,10 @@ mod branches;
 mod commands;
 #[path = "scenario/enterprise.rs"]
 mod enterprise;
-#[path = "support/https.rs"]
-mod https;
 #[path = "scenario/heads.rs"]
 mod heads;
+#[path = "support/https.rs"]
+mod https;
 #[path = "support/images.rs"]
 mod images;
 #[path = "scenario/keys.rs"]

@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/approvals.rs"]
+mod approvals;
 #[path = "store/apps.rs"]
 mod apps;
 #[path = "store/audit.rs"]
@@ -75,6 +77,10 @@ stories! {
         a_secret_is_replaced_in_steps_that_can_be_repeated,
         a_secret_that_no_server_heard_of_is_given_up,
         of_many_that_replace_a_secret_at_once_one_does;
+    approvals:
+        an_approval_is_of_one_commit_and_void_for_good_once_another_was_seen,
+        an_approval_can_be_taken_back_once,
+        a_strangers_run_is_planned_and_ends_by_asking_for_an_approval;
     audit:
         an_act_is_carried_out_once_and_written_down,
         of_many_that_carry_out_one_act_one_does,
@@ -89,6 +95,7 @@ stories! {
     cache:
         a_result_is_found_by_its_key_alone,
         a_late_holder_keeps_no_result,
+        whose_code_it_was_decides_who_finds_its_results,
         a_result_is_taken_back_by_who_holds_the_job;
     branches:
         a_due_time_is_taken_once,

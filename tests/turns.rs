@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkvalve::ambient;
-use checkvalve::domain::cache::{CacheState, Cached, Ingredients, Known, Reuse};
+use checkvalve::domain::cache::{CacheState, Cached, Ingredients, Known, Reuse, Share};
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::names::StepId;
 use checkvalve::domain::pipeline::StepSpec;
@@ -147,7 +147,7 @@ async fn job(
         secrets: JobSecrets::default(),
         source: place.source.clone(),
         images: Images::OfJob { repository: 1 },
-        cache: Some(JobCache { repository: 1, reuse }),
+        cache: Some(JobCache { repository: 1, reuse, share: Share::Repository }),
         spool: place.path().join(ulid.to_string()),
         fail_fast: false,
     };

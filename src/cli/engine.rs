@@ -16,6 +16,7 @@ pub(super) fn docker_options(
     Ok(DockerOptions {
         trust,
         pool: settings.network_pool()?,
+        guarded_network: settings.untrusted_network()?,
         tls: settings.docker_tls(config.clone()),
         config,
         ..DockerOptions::new(instance)

@@ -16,6 +16,7 @@ use crate::domain::objects;
 use crate::domain::run::{Job, Run, Selection};
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trust::Trust;
 use crate::render::{graph, report, timeline};
 use crate::service::planning::{Definition, Planned};
 
@@ -151,6 +152,7 @@ pub(super) fn as_run(here: &Here, planned: &Planned, result: &LocalResult) -> Ru
         actor: String::new(),
         scope: Scope::Affected,
         reuse: result.reuse,
+        trust: Trust::Trusted,
         kept_under: None,
         state: RunState::Concluded,
         conclusion: Some(conclusion),

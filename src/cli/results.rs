@@ -234,6 +234,7 @@ pub(super) mod tests {
     use crate::domain::names::Sha;
     use crate::domain::run::Repository;
     use crate::domain::trigger::{Scope, Trigger};
+    use crate::domain::trust::Trust;
 
     /// With objects under these keys, each of which holds its key many times.
     pub(in crate::cli) async fn results(folder: &Path, keys: &[&str]) -> Results {
@@ -257,6 +258,7 @@ pub(super) mod tests {
             actor: String::new(),
             scope: Scope::Affected,
             reuse: Reuse::All,
+            trust: Trust::Trusted,
             problem: None,
         };
         let results = Results::at(folder, &run).await.unwrap();

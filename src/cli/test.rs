@@ -19,7 +19,7 @@ use self::renewals::LocalRenewals;
 use super::results::Results;
 use super::terminal::{Format, Terminal};
 use crate::ambient;
-use crate::domain::cache::Reuse;
+use crate::domain::cache::{Reuse, Share};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
@@ -356,8 +356,11 @@ impl Local<'_> {
         self.terminal.connector(&job.plan);
         let journal = LocalJournal::new(self.terminal, &job.plan, results, reports);
         let journal = journal.with_renewals(job.renewals.clone());
-        let cache = results
-            .map(|results| JobCache { repository: results.repository, reuse: self.options.reuse });
+        let cache = results.map(|results| JobCache {
+            repository: results.repository,
+            reuse: self.options.reuse,
+            share: Share::Repository,
+        });
         let run = JobRun {
             plan: &job.plan,
             records,

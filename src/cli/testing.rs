@@ -194,6 +194,7 @@ async fn results(
         actor: String::new(),
         scope: Scope::Affected,
         reuse,
+        trust: crate::domain::trust::Trust::Trusted,
         problem: None,
     };
     match Results::open(settings, &run).await {

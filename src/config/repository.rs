@@ -37,6 +37,7 @@ use self::sections::Kinds;
 pub use self::text::decode;
 use crate::domain::catalog::Paths;
 use crate::domain::detail::Detail;
+use crate::domain::policy::{Permission, Policy};
 use crate::domain::rules::{Preset, RepoRules, Unclaimed, closest};
 use crate::domain::yaml::{self, Node, Value};
 
@@ -132,7 +133,7 @@ impl Read<'_> {
             rules.secrets = problems.secrets(node);
         }
         if let Some(node) = fields.get("policy") {
-            rules.detail = problems.policy(node);
+            (rules.policy, rules.detail) = problems.policy(node);
         }
         rules.schedules = problems.schedules(&fields, kinds);
         self.schedules = fields.entry("schedules").map(|entry| entry.place);
@@ -200,14 +201,25 @@ impl Problems<'_> {
         None
     }
 
-    fn policy(&mut self, node: &Node) -> Detail {
-        let Some(fields) = self.fields(node, &POLICY) else { return Detail::default() };
-        if let Some(node) = fields.get("approve") {
-            let words = [("write", true), ("maintain", false), ("admin", false)];
-            if self.word(node, "`approve`", &words) == Some(false) {
-                let mend = "write `write`: whoever may write may run, so far";
-                self.add(node.place, "`approve` can only be `write` yet", mend);
+    fn policy(&mut self, node: &Node) -> (Policy, Detail) {
+        let mut policy = Policy::default();
+        let Some(fields) = self.fields(node, &POLICY) else { return (policy, Detail::default()) };
+        let words = [
+            ("write", Permission::Write),
+            ("maintain", Permission::Maintain),
+            ("admin", Permission::Admin),
+        ];
+        let approve = fields.get("approve").and_then(|node| self.word(node, "`approve`", &words));
+        policy.approve = approve.unwrap_or(policy.approve);
+        for (place, bot) in fields.get("bots").map(|n| self.texts(n, "`bots`")).unwrap_or_default()
+        {
+            let login = bot.strip_suffix("[bot]").unwrap_or(&bot);
+            let sound = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if login.is_empty() || !login.chars().all(sound) {
+                let mend = "write its login, as `renovate[bot]`; one for each bot";
+                self.add(place, format!("`{bot}` is no bot's login"), mend);
             }
+            policy.bots.push(bot);
         }
         let words = [
             ("step", Detail::Step),
@@ -215,6 +227,12 @@ impl Problems<'_> {
             ("summary", Detail::Summary),
         ];
         let detail = fields.get("detail").and_then(|node| self.word(node, "`detail`", &words));
-        detail.unwrap_or_default()
+        (policy, detail.unwrap_or_default())
     }
+}
+
+/// What a default branch's file says of who may do what, whatever layout its tree shows.
+pub fn policy(content: Vec<u8>) -> Result<Policy, Invalid> {
+    let text = decode(FILE, content)?;
+    Ok(resolved(Some((FILE, &text)), "on the default branch", None)?.rules.policy)
 }

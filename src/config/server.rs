@@ -5,6 +5,7 @@
 mod github;
 mod limits;
 mod reading;
+mod untrusted;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -14,11 +14,14 @@ use super::pipeline::{CachePolicy, Resources, StepSpec};
 use super::plan::Plan;
 use super::run::StepFacts;
 use super::state::Outcome;
+use super::trust::Trust;
 
 /// Raised when a key means something else than before.
 const VERSION: &str = "2";
 /// How many differences are told.
 const TOLD: usize = 3;
+/// The ingredient that keeps a pull request's results apart.
+const PULL: &str = "pull request";
 /// Longer values are told by their digest.
 const SHORT: usize = 60;
 
@@ -56,6 +59,45 @@ impl Reuse {
     }
 }
 
+/// With whom a run shares results.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// With everybody in the repository.
+    #[default]
+    Repository,
+    /// A stranger's, whose commit was approved: it may use everybody's, and what it leaves is for its
+    /// pull request alone.
+    Pull(u64),
+    /// A stranger's: it may use everybody's, and leaves nothing.
+    Nothing,
+}
+
+impl Share {
+    pub fn of(trust: Trust, pull: Option<u64>) -> Self {
+        match (trust, pull) {
+            (Trust::Trusted, _) => Self::Repository,
+            (Trust::Approved, Some(pull)) => Self::Pull(pull),
+            (Trust::Approved, None) | (Trust::Untrusted, _) => Self::Nothing,
+        }
+    }
+
+    /// The pull request whose alone the results are.
+    pub fn pull(self) -> Option<u64> {
+        match self {
+            Self::Pull(pull) => Some(pull),
+            Self::Repository | Self::Nothing => None,
+        }
+    }
+
+    pub fn keeps(self) -> bool {
+        match self {
+            Self::Repository | Self::Pull(_) => true,
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// What is outside of a plan and can change what its steps do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Surroundings<'a> {
@@ -65,6 +107,8 @@ pub struct Surroundings<'a> {
     pub executor: &'a str,
     /// What a step may use that declares nothing.
     pub resources: Option<Resources>,
+    /// The pull request whose alone the result is, if it is one's.
+    pub pull: Option<u64>,
 }
 
 /// Everything that can change a step's result, by names that people understand.
@@ -87,6 +131,9 @@ impl Ingredients {
         add("Checkvalve's key".to_owned(), VERSION.to_owned());
         add("repository".to_owned(), around.repository.to_string());
         add("executor".to_owned(), around.executor.to_owned());
+        if let Some(pull) = around.pull {
+            add(PULL.to_owned(), pull.to_string());
+        }
         match spec.uses {
             None => add("image".to_owned(), image(&spec.image)?),
             Some(uses) => {
@@ -154,8 +201,9 @@ impl Ingredients {
     /// What is different from earlier ones, in words; names of steps stand for what is different in
     /// them.
     pub fn differences(&self, earlier: &Self) -> String {
+        // Whose it is alone is no difference in what it is made of.
         let names: std::collections::BTreeSet<&String> =
-            self.0.keys().chain(earlier.0.keys()).collect();
+            self.0.keys().chain(earlier.0.keys()).filter(|name| *name != PULL).collect();
         let different = |name: &&String| self.0.get(*name) != earlier.0.get(*name);
         let mut told: Vec<String> = Vec::new();
         let mut count = 0;

@@ -19,6 +19,8 @@ const NAMES_MAX: usize = 200;
 const INDENT_MAX: usize = 3;
 /// The shortest commit that `/ok-to-test` takes (hex digits).
 const COMMIT_MIN: usize = 12;
+/// What `/ok-to-test` takes in place of a commit.
+pub const TAKE_BACK: &str = "cancel";
 const FLAGS: [&str; 2] = ["--no-cache", "--from"];
 
 /// One command of a comment.
@@ -30,7 +32,7 @@ pub enum Command {
     Retest(Vec<Target>),
     /// Everything that runs or waits; limited to these if any are named.
     Cancel(Vec<Target>),
-    /// Approve a commit: understood, and refused until approvals exist.
+    /// Approve a commit, which need not be named if it was known; or [`TAKE_BACK`].
     OkToTest(Option<String>),
     Help,
 }
@@ -94,6 +96,7 @@ pub fn help() -> &'static str {
      | `/retest` | runs again what did not succeed on this commit, and what never ran, as it was planned |\n\
      | `/retest source-a` | the same, of this connector |\n\
      | `/cancel`, `/cancel source-a` | ends what runs or waits; a step alone can't be ended |\n\
+     | `/ok-to-test 1a2b3c4d5e6f` | has this commit of a stranger's run, after you looked at it; `/ok-to-test cancel` takes it back |\n\
      | `/help` | shows this |\n\
      \n\
      `--no-cache` reuses no earlier result, `--from <step>` runs that step and what comes after it. A command stands \
@@ -323,7 +326,7 @@ impl Line {
         };
         match self.names.as_slice() {
             [] => Ok(None),
-            [one] if is_commit(one) || one.eq_ignore_ascii_case("cancel") => {
+            [one] if is_commit(one) || one.eq_ignore_ascii_case(TAKE_BACK) => {
                 Ok(Some(one.to_ascii_lowercase()))
             }
             [other, ..] => Err(format!(
@@ -454,7 +457,7 @@ fn contradiction(one: &Command, other: &Command) -> Option<String> {
             undone(Word::Retest, started, cancelled)
         }
         (Command::OkToTest(one), Command::OkToTest(other))
-            if one.as_deref() == Some("cancel") && other.as_deref() != Some("cancel") =>
+            if one.as_deref() == Some(TAKE_BACK) && other.as_deref() != Some(TAKE_BACK) =>
         {
             Some("`/ok-to-test` approves and `/ok-to-test cancel` takes it back: write one.".into())
         }

@@ -87,7 +87,7 @@ fn standing(
             }
         },
         StepState::Skipped { reason, .. } => match reason {
-            SkipReason::NotAsked => Standing::Met,
+            SkipReason::NotAsked | SkipReason::Unapproved => Standing::Met,
             SkipReason::Condition { .. } => through(spec, standings),
             SkipReason::Needs { step } | SkipReason::FailFast { step } => {
                 Standing::Unmet(step.clone())

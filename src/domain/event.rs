@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{RepoName, Sha};
 use super::run::Repository;
+use super::time::Timestamp;
 
 /// A delivery, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Event {
         comment: u64,
         author: Actor,
         body: String,
+        /// When, by GitHub's clock, to the second; absent if that is not told.
+        written: Option<Timestamp>,
     },
     /// "Re-run" on one check run of ours, or one of our buttons on it.
     CheckRun {

@@ -54,6 +54,7 @@ pub mod subnet;
 pub mod terminal;
 pub mod time;
 pub mod trigger;
+pub mod trust;
 pub mod turn;
 pub mod unselected;
 pub mod urgency;

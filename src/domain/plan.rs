@@ -78,6 +78,9 @@ pub struct Plan {
     /// Absent: the head is tested as it was pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<Merge>,
+    /// The code is a stranger's: its steps have nothing to take.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    guarded: bool,
     inputs: Inputs,
     /// What the inputs hold, by parts of the tree: a digest of each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -158,7 +161,7 @@ impl Plan {
         let steps = in_order(steps.into_iter().map(after_its_parent).collect())?;
         let (version, about, basis) = (None, About::default(), None);
         let (sources, secrets) = (BTreeMap::new(), Vec::new());
-        let (lock, outlives_head, merge) = (None, false, None);
+        let (lock, outlives_head, merge, guarded) = (None, false, None, false);
         Ok(Self {
             connector,
             root,
@@ -168,6 +171,7 @@ impl Plan {
             lock,
             outlives_head,
             merge,
+            guarded,
             inputs,
             sources,
             steps,
@@ -206,6 +210,21 @@ impl Plan {
     /// What is tested in place of the head, if something is.
     pub fn merge(&self) -> Option<&Merge> {
         self.merge.as_ref()
+    }
+
+    /// The same plan, of a stranger's code: each step in a container of its own, without secrets, and
+    /// in nobody's way.
+    #[must_use]
+    pub fn guarded(mut self) -> Self {
+        for step in &mut self.steps {
+            step.isolate = true;
+        }
+        Self { guarded: true, lock: None, secrets: Vec::new(), ..self }
+    }
+
+    /// Is the code a stranger's, that nobody approved?
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// The same plan, with where its steps' secrets come from.
@@ -362,6 +381,8 @@ impl<'de> Deserialize<'de> for Plan {
             outlives_head: bool,
             #[serde(default)]
             merge: Option<Merge>,
+            #[serde(default)]
+            guarded: bool,
             inputs: Inputs,
             #[serde(default)]
             sources: BTreeMap<String, String>,
@@ -375,6 +396,7 @@ impl<'de> Deserialize<'de> for Plan {
             .map(|plan| plan.with_sources(stored.sources).with_secrets(stored.secrets))
             .map(|plan| plan.with_basis(stored.basis).with_lock(stored.lock))
             .map(|plan| plan.with_outlives_head(stored.outlives_head).with_merge(stored.merge))
+            .map(|plan| if stored.guarded { plan.guarded() } else { plan })
             .map_err(de::Error::custom)
     }
 }

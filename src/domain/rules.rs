@@ -15,6 +15,7 @@ use super::catalog::Connector;
 use super::detail::Detail;
 use super::names::StepId;
 use super::pipeline::StepSpec;
+use super::policy::Policy;
 use super::schedule::Schedule;
 use super::secret::SecretSpec;
 
@@ -371,6 +372,8 @@ pub struct RepoRules {
     pub secrets: Vec<SecretSpec>,
     /// Runs of the default branch that nobody asks for.
     pub schedules: Vec<Schedule>,
+    /// Who may have things run, and approve.
+    pub policy: Policy,
     /// The finest check runs that are wanted.
     pub detail: Detail,
     /// Remarks for the check: keys that are accepted and do nothing yet.
@@ -390,6 +393,7 @@ impl RepoRules {
             pipelines: Vec::new(),
             secrets: Vec::new(),
             schedules: Vec::new(),
+            policy: Policy::default(),
             detail: Detail::default(),
             notes: Vec::new(),
         }

@@ -18,6 +18,7 @@ use super::rules::closest;
 use super::state::{Conclusion, Outcome, RunState, StepState};
 use super::time::Timestamp;
 use super::trigger::{Scope, Trigger};
+use super::trust::{Showing, Trust};
 use super::unselected::Unselected;
 
 /// The repository that a run belongs to.
@@ -50,7 +51,7 @@ pub enum ProblemKind {
     Configuration,
     /// Ours: a fetch failed, a disk is full.
     Infrastructure,
-    /// The author may not write: the change is not run.
+    /// The code is a stranger's, and nobody has approved it: only what its base lets run is run.
     NotTrusted,
 }
 
@@ -88,6 +89,9 @@ pub struct Selection {
     /// Why every other connector is not selected; absent where nobody can ask later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unselected: Option<Unselected>,
+    /// What whoever approves the commit is to look at; absent where nobody need approve it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showing: Option<Showing>,
 }
 
 impl Selection {
@@ -281,6 +285,9 @@ pub struct Run {
     /// Which earlier results it may use.
     #[serde(default)]
     pub reuse: Reuse,
+    /// On whose word its code runs.
+    #[serde(default, skip_serializing_if = "Trust::is_default")]
+    pub trust: Trust,
     /// The repository's name when the run was made, under which its objects stand; absent where that
     /// is its name now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

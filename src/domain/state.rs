@@ -40,6 +40,8 @@ pub enum SkipReason {
     Condition { why: String },
     /// Left out by whoever asked for the run (`--skip`, `--only`, a re-run of other steps).
     NotAsked,
+    /// The code is a stranger's, and nobody has approved it.
+    Unapproved,
     /// Another step failed and the run was to stop at the first failure.
     FailFast { step: StepId },
 }
@@ -50,6 +52,7 @@ impl fmt::Display for SkipReason {
             Self::Needs { step } => write!(f, "not run: `{step}` did not succeed"),
             Self::Condition { why } => write!(f, "not run: {why}"),
             Self::NotAsked => f.write_str("not run: not asked for"),
+            Self::Unapproved => f.write_str("not run: it waits for an approval"),
             Self::FailFast { step } => write!(f, "not run: stopped at the failure of `{step}`"),
         }
     }

@@ -141,7 +141,13 @@ fn steps<'a>(runs: &[&'a Run]) -> impl Iterator<Item = (&'a Run, &'a Job, &'a St
 }
 
 fn left_out(step: &StepRecord) -> bool {
-    matches!(&step.state, StepState::Skipped { reason: SkipReason::NotAsked, .. })
+    let reason = match &step.state {
+        StepState::Skipped { reason, .. } => reason,
+        StepState::Waiting | StepState::Running { .. } | StepState::Finished { .. } => {
+            return false;
+        }
+    };
+    matches!(reason, SkipReason::NotAsked | SkipReason::Unapproved)
 }
 
 fn conclude(runs: &[&Run], own: Option<&Run>, standings: &[Standing<'_>]) -> Option<Conclusion> {

@@ -361,6 +361,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             workdir: self.ground.1.clone(),
             source: self.ground.0.clone(),
             network: spec.network,
+            guarded: self.job.plan.is_guarded(),
             resources: spec.resources,
             out: PathBuf::new(),
             keep_out: false,

@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::annotation::Standing;
-use crate::domain::cache::{Cached, Ingredients, Known, Reuse};
+use crate::domain::cache::{Cached, Ingredients, Known, Reuse, Share};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{ConnectorName, SecretName, StepId};
 use crate::domain::pipeline::Resources;
@@ -166,6 +166,8 @@ pub struct JobCache {
     /// GitHub's id.
     pub repository: u64,
     pub reuse: Reuse,
+    /// With whom it shares what it leaves.
+    pub share: Share,
 }
 
 /// What a try left in the spool.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{JobRun, Journal};
-use crate::domain::cache::{self, CacheFacts, CacheState, Cached, Ingredients, Surroundings};
+use crate::domain::cache::{
+    self, CacheFacts, CacheState, Cached, Ingredients, Known, Surroundings,
+};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::{CachePolicy, StepSpec};
 use crate::domain::plan::Plan;
@@ -83,7 +85,8 @@ pub(super) async fn prospects<E: Executor, J: Journal>(
     let all_off = |because: &str| {
         steps.clone().map(|spec| (spec.id.clone(), Prospect::off(because))).collect()
     };
-    let Some(repository) = job.cache.as_ref().map(|cache| cache.repository) else {
+    let Some((repository, share)) = job.cache.as_ref().map(|cache| (cache.repository, cache.share))
+    else {
         return Ok(all_off("results of such runs are not kept"));
     };
     let Some(identity) = executor.identity() else {
@@ -93,13 +96,22 @@ pub(super) async fn prospects<E: Executor, J: Journal>(
         return Ok(all_off("what its inputs hold is not known"));
     }
     let resources = executor.capacity();
-    let around = Surroundings { repository, executor: &identity, resources };
+    let pull = share.pull();
+    let around = Surroundings { repository, executor: &identity, resources, pull };
     let images = images(executor, job).await;
-    let ingredients = ingredients(job, &around, |image| images.get(image).cloned().flatten());
+    let image = |image: &str| images.get(image).cloned().flatten();
+    let own = ingredients(job, &around, image);
+    // What it leaves is its own; what it finds may be everybody's.
+    let shared = match pull {
+        Some(_) => ingredients(job, &Surroundings { pull: None, ..around }, image),
+        None => BTreeMap::new(),
+    };
     let mut prospects = BTreeMap::new();
     for spec in job.plan.steps() {
-        let ingredients = ingredients.get(&spec.id).cloned();
-        prospects.insert(spec.id.clone(), prospect(job, journal, spec, ingredients).await?);
+        let of = (own.get(&spec.id).cloned(), shared.get(&spec.id));
+        let mut prospect = prospect(job, journal, spec, of).await?;
+        prospect.lasting &= share.keeps();
+        prospects.insert(spec.id.clone(), prospect);
     }
     Ok(prospects)
 }
@@ -127,7 +139,7 @@ async fn prospect<J: Journal>(
     job: &JobRun<'_>,
     journal: &J,
     spec: &StepSpec,
-    ingredients: Option<Ingredients>,
+    (ingredients, shared): (Option<Ingredients>, Option<&Ingredients>),
 ) -> Result<Prospect, J::Error> {
     if let Some(because) = cache::never(job.plan, spec) {
         return Ok(Prospect { ingredients, ..Prospect::off(&because) });
@@ -150,7 +162,11 @@ async fn prospect<J: Journal>(
         let facts = CacheFacts { state: CacheState::Miss, key: None, because };
         return Ok(Prospect { facts: Some(facts), lasting: true, ..Prospect::default() });
     };
-    let known = journal.recall(&spec.id, &ingredients).await?;
+    let mut known = journal.recall(&spec.id, &ingredients).await?;
+    if let Some(shared) = shared.filter(|_| known.result.is_none()) {
+        let everybodys = journal.recall(&spec.id, shared).await?;
+        known = Known { result: everybodys.result, ..known };
+    }
     let usual = known.usual;
     let reuse = job.cache.as_ref().map(|cache| cache.reuse).unwrap_or_default();
     let (hit, facts) = match cache::judge(spec, &ingredients, known, reuse) {
@@ -173,7 +189,9 @@ pub(super) fn as_supposed(
     for spec in plan.steps() {
         let fine = |need: &StepId| match state(need) {
             Some(StepState::Skipped { reason, .. }) => match reason {
-                SkipReason::NotAsked | SkipReason::Condition { .. } => true,
+                SkipReason::NotAsked | SkipReason::Unapproved | SkipReason::Condition { .. } => {
+                    true
+                }
                 SkipReason::Needs { .. } | SkipReason::FailFast { .. } => false,
             },
             Some(state) => state.outcome() == Some(Outcome::Succeeded),
@@ -194,7 +212,8 @@ pub(super) async fn learn<E: Executor>(
 ) {
     let (Some(cache), Some(identity)) = (&job.cache, executor.identity()) else { return };
     let (repository, resources) = (cache.repository, executor.capacity());
-    let around = Surroundings { repository, executor: &identity, resources };
+    let pull = cache.share.pull();
+    let around = Surroundings { repository, executor: &identity, resources, pull };
     let images = images(executor, job).await;
     let known = ingredients(job, &around, |image| images.get(image).cloned().flatten());
     for (id, ingredients) in known {

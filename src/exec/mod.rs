@@ -50,6 +50,7 @@ pub use source::SourceArchive;
 pub use trust::Trust;
 
 /// One try at one step.
+#[expect(clippy::struct_excessive_bools, reason = "they are told apart by their names")]
 #[derive(Debug, Clone)]
 pub struct StepRun {
     pub labels: Labels,
@@ -64,6 +65,9 @@ pub struct StepRun {
     pub workdir: String,
     pub source: Arc<SourceArchive>,
     pub network: Network,
+    /// The code is a stranger's, that nobody approved: it gets neither capabilities nor a network, but
+    /// one that the operator prepared.
+    pub guarded: bool,
     pub resources: Option<Resources>,
     /// Where the executor puts what the step left in `$CHECKVALVE_OUT`.
     pub out: PathBuf,

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::answers::{Call, Setback, judge, silent};
 use super::app::{App, Renewal, Token, clock_is_to_blame};
+use super::contents::Content;
 use super::error::GithubError;
 use super::rates::{Rate, Rates, Silence};
 use super::transport::{Answer, Transport};
@@ -29,6 +30,8 @@ const PAGES: usize = 1000;
 /// Far more than an App of one organization has.
 const CACHED_TOKENS: u64 = 10_000;
 const CACHED_PERMISSIONS: u64 = 10_000;
+/// Of at most a megabyte each, of repositories in which somebody asks for something.
+const CACHED_CONTENTS: u64 = 100;
 /// A permission taken away holds at most this much longer.
 const PERMISSION_LIVES: Duration = Duration::from_mins(1);
 
@@ -55,6 +58,8 @@ pub struct Github {
     tokens: Cache<u64, Arc<Token>>,
     rates: Rates,
     pub(super) permissions: Cache<(u64, String), Permission>,
+    /// Files of default branches.
+    pub(super) contents: Cache<(u64, String), Content>,
 }
 
 impl Github {
@@ -69,6 +74,10 @@ impl Github {
             rates: Rates::default(),
             permissions: Cache::builder()
                 .max_capacity(CACHED_PERMISSIONS)
+                .time_to_live(PERMISSION_LIVES)
+                .build(),
+            contents: Cache::builder()
+                .max_capacity(CACHED_CONTENTS)
                 .time_to_live(PERMISSION_LIVES)
                 .build(),
         })

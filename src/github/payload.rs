@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 mod branches;
 mod occasion;
@@ -11,6 +12,7 @@ use super::wire;
 use crate::domain::event::{Actor, Button, CheckFacts, Event, PullAction, PullFacts};
 use crate::domain::names::Sha;
 use crate::domain::run::Repository;
+use crate::domain::time::Timestamp;
 
 /// A delivery's payload in our words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Understood, PayloadError> {
 struct Head {
     /// Any JSON: an unknown event may mean something else by it.
     #[serde(default)]
-    action: Option<serde_json::Value>,
+    action: Option<Value>,
     #[serde(default)]
     installation: Option<serde::de::IgnoredAny>,
 }
@@ -183,6 +185,12 @@ impl Delivery<'_> {
             comment: payload.comment.id,
             author,
             body: payload.comment.body.unwrap_or_default(),
+            written: payload
+                .comment
+                .created_at
+                .as_ref()
+                .and_then(Value::as_str)
+                .and_then(Timestamp::parse),
         })
     }
 
@@ -278,6 +286,8 @@ struct Comment {
     id: u64,
     body: Option<String>,
     user: Option<wire::User>,
+    #[serde(default)]
+    created_at: Option<Value>,
 }
 
 #[derive(Deserialize)]

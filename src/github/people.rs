@@ -31,9 +31,19 @@ impl Github {
         login: &str,
     ) -> Result<Permission, GithubError> {
         let key = (repository.id, login.to_ascii_lowercase());
-        if let Some(known) = self.permissions.get(&key).await {
-            return Ok(known);
+        match self.permissions.get(&key).await {
+            Some(known) => Ok(known),
+            None => self.permission_now(repository, login).await,
         }
+    }
+
+    /// As [`permission`](Self::permission), asked for now: for what can't be taken back.
+    pub async fn permission_now(
+        &self,
+        repository: &Repository,
+        login: &str,
+    ) -> Result<Permission, GithubError> {
+        let key = (repository.id, login.to_ascii_lowercase());
         // `.` and `..` would be steps in the URL's path; no account is called so.
         if login.is_empty() || login == "." || login == ".." {
             return Ok(Permission::None);

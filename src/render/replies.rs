@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::names::ConnectorName;
+use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::policy::Permission;
 use crate::domain::rules::closest;
 use crate::domain::run::{Job, Run};
 use crate::domain::trigger::{Scope, Target};
@@ -34,30 +35,98 @@ pub fn begins_at(step: &str) -> String {
     )
 }
 
-pub fn may_not_write(login: &str) -> String {
+pub fn may_not_command(login: &str, least: Permission) -> String {
     format!(
-        "Commands are obeyed from people who may write to this repository, and `{login}` may not."
+        "Commands are obeyed from people who {} this repository, and `{login}` may not.",
+        least.words()
     )
+}
+
+pub fn may_not_approve(login: &str, least: Permission) -> String {
+    format!("Only people who {} this repository approve, and `{login}` may not.", least.words())
 }
 
 pub fn closed() -> String {
     "This pull request is closed; reopen it to run its checks.".to_owned()
 }
 
-pub fn code_not_trusted(doubt: &str) -> String {
+pub fn code_not_trusted(doubt: &str, head: &Sha) -> String {
     format!(
-        "The code of this pull request is not run, because {doubt}. A command by someone else does not approve it. Push its commits to a branch \
-         of this repository, after looking at them, to have them checked."
+        "The code of this pull request is not run, because {doubt}. This command does not approve it: \
+         look at the change, then comment {}.",
+        approval(head)
     )
 }
 
-pub fn no_approvals_yet() -> String {
-    "`/ok-to-test` is not there yet: push the commits to a branch of this repository instead."
+/// The command that approves a commit, to be copied.
+fn approval(head: &Sha) -> String {
+    format!("`/ok-to-test {}`", head.short())
+}
+
+pub fn nothing_to_approve() -> String {
+    "Nothing needs an approval: whoever wrote and pushed this commit may write to the repository."
         .to_owned()
 }
 
+pub fn approved_already(by: &str) -> String {
+    format!("Nothing is done: `{by}` approved this commit already.")
+}
+
+pub fn approved_before() -> String {
+    "Nothing is done: somebody approved this commit a moment ago.".to_owned()
+}
+
+pub fn approved() -> String {
+    "This commit is approved, and all that the change affects runs. The next push needs an approval \
+     of its own."
+        .to_owned()
+}
+
+pub fn taken_back() -> String {
+    "The approval is taken back: what ran by it ends.".to_owned()
+}
+
+pub fn nothing_to_take_back() -> String {
+    "Nothing is taken back: this commit is not approved.".to_owned()
+}
+
+/// `/ok-to-test` with a commit that is not the head.
+pub fn not_the_head(given: &str, head: &Sha) -> String {
+    let given: String = given.chars().take(12).collect();
+    format!(
+        "`{given}` is not approved: the head is another. Look at what changed since, then comment {}.",
+        approval(head)
+    )
+}
+
+/// `/ok-to-test` alone, where the head may be newer than the comment.
+pub fn which_commit(head: &Sha) -> String {
+    format!(
+        "Nothing is approved: this head may have been pushed after you wrote. If you have looked at \
+         it, comment {}.",
+        approval(head)
+    )
+}
+
+pub fn approved_by_comment_or_button() -> String {
+    "A commit is approved by a comment or by the button on `checkvalve`, and by nothing else."
+        .to_owned()
+}
+
+pub fn after_the_approval() -> String {
+    "What the change affects runs by the approval; ask for more once that is done.".to_owned()
+}
+
+pub fn not_without_approval() -> String {
+    "Nothing is run: the same comment takes the approval back.".to_owned()
+}
+
+pub fn bots_approve_nothing(login: &str) -> String {
+    format!("`{login}` is a bot, and bots approve nothing.")
+}
+
 pub fn bots_may_not(login: &str) -> String {
-    format!("`{login}` is a bot, and bots are not obeyed.")
+    format!("`{login}` is a bot that `policy.bots` does not list, and is not obeyed.")
 }
 
 /// What a button is called, by its identifier.
@@ -67,6 +136,7 @@ pub fn button(identifier: &str) -> &str {
         "test" => "Run all again",
         "no-cache" => "Run without cache",
         "cancel" => "Cancel",
+        "approve" => "Approve this commit",
         other => other,
     }
 }

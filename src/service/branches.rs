@@ -11,6 +11,7 @@ use crate::domain::names::Sha;
 use crate::domain::run::Repository;
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trust::Trust;
 use crate::store::{Created, Handled, NewRun, Store};
 
 /// Follows a push to the default branch: its schedules are read anew, and what it changed is run
@@ -133,6 +134,7 @@ pub(super) fn of_branch(
         actor: String::new(),
         scope: Scope::Affected,
         reuse: Reuse::Never,
+        trust: Trust::Trusted,
         problem: None,
     }
 }

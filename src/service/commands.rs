@@ -1,13 +1,15 @@
 //! Comments and buttons, through one layer: the same permission check, the same effects, the same
 //! record.
 
+mod approvals;
 mod buttons;
 mod comments;
 mod effects;
 
+pub(super) use self::approvals::Asker;
 pub(super) use self::buttons::handled;
 use self::effects::Effects;
-use super::trust::{self, Trust};
+use super::trust::{self, Bench, Judgement};
 use crate::ambient;
 use crate::domain::audit::{AuditRecord, Decision, Ruling};
 use crate::domain::cache::Reuse;
@@ -16,6 +18,7 @@ use crate::domain::event::{Actor, PullFacts};
 use crate::domain::ids::RunId;
 use crate::domain::run::{Repository, Run};
 use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trust::Trust;
 use crate::github::{Github, GithubError};
 use crate::render::replies;
 use crate::store::{Act, CancelOrder, NewRun, Orders, Store, StoreError};
@@ -36,17 +39,21 @@ impl Commands<'_> {
 
     /// Why somebody is not obeyed; `None` if they are.
     async fn may_not(&self, actor: &Actor) -> Result<Option<String>, Failure> {
+        let policy = trust::policy(self.github, self.repository, false).await?;
         if actor.bot {
-            return Ok(Some(replies::bots_may_not(&actor.login)));
+            let listed = policy.lets_bot(&actor.login);
+            return Ok((!listed).then(|| replies::bots_may_not(&actor.login)));
         }
         let permission = self.github.permission(self.repository, &actor.login).await?;
-        Ok((!permission.may_write()).then(|| replies::may_not_write(&actor.login)))
+        let may = permission >= policy.approve;
+        Ok((!may).then(|| replies::may_not_command(&actor.login, policy.approve)))
     }
 
     /// A command approves nothing: who pushed the head counts, not who writes the command.
-    async fn trust(&self, pull: &PullFacts, runs: &[Run]) -> Result<Trust, Failure> {
+    async fn judge(&self, pull: &PullFacts, runs: &[Run]) -> Result<Judgement, Failure> {
         let pusher = trust::pusher_of(runs, pull.number);
-        Ok(trust::judge(self.github, self.repository, pull, pusher).await?)
+        let Self { store, github, repository } = *self;
+        Bench { store, github, repository }.judge(pull, pusher).await
     }
 
     /// Two pull requests can share a head commit; each has commands of its own.
@@ -60,28 +67,44 @@ impl Commands<'_> {
         &self,
         pull: &PullFacts,
         asked: &Asked,
+        person: &Asker<'_>,
     ) -> Result<Effects, Failure> {
         let mut effects = Effects::new(asked);
-        let starts = |command: &Command| matches!(command, Command::Test(_) | Command::Retest(_));
-        let runs = self.runs_of(pull).await?;
-        let doubt = if asked.commands.iter().any(starts) {
-            self.trust(pull, &runs).await?.doubt(pull)
-        } else {
-            None
+        let weighs = |command: &Command| match command {
+            Command::Test(_) | Command::Retest(_) | Command::OkToTest(_) => true,
+            Command::Cancel(_) | Command::Help => false,
         };
-        if let Some(doubt) = &doubt {
-            effects.not.push(replies::code_not_trusted(doubt));
+        let runs = self.runs_of(pull).await?;
+        let mut doubt = None;
+        if asked.commands.iter().any(weighs) {
+            let judged = self.judge(pull, &runs).await?;
+            effects.trust = judged.trust();
+            doubt = judged.doubt(pull);
+            // First, since what else the comment asks for may follow from it.
+            for command in &asked.commands {
+                if let Command::OkToTest(what) = command {
+                    let of = (pull, runs.as_slice());
+                    self.approve(&mut effects, of, (&judged, what.as_deref()), person).await?;
+                }
+            }
         }
+        let starts = |command: &Command| matches!(command, Command::Test(_) | Command::Retest(_));
+        let changes = effects.approval.is_some();
+        if let Some(doubt) = doubt.filter(|_| !changes && asked.commands.iter().any(starts)) {
+            effects.not.push(replies::code_not_trusted(&doubt, &pull.head_sha));
+        }
+        let refused = effects.trust.is_guarded();
         for command in &asked.commands {
             match command {
-                Command::Test(_) | Command::Retest(_) if doubt.is_some() => {}
+                Command::Test(_) | Command::Retest(_) if changes => effects.with_approval(command),
+                Command::Test(_) | Command::Retest(_) if refused => {}
                 Command::Test(tested) => effects.test(tested),
                 Command::Retest(named) => effects.retest(&runs, named),
                 Command::Cancel(named) => {
                     let open = self.store.open_runs(self.repository.id, pull.number).await?;
                     effects.cancel(&open, &runs, named);
                 }
-                Command::OkToTest(_) => effects.not.push(replies::no_approvals_yet()),
+                Command::OkToTest(_) => {}
                 Command::Help => effects.help = true,
             }
         }
@@ -105,15 +128,25 @@ impl Commands<'_> {
             connectors: connectors.clone(),
             why: why.clone(),
         };
-        let run = effects.scope.clone().map(|scope| NewRun {
+        let mut cancels: Vec<CancelOrder> = effects.cancels.iter().map(cancel).collect();
+        let (approval, run) = match &effects.approval {
+            Some(approval) => {
+                cancels.extend(approval.ends(&act.actor));
+                let run = self.run_of(approval, pull, act).await?;
+                (Some(approval.order(pull)), Some(run))
+            }
+            None => (None, None),
+        };
+        let asked = effects.scope.clone().map(|scope| NewRun {
             trigger,
             cause,
             actor: act.actor.clone(),
             scope,
             reuse: if effects.afresh { Reuse::Never } else { Reuse::Success },
+            trust: effects.trust,
             ..new_run(self.repository, pull)
         });
-        let orders = Orders { cancels: effects.cancels.iter().map(cancel).collect(), run };
+        let orders = Orders { approval, cancels, run: run.or(asked) };
         Ok(self.store.obey(act, &orders, &|done| effects.ruling(done)).await?)
     }
 
@@ -163,6 +196,7 @@ pub(super) fn new_run(repository: &Repository, pull: &PullFacts) -> NewRun {
         actor: String::new(),
         scope: Scope::Affected,
         reuse: Reuse::Success,
+        trust: Trust::Untrusted,
         problem: None,
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::commands::{Commands, Failure, new_run};
+use super::trust::Bench;
 use super::{branches, trust};
 use crate::config::server::Served;
 use crate::domain::cache::Reuse;
@@ -139,8 +140,8 @@ impl Intake {
             Event::PullRequest { action, pull, sender, .. } => {
                 self.follow(&repository, &pull, action, &sender).await
             }
-            Event::Comment { pull, comment, author, body, .. } => {
-                commands.comment(pull, comment, &author, &body).await
+            Event::Comment { pull, comment, author, body, written, .. } => {
+                commands.comment(pull, comment, (&author, written), &body).await
             }
             Event::CheckRun { check, button, sender, .. } => {
                 commands.button(&check, &button, &sender, guid).await
@@ -220,7 +221,7 @@ impl Intake {
         })
     }
 
-    /// A pull request's own run: not run, if its code is not trusted.
+    /// A pull request's own run: of a stranger's code only what its base lets run.
     pub(super) async fn own_run(
         &self,
         repository: &Repository,
@@ -228,7 +229,8 @@ impl Intake {
         (pusher, sender): (Option<&str>, &Actor),
         generation: i64,
     ) -> Result<NewRun, Failure> {
-        let trust = trust::judge(&self.github, repository, pull, pusher).await?;
+        let bench = Bench { store: &self.store, github: &self.github, repository };
+        let judged = bench.judge(pull, pusher).await?;
         let known = pusher.is_some() || trust::in_same_repository(repository, pull);
         Ok(NewRun {
             trigger: Trigger::PullRequest,
@@ -236,7 +238,8 @@ impl Intake {
             actor: sender.login.clone(),
             scope: Scope::Affected,
             reuse: Reuse::All,
-            problem: trust.problem(pull).map(|problem| (Conclusion::ActionRequired, problem)),
+            trust: judged.trust(),
+            problem: judged.problem(pull).map(|problem| (Conclusion::ActionRequired, problem)),
             ..new_run(repository, pull)
         })
     }

@@ -1,6 +1,6 @@
 //! Labels that are commands: `/test`, `/retest source-a`, put on a pull request.
 
-use super::commands::{Commands, Failure, handled};
+use super::commands::{Asker, Commands, Failure, handled};
 use crate::domain::audit::Route;
 use crate::domain::command;
 use crate::domain::event::Actor;
@@ -33,6 +33,7 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        Ok(handled(&self.decide(act, sender, (&asked, Trigger::Button)).await?))
+        let person = Asker { actor: sender, route: Route::Label, written: None };
+        Ok(handled(&self.decide(act, &person, (&asked, Trigger::Button)).await?))
     }
 }

@@ -16,10 +16,12 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
 use crate::domain::audit::Decision;
 use crate::domain::ids::{JobId, WorkerId};
+use crate::domain::names::{Sha, StepId};
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
 use crate::domain::trigger::Scope;
+use crate::domain::trust;
 use crate::git::{BareRepo, GitError};
 use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
@@ -105,7 +107,9 @@ impl Planner {
         let event = run.trigger.pipelines(run.pull.is_some());
         let (repo, base) = self.commits(run, event).await?;
         let granted = (&run.repository.name, &self.grants);
-        let asked = Asked { event, base, head: &run.head_sha, scope: &run.scope };
+        let standing = self.standing(run, event).await?;
+        let (head, scope, trust) = (&run.head_sha, &run.scope, run.trust);
+        let asked = Asked { event, base, head, scope, trust, standing: standing.as_ref() };
         let mut planned = Box::pin(planning::plan_for(&repo, asked, granted)).await?;
         planned.selection.notes.extend(schedule::lateness(&run.cause, run.created_at));
         if let Some(not) = planning::not_run(&planned.unknown) {
@@ -117,6 +121,31 @@ impl Planner {
         }
         info!(run.id = %run.id, connectors = planned.jobs.len(), "planned");
         Ok(to_store(planned))
+    }
+
+    /// The default branch's head, where it is not the base branch of a pull request: what is kept in
+    /// confidence is that branch's to say, and not whoever's who may make a branch.
+    async fn standing(
+        &self,
+        run: &Run,
+        event: PipelineTrigger,
+    ) -> Result<Option<Sha>, PlanFailure> {
+        let repository = &run.repository;
+        let known = match event {
+            PipelineTrigger::PullRequest => self.store.default_branch(repository.id).await?,
+            PipelineTrigger::MergeGroup | PipelineTrigger::Push | PipelineTrigger::Schedule => {
+                return Ok(None);
+            }
+        };
+        if known.as_ref() == Some(&run.base_ref) {
+            return Ok(None);
+        }
+        let (name, head) = self.sources.default_branch(repository).await?;
+        if name == run.base_ref {
+            return Ok(None);
+        }
+        self.sources.with_commits(repository, std::slice::from_ref(&head)).await?;
+        Ok(Some(head))
     }
 
     /// The repository with what is to be compared in it.
@@ -160,7 +189,13 @@ impl Planner {
         }
         let mut runs = self.store.runs_of_head(run.repository.id, &run.head_sha).await?;
         // Pointed at another base, it is another change.
-        let same = |other: &Run| other.pull == run.pull && other.base_ref == run.base_ref;
+        // And so it is before an approval.
+        let guarded = run.trust.is_guarded();
+        let same = |other: &Run| {
+            other.pull == run.pull
+                && other.base_ref == run.base_ref
+                && other.trust.is_guarded() == guarded
+        };
         runs.retain(|other| same(other) && other.id != run.id);
         let planned = planning::planned_before(&run.scope, &runs).transpose();
         Ok(planned.map_err(PlanningError::Unknown)?)
@@ -197,11 +232,13 @@ impl Planner {
 fn to_store(planned: Planned) -> PlannedRun {
     let jobs = planned.jobs.into_iter().map(|job| {
         let ids = job.plan.steps().iter().map(|step| step.id.clone());
-        let left_out = if job.only.is_empty() {
-            Vec::new()
-        } else {
-            ids.filter(|id| !job.only.contains(id)).collect()
+        // Whoever asks for whatever: of a stranger's code no other step begins.
+        let before = job.plan.is_guarded().then(|| trust::before_approval(job.plan.steps()));
+        let runs = |id: &StepId| {
+            let asked = job.only.is_empty() || job.only.contains(id);
+            asked && before.as_ref().is_none_or(|before| before.contains(id))
         };
+        let left_out = ids.filter(|id| !runs(id)).collect();
         NewJob {
             id: JobId::new(ambient::ulid()),
             change: job.change,

@@ -25,6 +25,7 @@ use crate::domain::plan::Plan;
 use crate::domain::rules::{PipelineTrigger, closest};
 use crate::domain::run::{Problem, ProblemKind, Selection};
 use crate::domain::trigger::Scope;
+use crate::domain::trust::Trust;
 use crate::git::{BareRepo, GitError};
 
 pub use self::again::planned_before;
@@ -35,6 +36,7 @@ pub use self::jobs::plans;
 use self::merged::Merging;
 pub use self::registry::registries_here;
 pub use self::sources::sources_here;
+use self::survey::Terms;
 pub use self::survey::{RepositoryFile, Survey, schedules, survey_here, survey_to_replay};
 
 /// What is to run for one head.
@@ -83,6 +85,11 @@ pub struct Asked<'a> {
     pub base: Base<'a>,
     pub head: &'a Sha,
     pub scope: &'a Scope,
+    /// Of a stranger's code the pipelines are the base's.
+    pub trust: Trust,
+    /// The default branch's head, which says what is kept in confidence, where the base is another
+    /// branch's.
+    pub standing: Option<&'a Sha>,
 }
 
 /// A name in a command that nothing has.
@@ -162,7 +169,8 @@ pub async fn plan(
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
     let event = PipelineTrigger::PullRequest;
-    plan_for(repo, Asked { event, base: Base::Of(base), head, scope }, granted).await
+    let (base, trust) = (Base::Of(base), Trust::Trusted);
+    plan_for(repo, Asked { event, base, head, scope, trust, standing: None }, granted).await
 }
 
 /// As [`plan`], for any event. A commit of the default branch is configured by itself alone.
@@ -171,11 +179,12 @@ pub async fn plan_for(
     asked: Asked<'_>,
     granted: (&RepoName, &Grants),
 ) -> Result<Planned, PlanningError> {
-    let Asked { event, base, head, scope } = asked;
+    let Asked { event, base, head, scope, trust, standing } = asked;
+    let terms = Terms { event: Some(event), trust };
     let objects = repo.objects();
     let (survey, merging) = match (event, base) {
         (PipelineTrigger::PullRequest | PipelineTrigger::MergeGroup, Base::Of(base)) => {
-            let survey = survey::of_commits(objects, base, head, Some(event)).await?;
+            let survey = survey::of_commits(objects, base, head, (terms, standing)).await?;
             (survey, Some(Merging::Made { repo, base, head }))
         }
         (_, base) => {
@@ -216,10 +225,12 @@ async fn plan_survey(
     }
     let made_of = survey.definition.take();
     // Where nothing is compared with, it is the default branch itself that declares them.
-    let secrets = survey.base_secrets.as_deref().unwrap_or(&survey.rules().secrets);
+    let standing = survey.standing.as_ref().map(|said| said.secrets.as_slice());
+    let secrets = standing.unwrap_or(&survey.rules().secrets);
     let declared = Declared { secrets, granted };
     let (of_merge, of_head) = jobs::split(&survey, wanted);
-    let (mut jobs, mut without_pipeline) = jobs::planned(&survey, &of_head, declared)?;
+    let jobs::Found { mut jobs, mut without_pipeline, mut waiting } =
+        jobs::planned(&survey, &of_head, declared)?;
     let wanted = Wanted::Scope { scope: scope.clone() };
     let mut definition = made_of.map(|made_of| {
         Box::new(made_of.planned(wanted.clone(), jobs.iter().map(|job| job.plan.sources())))
@@ -237,8 +248,10 @@ async fn plan_survey(
         jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
         without_pipeline.extend(found.without_pipeline);
         without_pipeline.sort();
+        waiting += found.waiting;
         notes = found.notes;
     }
+    notes.extend(wait_for_approval(jobs.len(), waiting));
     let mut selection = survey.selection(without_pipeline);
     selection.notes.extend(notes);
     selection.notes.extend(not_run(&unknown));
@@ -250,6 +263,17 @@ async fn plan_survey(
         Some(step) => again::begin_at(step, planned).map_err(PlanningError::Unknown),
         None => Ok(planned),
     }
+}
+
+/// What of a stranger's change is not run yet.
+fn wait_for_approval(running: usize, waiting: usize) -> Option<String> {
+    let all = running + waiting;
+    (waiting > 0).then(|| {
+        format!(
+            "Waiting for the approval: of {all} connectors with a pipeline, {waiting} have no step \
+             that is marked `untrusted: true`."
+        )
+    })
 }
 
 /// `unclaimed: error` met paths that nothing claims.

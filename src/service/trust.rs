@@ -1,51 +1,113 @@
-//! Whose code is run, and whose word is obeyed. GitHub's collaborator permission decides.
+//! Whose code is run, and whose word is obeyed. GitHub's collaborator permission decides, and the
+//! policy of the default branch.
 
+use tracing::warn;
+
+use super::commands::Failure;
+use crate::config::repository::{self, FILE};
 use crate::domain::event::PullFacts;
+use crate::domain::policy::Policy;
 use crate::domain::run::{Problem, ProblemKind, Repository, Run};
 use crate::domain::trigger::Trigger;
-use crate::github::{Github, GithubError};
+use crate::domain::trust::Trust;
+use crate::github::{Content, Github, GithubError};
+use crate::store::Store;
 
 /// Ends the cause of a run that was made without knowing who pushed its head.
 const UNKNOWN_PUSHER: &str = "-pusher-unknown";
+/// In the cause of a run that was made because an approval was taken back.
+const WITHDRAWN: &str = "-withdrawn-";
+/// In the cause of a run that was made because somebody approved its commit.
+const APPROVED: &str = "-approved-";
 
 /// May the code of a pull request run?
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
+pub enum Judgement {
     Trusted,
+    /// A stranger's; this commit was approved by that account.
+    Approved(String),
     /// Its author may not write.
     Author,
     /// Who moved the head of the fork's branch may not write, or is not known.
     Pusher(Option<String>),
 }
 
-/// Judges author and pusher. A bot's branch in the repository itself was pushed by someone who may
-/// write; a fork's branch may be pushed by others than its author, so `pusher` must be known there:
-/// the sender of the event that brought the head, and of no other event.
-pub async fn judge(
+/// Where a judgement comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub(super) store: &'a Store,
+    pub(super) github: &'a Github,
+    pub(super) repository: &'a Repository,
+}
+
+/// What the default branch's repository file says of who may do what; `fresh`: as it is now. A file
+/// that can't be read opens nothing to anybody but administrators.
+pub(super) async fn policy(
     github: &Github,
     repository: &Repository,
-    pull: &PullFacts,
-    pusher: Option<&str>,
-) -> Result<Trust, GithubError> {
-    let same_repository = in_same_repository(repository, pull);
-    if same_repository && pull.author.bot {
-        return Ok(Trust::Trusted);
-    }
-    if !github.permission(repository, &pull.author.login).await?.may_write() {
-        return Ok(Trust::Author);
-    }
-    if same_repository {
-        return Ok(Trust::Trusted);
-    }
-    match pusher {
-        Some(pusher)
-            if pusher == pull.author.login
-                || github.permission(repository, pusher).await?.may_write() =>
-        {
-            Ok(Trust::Trusted)
+    fresh: bool,
+) -> Result<Policy, GithubError> {
+    let content = match github.content(repository, FILE, fresh).await? {
+        Content::Nothing => return Ok(Policy::default()),
+        Content::Other => Err("it is no file, or a very large one".to_owned()),
+        Content::File(bytes) => repository::policy(bytes).map_err(|invalid| invalid.title()),
+    };
+    Ok(content.unwrap_or_else(|why| {
+        warn!(repository = %repository.name, "{FILE} of the default branch: {why}");
+        Policy::closed()
+    }))
+}
+
+impl Bench<'_> {
+    /// Judges a head by where its branch is, by its approval, and by who wrote and who pushed it. A
+    /// branch in the repository itself was pushed by someone who may write; a fork's may be pushed by
+    /// others than the author, so `pusher` must be known there: the sender of the event that brought
+    /// the head, and of no other event.
+    pub(super) async fn judge(
+        &self,
+        pull: &PullFacts,
+        pusher: Option<&str>,
+    ) -> Result<Judgement, Failure> {
+        if in_same_repository(self.repository, pull) {
+            return Ok(Judgement::Trusted);
         }
-        pusher => Ok(Trust::Pusher(pusher.map(str::to_owned))),
+        if let Some(approval) = self.store.approval(self.repository.id, pull).await? {
+            return Ok(Judgement::Approved(approval.actor));
+        }
+        Ok(self.judge_people(pull, pusher).await?)
     }
+
+    /// The same, whatever was approved.
+    pub(super) async fn judge_people(
+        &self,
+        pull: &PullFacts,
+        pusher: Option<&str>,
+    ) -> Result<Judgement, GithubError> {
+        if in_same_repository(self.repository, pull) {
+            return Ok(Judgement::Trusted);
+        }
+        if !self.may_write(&pull.author.login, pull.author.bot).await? {
+            return Ok(Judgement::Author);
+        }
+        match pusher {
+            Some(pusher) if pusher == pull.author.login => Ok(Judgement::Trusted),
+            Some(pusher) if self.may_write(pusher, is_bot(pusher)).await? => Ok(Judgement::Trusted),
+            pusher => Ok(Judgement::Pusher(pusher.map(str::to_owned))),
+        }
+    }
+
+    /// A bot has no permission that one could ask for: the policy lists those that count.
+    async fn may_write(&self, login: &str, bot: bool) -> Result<bool, GithubError> {
+        if bot {
+            return Ok(policy(self.github, self.repository, false).await?.lets_bot(login));
+        }
+        Ok(self.github.permission(self.repository, login).await?.may_write())
+    }
+}
+
+/// No person's login has brackets.
+fn is_bot(login: &str) -> bool {
+    login.ends_with("[bot]")
 }
 
 /// Is the head's branch in the repository itself, where only writers push?
@@ -53,12 +115,15 @@ pub fn in_same_repository(repository: &Repository, pull: &PullFacts) -> bool {
     pull.head_repo.as_ref() == Some(&repository.name)
 }
 
-/// Who pushed this head, by the runs of it: the sender of the event that made the first one.
+/// Who pushed this head, by the runs of it: the sender of the event that made the first one. Whoever
+/// approved it, or took that back, pushed nothing.
 pub fn pusher_of(runs: &[Run], pull: u64) -> Option<&str> {
     let brought = |run: &&Run| {
         run.pull == Some(pull)
             && run.trigger == Trigger::PullRequest
+            && run.trust != Trust::Approved
             && !run.cause.ends_with(UNKNOWN_PUSHER)
+            && !run.cause.contains(WITHDRAWN)
     };
     runs.iter().find(brought).map(|run| run.actor.as_str())
 }
@@ -70,11 +135,25 @@ pub fn cause(generation: i64, pusher_known: bool) -> String {
     format!("generation-{generation}{suffix}")
 }
 
-impl Trust {
+/// The cause of a pull request's own run that somebody's act made possible, or undid.
+pub(super) fn cause_by(generation: i64, approved: bool, act: &str) -> String {
+    let how = if approved { APPROVED } else { WITHDRAWN };
+    format!("generation-{generation}{how}{act}")
+}
+
+impl Judgement {
+    pub fn trust(&self) -> Trust {
+        match self {
+            Self::Trusted => Trust::Trusted,
+            Self::Approved(_) => Trust::Approved,
+            Self::Author | Self::Pusher(_) => Trust::Untrusted,
+        }
+    }
+
     /// Why not, in words that follow "because"; `None` if it may run.
     pub fn doubt(&self, pull: &PullFacts) -> Option<String> {
         match self {
-            Self::Trusted => None,
+            Self::Trusted | Self::Approved(_) => None,
             Self::Author => Some(format!(
                 "its author, `{}`, may not write to this repository",
                 pull.author.login
@@ -88,31 +167,30 @@ impl Trust {
         }
     }
 
-    /// What `checkvalve` says when the code is not run; `None` if it may.
+    /// What `checkvalve` says while an approval is awaited; `None` if none is.
     pub fn problem(&self, pull: &PullFacts) -> Option<Problem> {
         let doubt = self.doubt(pull)?;
-        let author = &pull.author.login;
-        let (title, mend) = match self {
-            Self::Trusted | Self::Author => (
-                format!("Not run: {author} may not write to this repository"),
-                format!(", or gives `{author}` write access and reopens this one"),
-            ),
-            Self::Pusher(Some(pusher)) => {
-                (format!("Not run: {pusher} may not write to this repository"), String::new())
+        let title = match self {
+            Self::Trusted | Self::Approved(_) | Self::Author => {
+                format!("Approval needed: {} may not write to this repository", pull.author.login)
             }
-            Self::Pusher(None) => (
-                "Not run: it is not known who pushed this commit".to_owned(),
-                ", or a writer pushes once more to the fork".to_owned(),
-            ),
+            Self::Pusher(Some(pusher)) => {
+                format!("Approval needed: {pusher} may not write to this repository")
+            }
+            Self::Pusher(None) => {
+                "Approval needed: it is not known who pushed this commit".to_owned()
+            }
         };
+        let commit = pull.head_sha.short();
         Some(Problem {
             kind: ProblemKind::NotTrusted,
             title,
             text: format!(
-                "The code of a pull request runs only when its author and whoever pushed its head \
-                 may write to the repository; but {doubt}.\n\n**To run it:** a person who may \
-                 write pushes these commits to a branch of this repository (`git fetch` the pull \
-                 request's head, look at it, push it) and opens a pull request from there{mend}."
+                "The code of this pull request is not run yet, because {doubt}.\n\n**To run it:** \
+                 look at the change, then press **Approve this commit** above, or comment\n\n\
+                 ```text\n/ok-to-test {commit}\n```\n\nThat holds for this commit alone: the next \
+                 push needs an approval of its own. Until then only steps that the base branch marks \
+                 `untrusted: true` run, without secrets and without a network.\n\n"
             ),
             place: None,
         })

@@ -17,7 +17,7 @@ use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
 use super::source::{CommitSource, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
-use crate::domain::cache::Reuse;
+use crate::domain::cache::{Reuse, Share};
 use crate::domain::ids::WorkerId;
 use crate::domain::names::StepId;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
@@ -205,6 +205,10 @@ impl Worker {
             let record = job.steps.iter().find(|record| record.id == *step);
             record.is_none_or(|record| !record.state.is_settled())
         };
+        // Planning gives it none; nor does this, should a plan ever say otherwise.
+        if run.trust.is_guarded() {
+            return Ok(Gathered::default());
+        }
         let root = job.plan.root();
         let wanted = Wanted::of(&job.plan, root, runs).without(unwritten.clone());
         if wanted.paths(&self.secrets.providers).is_empty() {
@@ -246,7 +250,11 @@ impl Worker {
             env: step_environment(run),
             secrets,
             source: Arc::new(source),
-            cache: Some(JobCache { repository: run.repository.id, reuse: reuse(run) }),
+            cache: Some(JobCache {
+                repository: run.repository.id,
+                reuse: reuse(run),
+                share: Share::of(run.trust, run.pull),
+            }),
             spool: spool.to_owned(),
             fail_fast: false,
             images: Images::OfJob { repository: run.repository.id },

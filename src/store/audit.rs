@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Store;
+use super::approvals::{self, ApprovalOrder};
 use super::cancels::{Stopped, cancel};
 use super::error::StoreError;
 use super::pool::Tx;
@@ -36,6 +37,8 @@ pub struct Act {
 /// What is to be done about it, all or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Orders {
+    /// If nothing comes of it, nothing else is done either.
+    pub approval: Option<ApprovalOrder>,
     pub cancels: Vec<CancelOrder>,
     pub run: Option<NewRun>,
 }
@@ -52,6 +55,8 @@ pub struct CancelOrder {
 /// What came of the orders.
 #[derive(Debug, Clone, Default)]
 pub struct Done {
+    /// Did anything come of the approval that was asked for, or taken back?
+    pub approved: Option<bool>,
     pub stopped: Vec<(RunId, Stopped)>,
     pub made: Option<Created>,
 }
@@ -136,14 +141,18 @@ impl Store {
         }
         let mut done = Done::default();
         let mut heads = BTreeSet::new();
-        for order in &orders.cancels {
+        if let Some(approval) = &orders.approval {
+            done.approved = Some(approvals::carry_out(&mut tx, act, approval).await?);
+        }
+        let in_vain = done.approved == Some(false);
+        for order in orders.cancels.iter().filter(|_| !in_vain) {
             let connectors = order.connectors.as_deref();
             let run = order.run.to_string();
             let (stopped, head) = cancel(&mut tx, &run, connectors, &order.why).await?;
             heads.extend(head);
             done.stopped.push((order.run, stopped));
         }
-        if let Some(run) = &orders.run {
+        if let Some(run) = orders.run.as_ref().filter(|_| !in_vain) {
             done.made = Some(make(&mut tx, run, &mut heads).await?);
         }
         write(&mut tx, act, &judge(&done)).await?;

@@ -48,6 +48,7 @@ statements! {
         "select repository_id, name, head_sha, schedules, problem, look_at from branches
          order by repository_id"
     );
+    NAMED = sql!("select name from branches where repository_id = $1");
     LOOK_AGAIN = sql!("update branches set look_at = 0 where repository_id = $1");
     KNOWN = sql!(
         "select schedule, max(due_at) from due_times where repository_id = $1
@@ -106,6 +107,12 @@ impl Store {
     pub async fn branches(&self) -> Result<Vec<Branch>, StoreError> {
         let rows: Vec<Columns> = self.inner.main.all(BRANCHES, args![]).await?;
         rows.into_iter().map(branch).collect()
+    }
+
+    /// The default branch's name, as it was when it was last looked at.
+    pub async fn default_branch(&self, repository: u64) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = self.inner.main.one(NAMED, args![repository]).await?;
+        Ok(row.map(|(name,)| name))
     }
 
     /// The last due time of each of a repository's schedules, by their keys.

@@ -31,16 +31,22 @@ statements! {
     );
     LAST = sql!(
         "select ingredients, facts from cache where repository_id = $1 and connector = $2 and step = $3
+            and scope = 0
          order by made_at desc limit 1"
     );
     FORGET = sql!("delete from cache where key = $1");
+    // A stranger's code leaves nothing, whatever its worker takes it for; one that was approved leaves
+    // something for its pull request alone.
     KEEP = sql!(
         "insert into cache (key, repository_id, connector, step, origin, run_id, outcome, facts,
-            ingredients, made_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, ", now!(), ")
+            ingredients, made_at, scope)
+         select $1, $2, $3, $4, $5, r.id, $7, $8, $9, ", now!(), ",
+            case when r.trust = 'approved' then coalesce(r.pull, 0) else 0 end
+         from runs r where r.id = $6 and r.trust <> 'untrusted'
          on conflict (key) do update set connector = excluded.connector, step = excluded.step,
             origin = excluded.origin, run_id = excluded.run_id, outcome = excluded.outcome,
-            facts = excluded.facts, made_at = excluded.made_at"
+            facts = excluded.facts, made_at = excluded.made_at
+         where cache.scope = excluded.scope"
     );
 }
 

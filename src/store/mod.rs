@@ -17,6 +17,7 @@ mod pool;
 mod rows;
 
 mod access;
+mod approvals;
 mod apps;
 mod audit;
 mod branches;
@@ -50,6 +51,7 @@ mod turns;
 use std::sync::Arc;
 
 pub use self::access::Withdrawn;
+pub use self::approvals::{Approval, ApprovalOrder};
 pub use self::apps::{NewSecret, SecretRow, SecretState, StoredApp};
 pub use self::audit::{Act, CancelOrder, Done, Orders};
 pub use self::branches::{Branch, DueTime};
@@ -107,6 +109,7 @@ impl Drop for Inner {
 const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     access::STATEMENTS,
     apps::STATEMENTS,
+    approvals::STATEMENTS,
     audit::STATEMENTS,
     branches::STATEMENTS,
     budgets::STATEMENTS,

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "audit", include_str!("../../migrations/0009_audit.sql")),
     (10, "annotations", include_str!("../../migrations/0010_annotations.sql")),
     (11, "recovery", include_str!("../../migrations/0011_recovery.sql")),
+    (12, "approvals", include_str!("../../migrations/0012_approvals.sql")),
     (13, "heads", include_str!("../../migrations/0013_heads.sql")),
     (14, "app", include_str!("../../migrations/0014_app.sql")),
     (15, "postponed", include_str!("../../migrations/0015_postponed.sql")),

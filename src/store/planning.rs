@@ -243,7 +243,8 @@ async fn insert_jobs(
 
 fn step_rows(run: &str, job: &NewJob, now: i64) -> Result<Vec<Vec<Arg>>, StoreError> {
     let left_out: BTreeSet<&StepId> = job.left_out.iter().collect();
-    let reason = SkipReason::NotAsked;
+    let guarded = job.plan.is_guarded();
+    let reason = if guarded { SkipReason::Unapproved } else { SkipReason::NotAsked };
     let mut rows = Vec::new();
     for (position, step) in (0_i64..).zip(job.plan.steps()) {
         let (state, skipped, finished_at, said) = if left_out.contains(&step.id) {

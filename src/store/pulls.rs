@@ -1,10 +1,10 @@
 //! Repositories and pull requests as they were last seen.
 
-use super::Store;
 use super::compare::raise_known;
 use super::error::StoreError;
 use super::pool::Tx;
 use super::rows::{from_json, number, to_json};
+use super::{Store, approvals};
 use crate::domain::event::PullFacts;
 use crate::domain::names::RepoName;
 use crate::domain::run::Repository;
@@ -97,6 +97,7 @@ impl Store {
         if let Some(known) = known.filter(other) {
             raise_known(&mut tx, repository.id, &known.facts.head_sha).await?;
         }
+        approvals::void(&mut tx, repository.id, facts).await?;
         tx.commit().await?;
         Ok(PullSeen { facts: facts.clone(), generation })
     }

@@ -105,7 +105,7 @@ macro_rules! run_columns {
     () => {
         "r.id, r.repository_id, p.name as repository, p.installation, p.private, r.pull, r.title,
          r.head_ref, r.base_ref, r.head_sha, r.base_sha, r.merge_base, r.triggered_by, r.cause,
-         r.actor, r.scope, r.reuse, r.kept_under, r.state, r.conclusion, r.problem, r.selection, r.created_at,
+         r.actor, r.scope, r.reuse, r.trust, r.kept_under, r.state, r.conclusion, r.problem, r.selection, r.created_at,
          r.started_at, r.concluded_at, r.superseded_by, r.cancel, r.revision
          from runs r join repositories p on p.id = r.repository_id"
     };
@@ -130,6 +130,7 @@ pub(super) struct RunRow {
     actor: String,
     scope: String,
     reuse: String,
+    trust: String,
     kept_under: Option<String>,
     state: String,
     conclusion: Option<String>,
@@ -167,6 +168,7 @@ impl RunRow {
             actor: self.actor,
             scope: from_json("runs.scope", &self.scope)?,
             reuse: from_word("runs.reuse", &self.reuse)?,
+            trust: from_word("runs.trust", &self.trust)?,
             kept_under: optional("runs.kept_under", self.kept_under.as_deref())?,
             state: from_word("runs.state", &self.state)?,
             conclusion: optional_word("runs.conclusion", self.conclusion.as_deref())?,

@@ -16,6 +16,7 @@ use crate::domain::names::Sha;
 use crate::domain::run::{Problem, Repository};
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
+use crate::domain::trust::Trust;
 
 /// A run to be made. Unique by (repository id, pull, base, head, trigger, cause).
 #[derive(Debug, Clone)]
@@ -34,7 +35,10 @@ pub struct NewRun {
     pub scope: Scope,
     /// Which earlier results it may use.
     pub reuse: Reuse,
-    /// Present: the run is made concluded, with this as its reason.
+    /// On whose word its code runs.
+    pub trust: Trust,
+    /// Present: the run is made concluded, with this as its reason. Of a stranger's code it says why
+    /// it waits for an approval; what may run before that is run.
     pub problem: Option<(Conclusion, Problem)>,
 }
 
@@ -50,9 +54,9 @@ statements! {
     CREATE = sql!(
         "insert into runs (id, repository_id, pull, title, head_ref, base_ref, head_sha, base_sha,
             triggered_by, cause, actor, scope, priority, state, conclusion, problem, reuse, kept_under,
-            created_at, concluded_at)
+            trust, created_at, concluded_at)
          select $1, $2, cast($3 as bigint), $4, $5, $6, $7, $8, $9, $10, $11, $12,
-            cast($13 as bigint), $14, $15, $16, $17, $18, now,
+            cast($13 as bigint), $14, $15, $16, $17, $18, $19, now,
             case when $14 = 'concluded' then now end from clock where true
          on conflict do nothing"
     );
@@ -144,12 +148,13 @@ fn own_head(run: &NewRun) -> Head {
 
 /// False: there is one of this cause already.
 async fn insert(tx: &mut Tx<'_>, run: &NewRun) -> Result<bool, StoreError> {
-    let (state, conclusion, problem) = match &run.problem {
-        None => (RunState::Queued, None, None),
-        Some((conclusion, problem)) => {
-            (RunState::Concluded, Some(conclusion.as_str()), Some(to_json(problem)?))
+    let (state, conclusion) = match &run.problem {
+        Some((conclusion, _)) if !run.trust.is_guarded() => {
+            (RunState::Concluded, Some(conclusion.as_str()))
         }
+        Some(_) | None => (RunState::Queued, None),
     };
+    let problem = run.problem.as_ref().map(|(_, problem)| to_json(problem)).transpose()?;
     let values = args![
         run.id,
         run.repository.id,
@@ -169,6 +174,7 @@ async fn insert(tx: &mut Tx<'_>, run: &NewRun) -> Result<bool, StoreError> {
         problem,
         run.reuse.as_str(),
         &run.repository.name,
+        run.trust.as_str(),
     ];
     Ok(tx.execute(CREATE, values).await? > 0)
 }

@@ -20,6 +20,7 @@ statements! {
     CONCLUDE = sql!(
         "update runs set state = 'concluded', concluded_at = ", now!(), ",
             conclusion = case
+                when trust = 'untrusted' and cancel is null then 'action_required'
                 when exists (select 1 from jobs where run_id = $1
                     and conclusion in ('failure', 'action_required')) then 'failure'
                 when cancel is not null or exists (select 1 from jobs where run_id = $1

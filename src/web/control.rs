@@ -23,6 +23,7 @@ use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::run::{ProblemKind, Run};
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Target, Trigger};
+use crate::domain::trust::Trust;
 use crate::domain::verdict::{head_verdict, to_retest};
 use crate::render::replies;
 use crate::store::{Act, CancelOrder, Done, NewRun, Orders, PullSeen, Stopped, StoreError};
@@ -147,7 +148,7 @@ pub(crate) async fn cancel(
     }
     let why = "cancelled through the API".to_owned();
     let order = CancelOrder { run: id, connectors: wish.connectors, why };
-    let orders = Orders { cancels: vec![order], run: None };
+    let orders = Orders { cancels: vec![order], ..Orders::default() };
     let stopped = Mutex::new(Stopped::default());
     let judge = |done: &Done| {
         let first = done.stopped.first().map(|(_, stopped)| stopped.clone()).unwrap_or_default();
@@ -197,8 +198,8 @@ pub(crate) async fn retest(
         return repeat(&web, &run, wish).await;
     }
     let act = act(&run, "retest", &wish);
-    let scope = match to_run(&web, &run, &wish).await {
-        Ok(Some(scope)) => scope,
+    let (scope, trust) = match to_run(&web, &run, &wish).await {
+        Ok(Some(found)) => found,
         Ok(None) => {
             let because = "everything on this commit runs, waits or has succeeded";
             note(&web, &act, because).await?;
@@ -213,7 +214,8 @@ pub(crate) async fn retest(
         Err(NotRun::Broken(error)) => return Err(error),
     };
     let targets = scope.targets().to_vec();
-    let orders = Orders { run: Some(new_run(&run, scope.clone())), cancels: Vec::new() };
+    let new = NewRun { trust, ..new_run(&run, scope.clone()) };
+    let orders = Orders { run: Some(new), ..Orders::default() };
     let judge = |_: &Done| Ruling::of(&replies::will_run(&scope), &[]);
     let made = web.store.obey(&act, &orders, &judge).await?.runs.pop();
     let Some(made) = made else { return Ok(nothing(&web, id, "the head is another by now")) };
@@ -240,7 +242,7 @@ async fn repeat(web: &Web, run: &Run, wish: Wish) -> Answer {
     let reuse = if run.reuse == Reuse::Never { Reuse::Never } else { Reuse::Success };
     let new = NewRun { reuse, ..new_run(run, scope.clone()) };
     let made = new.id;
-    let orders = Orders { run: Some(new), cancels: Vec::new() };
+    let orders = Orders { run: Some(new), ..Orders::default() };
     web.store.obey(&act, &orders, &|_| Ruling::of(&replies::will_run(&scope), &[])).await?;
     tracing::info!(run = %made, of = %run.id, "repeated through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
@@ -256,7 +258,7 @@ enum NotRun {
 }
 
 /// What a retest is to run; `None`: nothing is left to do.
-async fn to_run(web: &Web, run: &Run, wish: &Wish) -> Result<Option<Scope>, NotRun> {
+async fn to_run(web: &Web, run: &Run, wish: &Wish) -> Result<Option<(Scope, Trust)>, NotRun> {
     check_names(wish, run).map_err(NotRun::Refused)?;
     let seen = match run.pull {
         Some(number) => web.store.pull(run.repository.id, number).await.map_err(broken)?,
@@ -269,17 +271,20 @@ async fn to_run(web: &Web, run: &Run, wish: &Wish) -> Result<Option<Scope>, NotR
     if let Some(unplanned) = runs.iter().find(|run| is_unplanned(run)) {
         return Err(NotRun::Planning(unplanned.id));
     }
+    // As it stands for the head now, whichever of its runs was named.
+    let trust = head_verdict(&runs).own.map_or(run.trust, |own| own.trust);
     if own_problem(&runs).map_err(NotRun::Refused)?.is_some() {
-        return Ok(Some(Scope::Affected));
+        return Ok(Some((Scope::Affected, trust)));
     }
     let targets = targets(&limited(to_retest(&runs), wish));
     if targets.is_empty() {
         return Ok(None);
     }
-    Ok(Some(match wish.plan {
+    let scope = match wish.plan {
         ByPlan::Same => Scope::Again { targets },
         ByPlan::Current => Scope::Only { targets },
-    }))
+    };
+    Ok(Some((scope, trust)))
 }
 
 fn broken(error: StoreError) -> NotRun {
@@ -294,8 +299,8 @@ fn own_problem(runs: &[Run]) -> Result<Option<ProblemKind>, WebError> {
         Some(ProblemKind::NotTrusted) => Err(WebError::new(
             StatusCode::CONFLICT,
             "not_approved",
-            "This commit is not run: its author may not write to the repository.",
-            "Have someone who may write push the change; the API token approves nothing.",
+            "This commit waits for an approval: whoever wrote or pushed it may not write to the repository.",
+            "Have someone who may write approve it, by the button on `checkvalve` or with `/ok-to-test`; the API token approves nothing.",
         )),
         kind => Ok(kind),
     }
@@ -373,6 +378,7 @@ fn new_run(of: &Run, scope: Scope) -> NewRun {
         actor: ACTOR.to_owned(),
         scope,
         reuse: Reuse::Success,
+        trust: of.trust,
         problem: None,
     }
 }

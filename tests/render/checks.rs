@@ -111,7 +111,7 @@ fn titles_of_checkvalve() {
     checkvalve | cancelled | 1 of 2 connectors passed · b was cancelled at unit
     checkvalve | failure | Configuration error: unknown key `stepz`; did you mean `steps`?
     checkvalve | failure | Infrastructure error: the repository could not be fetched
-    checkvalve | action_required | Not run: octocat may not write to acme/connectors
+    checkvalve | action_required | Approval needed: octocat may not write to acme/connectors
     "#);
 }
 
@@ -213,7 +213,7 @@ fn buttons_are_those_that_would_be_obeyed() {
     let green = with(job("a", vec![spec("unit", &[])]), vec![ok()]);
     assert_eq!(labels(&[run(1, Trigger::PullRequest, vec![green])]), ["no-cache"]);
     assert!(labels(&[run(1, Trigger::PullRequest, vec![])]).is_empty());
-    assert!(labels(&[broken(1, ProblemKind::NotTrusted, "x", "y")]).is_empty());
+    assert_eq!(labels(&[broken(1, ProblemKind::NotTrusted, "x", "y")]), ["approve"]);
     assert_eq!(labels(&[unplanned(1, Trigger::PullRequest)]), ["cancel"]);
 }
 
@@ -316,8 +316,8 @@ fn broken_states() -> Vec<(&'static str, Run)> {
     let foreign = broken(
         1,
         ProblemKind::NotTrusted,
-        "Not run: eve may not write to this repository",
-        "The code of a pull request runs only when its author may write to the repository.",
+        "Approval needed: eve may not write to this repository",
+        "The code of this pull request is not run yet.",
     );
     vec![
         ("configuration error", configuration),

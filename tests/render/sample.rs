@@ -15,6 +15,7 @@ use checkvalve::domain::run::{
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, SkipReason, StepState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Target, Trigger};
+use checkvalve::domain::trust::Trust;
 use checkvalve::domain::unselected::Unselected;
 
 pub(crate) fn links() -> Links {
@@ -157,6 +158,7 @@ pub(crate) fn unplanned(number: u128, trigger: Trigger) -> Run {
         actor: "octocat".into(),
         scope: Scope::Affected,
         reuse: Reuse::All,
+        trust: Trust::Trusted,
         kept_under: None,
         state: RunState::Queued,
         conclusion: None,

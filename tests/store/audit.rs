@@ -32,6 +32,7 @@ pub(crate) async fn an_act_is_carried_out_once_and_written_down(place: &Place) {
     let store = place.open().await;
     let old = create_planned(&store, 'a', &["source-a", "source-b"]).await;
     let orders = || Orders {
+        approval: None,
         cancels: vec![CancelOrder {
             run: old,
             connectors: Some(vec![connector("SOURCE-B"), connector("source-z")]),
@@ -76,7 +77,7 @@ pub(crate) async fn of_many_that_carry_out_one_act_one_does(place: &Place) {
         racers.push(tokio::spawn(async move {
             let order = CancelOrder { run: old, connectors: None, why: "ada".to_owned() };
             let run = Some(comment('a', "comment-5"));
-            let orders = Orders { cancels: vec![order], run };
+            let orders = Orders { approval: None, cancels: vec![order], run };
             let judge = |done: &Done| Ruling::of(&[format!("{}", done.stopped[0].1.count())], &[]);
             store.obey(&act("comment-5"), &orders, &judge).await.unwrap()
         }));

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use checkvalve::domain::cache::Ingredients;
 use checkvalve::domain::run::StepFacts;
 use checkvalve::domain::state::Outcome;
-use checkvalve::store::{NewResult, StoreError};
+use checkvalve::domain::trust::Trust;
+use checkvalve::store::{NewResult, NewRun, StoreError};
 
 use crate::fixture::{
-    LONG, Place, SHORT, claim, connector, create_planned, repository, settle, step, wait_out,
-    worker,
+    LONG, Place, SHORT, claim, connector, create_planned, create_with, new_run, planned,
+    repository, settle, step, wait_out, worker,
 };
 
 fn ingredients(value: &str) -> Ingredients {
@@ -110,4 +111,37 @@ pub(crate) async fn a_result_is_taken_back_by_who_holds_the_job(place: &Place) {
     store.forget_result(&lease, &a).await.unwrap();
     assert_eq!((known(&a).await, known(&b).await), (false, true));
     store.forget_result(&lease, &a).await.unwrap();
+}
+
+pub(crate) async fn whose_code_it_was_decides_who_finds_its_results(place: &Place) {
+    let store = place.open().await;
+    let (id, name, unit) = (repository().id, connector("source-a"), step("unit"));
+    let facts = StepFacts::default();
+    let kinds = [
+        ('a', Trust::Untrusted, "theirs"),
+        ('b', Trust::Approved, "approved"),
+        ('c', Trust::Trusted, "ours"),
+    ];
+    for (head, trust, value) in kinds {
+        let run = NewRun { trust, pull: Some(u64::from(u32::from(head))), ..new_run(head, "1") };
+        let run = create_with(&store, run, planned(&["source-a"])).await;
+        let (lease, job) = claim(&store).await;
+        let made_of = ingredients(value);
+        let result = NewResult {
+            repository: id,
+            connector: &name,
+            step: &unit,
+            origin: run,
+            outcome: Outcome::Succeeded,
+            facts: &facts,
+            ingredients: &made_of,
+        };
+        store.keep_result(&lease, result).await.unwrap();
+        // Whoever comes with another key: what is theirs alone tells others nothing.
+        let other = store.recall(id, &name, &unit, &ingredients("other")).await.unwrap();
+        assert_eq!(other.last.is_some(), trust == Trust::Trusted, "{trust:?}");
+        let found = store.recall(id, &name, &unit, &made_of).await.unwrap().result;
+        assert_eq!(found.is_some(), trust != Trust::Untrusted, "a stranger's is not kept");
+        settle(&store, lease, &job, Outcome::Succeeded).await;
+    }
 }

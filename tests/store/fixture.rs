@@ -14,6 +14,7 @@ use checkvalve::domain::plan::{Inputs, Plan};
 use checkvalve::domain::run::{Job, Repository, Run, Selection, StepRecord};
 use checkvalve::domain::state::{Conclusion, Outcome, StepState};
 use checkvalve::domain::trigger::{Scope, Trigger};
+use checkvalve::domain::trust::Trust;
 use checkvalve::store::{Created, Lease, NewDelivery, NewJob, NewRun, PlannedRun, Store};
 
 /// A lease that no test outlives.
@@ -110,6 +111,7 @@ pub(crate) fn new_run(head: char, cause: &str) -> NewRun {
         actor: "ada".to_owned(),
         scope: Scope::Affected,
         reuse: Reuse::All,
+        trust: Trust::Trusted,
         problem: None,
     }
 }

@@ -58,6 +58,7 @@ impl Place {
             secrets: Vec::new(),
             services: Vec::new(),
             workdir: "source-x".to_owned(),
+            guarded: false,
             source: self.source.clone(),
             network: Network::None,
             resources: None,

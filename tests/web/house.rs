@@ -19,6 +19,7 @@ use checkvalve::domain::run::{Job, Problem, Repository, Run, Selection, StepFact
 use checkvalve::domain::state::{Conclusion, Outcome, StepState};
 use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Trigger};
+use checkvalve::domain::trust::Trust;
 use checkvalve::domain::unselected::Unselected;
 use checkvalve::github::Registrar;
 use checkvalve::secrets::seal::Seal;
@@ -185,6 +186,7 @@ impl House {
             actor: "octo<cat>".to_owned(),
             scope: Scope::Affected,
             reuse: Reuse::All,
+            trust: Trust::Trusted,
             problem: tale.problem.clone(),
         };
         match self.store.create_run(run).await.unwrap() {

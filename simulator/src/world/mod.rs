@@ -144,7 +144,9 @@ impl World {
 
     /// A person known from now on.
     pub(crate) fn meet(&mut self, login: &str) {
-        self.add_user(login, UserKind::User);
+        // No person's login has brackets.
+        let kind = if login.ends_with("[bot]") { UserKind::Bot } else { UserKind::User };
+        self.add_user(login, kind);
     }
 
     pub(crate) fn owner(&mut self, login: &str, kind: OwnerKind) {

@@ -105,11 +105,27 @@ impl Problems<'_> {
             }
         }
         let builtin = builtin?;
+        self.runs_trusted(fields, builtin);
         let (mut image, mut run) = (Some(String::new()), Some(Vec::new()));
         if builtin == Builtin::Scan {
             (image, run) = (self.image(fields, named), self.run(fields, named));
         }
         Some(Does { image: image?, run: run?, uses: Some(builtin.into()) })
+    }
+
+    /// Before an approval no image is built, so none is called either.
+    fn runs_trusted(&mut self, fields: &Fields<'_>, builtin: Builtin) {
+        let with_images = matches!(builtin, Builtin::Build | Builtin::Acceptance | Builtin::Scan);
+        if with_images
+            && let Some(untrusted) = fields.get("untrusted")
+            && matches!(untrusted.value, Value::Bool(true))
+        {
+            let what = format!(
+                "`uses: {}` can't be `untrusted`: images are not built of strangers' code",
+                builtin.as_str()
+            );
+            self.add(untrusted.place, what, "remove `untrusted`");
+        }
     }
 
     fn builtin(&mut self, node: &Node) -> Option<Builtin> {

@@ -33,6 +33,7 @@ pub(super) const KEYS: &[Key] = &[
     plain("CHECKVALVE_CPUS"),
     plain("CHECKVALVE_MEMORY"),
     plain("CHECKVALVE_NETWORK_POOL"),
+    plain("CHECKVALVE_UNTRUSTED_NETWORK"),
     plain("CHECKVALVE_LEASE"),
     plain("CHECKVALVE_RETENTION"),
     plain("CHECKVALVE_RECOVERY"),

@@ -16,7 +16,7 @@ fn plan(change: impl Fn(&mut Vec<StepSpec>)) -> Plan {
 }
 
 const AROUND: Surroundings<'_> =
-    Surroundings { repository: 1, executor: "docker linux/amd64", resources: None };
+    Surroundings { repository: 1, executor: "docker linux/amd64", resources: None, pull: None };
 
 fn ingredients(plan: &Plan, id: &str) -> Option<Ingredients> {
     ingredients_in(&AROUND, plan, id)
@@ -72,6 +72,8 @@ fn whatever_is_around_a_plan_changes_its_keys() {
     let keys = [
         around(AROUND),
         around(Surroundings { repository: 2, ..AROUND }),
+        around(Surroundings { pull: Some(3), ..AROUND }),
+        around(Surroundings { pull: Some(4), ..AROUND }),
         around(Surroundings { executor: "docker linux/arm64", ..AROUND }),
         around(Surroundings { resources: granted(1 << 30), ..AROUND }),
         around(Surroundings { resources: granted(2 << 30), ..AROUND }),

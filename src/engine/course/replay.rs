@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Course, Event};
 use crate::ambient;
-use crate::domain::cache::{CacheFacts, CacheState, Cached, Reuse};
+use crate::domain::cache::{CacheFacts, CacheState, Cached, Ingredients, Reuse};
 use crate::domain::decide::{self, Decision};
 use crate::domain::names::StepId;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::state::{Outcome, SkipReason, StepState};
-use crate::engine::reuse::{self, Keeps, Prospect};
+use crate::engine::reuse::{self, Keeps};
 use crate::engine::{Journal, Kept, places};
 use crate::exec::Executor;
 
@@ -106,7 +106,8 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             };
             let mut facts = hit.facts;
             Box::pin(places::renew(&mut facts, self.job)).await;
-            let key = self.prospects.get(&step).and_then(Prospect::name).unwrap_or_default();
+            let made_of = self.prospects.get(&step).and_then(|it| it.ingredients.as_ref());
+            let key = made_of.map(Ingredients::key).unwrap_or_default();
             let record = self.records.get_mut(&step);
             // It may have been cancelled in the meantime.
             let Some(record) = record.filter(|record| record.state == StepState::Waiting) else {

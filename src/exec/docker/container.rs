@@ -104,7 +104,11 @@ impl Docker {
                 test: Some(vec!["NONE".to_owned()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(host_config(network, self.granted(step.resources))),
+            host_config: Some(HostConfig {
+                // Of a stranger's code nothing is given back.
+                cap_add: (!step.guarded).then(|| CAPABILITIES.map(String::from).to_vec()),
+                ..host_config(network, self.granted(step.resources))
+            }),
             ..ContainerCreateBody::default()
         }
     }

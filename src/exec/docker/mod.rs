@@ -69,6 +69,9 @@ pub struct DockerOptions {
     pub starts: usize,
     /// The engine's network for steps that may use one; made if it is not there.
     pub network: String,
+    /// The engine's network for steps of strangers' code, prepared by its operator; without one they
+    /// have none.
+    pub guarded_network: Option<String>,
     /// Where steps' own networks, which they share with their services, are taken from.
     pub pool: Subnet,
     /// What steps trust beside what their images do.
@@ -89,6 +92,7 @@ impl DockerOptions {
             limits: None,
             starts: 2.max(cores * 2),
             network: network::STEPS.to_owned(),
+            guarded_network: None,
             pool: Subnet::default(),
             trust: None,
             tls: None,
@@ -205,6 +209,10 @@ impl Docker {
     async fn network_of(&self, step: &StepRun, cancel: &CancellationToken) -> Result<String, Halt> {
         match step.network {
             Network::None => Ok("none".to_owned()),
+            Network::Bridge if step.guarded => match &self.options.guarded_network {
+                None => Ok("none".to_owned()),
+                Some(name) => unless_stopped(cancel, network::prepared(&self.api, name)).await,
+            },
             Network::Bridge => {
                 let (name, turn) = (&self.options.network, &*self.network_turn);
                 unless_stopped(cancel, network::ensure(&self.api, name, turn)).await

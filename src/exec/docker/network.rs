@@ -54,6 +54,25 @@ pub(super) async fn ensure(api: &Api, name: &str, turn: &Mutex<()>) -> Result<St
     Ok(chosen)
 }
 
+/// A network that somebody else made: it must be there, and is not the host's own.
+pub(super) async fn prepared(api: &Api, name: &str) -> Result<String, Halt> {
+    let found = api.inspect_network(name, None::<InspectNetworkOptions>).await;
+    let mend = "make it, or have CHECKVALVE_UNTRUSTED_NETWORK name another";
+    let network = match found {
+        Ok(network) => network,
+        Err(error) if is_missing(&error) => {
+            let why = format!("the network `{name}`, for steps before an approval, is not there");
+            return Err(Halt::never(format!("{why}: {mend}")));
+        }
+        Err(error) => return Err(halt(name, &error)),
+    };
+    if network.driver.as_deref() == Some("host") {
+        let why = format!("the network `{name}`, for steps before an approval, is the host's own");
+        return Err(Halt::never(format!("{why}: {mend}")));
+    }
+    network.id.ok_or_else(|| Halt::again(format!("the network `{name}` has no id")))
+}
+
 /// The oldest of this name: all processes choose the same one.
 async fn find(api: &Api, name: &str) -> Result<Option<String>, Halt> {
     let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);

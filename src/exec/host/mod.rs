@@ -85,6 +85,11 @@ impl Host {
         cancel: &CancellationToken,
         course: &mut Course,
     ) -> Result<(Exit, Option<Left>), Halt> {
+        if step.guarded {
+            return Err(Halt::never(
+                "strangers' code does not run on the host itself before somebody has approved it",
+            ));
+        }
         if !step.services.is_empty() {
             return Err(Halt::never(images::needs_docker("its services run in containers")));
         }

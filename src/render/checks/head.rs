@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use crate::domain::links::Links;
 use crate::domain::parties::{Party, Whose};
-use crate::domain::run::{Job, Problem, Run, Selection};
+use crate::domain::run::{Job, Problem, ProblemKind, Run, Selection};
 use crate::domain::state::Conclusion;
 use crate::domain::time::human;
+use crate::domain::trust::{Decisive, Showing};
 use crate::domain::verdict::HeadVerdict;
 
 use super::board::label;
@@ -22,7 +23,9 @@ use crate::render::why::{self, Member, Word};
 /// Bytes of each part; a problem stands in the place of the table. Their sum is below
 /// [`crate::domain::check::SUMMARY_MAX_BYTES`].
 const PROBLEM_MAX: usize = 24_000;
-const TABLE_MAX: usize = 30_000;
+const AWAITED_MAX: usize = 1_500;
+const SHOWING_MAX: usize = 2_500;
+const TABLE_MAX: usize = 29_000;
 const PATHS_MAX: usize = 3_000;
 const REASONS_MAX: usize = 14_000;
 const CHANGE_MAX: usize = 9_000;
@@ -83,6 +86,11 @@ fn part(newest: &Run, verdict: &HeadVerdict<'_>, links: &Links) -> String {
     if let Some(problem) = &own.problem {
         summary.push_str(&problem_text(problem, own, links));
     }
+    let waits = own.trust.is_guarded();
+    let showing = own.selection.as_ref().and_then(|selection| selection.showing.as_ref());
+    if let Some(showing) = showing.filter(|_| waits) {
+        summary.push_str(&look_at(own, showing, links));
+    }
     summary.push_str(&lead(newest, verdict));
     if let Some(selection) = own.selection.as_ref().filter(|selection| !selection.complete) {
         let because = selection.because.as_deref().unwrap_or("the change set could not be known");
@@ -129,8 +137,39 @@ fn problem_text(problem: &Problem, run: &Run, links: &Links) -> String {
         let url = links.github_file(&run.repository.name, &run.head_sha, file);
         let _ = writeln!(shown, "{}\n", link(&format!("{file}:{line}"), &format!("{url}#L{line}")));
     }
-    shown.push_str(&closed(&problem.text, PROBLEM_MAX - 6_000));
+    let max = match problem.kind {
+        ProblemKind::Configuration | ProblemKind::Infrastructure => PROBLEM_MAX - 6_000,
+        // The table stands beside it.
+        ProblemKind::NotTrusted => AWAITED_MAX,
+    };
+    shown.push_str(&closed(&problem.text, max));
     shown
+}
+
+/// What whoever approves the commit is to look at.
+fn look_at(own: &Run, showing: &Showing, links: &Links) -> String {
+    const TITLE: &str = "Look at these before you approve: they decide what is run";
+    if let Some(because) = &showing.unknown {
+        let because = text(&one_line(because, 500));
+        return format!(
+            "**Look at every file before you approve:** which of them decide what is run could not \
+             be known ({because}).\n\n"
+        );
+    }
+    let item = |file: &Decisive| {
+        let url = links.github_file(&own.repository.name, &own.head_sha, &file.path);
+        format!("- {}: {}", file.role.words(), link(&why::shortened(&file.path), &url))
+    };
+    let mut items: Vec<String> = showing.files.iter().map(item).collect();
+    if showing.more > 0 {
+        items.push(format!("- and {} more", showing.more));
+    }
+    if items.is_empty() {
+        return "The change touches no configuration, no Dockerfile and no script that is known as \
+                one; its code is a stranger's all the same.\n\n"
+            .to_owned();
+    }
+    section(TITLE, items, SHOWING_MAX)
 }
 
 /// What went wrong first, then what runs, then the rest, each by name.

@@ -85,11 +85,17 @@ fn asked_for<'a>(verdict: &HeadVerdict<'a>) -> Vec<Standing<'a>> {
     verdict.standings.iter().filter(|standing| !never_asked(standing)).copied().collect()
 }
 
-/// A step that no run was asked for, on a connector that need not be tested: no check.
+/// A step that no run was asked for, on a connector that need not be tested, or that waits for an
+/// approval: no check, since one that was skipped would be as good as a green one to GitHub.
 fn never_asked(standing: &Standing<'_>) -> bool {
-    let left_out =
-        matches!(&standing.step.state, StepState::Skipped { reason: SkipReason::NotAsked, .. });
-    left_out && !standing.required
+    match &standing.step.state {
+        StepState::Skipped { reason: SkipReason::Unapproved, .. } => true,
+        StepState::Skipped { reason: SkipReason::NotAsked, .. } => !standing.required,
+        StepState::Skipped { .. }
+        | StepState::Waiting
+        | StepState::Running { .. }
+        | StepState::Finished { .. } => false,
+    }
 }
 
 /// The worst over all who share the commit.
@@ -161,8 +167,8 @@ fn head_actions(conclusion: CheckConclusion, verdict: &HeadVerdict<'_>) -> Vec<C
         // Nothing was tested, so nothing can be tested afresh.
         _ if conclusion == CheckConclusion::Success && verdict.standings.is_empty() => &[],
         _ if conclusion == CheckConclusion::Success => &["no-cache"],
-        // A button approves nothing.
-        Some(ProblemKind::NotTrusted) => &[],
+        // Nothing else would be obeyed before.
+        Some(ProblemKind::NotTrusted) => &["approve"],
         // Without a plan there is nothing of which a part could run again.
         Some(ProblemKind::Configuration | ProblemKind::Infrastructure) => &["test"],
         None => &["retest", "test", "no-cache"],
@@ -175,6 +181,7 @@ fn button(identifier: &str) -> CheckAction {
         "retest" => "Run again what did not succeed",
         "test" => "Run every affected connector again",
         "no-cache" => "Run it all, reuse no earlier result",
+        "approve" => "You looked at it: run this commit",
         _ => "End what runs or waits",
     };
     CheckAction {
@@ -301,7 +308,7 @@ fn skipped_by_itself(standing: &Standing<'_>) -> bool {
             reason: SkipReason::FailFast { .. } | SkipReason::Condition { .. },
             ..
         } => true,
-        StepState::Skipped { reason: SkipReason::NotAsked, .. }
+        StepState::Skipped { reason: SkipReason::NotAsked | SkipReason::Unapproved, .. }
         | StepState::Waiting
         | StepState::Running { .. }
         | StepState::Finished { .. } => false,

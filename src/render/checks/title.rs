@@ -159,7 +159,7 @@ fn of_problem(problem: &Problem) -> String {
         ProblemKind::Configuration => prefixed("Configuration error", &problem.title),
         ProblemKind::Infrastructure => prefixed("Infrastructure error", &problem.title),
         // Its own words say what is awaited; nothing here is an error.
-        ProblemKind::NotTrusted => prefixed("Not run", &problem.title),
+        ProblemKind::NotTrusted => prefixed("Approval needed", &problem.title),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::effects::Effects;
-use super::{Commands, Failure};
+use super::{Asker, Commands, Failure};
 use crate::domain::audit::{AuditRecord, Decision, Route};
 use crate::domain::command::Tested;
 use crate::domain::event::{Actor, Button, CheckFacts, PullFacts};
@@ -15,6 +15,9 @@ use crate::domain::trigger::Trigger;
 use crate::render::checks::{HEAD_CHECK, connector_of_check, is_for, step_of_check};
 use crate::render::replies;
 use crate::store::{Act, Handled};
+
+/// The button that approves a commit.
+const APPROVE: &str = "approve";
 
 impl Commands<'_> {
     /// "Re-run" on one of our check runs, or one of our buttons.
@@ -44,7 +47,10 @@ impl Commands<'_> {
         }
         let parts = step_of_check(&check.name);
         let whose = parts.and_then(|(_, _, whose)| whose);
-        let (pull, runs) = match self.pull_of_head(&check.head_sha, sender, whose).await? {
+        let approves = matches!(button, Button::Action(action) if action == APPROVE);
+        // Who approves is asked about anew, and by itself.
+        let may_not = if approves { None } else { self.may_not(sender).await? };
+        let (pull, runs) = match self.pull_of_head(&check.head_sha, may_not, whose).await? {
             Ok(found) => found,
             Err((pull, why)) => {
                 let act = Act { pull, ..act };
@@ -53,18 +59,36 @@ impl Commands<'_> {
         };
         let cause = unconcluded_cause(&runs, cause);
         let mut effects = Effects::default();
+        if approves {
+            let person = Asker { actor: sender, route, written: None };
+            let judged = self.judge(&pull, &runs).await?;
+            let what = (&judged, Some(check.head_sha.as_str()));
+            self.approve(&mut effects, (&pull, &runs), what, &person).await?;
+        } else {
+            self.wish(&mut effects, (check, button), (&pull, &runs)).await?;
+        }
+        self.press(act, (&pull, &runs), effects, cause).await
+    }
+
+    /// What a button other than the one that approves asks for.
+    async fn wish(
+        &self,
+        effects: &mut Effects,
+        (check, button): (&CheckFacts, &Button),
+        (pull, runs): (&PullFacts, &[Run]),
+    ) -> Result<(), Failure> {
         let cancels = matches!(button, Button::Action(action) if action == "cancel");
-        match (button, parts) {
+        match (button, step_of_check(&check.name)) {
             (Button::Rerun, Some((connector, step, _))) => {
-                effects.rerun_step(&runs, connector, step);
+                effects.rerun_step(runs, connector, step);
             }
-            (Button::Rerun, None) if check.name == HEAD_CHECK => effects.rerun_all(&runs),
+            (Button::Rerun, None) if check.name == HEAD_CHECK => effects.rerun_all(runs),
             (Button::Rerun, None) => {
-                effects.rerun_connector(&runs, connector_of_check(&check.name));
+                effects.rerun_connector(runs, connector_of_check(&check.name));
             }
-            (Button::Action(_), _) if cancels => self.cancel(&mut effects, check, &pull).await?,
+            (Button::Action(_), _) if cancels => self.cancel(effects, check, pull).await?,
             (Button::Action(action), _) => match action.as_str() {
-                "retest" => effects.retest(&runs, &[]),
+                "retest" => effects.retest(runs, &[]),
                 "test" => effects.test(&Tested::Affected),
                 "no-cache" => {
                     effects.afresh = true;
@@ -73,7 +97,7 @@ impl Commands<'_> {
                 _ => effects.not.push(format!("No button is called `{action}`.")),
             },
         }
-        self.press(act, (&pull, &runs), &effects, cause).await
+        Ok(())
     }
 
     /// Not long after its run has ended, when a delivery comes late and something else runs.
@@ -113,7 +137,8 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        let (pull, runs) = match self.pull_of_head(head, sender, None).await? {
+        let may_not = self.may_not(sender).await?;
+        let (pull, runs) = match self.pull_of_head(head, may_not, None).await? {
             Ok(found) => found,
             Err((pull, why)) => {
                 let act = Act { pull, ..act };
@@ -126,7 +151,7 @@ impl Commands<'_> {
         } else {
             effects.test(&Tested::Affected);
         }
-        self.press(act, (&pull, &runs), &effects, cause).await
+        self.press(act, (&pull, &runs), effects, cause).await
     }
 
     fn pressed(&self, sender: &Actor, head: &Sha, (route, cause): (Route, String)) -> Act {
@@ -146,34 +171,36 @@ impl Commands<'_> {
         &self,
         act: Act,
         (pull, runs): (&PullFacts, &[Run]),
-        effects: &Effects,
+        mut effects: Effects,
         cause: String,
     ) -> Result<Handled, Failure> {
         let act = Act { pull: Some(pull.number), ..act };
-        if effects.scope.is_some()
-            && let Some(doubt) = self.trust(pull, runs).await?.doubt(pull)
-        {
-            let why = replies::code_not_trusted(&doubt);
-            return Ok(handled(&self.refused(&act, why).await?));
+        if effects.scope.is_some() {
+            let judged = self.judge(pull, runs).await?;
+            if let Some(doubt) = judged.doubt(pull) {
+                let why = replies::code_not_trusted(&doubt, &pull.head_sha);
+                return Ok(handled(&self.refused(&act, why).await?));
+            }
+            effects.trust = judged.trust();
         }
         let by = (Trigger::Button, cause);
-        Ok(handled(&self.carry_out(&act, pull, effects, by).await?))
+        Ok(handled(&self.carry_out(&act, pull, &effects, by).await?))
     }
 
     /// The open pull request that has this commit as its head now, with its runs of that, if
-    /// `sender` may command it; else why nothing is done. GitHub names no pull request where the
-    /// branch is a fork's, so that the commit alone says which one is meant; and the check run's name,
-    /// if it says for whom it is.
+    /// nobody said why it `may_not` be commanded; else why nothing is done. GitHub names no pull
+    /// request where the branch is a fork's, so that the commit alone says which one is meant; and the
+    /// check run's name, if it says for `whose` it is.
     async fn pull_of_head(
         &self,
         head: &Sha,
-        sender: &Actor,
+        may_not: Option<String>,
         whose: Option<&str>,
     ) -> Result<Found, Failure> {
         let mut runs = self.store.runs_of_head(self.repository.id, head).await?;
         let numbers: BTreeSet<u64> = runs.iter().filter_map(|run| run.pull).collect();
         let near = numbers.last().copied();
-        if let Some(why) = self.may_not(sender).await? {
+        if let Some(why) = may_not {
             return Ok(Err((near, why)));
         }
         let mut found = Vec::new();

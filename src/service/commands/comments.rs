@@ -2,11 +2,12 @@
 
 use tracing::warn;
 
-use super::{Commands, Failure};
+use super::{Asker, Commands, Failure};
 use crate::domain::audit::{AuditRecord, Decision, Route, Ruling};
 use crate::domain::command::{self, Asked, Command};
 use crate::domain::event::Actor;
 use crate::domain::run::Run;
+use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 use crate::github::{Reaction, Retry};
 use crate::render::replies;
@@ -21,7 +22,7 @@ impl Commands<'_> {
         &self,
         pull: u64,
         comment: u64,
-        author: &Actor,
+        (author, written): (&Actor, Option<Timestamp>),
         body: &str,
     ) -> Result<Handled, Failure> {
         let asked = command::parse(body);
@@ -48,7 +49,7 @@ impl Commands<'_> {
         // Decided by a process that died before it could say so: judged again, its own effects would
         // be in its way.
         if let Some(record) = self.store.audited(self.repository.id, &act.cause).await? {
-            return self.answer(pull, answer, (&record, help)).await;
+            return self.answer(pull, answer, (&record, help), author).await;
         }
         if author.bot
             && let Some(why) = self.may_not(author).await?
@@ -60,18 +61,22 @@ impl Commands<'_> {
             return Ok(Handled::Ignored(why));
         }
         self.react(comment, Reaction::Eyes).await?;
-        let record = self.decide(act, author, (&asked, Trigger::Comment)).await?;
-        self.answer(pull, answer, (&record, help)).await
+        let person = Asker { actor: author, route: Route::Comment, written };
+        let record = self.decide(act, &person, (&asked, Trigger::Comment)).await?;
+        self.answer(pull, answer, (&record, help), author).await
     }
 
     /// Judges the author, and does what may be done.
     pub(in super::super) async fn decide(
         &self,
         mut act: Act,
-        author: &Actor,
+        person: &Asker<'_>,
         (asked, trigger): (&Asked, Trigger),
     ) -> Result<AuditRecord, Failure> {
-        if let Some(why) = self.may_not(author).await? {
+        // Who approves is asked about anew, and by itself.
+        let approves = |command: &Command| matches!(command, Command::OkToTest(_));
+        let only_approves = !asked.commands.is_empty() && asked.commands.iter().all(approves);
+        if !only_approves && let Some(why) = self.may_not(person.actor).await? {
             return self.refused(&act, why).await;
         }
         let number = act.pull.unwrap_or_default();
@@ -85,7 +90,7 @@ impl Commands<'_> {
             self.store.observe_pull(self.repository, &facts, false).await?;
         }
         act.head = Some(facts.head_sha.clone());
-        let effects = self.effects(&facts, asked).await?;
+        let effects = self.effects(&facts, asked, person).await?;
         let by = (trigger, act.cause.clone());
         self.carry_out(&act, &facts, &effects, by).await
     }
@@ -96,6 +101,7 @@ impl Commands<'_> {
         pull: u64,
         answer: CommentAnswer,
         (record, help): (&AuditRecord, bool),
+        author: &Actor,
     ) -> Result<Handled, Failure> {
         let ruling = &record.ruling;
         let done = ruling.because.replace('\n', " ");
@@ -115,6 +121,12 @@ impl Commands<'_> {
                 refusal(ruling, help)
             }
         };
+        if author.bot {
+            // It may answer our answers, and never end.
+            let settled = CommentAnswer { settled: true, ..answer };
+            self.store.answer_comment(self.repository.id, &settled).await?;
+            return Ok(Handled::Done(done));
+        }
         self.reply(pull, answer, &text).await?;
         Ok(Handled::Done(done))
     }

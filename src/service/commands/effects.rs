@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::approvals::Approval;
 use crate::domain::audit::Ruling;
-use crate::domain::command::{Asked, Tested};
+use crate::domain::command::{Asked, Command, Tested};
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
 use crate::domain::run::Run;
 use crate::domain::state::RunState;
 use crate::domain::trigger::{Scope, Target};
+use crate::domain::trust::Trust;
 use crate::domain::verdict;
 use crate::render::replies;
 use crate::store::{Created, Done};
@@ -16,6 +18,10 @@ use crate::store::{Created, Done};
 /// What is to be done, once a comment or button is understood.
 #[derive(Debug, Default)]
 pub(in super::super) struct Effects {
+    /// What is to become of the head's approval; with it goes a run of its own.
+    pub(super) approval: Option<Approval>,
+    /// On whose word the run's code runs.
+    pub(super) trust: Trust,
     pub(super) scope: Option<Scope>,
     /// No earlier result is to be used.
     pub(super) afresh: bool,
@@ -33,6 +39,19 @@ impl Effects {
 
     fn add(&mut self, scope: Scope) {
         self.scope = Some(Scope::join(self.scope.take(), scope));
+    }
+
+    /// What else a comment asks for that approves a commit, or takes that back.
+    pub(super) fn with_approval(&mut self, command: &Command) {
+        match (&self.approval, command) {
+            // It runs all of that.
+            (Some(Approval::Give { .. }), Command::Test(Tested::Affected) | Command::Retest(_)) => {
+            }
+            (Some(Approval::Give { .. }), _) => self.not.push(replies::after_the_approval()),
+            (Some(Approval::Withdraw { .. }) | None, _) => {
+                self.not.push(replies::not_without_approval());
+            }
+        }
     }
 
     /// `/test`
@@ -195,13 +214,26 @@ impl Effects {
             will.push("The commands are shown.".to_owned());
         }
         self.say_cancelled(done, &mut will, &mut not);
+        self.say_approved(done, &mut will, &mut not);
         match (done.made, &self.scope) {
             (Some(Created::Fresh(_)), Some(scope)) => will.extend(replies::will_run(scope)),
             (Some(Created::Exists(run)), _) => will.push(format!("`{run}` was made for this.")),
+            // Whatever event brings it makes its run.
+            (Some(Created::Outdated), _) if self.approval.is_some() => {}
             (Some(Created::Outdated), _) => not.push(replies::another_head()),
             (Some(Created::Fresh(_)) | None, _) => {}
         }
         Ruling::of(&will, &not)
+    }
+
+    fn say_approved(&self, done: &Done, will: &mut Vec<String>, not: &mut Vec<String>) {
+        match (&self.approval, done.approved) {
+            (Some(Approval::Give { .. }), Some(true)) => will.push(replies::approved()),
+            (Some(Approval::Give { .. }), _) => not.push(replies::approved_before()),
+            (Some(Approval::Withdraw { .. }), Some(true)) => will.push(replies::taken_back()),
+            (Some(Approval::Withdraw { .. }), _) => not.push(replies::nothing_to_take_back()),
+            (None, _) => {}
+        }
     }
 
     fn say_cancelled(&self, done: &Done, will: &mut Vec<String>, not: &mut Vec<String>) {

@@ -27,14 +27,7 @@ impl Composed {
     pub(super) async fn read(head: &Snapshot<'_>, views: &[&View]) -> Result<Self, GitError> {
         let mut wanted = BTreeSet::new();
         for view in views {
-            if view.rules.pipelines.iter().all(|pipeline| pipeline.compose.is_empty()) {
-                continue;
-            }
-            for connector in view.head.iter() {
-                let pipeline = view.rules.pipeline(connector);
-                let files = pipeline.into_iter().flat_map(|pipeline| pipeline.compose.values());
-                wanted.extend(files.map(|file| path(&head.paths, connector, file)));
-            }
+            wanted.extend(files(view, &head.paths));
         }
         let mut read = BTreeMap::new();
         for path in wanted {
@@ -103,6 +96,20 @@ impl Composed {
         let kind = ProblemKind::Configuration;
         Err(PlanningError::Configuration(Box::new(Problem { kind, title, text, place })))
     }
+}
+
+/// The files that any connector's steps name.
+pub(super) fn files(view: &View, paths: &Paths) -> BTreeSet<String> {
+    let mut wanted = BTreeSet::new();
+    if view.rules.pipelines.iter().all(|pipeline| pipeline.compose.is_empty()) {
+        return wanted;
+    }
+    for connector in view.head.iter() {
+        let pipeline = view.rules.pipeline(connector);
+        let files = pipeline.into_iter().flat_map(|pipeline| pipeline.compose.values());
+        wanted.extend(files.map(|file| path(paths, connector, file)));
+    }
+    wanted
 }
 
 /// Below the connector's root, or beside it if that is a file.

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::snapshot::{Snapshot, Source};
-use super::survey::RepositoryFile;
+use super::survey::{RepositoryFile, Standing, Terms};
 use crate::domain::change::ChangeSet;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::plan::Merge;
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::trigger::Scope;
+use crate::domain::trust::Trust;
 use crate::git::EntryKind;
 
 /// What was read of one tree.
@@ -47,6 +48,12 @@ pub struct Definition {
     /// Whose pipelines were planned; absent where a person asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) event: Option<PipelineTrigger>,
+    /// On whose word its code was to run.
+    #[serde(default, skip_serializing_if = "Trust::is_default")]
+    pub(super) trust: Trust,
+    /// What the default branch said, where the base was another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) standing: Option<Standing>,
     /// Where the head's configuration was read, and the base's if there is one: in words.
     pub(super) at: String,
     pub(super) base_at: Option<String>,
@@ -136,6 +143,8 @@ impl Definition {
             version: Self::VERSION,
             wanted: None,
             event: None,
+            trust: Trust::default(),
+            standing: None,
             at: basis.at.to_owned(),
             base_at: basis.base_at.map(str::to_owned),
             merge_base: basis.merge_base.cloned(),
@@ -180,11 +189,10 @@ impl Definition {
         self
     }
 
-    /// The same, of the pipelines of an event.
+    /// The same, of the pipelines that run on these terms, beside what the default branch says.
     #[must_use]
-    pub(super) fn of_event(mut self, event: Option<PipelineTrigger>) -> Self {
-        self.event = event;
-        self
+    pub(super) fn on(self, terms: Terms, standing: Option<Standing>) -> Self {
+        Self { event: terms.event, trust: terms.trust, standing, ..self }
     }
 
     /// The same, of which only these connectors were of use.

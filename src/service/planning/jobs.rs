@@ -20,6 +20,7 @@ use crate::domain::rules::{Pattern, Pipeline, PipelineTrigger};
 use crate::domain::run::{Problem, ProblemKind};
 use crate::domain::secret::SecretSpec;
 use crate::domain::trigger::{Scope, Target};
+use crate::domain::trust;
 
 /// Connectors to plan, each with the steps asked for; none means all.
 pub(super) type Wanted = BTreeMap<ConnectorName, BTreeSet<StepId>>;
@@ -98,7 +99,8 @@ fn pipeline<'s>(survey: &'s Survey, name: &ConnectorName) -> Option<(&'s Connect
 /// Of the wanted, those whose pipeline tests the merge, and those whose tests the head.
 pub(super) fn split(survey: &Survey, wanted: Wanted) -> (Wanted, Wanted) {
     // A branch's own commit has nothing to be merged with.
-    let of_branch = matches!(survey.event, Some(PipelineTrigger::Push | PipelineTrigger::Schedule));
+    let of_branch =
+        matches!(survey.terms.event, Some(PipelineTrigger::Push | PipelineTrigger::Schedule));
     let merges =
         |name: &ConnectorName| !of_branch && pipeline(survey, name).is_some_and(|(_, of)| of.merge);
     wanted.into_iter().partition(|(name, _)| merges(name))
@@ -112,35 +114,56 @@ pub(super) struct Declared<'a> {
     pub(super) granted: Option<(&'a RepoName, &'a Grants)>,
 }
 
-/// The plans of connectors, and those that have no pipeline.
+/// What was planned of connectors.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) jobs: Vec<PlannedJob>,
+    /// Those that have no pipeline.
+    pub(super) without_pipeline: Vec<String>,
+    /// How many have no step that runs before an approval, of a stranger's change.
+    pub(super) waiting: usize,
+}
+
+/// The plans of connectors.
 pub(super) fn planned(
     survey: &Survey,
     wanted: &Wanted,
     declared: Declared<'_>,
-) -> Result<(Vec<PlannedJob>, Vec<String>), PlanningError> {
-    let mut jobs = Vec::new();
-    let mut without_pipeline = Vec::new();
+) -> Result<Found, PlanningError> {
+    let mut found = Found::default();
+    let guarded = survey.terms.trust.is_guarded();
     let digests = Digests::new(&survey.sources, &survey.paths);
     for (name, steps) in wanted {
         let Some((connector, view)) = survey.known(name) else { continue };
         let Some(pipeline) = view.rules.pipeline(connector) else {
-            without_pipeline.push(name.to_string());
+            found.without_pipeline.push(name.to_string());
             continue;
         };
         let impact = survey.impacts.connectors.get(name);
         let plan = plan_of(survey, (connector, view), pipeline)?;
+        let (plan, only) = if guarded {
+            let only = trust::before_approval(plan.steps());
+            if only.is_empty() {
+                found.waiting += 1;
+                continue;
+            }
+            (plan.guarded(), only)
+        } else {
+            let secrets = declared.of(&plan)?;
+            let plan = plan.with_secrets(secrets);
+            let only = plan.to_run(steps);
+            (plan, only)
+        };
         let sources = digests.of(plan.inputs());
-        let secrets = declared.of(&plan)?;
-        let plan = plan.with_sources(sources).with_secrets(secrets);
-        jobs.push(PlannedJob {
+        found.jobs.push(PlannedJob {
             connector: name.clone(),
             change: impact.map_or(ChangeKind::Modified, |impact| impact.change),
             reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
-            only: plan.to_run(steps),
-            plan,
+            only,
+            plan: plan.with_sources(sources),
         });
     }
-    Ok((jobs, without_pipeline))
+    Ok(found)
 }
 
 /// Plans the named connectors of a survey: the command line's counterpart of [`super::plan`].
@@ -151,7 +174,7 @@ pub fn plans(
 ) -> Result<super::Planned, PlanningError> {
     let wanted = names.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
     let declared = Declared { secrets: &survey.rules().secrets, granted: None };
-    let (jobs, without_pipeline) = planned(survey, &wanted, declared)?;
+    let Found { jobs, without_pipeline, .. } = planned(survey, &wanted, declared)?;
     let selection = survey.selection(without_pipeline);
     let wanted = super::Wanted::Names { names: names.clone() };
     let digests = jobs.iter().map(|job| job.plan.sources());
@@ -189,9 +212,9 @@ impl Declared<'_> {
         };
         let Some(secret) = self.secrets.iter().find(|secret| secret.name == *name) else {
             return Err(refused(
-                format!("the base branch declares no secret `{name}`"),
+                format!("the default branch declares no secret `{name}`"),
                 format!(
-                    "The {whose} wants the secret `{name}`. A change is given only what its base \
+                    "The {whose} wants the secret `{name}`. A change is given only what the default \
                      branch declares, so that nobody declares a secret and takes it with one \
                      change: merge its declaration, under `secrets:`, first."
                 ),

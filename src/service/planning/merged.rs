@@ -2,11 +2,10 @@
 
 use super::definition::{self, Definition};
 use super::jobs::{self, Declared, Wanted};
-use super::survey::{self, Survey};
+use super::survey::{self, Survey, Terms};
 use super::{PlannedJob, PlanningError, fenced};
 use crate::domain::names::Sha;
 use crate::domain::plan::Merge;
-use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind};
 use crate::git::{BareRepo, Merged};
 
@@ -29,6 +28,8 @@ pub(super) struct OfMerge {
     pub(super) definition: Option<Definition>,
     pub(super) jobs: Vec<PlannedJob>,
     pub(super) without_pipeline: Vec<String>,
+    /// How many of them have no step that runs before an approval.
+    pub(super) waiting: usize,
     pub(super) notes: Vec<String>,
 }
 
@@ -39,8 +40,9 @@ pub(super) async fn planned(
     survey: &Survey,
     (wanted, declared): (&Wanted, Declared<'_>),
 ) -> Result<OfMerge, PlanningError> {
-    let (merge, mut after) = surveyed(merging, survey.event).await?;
-    let (found, without_pipeline) = jobs::planned(&after, wanted, declared)?;
+    let (merge, mut after) = surveyed(merging, survey.terms).await?;
+    let jobs::Found { jobs: found, without_pipeline, waiting } =
+        jobs::planned(&after, wanted, declared)?;
     let job = |job: PlannedJob| {
         let impact = survey.impacts.connectors.get(&job.connector);
         PlannedJob {
@@ -60,13 +62,10 @@ pub(super) async fn planned(
     });
     let notes = gone.collect();
     let definition = after.definition.take();
-    Ok(OfMerge { merge, definition, jobs, without_pipeline, notes })
+    Ok(OfMerge { merge, definition, jobs, without_pipeline, waiting, notes })
 }
 
-async fn surveyed(
-    merging: Merging<'_>,
-    event: Option<PipelineTrigger>,
-) -> Result<(Merge, Survey), PlanningError> {
+async fn surveyed(merging: Merging<'_>, terms: Terms) -> Result<(Merge, Survey), PlanningError> {
     let (repo, base, head) = match merging {
         Merging::Made { repo, base, head } => (repo, base, head),
         Merging::Written(written) => {
@@ -76,7 +75,7 @@ async fn surveyed(
     };
     match repo.objects().merge(base, head).await? {
         Merged::Commit(commit) => {
-            let survey = survey::of_commits(repo.objects(), base, &commit, event).await?;
+            let survey = survey::of_commits(repo.objects(), base, &commit, (terms, None)).await?;
             Ok((Merge { base: base.clone(), commit }, survey))
         }
         Merged::Conflict(files) => {

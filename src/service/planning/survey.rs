@@ -2,6 +2,7 @@
 
 mod branch;
 mod here;
+mod sides;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -12,6 +13,8 @@ pub(super) use self::branch::of_branch;
 pub use self::branch::schedules;
 pub(super) use self::here::of_definition;
 pub use self::here::{survey_here, survey_to_replay};
+use self::sides::{Sides, other_secrets, showing};
+pub(super) use self::sides::{Standing, Terms};
 use super::PlanningError;
 use super::answers::Answers;
 use super::composed::Composed;
@@ -25,11 +28,12 @@ use crate::domain::builtin::Builtin;
 use crate::domain::catalog::{Catalog, Connector, Paths, discover};
 use crate::domain::change::ChangeSet;
 use crate::domain::depends::{Dependencies, Explorer};
+use crate::domain::detail::Detail;
 use crate::domain::impact::{Explainer, Explanation, Impacts, explain, impacts};
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::rules::{PipelineTrigger, RepoRules, Unclaimed};
+use crate::domain::rules::{RepoRules, Unclaimed};
 use crate::domain::run::Selection;
-use crate::domain::secret::SecretSpec;
+use crate::domain::trust::Showing;
 use crate::domain::unselected::Unselected;
 use crate::git::{Comparison, EntryKind, GitError, Objects, TreeEntry};
 
@@ -65,14 +69,15 @@ pub struct Survey {
     pub(super) other: Option<View>,
     /// What the base's tip has, where that is not the merge base and a step asks for it.
     pub(super) tip: Option<Catalog>,
-    /// The secrets that the base declares, if there is a base.
-    pub(super) base_secrets: Option<Vec<SecretSpec>>,
+    /// What the default branch says, or the base for it, if there is either.
+    pub(super) standing: Option<Standing>,
     /// The services that compose files of the head list.
     pub(super) composed: Composed,
     /// All that it was made of, if that was asked for.
     pub(super) definition: Option<Definition>,
-    /// Whose pipelines the rules have; absent where a person asks.
-    pub(super) event: Option<PipelineTrigger>,
+    pub(super) terms: Terms,
+    /// What whoever approves it is to look at.
+    pub(super) showing: Option<Showing>,
 }
 
 impl Survey {
@@ -149,8 +154,9 @@ impl Survey {
             without_pipeline,
             origin: self.view.rules.origin.clone(),
             notes: self.notes.clone(),
-            detail: self.view.rules.detail,
+            detail: self.standing.as_ref().map_or(self.view.rules.detail, |said| said.detail),
             unselected: None,
+            showing: self.showing.clone(),
         }
     }
 
@@ -194,12 +200,15 @@ struct Against<'r> {
     rules: Option<Result<RepoRules, repository::Invalid>>,
     /// Where they were read, in words.
     at: Option<String>,
+    /// What the default branch says, where the base is another's.
+    standing: Option<Standing>,
 }
 
 impl Against<'_> {
     fn nothing() -> Self {
         let change = ChangeSet::Complete { files: Vec::new() };
-        Self { merge_base: None, change, tree: None, tip: None, rules: None, at: None }
+        let (tree, tip, rules, at, standing) = (None, None, None, None, None);
+        Self { merge_base: None, change, tree, tip, rules, at, standing }
     }
 
     /// All that was read of both sides, if it was written down.
@@ -207,19 +216,22 @@ impl Against<'_> {
         &self,
         head: &Snapshot<'_>,
         (at, file): (&str, Option<&RepositoryFile>),
-        event: Option<PipelineTrigger>,
+        terms: Terms,
     ) -> Option<Definition> {
         let (base_at, merge_base) = (self.at.as_deref(), self.merge_base.as_ref());
         let basis = Basis { at, base_at, merge_base, change: &self.change, file };
         let made_of = Definition::of(&basis, head, (self.tree.as_ref(), self.tip.as_ref()))?;
-        Some(made_of.of_event(event))
+        Some(made_of.on(terms, self.standing.clone()))
     }
 
-    /// The secrets that the base declares, if there is a base.
-    fn secrets(&self) -> Option<Vec<SecretSpec>> {
+    /// What the default branch says, or the base for it, if there is either.
+    fn standing(&self) -> Option<Standing> {
+        if let Some(standing) = &self.standing {
+            return Some(standing.clone());
+        }
         match self.rules.as_ref()? {
-            Ok(base) => Some(base.secrets.clone()),
-            Err(_) => Some(Vec::new()),
+            Ok(base) => Some(Standing::of(base)),
+            Err(_) => Some(Standing { secrets: Vec::new(), detail: Detail::default() }),
         }
     }
 }
@@ -229,29 +241,36 @@ pub(super) async fn of_commits(
     objects: &Objects,
     base: &Sha,
     head: &Sha,
-    event: Option<PipelineTrigger>,
+    on: (Terms, Option<&Sha>),
 ) -> Result<Survey, PlanningError> {
-    commits(objects, (Some(base), head), (None, true), event).await
+    commits(objects, (Some(base), head), (None, true), on).await
 }
 
 async fn commits(
     objects: &Objects,
     (base, head): (Option<&Sha>, &Sha),
     (file, record): (Option<&RepositoryFile>, bool),
-    event: Option<PipelineTrigger>,
+    (terms, standing): (Terms, Option<&Sha>),
 ) -> Result<Survey, PlanningError> {
     let at = format!("at {}", head.short());
     let answers = Answers::open(objects.answers());
     let from = Contents { objects, answers: &answers, work_tree: None, record };
     let Some(base) = base else {
         let snapshot = Snapshot::new(from, objects.tree(head).await?);
-        return survey(snapshot, &at, Against::nothing(), (file, event)).await;
+        return Box::pin(survey(snapshot, &at, Against::nothing(), (file, terms))).await;
     };
     let (entries, compared) = tokio::join!(objects.tree(head), objects.changes(base, head));
     let entries = entries?;
     let before = compared.tree_before(&entries);
-    let against = against(from, base, (compared, before), file).await?;
-    survey(Snapshot::new(from, entries), &at, against, (file, event)).await
+    let mut against = against(from, base, (compared, before), file).await?;
+    if let Some(standing) = standing {
+        let tree = Snapshot::new(Contents { record: false, ..from }, objects.tree(standing).await?);
+        let rules = rules_of(&tree, &format!("at {}", standing.short()), None).await?;
+        // What can't be read there declares nothing.
+        let empty = RepoRules::empty(String::new());
+        against.standing = Some(Standing::of(rules.as_ref().unwrap_or(&empty)));
+    }
+    Box::pin(survey(Snapshot::new(from, entries), &at, against, (file, terms))).await
 }
 
 /// The other side: the merge base's tree, which may be known already, and the rules of the base.
@@ -285,50 +304,36 @@ async fn against<'r>(
         Some(tip) if file.is_none() => Some(rules_of(tip, &at, None).await?),
         Some(_) | None => None,
     };
-    Ok(Against { merge_base, change, tree, tip, rules, at: Some(at) })
-}
-
-const OTHER_SECRETS: &str = "The change also changes `secrets`; given is what the base declares.";
-
-fn other_secrets(base: Option<&[SecretSpec]>, rules: &RepoRules) -> Option<String> {
-    base.is_some_and(|base| base != rules.secrets).then(|| OTHER_SECRETS.to_owned())
+    Ok(Against { merge_base, change, tree, tip, rules, at: Some(at), standing: None })
 }
 
 async fn survey(
     head: Snapshot<'_>,
     at: &str,
     mut against: Against<'_>,
-    (file, event): (Option<&RepositoryFile>, Option<PipelineTrigger>),
+    (file, terms): (Option<&RepositoryFile>, Terms),
 ) -> Result<Survey, PlanningError> {
-    let rules = rules_of(&head, at, file).await??.of_event(event);
-    let mut notes = rules.notes.clone();
+    let standing = against.standing();
+    let sides = Sides::of(rules_of(&head, at, file).await?, against.rules.take(), terms)?;
+    let Sides { rules, other, mut notes } = sides;
+    let rules = rules.of_event(terms.event);
     let mut known = Known::default();
     let tree = against.tree.as_ref();
     let (view, mut impacts) = view(rules, &head, tree, &against.change, &mut known).await?;
-    let base_secrets = against.secrets();
-    notes.extend(other_secrets(base_secrets.as_deref(), &view.rules));
-    let mut other = None;
-    match against.rules.take() {
-        Some(Ok(base)) if !base.selects_as(&view.rules) => {
-            let before = impacts.connectors.len();
-            // Other rules may ask for other facts.
-            known.documents = Documents::default();
-            let (theirs, found) =
-                self::view(base.of_event(event), &head, tree, &against.change, &mut known).await?;
-            impacts = impacts.union(found);
-            let more = impacts.connectors.len() - before;
-            notes.push(format!(
-                "The change also changes which connectors are selected; selected is what either \
-                 the base's or the head's rules select ({more} more than by the head's alone)."
-            ));
-            other = Some(theirs);
-        }
-        Some(Err(invalid)) if tree.is_some() => notes.push(format!(
-            "The base's configuration is not valid and was left out: {}",
-            invalid.title()
-        )),
-        Some(Ok(_) | Err(_)) | None => {}
+    let declared = standing.as_ref().map(|said| said.secrets.as_slice());
+    notes.extend(other_secrets(declared, &view.rules));
+    let mut beside = None;
+    if let Some(other) = other.filter(|other| !other.selects_as(&view.rules)) {
+        // Other rules may ask for other facts.
+        known.documents = Documents::default();
+        let other = other.of_event(terms.event);
+        let (theirs, found) = self::view(other, &head, tree, &against.change, &mut known).await?;
+        let before = impacts.connectors.len();
+        impacts = impacts.union(found);
+        notes.push(terms.selected_by_both(impacts.connectors.len() - before));
+        beside = Some(theirs);
     }
+    let other = beside;
     // Versions are compared with what a merge would meet, which is the tip.
     let tip = match &against.tip {
         Some(tip) if view.rules.uses(Builtin::Qa) => {
@@ -343,7 +348,8 @@ async fn survey(
     notes.extend_from_slice(view.head.dependencies().notes());
     notes.extend(told(&view.head.findings));
     head.keep_answers();
-    let definition = against.definition(&head, (at, file), event);
+    let definition = against.definition(&head, (at, file), terms);
+    let showing = terms.trust.is_guarded().then(|| showing(&views, &head.paths, &against.change));
     let (paths, sources) = head.into_parts();
     Ok(Survey {
         merge_base: against.merge_base,
@@ -355,10 +361,11 @@ async fn survey(
         view,
         other,
         tip,
-        base_secrets,
+        standing,
         composed,
         definition,
-        event,
+        terms,
+        showing,
     })
 }
 

@@ -11,7 +11,7 @@ const BUILTINS: &[&str] = &["qa", "build", "acceptance", "scan", "upload-secrets
 const GRAVITIES: &[&str] = &["error", "warning", "note", "never"];
 const NETWORKS: &[&str] = &["none", "bridge"];
 pub(in super::super) const CACHES: &[&str] = &["success", "all", "never", "off", "false"];
-const PERMISSIONS: &[&str] = &["write"];
+const PERMISSIONS: &[&str] = &["write", "maintain", "admin"];
 const DETAILS: &[&str] = &["step", "connector", "summary"];
 
 pub(in super::super) static PIPELINE: Shape = Shape {
@@ -254,8 +254,14 @@ pub(in super::super) static POLICY: Shape = Shape {
     keys: &[
         Key::new("approve", Takes::Word(PERMISSIONS), "The permission that may run and approve.")
             .default("\"write\""),
+        Key::new(
+            "bots",
+            Takes::Texts,
+            "Bots that count as one who may write, for their code and their commands; none may approve.",
+        )
+        .examples(&["[\"renovate[bot]\"]"]),
         Key::new("detail", Takes::Word(DETAILS), "The finest check runs wanted.")
             .default("\"step\""),
     ],
-    not_yet: &[("bots", "bots are not told apart yet: remove it")],
+    not_yet: &[],
 };

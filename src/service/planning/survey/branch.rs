@@ -1,11 +1,12 @@
 //! Surveys of a branch: what a push changed, or all there is.
 
-use super::{Against, Survey, rules_of, survey};
+use super::{Against, Survey, Terms, rules_of, survey};
 use crate::config::repository::FILE;
 use crate::domain::change::ChangeSet;
 use crate::domain::names::Sha;
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::schedule::Schedule;
+use crate::domain::trust::Trust;
 use crate::git::{BareRepo, Comparison, Objects};
 use crate::service::planning::answers::Answers;
 use crate::service::planning::snapshot::{Contents, Snapshot};
@@ -43,7 +44,8 @@ pub(in crate::service::planning) async fn of_branch(
     if event == PipelineTrigger::Push && !runs_for(&snapshot, &at, event).await? {
         return Ok(None);
     }
-    survey(snapshot, &at, against, (None, Some(event))).await.map(Some)
+    let terms = Terms { event: Some(event), trust: Trust::Trusted };
+    Box::pin(survey(snapshot, &at, against, (None, terms))).await.map(Some)
 }
 
 /// Does any pipeline run for the event? A file that is wrong may have meant so: who pushed it is told;

@@ -1,6 +1,6 @@
 //! Surveys of the repository that one stands in, and of what was written down of one.
 
-use super::{Against, RepositoryFile, Survey, against, commits, rules_of, survey};
+use super::{Against, RepositoryFile, Survey, Terms, against, commits, rules_of, survey};
 use crate::domain::names::Sha;
 use crate::git::{Comparison, LocalRepo};
 use crate::service::planning::PlanningError;
@@ -39,7 +39,8 @@ async fn here(
             Some(head) => head.clone(),
             None => repo.resolve("HEAD").await?,
         };
-        return commits(repo.objects(), (base, &head), (file, record), None).await;
+        return commits(repo.objects(), (base, &head), (file, record), (Terms::of_person(), None))
+            .await;
     }
     let answers = Answers::open(repo.objects().answers());
     let (objects, work_tree) = (repo.objects(), repo.work_tree());
@@ -54,7 +55,13 @@ async fn here(
         against(from, base, (compared, None), file).await
     };
     let (entries, against) = tokio::join!(repo.files(&unstaged), against);
-    survey(Snapshot::new(from, entries?), "in the work tree", against?, (file, None)).await
+    Box::pin(survey(
+        Snapshot::new(from, entries?),
+        "in the work tree",
+        against?,
+        (file, Terms::of_person()),
+    ))
+    .await
 }
 
 /// Surveys what was written down of an earlier survey.
@@ -68,6 +75,8 @@ pub(in crate::service::planning) async fn of_definition(
     };
     let (merge_base, change) = (definition.merge_base.clone(), definition.change.clone());
     let at = definition.base_at.clone();
-    let against = Against { merge_base, change, tree, tip, rules, at };
-    survey(head, &definition.at, against, (definition.file.as_ref(), definition.event)).await
+    let standing = definition.standing.clone();
+    let against = Against { merge_base, change, tree, tip, rules, at, standing };
+    let terms = Terms { event: definition.event, trust: definition.trust };
+    Box::pin(survey(head, &definition.at, against, (definition.file.as_ref(), terms))).await
 }

@@ -1,0 +1,117 @@
+//! Approvals: of one commit, until the pull request is seen with another.
+
+use checkvalve::domain::audit::{Decision, Route, Ruling};
+use checkvalve::domain::event::{Actor, PullFacts};
+use checkvalve::domain::run::{Problem, ProblemKind};
+use checkvalve::domain::state::{Conclusion, RunState};
+use checkvalve::domain::trust::Trust;
+use checkvalve::store::{Act, ApprovalOrder, Created, NewRun, Orders, Store};
+
+use crate::fixture::{LONG, Place, new_run, planned, read, repository, sha, worker};
+
+fn facts(head: char, base: &str) -> PullFacts {
+    PullFacts {
+        number: 12,
+        title: "Hers".to_owned(),
+        author: Actor { login: "mallory".to_owned(), bot: false },
+        open: true,
+        draft: false,
+        head_sha: sha(head),
+        head_ref: "change".to_owned(),
+        head_repo: None,
+        base_sha: sha('0'),
+        base_ref: base.to_owned(),
+    }
+}
+
+fn act(cause: &str) -> Act {
+    Act {
+        repository: repository(),
+        pull: Some(12),
+        head: Some(sha('a')),
+        actor: "ada".to_owned(),
+        route: Route::Comment,
+        cause: cause.to_owned(),
+        asked: "/ok-to-test".to_owned(),
+    }
+}
+
+/// Orders it, with a run; did anything come of it?
+async fn order(store: &Store, cause: &str, approval: ApprovalOrder) -> bool {
+    let run = NewRun { trust: Trust::Approved, ..new_run('a', cause) };
+    let orders = Orders { approval: Some(approval), cancels: Vec::new(), run: Some(run) };
+    let judge = |done: &checkvalve::store::Done| {
+        let decision =
+            if done.approved == Some(true) { Decision::Accepted } else { Decision::Refused };
+        Ruling { decision, because: String::new() }
+    };
+    let record = store.obey(&act(cause), &orders, &judge).await.unwrap();
+    assert_eq!(record.runs.is_empty(), record.ruling.decision == Decision::Refused);
+    record.ruling.decision == Decision::Accepted
+}
+
+fn give(base: &str) -> ApprovalOrder {
+    ApprovalOrder::Give { head: sha('a'), base_ref: base.to_owned() }
+}
+
+async fn by(store: &Store, head: char, base: &str) -> Option<String> {
+    let found = store.approval(repository().id, &facts(head, base)).await.unwrap();
+    found.map(|approval| approval.actor)
+}
+
+pub(crate) async fn an_approval_is_of_one_commit_and_void_for_good_once_another_was_seen(
+    place: &Place,
+) {
+    let store = place.open().await;
+    store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
+    assert_eq!(by(&store, 'a', "main").await, None);
+    assert!(order(&store, "1", give("main")).await);
+    assert!(!order(&store, "2", give("main")).await, "it holds already: no second run");
+    assert_eq!(by(&store, 'a', "main").await.as_deref(), Some("ada"));
+    assert_eq!(by(&store, 'b', "main").await, None);
+    assert_eq!(by(&store, 'a', "next").await, None, "it was not looked at against that");
+    // Seen again as it was: nothing changes.
+    store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
+    assert!(by(&store, 'a', "main").await.is_some());
+    store.observe_pull(&repository(), &facts('b', "main"), false).await.unwrap();
+    store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
+    assert_eq!(by(&store, 'a', "main").await, None, "it does not come back with the commit");
+    assert!(order(&store, "3", give("main")).await);
+    store.observe_pull(&repository(), &facts('a', "next"), false).await.unwrap();
+    assert_eq!(by(&store, 'a', "main").await, None, "pointed at another base");
+}
+
+pub(crate) async fn an_approval_can_be_taken_back_once(place: &Place) {
+    let store = place.open().await;
+    store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
+    let take_back = || ApprovalOrder::Withdraw { head: sha('a') };
+    assert!(!order(&store, "1", take_back()).await);
+    assert!(order(&store, "2", give("main")).await);
+    assert!(order(&store, "3", take_back()).await);
+    assert_eq!(by(&store, 'a', "main").await, None);
+    assert!(!order(&store, "4", take_back()).await);
+    assert!(order(&store, "5", give("main")).await);
+}
+
+pub(crate) async fn a_strangers_run_is_planned_and_ends_by_asking_for_an_approval(place: &Place) {
+    let store = place.open().await;
+    store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
+    let problem = Problem {
+        kind: ProblemKind::NotTrusted,
+        title: "Approval needed".to_owned(),
+        text: "x".to_owned(),
+        place: None,
+    };
+    let problem = Some((Conclusion::ActionRequired, problem));
+    let run = NewRun { trust: Trust::Untrusted, problem, ..new_run('a', "generation-1") };
+    let Created::Fresh(id) = store.create_run(run).await.unwrap() else { panic!() };
+    let made = read(&store, id).await;
+    assert_eq!((made.state, made.trust), (RunState::Queued, Trust::Untrusted));
+    assert_eq!(made.conclusion, None);
+    let lease = store.claim_planning(worker(), LONG).await.unwrap().unwrap();
+    store.settle_planning(lease, planned(&[])).await.unwrap();
+    let ended = read(&store, id).await;
+    assert_eq!(ended.state, RunState::Concluded);
+    assert_eq!(ended.conclusion, Some(Conclusion::ActionRequired));
+    assert_eq!(ended.problem.unwrap().kind, ProblemKind::NotTrusted);
+}
