@@ -101,6 +101,7 @@ stories! {
         a_due_time_is_taken_once,
         schedules_count_from_when_they_were_first_seen,
         what_the_app_lost_is_published_when_it_is_back,
+        what_is_private_is_not_shown_by_an_old_event,
         a_run_that_nobody_asked_for_is_forgotten,
         pointed_at_another_base_it_is_another_change,
         objects_stand_under_the_name_of_their_time;
@@ -193,6 +194,7 @@ stories! {
         a_head_is_compared_by_one_when_it_is_due,
         what_github_shows_otherwise_is_told_again,
         who_leaves_a_commit_has_it_judged_anew,
+        what_is_refused_for_good_is_not_compared_sooner,
         refusals_count_from_the_first_and_end_with_access;
     chaos:
         everything_at_once_settles;

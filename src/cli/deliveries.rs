@@ -17,8 +17,6 @@ use crate::domain::recovery::HANDLING;
 use crate::domain::time::Timestamp;
 use crate::store::{Delivery, DeliveryQuery, DeliveryRow, HandledAgain, MissingRow, Store};
 
-/// So many are asked for in one transaction.
-const AT_ONCE: usize = 200;
 /// Of events that never came, those shown.
 const MISSING: u32 = 100;
 /// The way by which it is asked for, in the record.
@@ -376,9 +374,7 @@ async fn handle(
     if !args.dry_run {
         let actor = ambient::env("USER").or_else(|| ambient::env("LOGNAME"));
         let actor = actor.as_deref().unwrap_or("somebody");
-        for some in known.chunks(AT_ONCE) {
-            store.handle_again(some, (actor, ROUTE)).await?;
-        }
+        store.handle_again(&known, (actor, ROUTE)).await?;
         for guid in &missing {
             store.ask_again(guid).await?;
         }

@@ -346,7 +346,8 @@ fn follow_branches(setup: Setup<'_>, served: &Arc<Served>) {
 fn recover(setup: Setup<'_>, intake: &Intake) -> anyhow::Result<()> {
     let every = setup.settings.recovery()?;
     let (intake, worker) = (intake.clone(), setup.common.worker);
-    let recovery = Recovery { intake, worker, every, memory: Arc::default() };
+    let kept = setup.settings.retention()?;
+    let recovery = Recovery { intake, worker, every, kept, memory: Arc::default() };
     let stop = setup.stop.clone();
     setup.start(Rhythm { name: "recovery", period: every }, None, move || {
         let (recovery, stop) = (recovery.clone(), stop.clone());

@@ -41,7 +41,7 @@ impl Github {
         let uri = "/installation/repositories?per_page=100".to_owned();
         let mut repositories = Vec::new();
         let take = |page: Listing| {
-            for repository in page.repositories {
+            for repository in page.repositories.into_iter().filter(|one| !one.archived) {
                 let name = repository.full_name.parse().map_err(|error| GithubError::Refused {
                     call: NAME,
                     status: 200,

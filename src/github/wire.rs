@@ -57,6 +57,9 @@ pub(super) struct Repository {
     pub(super) full_name: String,
     #[serde(default)]
     pub(super) private: bool,
+    /// Read-only: nothing can be published on it.
+    #[serde(default)]
+    pub(super) archived: bool,
 }
 
 #[derive(Deserialize)]

@@ -103,10 +103,11 @@ impl Intake {
                 continue;
             }
             served += 1;
+            // The hourly list may have been first: what was ended is resumed all the same, once.
             if self.store.restore(&repository).await? {
                 self.store.look_again(repository.id).await?;
-                resumed += self.resume(&repository).await?;
             }
+            resumed += self.resume(&repository).await?;
         }
         Ok(Handled::Done(format!(
             "installation {installation}: {served} repositories are served, {resumed} run(s) made"
@@ -168,6 +169,11 @@ impl Intake {
             _ => None,
         };
         if let Some(why) = why {
+            // It may have been told long ago, and delivered again.
+            let now = self.github.repositories(repository.installation).await;
+            if now.is_ok_and(|there| there.iter().any(|one| one.id == repository.id)) {
+                return Ok(Handled::Ignored(format!("{name}: {action} once, and it is there now")));
+            }
             let (_, ended) = lose(&self.store, Withdrawn::Repository(repository.id), why).await?;
             return Ok(Handled::Done(format!("{why}: {ended} run(s) asked to end")));
         }

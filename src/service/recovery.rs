@@ -29,6 +29,8 @@ pub struct Recovery {
     pub worker: WorkerId,
     /// How often it looks; what depends on how often is kept to by this, too.
     pub every: Duration,
+    /// How long we hold what came (`CHECKVALVE_RETENTION`): what is older may be forgotten, not lost.
+    pub kept: Duration,
     pub memory: Arc<Mutex<Memory>>,
 }
 

@@ -26,6 +26,7 @@ statements! {
         "update repositories set withdrawn = $2 where id = $1 and withdrawn is null"
     );
     RESTORE = sql!("update repositories set withdrawn = null where id = $1 and withdrawn is not null");
+    LISTED = sql!("update repositories set private = $2 where id = $1 and private <> $2");
     WITHDRAWN = sql!("select id from repositories where withdrawn is not null order by id");
     // What could not be published meanwhile is due at once, also what was given up; and how long it
     // was refused before says nothing of what is now.
@@ -83,10 +84,11 @@ impl Store {
         Ok(ids)
     }
 
-    /// The App may act on it (again), under this name. True if it could not before.
+    /// GitHub lists it now: the App may act on it (again), under this name. True if it could not before.
     pub async fn restore(&self, repository: &Repository) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         see_repository(&mut tx, repository).await?;
+        tx.execute(LISTED, args![repository.id, repository.private]).await?;
         let restored = tx.execute(RESTORE, args![repository.id]).await? > 0;
         if restored {
             tx.execute(HEADS_DUE, args![repository.installation]).await?;

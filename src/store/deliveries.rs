@@ -141,6 +141,11 @@ macro_rules! of_class {
     };
 }
 
+/// Of many deliveries that are handled again, one becomes due after the other.
+const PACE: Duration = Duration::from_millis(100);
+/// So many of them are asked for in one transaction.
+const TOGETHER: usize = 500;
+
 statements! {
     CLAIM = skip_locked!(
         concat!(
@@ -180,7 +185,7 @@ statements! {
     CONTENT = sql!("select body, headers from deliveries where guid = $1");
     // Its tries are counted anew: it may have been given up.
     AGAIN = sql!(
-        "update deliveries set state = 'waiting', due_at = ", now!(), ", lease_until = 0,
+        "update deliveries set state = 'waiting', due_at = ", now!(), " + $2, lease_until = 0,
             epoch = epoch + 1, attempt = 0, handled_at = null
          where guid = $1"
     );
@@ -298,12 +303,27 @@ impl Store {
     pub async fn handle_again(
         &self,
         guids: &[String],
-        (actor, route): (&str, &str),
+        by: (&str, &str),
     ) -> Result<Vec<String>, StoreError> {
-        let mut tx = self.begin().await?;
         let mut found = Vec::new();
+        for some in guids.chunks(TOGETHER) {
+            self.handle_some_again(some, by, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    /// In one transaction, which is not so long that webhooks wait for it.
+    async fn handle_some_again(
+        &self,
+        guids: &[String],
+        (actor, route): (&str, &str),
+        found: &mut Vec<String>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         for guid in guids {
-            if tx.execute(AGAIN, args![guid.as_str()]).await? == 0 {
+            // One after the other: they are older than what comes now, and would all go before it.
+            let after = PACE.saturating_mul(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            if tx.execute(AGAIN, args![guid.as_str(), after]).await? == 0 {
                 continue;
             }
             let id = crate::ambient::ulid().to_string();
@@ -311,8 +331,7 @@ impl Store {
             found.push(guid.clone());
         }
         tx.nudge(Topic::Deliveries);
-        tx.commit().await?;
-        Ok(found)
+        tx.commit().await
     }
 
     pub(super) async fn forget_handled_again(

@@ -64,13 +64,15 @@ statements! {
         concat!(") returning ", head_columns!())
     );
     // Those told longest ago come first, so that a busy head does not starve the others. Soon after
-    // it is told something, a head is compared with what GitHub shows.
+    // it is told something, a head is compared with what GitHub shows; what is refused for good is
+    // not asked for sooner by that.
     SETTLE = sql!(
         "update heads set published_version = $4, worker = null, lease_until = 0, error = $7,
             not_before = ", now!(), " + $5, again_at = ", now!(), " + cast($6 as bigint),
             wanted = case when cast($6 as bigint) is null then 0 else wanted end,
             refused_since = null,
-            compare_at = case when compare_at > 0 and compare_at < ", now!(), " + $8 then compare_at
+            compare_at = case when compare_at > 0
+                    and (cast($7 as text) is not null or compare_at < ", now!(), " + $8) then compare_at
                 else ", now!(), " + $8 end
          where repository_id = $1 and head_sha = $2 and epoch = $3 returning version"
     );

@@ -25,13 +25,16 @@ pub struct RepositoryRow {
 }
 
 statements! {
+    // An event may be days old when it comes: by it nothing private is shown. What GitHub lists now
+    // is another matter ([`Store::restore`]).
     SEE_REPOSITORY = sql!(
         "insert into repositories (id, name, installation, private, seen_at)
          values ($1, $2, $3, $4, ", now!(), ")
          on conflict (id) do update set name = excluded.name,
             withdrawn = case when repositories.installation = excluded.installation
                 then repositories.withdrawn end,
-            installation = excluded.installation, private = excluded.private,
+            installation = excluded.installation,
+            private = case when excluded.private = 1 then 1 else repositories.private end,
             seen_at = excluded.seen_at"
     );
     SEE_PULL = sql!(

@@ -129,5 +129,5 @@ fn what_somebody_must_act_on_comes_before_a_failure() {
     let stranger = Run { pull: Some(13), base_ref: "release".to_owned(), ..stranger };
     let head = desired(&[one, stranger], &links()).remove(0);
     assert_eq!(head.status.word(), "action_required");
-    assert!(head.title.starts_with("→ release: Not run"), "{}", head.title);
+    assert!(head.title.starts_with("→ release: Approval needed: Not run"), "{}", head.title);
 }

@@ -129,6 +129,20 @@ pub(crate) async fn what_the_app_lost_is_published_when_it_is_back(place: &Place
     assert_eq!(store.withdrawn().await.unwrap(), Vec::<u64>::new());
 }
 
+pub(crate) async fn what_is_private_is_not_shown_by_an_old_event(place: &Place) {
+    let store = place.open().await;
+    let private = async || store.repositories().await.unwrap()[0].repository.private;
+    let public = Repository { private: false, ..repository() };
+    store.see(&public).await.unwrap();
+    assert!(!private().await);
+    store.see(&repository()).await.unwrap();
+    assert!(private().await, "the event says so");
+    store.see(&public).await.unwrap();
+    assert!(private().await, "an event of before, delivered again");
+    store.restore(&public).await.unwrap();
+    assert!(!private().await, "GitHub lists it as public now");
+}
+
 pub(crate) async fn a_run_that_nobody_asked_for_is_forgotten(place: &Place) {
     let store = place.open().await;
     let push = NewRun { pull: None, trigger: Trigger::Push, ..new_run('a', "push-1") };

@@ -175,3 +175,29 @@ pub(crate) async fn refusals_count_from_the_first_and_end_with_access(place: &Pl
     store.publish_again(repository().installation).await.unwrap();
     assert!(claim().await.is_some());
 }
+
+pub(crate) async fn what_is_refused_for_good_is_not_compared_sooner(place: &Place) {
+    let store = place.open().await;
+    create(&store, new_run('a', "1")).await;
+    publish(&store).await;
+    all_are_due(place).await;
+    let comparison = store.claim_comparison(worker(), LONG).await.unwrap().expect("due");
+    let much_later = Duration::from_hours(9);
+    let behind = Compared { next: Some(much_later), etag: None, again: true };
+    store.settle_comparison(comparison.head, behind).await.unwrap();
+    let head = store.claim_head(worker(), LONG).await.unwrap().expect("told again");
+    store.give_up_head(head, Rest::default(), "no").await.unwrap();
+    let due = compare_at(place).await - checkvalve::ambient::now().as_millis();
+    assert!(due > 8 * 3_600_000, "in {due} ms");
+}
+
+async fn compare_at(place: &Place) -> i64 {
+    const SQL: &str = "select compare_at from heads";
+    if place.url.starts_with("sqlite") {
+        let mut database = sqlx::SqliteConnection::connect(&place.url).await.unwrap();
+        sqlx::query_scalar(SQL).fetch_one(&mut database).await.unwrap()
+    } else {
+        let mut database = sqlx::PgConnection::connect(&place.url).await.unwrap();
+        sqlx::query_scalar(SQL).fetch_one(&mut database).await.unwrap()
+    }
+}

@@ -33,15 +33,18 @@ const RENEW: u64 = 20;
 impl Recovery {
     /// Reads what is new in the log, and asks for what is missing. True if there is more to ask for.
     pub(super) async fn compare(&self, stop: &CancellationToken) -> Result<bool, Failure> {
-        match self.read(stop).await {
-            Err(Failure::Github(GithubError::NotFound { .. })) => self.without_log(),
+        let unread = match self.read(stop).await {
+            Err(Failure::Github(GithubError::NotFound { .. })) => {
+                self.without_log();
+                false
+            }
             read => read?,
-        }
+        };
         let came = self.intake.store.note_came().await?;
         if came > 0 {
             info!(deliveries = came, "deliveries that were missing have come");
         }
-        self.ask(stop).await
+        Ok(self.ask(stop).await? || unread)
     }
 
     /// Said once, for nobody can do anything about it.
@@ -57,14 +60,14 @@ impl Recovery {
     }
 
     /// Reads the log from its newest entry back to where the last look began. A look that is not
-    /// ended goes on with the next pass, also in another process.
-    async fn read(&self, stop: &CancellationToken) -> Result<(), Failure> {
+    /// ended goes on with the next pass, also in another process: true then.
+    async fn read(&self, stop: &CancellationToken) -> Result<bool, Failure> {
         let store = &self.intake.store;
         let mut seen = BTreeSet::new();
         let mut mark = store.log_mark().await?.map(begun_lately);
         for nth in 1..=PAGES {
             if stop.is_cancelled() || (nth % RENEW == 0 && !self.hold().await?) {
-                return Ok(());
+                return Ok(false);
             }
             let page = self.page(mark.as_ref()).await?;
             let window = before(page.now, WINDOW);
@@ -75,7 +78,8 @@ impl Recovery {
             store.count_recovery_calls(1).await?;
             let began = known.reading.as_ref().map_or(page.now, |(began, _)| *began);
             let oldest = page.attempts.iter().map(|attempt| attempt.delivered_at).min();
-            self.judge(page.attempts, known.since, &mut seen).await?;
+            let since = known.since.max(before(page.now, self.kept / 2));
+            self.judge(page.attempts, since, &mut seen).await?;
             // Beyond that it was looked at, or is not delivered again.
             let end = known.read_to.max(window);
             let next = page.next.filter(|_| oldest.is_none_or(|oldest| oldest >= end));
@@ -85,11 +89,11 @@ impl Recovery {
             }
             store.set_log_mark(&known).await?;
             if known.reading.is_none() {
-                return Ok(());
+                return Ok(false);
             }
             mark = Some(known);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The page that is next. One that GitHub does not know any more is not asked for again.
