@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::Recovery;
 use crate::ambient;
-use crate::domain::recovery::{Attempt, MOST_ASKS, WINDOW, missing, wait_after};
+use crate::domain::recovery::{Attempt, AttemptEnd, MOST_ASKS, WINDOW, missing, wait_after};
 use crate::domain::time::Timestamp;
 use crate::github::{GithubError, LogPage, Retry};
 use crate::service::commands::Failure;
@@ -63,7 +63,7 @@ impl Recovery {
     /// ended goes on with the next pass, also in another process: true then.
     async fn read(&self, stop: &CancellationToken) -> Result<bool, Failure> {
         let store = &self.intake.store;
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut pending) = (BTreeSet::new(), None);
         let mut mark = store.log_mark().await?.map(begun_lately);
         for nth in 1..=PAGES {
             if stop.is_cancelled() || (nth % RENEW == 0 && !self.hold().await?) {
@@ -78,6 +78,7 @@ impl Recovery {
             store.count_recovery_calls(1).await?;
             let began = known.reading.as_ref().map_or(page.now, |(began, _)| *began);
             let oldest = page.attempts.iter().map(|attempt| attempt.delivered_at).min();
+            pending = pending.into_iter().chain(under_way(&page.attempts, page.now)).min();
             let since = known.since.max(before(page.now, self.kept / 2));
             self.judge(page.attempts, since, &mut seen).await?;
             // Beyond that it was looked at, or is not delivered again.
@@ -85,7 +86,9 @@ impl Recovery {
             let next = page.next.filter(|_| oldest.is_none_or(|oldest| oldest >= end));
             known.reading = next.map(|page| (began, page));
             if known.reading.is_none() {
-                known.read_to = before(began, self.every.clamp(OVERLAP.0, OVERLAP.1));
+                let read_to = before(began, self.every.clamp(OVERLAP.0, OVERLAP.1));
+                // How it ends is yet to be seen.
+                known.read_to = pending.map_or(read_to, |pending| read_to.min(pending));
             }
             store.set_log_mark(&known).await?;
             if known.reading.is_none() {
@@ -189,6 +192,14 @@ impl Recovery {
 fn begun_lately(mark: LogMark) -> LogMark {
     let reading = mark.reading.filter(|(began, _)| ambient::now().since(*began) < LONGEST_LOOK);
     LogMark { reading, ..mark }
+}
+
+/// When the oldest of these was sent that is still under way. One that stays so for an hour is not
+/// looked for any more.
+fn under_way(attempts: &[Attempt], now: Timestamp) -> Option<Timestamp> {
+    let pending = attempts.iter().filter(|attempt| attempt.end == AttemptEnd::UnderWay);
+    let lately = before(now, LONGEST_LOOK);
+    pending.map(|attempt| attempt.delivered_at).filter(|sent| *sent >= lately).min()
 }
 
 fn before(now: Timestamp, by: Duration) -> Timestamp {
