@@ -89,6 +89,13 @@ async fn until_all_came(world: &World, patience: Duration) {
         for one in deliveries.iter().filter(|one| one.status == "no webhook configured") {
             never.remove(&one.guid);
         }
+        // One of which we were killed between the commit and the answer is here, and nobody told GitHub.
+        if !never.is_empty() && never.len() < 10 {
+            let listed = super::again::cli(world, &["list", "--json", "--limit", "10000"]);
+            for one in listed["deliveries"].as_array().unwrap() {
+                never.remove(one["guid"].as_str().unwrap());
+            }
+        }
         if never.is_empty() {
             return;
         }
