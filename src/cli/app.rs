@@ -17,7 +17,7 @@ use crate::domain::ids::WorkerId;
 use crate::github::{Github, GithubSettings, Registrar};
 use crate::secrets::seal::Seal;
 use crate::store::{Store, StoredApp};
-use crate::web::{AppSecrets, GivenSecrets, Registration, Signers, TOKEN_LIFE};
+use crate::web::{AppSecrets, GivenSecrets, Registration, Signers, TOKEN_LIFE, opened_secret};
 
 /// How often a server that has no App looks for one.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -63,8 +63,13 @@ fn other_app(given: &GithubApp, kept: &StoredApp) -> UsageError {
 
 async fn registered(store: &Store, seal: &Seal) -> anyhow::Result<Option<GithubApp>> {
     let Some(app) = store.app().await? else { return Ok(None) };
-    let secrets = AppSecrets::open(seal, &app)
-        .with_context(|| format!("the GitHub App `{}` that was registered here", app.slug))?;
+    let secrets = AppSecrets::open(seal, &app).with_context(|| {
+        format!(
+            "the GitHub App `{}` that was registered here (if its key is lost, run `checkvalve \
+                 forget-app`, and register another one)",
+            app.slug
+        )
+    })?;
     Ok(Some(GithubApp { id: app.app_id, private_key: secrets.private_key }))
 }
 
@@ -78,10 +83,32 @@ pub(super) async fn forget(settings: &Settings) -> anyhow::Result<Exit> {
              accepted; delete it on GitHub if it is not used any more, and start the servers again: \
              the first prints where to register another one"
         );
-    } else {
-        eprintln!("no App was registered here");
+        return Ok(Exit::Passed);
+    }
+    eprintln!("no App was registered here");
+    // Without a key, no server can have refused to start with it.
+    if let Ok(key) = state.key_that_is_there(settings)
+        && forget_closed(&store, &Seal::new(&key)?).await? > 0
+    {
+        eprintln!(
+            "the webhook's secrets that do not open with this CHECKVALVE_KEY are forgotten: give the \
+             webhook a new one in the App's settings on GitHub, and the same in \
+             CHECKVALVE_WEBHOOK_SECRET"
+        );
     }
     Ok(Exit::Passed)
+}
+
+/// Forgets the webhook's secrets that were sealed with another key; how many there were.
+async fn forget_closed(store: &Store, seal: &Seal) -> anyhow::Result<usize> {
+    let mut forgotten = 0;
+    for row in store.webhook_secrets().await? {
+        if row.sealed.is_some_and(|sealed| opened_secret(seal, &sealed).is_err()) {
+            store.forget_secret(&row.mark).await?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
 }
 
 /// For a command, or a worker, that can do nothing without one.
@@ -159,6 +186,7 @@ impl Waiting<'_> {
 mod tests {
     use super::*;
     use crate::store::NewSecret;
+    use crate::web::kept_secret;
 
     async fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -172,6 +200,24 @@ mod tests {
         let pairs = [("CHECKVALVE_GITHUB_APP_ID", id), ("CHECKVALVE_GITHUB_PRIVATE_KEY", key)];
         let env = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         Settings::read(env, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn forget_app_clears_what_a_lost_key_closed_and_leaves_the_rest() {
+        let (_folder, store) = store().await;
+        let [lost, seal] = [[1; 32], [7; 32]].map(|key| Arc::new(Seal::new(&key).unwrap()));
+        let open =
+            async || Signers::open(store.clone(), seal.clone(), GivenSecrets::default()).await;
+        let current = kept_secret(&lost, &"lost".to_owned().into()).unwrap();
+        store.begin_secret(&current).await.unwrap().unwrap();
+        assert!(store.promote_secret(&current.mark, &[], PERIOD).await.unwrap());
+        let next = kept_secret(&seal, &"ours".to_owned().into()).unwrap();
+        store.begin_secret(&next).await.unwrap().unwrap();
+        let refused = open().await.unwrap_err().to_string();
+        assert!(refused.contains("forget-app"), "{refused}");
+        assert_eq!(forget_closed(&store, &seal).await.unwrap(), 1);
+        assert!(!open().await.unwrap().is_empty(), "and starts again, with the other one");
+        assert_eq!(forget_closed(&store, &seal).await.unwrap(), 0);
     }
 
     #[tokio::test]
