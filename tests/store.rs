@@ -74,6 +74,7 @@ macro_rules! stories {
 stories! {
     apps:
         one_app_is_kept_and_ends_all_offers,
+        who_forgets_the_app_forgets_all_its_secrets_at_once,
         a_secret_is_replaced_in_steps_that_can_be_repeated,
         a_secret_that_no_server_heard_of_is_given_up,
         of_many_that_replace_a_secret_at_once_one_does;

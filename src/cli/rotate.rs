@@ -33,6 +33,11 @@ const SEEN_BY_ITSELF: Duration = Duration::from_secs(2);
 const SEEN_WITHIN: Duration = Duration::from_mins(1);
 const PERIOD: Duration = Duration::from_millis(200);
 
+/// GitHub was told, and what it signs with from now on may count nowhere.
+const GONE: &str = "GitHub was told of a secret that is not the current one here: another \
+    `rotate-webhook-secret` replaced it, or an App was registered or forgotten meanwhile. Deliveries \
+    may be refused until you run this again, which gives GitHub another one";
+
 #[derive(Debug, Args)]
 pub struct RotateArgs {
     /// How long what was signed with the old secret is still accepted
@@ -68,7 +73,12 @@ impl Rotation<'_> {
         self.heard(&next).await?;
         writeln!(out, "The new secret is accepted beside the one that GitHub signs with now.")?;
         let sealed = next.sealed.as_deref().context("the next secret is not kept any more")?;
-        self.github.set_hook_secret(&opened_secret(&self.seal, sealed)?).await?;
+        let secret = opened_secret(&self.seal, sealed).context(
+            "the secret that another command began with (if its key is lost, run `checkvalve \
+             forget-app`)",
+        )?;
+        self.may_be_told(&next).await?;
+        self.github.set_hook_secret(&secret).await?;
         if !self.github.hook().await?.is_signed() {
             bail!("GitHub says that deliveries to {} are not signed: run this again", hook.url);
         }
@@ -77,7 +87,7 @@ impl Rotation<'_> {
         let given = self.settings.webhook_secret();
         let given: Vec<NewSecret> =
             given.iter().map(|one| kept_secret(&self.seal, one)).collect::<Result<_, _>>()?;
-        self.store.promote_secret(&next.mark, &given, self.grace).await?;
+        self.promote(&next, &given).await?;
         let how = if seen {
             "A delivery has come that was signed with it"
         } else {
@@ -119,7 +129,7 @@ impl Rotation<'_> {
     /// Waits until a server accepts it: GitHub must not sign with what nobody knows.
     async fn heard(&self, next: &SecretRow) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while !self.now(next).await?.is_none_or(|row| row.heard) {
+        while !self.is_accepted(next).await? {
             if begun.elapsed() > HEARD_WITHIN && self.store.drop_unheard_secret(&next.mark).await? {
                 bail!(
                     "no server has accepted the new secret within {} s, and nothing was changed: is \
@@ -132,14 +142,48 @@ impl Rotation<'_> {
         Ok(())
     }
 
+    /// Asked right before GitHub is told. Who accepts a next secret keeps it from being given up, so
+    /// this holds until it is replaced.
+    async fn may_be_told(&self, next: &SecretRow) -> anyhow::Result<()> {
+        if !self.is_accepted(next).await? {
+            bail!(
+                "the new secret is not accepted yet, and GitHub was not told of it: run this again"
+            );
+        }
+        Ok(())
+    }
+
+    async fn is_accepted(&self, next: &SecretRow) -> anyhow::Result<bool> {
+        match self.now(next).await? {
+            Stands::Next(row) => Ok(row.heard),
+            Stands::Current => Ok(true),
+            Stands::Gone => bail!(
+                "the new secret is not kept any more, and this command has not told GitHub of it: \
+                 another `rotate-webhook-secret` gave it up or replaced it, or an App was registered \
+                 or forgotten; run this again"
+            ),
+        }
+    }
+
+    /// It is the current one, by us or by another command.
+    async fn promote(&self, next: &SecretRow, given: &[NewSecret]) -> anyhow::Result<()> {
+        let promoted = self.store.promote_secret(&next.mark, given, self.grace).await?;
+        if promoted || matches!(self.now(next).await?, Stands::Current) {
+            return Ok(());
+        }
+        bail!(GONE)
+    }
+
     /// Waits for a delivery that was signed with it, asking for one if none comes; false if GitHub
     /// has none to deliver.
     async fn seen(&self, next: &SecretRow, url: &str) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let mut asked = false;
         loop {
-            if self.now(next).await?.is_none_or(|row| row.seen) {
-                return Ok(true);
+            match self.now(next).await? {
+                Stands::Next(row) if !row.seen => {}
+                Stands::Next(_) | Stands::Current => return Ok(true),
+                Stands::Gone => bail!(GONE),
             }
             if !asked && begun.elapsed() > SEEN_BY_ITSELF {
                 asked = self.github.deliver_newest_again().await?;
@@ -158,11 +202,116 @@ impl Rotation<'_> {
         }
     }
 
-    /// As the next secret stands now; `None` if it is not the next one any more: another command,
-    /// which goes on with the same one, was faster.
-    async fn now(&self, next: &SecretRow) -> anyhow::Result<Option<SecretRow>> {
+    async fn now(&self, next: &SecretRow) -> anyhow::Result<Stands> {
         let rows = self.store.webhook_secrets().await?;
-        let is_next = |row: &SecretRow| row.mark == next.mark && row.state == SecretState::Next;
-        Ok(rows.into_iter().find(is_next))
+        let row = rows.into_iter().find(|row| row.mark == next.mark);
+        Ok(match row.map(|row| (row.state, row)) {
+            Some((SecretState::Next, row)) => Stands::Next(row),
+            Some((SecretState::Current, _)) => Stands::Current,
+            Some((SecretState::Previous, _)) | None => Stands::Gone,
+        })
+    }
+}
+
+/// How the secret that this command began with stands now.
+enum Stands {
+    Next(SecretRow),
+    /// Another command, which goes on with the same one, was faster.
+    Current,
+    /// It was given up, replaced, or forgotten with its App.
+    Gone,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::server::GithubApp;
+
+    const LONG: Duration = Duration::from_mins(10);
+
+    /// A command on a database of its own. Its GitHub answers nothing.
+    async fn rotation<T>(story: impl AsyncFnOnce(&Rotation<'_>) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("db").display());
+        let nowhere = |name: &str| {
+            (name == "CHECKVALVE_GITHUB_API_URL").then(|| "http://127.0.0.1:9".to_owned())
+        };
+        let settings = Settings::read(nowhere, None).unwrap();
+        let private_key =
+            include_str!("../../simulator/keys/test-only-app-key.pem").to_owned().into();
+        let app = GithubApp { id: "7".to_owned(), private_key };
+        let rotation = Rotation {
+            store: Store::open(&url).await.unwrap(),
+            seal: Seal::new(&[7; 32]).unwrap(),
+            github: app::github(&settings, app).unwrap(),
+            settings: &settings,
+            grace: LONG,
+        };
+        story(&rotation).await
+    }
+
+    async fn begun(rotation: &Rotation<'_>, text: &str) -> SecretRow {
+        let new = kept_secret(&rotation.seal, &text.to_owned().into()).unwrap();
+        rotation.store.begin_secret(&new).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn github_is_not_told_of_a_secret_that_another_command_gave_up() {
+        rotation(async |a| {
+            let next = begun(a, "n").await;
+            assert!(a.may_be_told(&next).await.is_err(), "no server has it");
+            assert!(a.store.drop_unheard_secret(&next.mark).await.unwrap());
+            for refused in [a.heard(&next).await, a.may_be_told(&next).await] {
+                let refused = refused.unwrap_err().to_string();
+                assert!(refused.contains("run this again"), "{refused}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn who_was_slower_with_the_same_secret_is_done_and_with_a_replaced_one_is_not() {
+        rotation(async |a| {
+            let next = begun(a, "n").await;
+            a.store.hear_secret(&next.mark).await.unwrap();
+            a.heard(&next).await.unwrap();
+            a.may_be_told(&next).await.unwrap();
+            a.promote(&next, &[]).await.unwrap();
+            // The other one, a step behind.
+            a.heard(&next).await.unwrap();
+            a.may_be_told(&next).await.unwrap();
+            assert!(a.seen(&next, "x").await.unwrap());
+            a.promote(&next, &[]).await.unwrap();
+            // And one that slept while yet another secret came.
+            let third = begun(a, "third").await;
+            a.promote(&third, &[]).await.unwrap();
+            assert!(a.may_be_told(&next).await.is_err());
+            for refused in [a.seen(&next, "x").await.map(drop), a.promote(&next, &[]).await] {
+                let refused = refused.unwrap_err().to_string();
+                assert!(refused.contains("run this again"), "{refused}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_rotation_ends_with_an_error_when_its_app_is_forgotten_or_registered() {
+        rotation(async |a| {
+            let next = begun(a, "n").await;
+            a.store.hear_secret(&next.mark).await.unwrap();
+            let [app_id, slug, url, client_id] = ["1", "ours", "u", "c"].map(str::to_owned);
+            let app = crate::store::StoredApp { app_id, slug, url, client_id, sealed: Vec::new() };
+            let secret = kept_secret(&a.seal, &"of the app".to_owned().into()).unwrap();
+            assert!(a.store.keep_app(&app, &secret).await.unwrap());
+            assert!(a.may_be_told(&next).await.is_err());
+            assert!(a.promote(&next, &[]).await.is_err());
+            let next = begun(a, "m").await;
+            a.store.hear_secret(&next.mark).await.unwrap();
+            a.may_be_told(&next).await.unwrap();
+            assert!(a.store.forget_app().await.unwrap());
+            assert!(a.may_be_told(&next).await.is_err());
+            assert!(a.promote(&next, &[]).await.is_err());
+        })
+        .await;
     }
 }

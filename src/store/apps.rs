@@ -76,6 +76,14 @@ statements! {
          values (1, $1, $2, $3, $4, $5, ", now!(), ") on conflict (one) do nothing"
     );
     FORGET_APP = sql!("delete from apps");
+    // That they were stays known: one that still stands in a setting does not count again.
+    FORGET_SECRETS = sql!(
+        "update webhook_secrets set state = 'previous', sealed = null, accepted_until = ", now!()
+    );
+    FORGET_SECRET = sql!(
+        "update webhook_secrets set state = 'previous', sealed = null, accepted_until = ", now!(), "
+         where mark = $1"
+    );
     OFFER = sql!(
         "insert into setup_tokens (worker, mark, since) values ($1, $2, ", now!(), ")
          on conflict (worker) do update set mark = excluded.mark, since = excluded.since"
@@ -157,9 +165,25 @@ impl Store {
         Ok(true)
     }
 
-    /// Forgets the App that was registered here; false if there was none.
+    /// Forgets the App that was registered here, and with it all secrets of the webhook that are kept,
+    /// which do not count from now on; false, and nothing is forgotten, if there was none.
     pub async fn forget_app(&self) -> Result<bool, StoreError> {
-        Ok(self.inner.main.execute(FORGET_APP, args![]).await? > 0)
+        retried!(self.forget_app_once())
+    }
+
+    async fn forget_app_once(&self) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        if tx.execute(FORGET_APP, args![]).await? == 0 {
+            return Ok(false);
+        }
+        tx.execute(FORGET_SECRETS, args![]).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Forgets one secret of the webhook, which does not count from now on.
+    pub async fn forget_secret(&self, mark: &str) -> Result<(), StoreError> {
+        self.inner.main.execute(FORGET_SECRET, args![mark]).await.map(drop)
     }
 
     /// Notes a token with which an App may be registered, in place of the one that this process

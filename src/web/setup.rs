@@ -38,19 +38,19 @@ const MINUTE: Duration = Duration::from_mins(1);
 const TOKEN: &str = "setup token";
 const STATE: &str = "setup state";
 const APP: &str = "github app";
+const CLIENT: &str = "github app's client";
 
 /// What is secret of an App that was registered here.
 #[derive(Debug, Clone)]
 pub struct AppSecrets {
     /// PEM.
     pub private_key: SecretString,
-    /// For login.
-    pub client_secret: SecretString,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     private_key: String,
+    /// For login, which nothing needs so far: sealed once more, so that no start holds it open.
     client_secret: String,
 }
 
@@ -59,16 +59,18 @@ impl AppSecrets {
     pub fn open(seal: &Seal, app: &StoredApp) -> Result<Self, NotOpened> {
         let opened = seal.open(&format!("{APP} {}", app.app_id), &app.sealed)?;
         let kept: Kept = serde_json::from_slice(opened.expose_secret()).map_err(|_| NotOpened)?;
-        Ok(Self { private_key: kept.private_key.into(), client_secret: kept.client_secret.into() })
+        Ok(Self { private_key: kept.private_key.into() })
     }
 }
 
 /// The App as it is kept.
 fn kept_app(seal: &Seal, made: &Registered) -> Result<StoredApp, NotOpened> {
     let app_id = made.id.to_string();
+    let client = made.client_secret.expose_secret();
+    let client = seal.seal(&format!("{CLIENT} {app_id}"), client.as_bytes())?;
     let kept = Kept {
         private_key: made.private_key.expose_secret().to_owned(),
-        client_secret: made.client_secret.expose_secret().to_owned(),
+        client_secret: hex::encode(client),
     };
     let plain = serde_json::to_vec(&kept).map_err(|_| NotOpened)?;
     let sealed = seal.seal(&format!("{APP} {app_id}"), &plain)?;
@@ -315,4 +317,27 @@ fn not_made(error: &GithubError) -> WebError {
     }
     let message = "GitHub did not give the App's credentials.";
     WebError::new(StatusCode::BAD_GATEWAY, "not_made", message, again).because(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_secret_stays_closed_when_the_app_is_opened() {
+        let [slug, url, client_id] = ["ours", "https://x", "Iv1"].map(str::to_owned);
+        let [client_secret, private_key, webhook_secret] =
+            ["of the client", "the key", "of the hook"].map(SecretString::from);
+        let made =
+            Registered { id: 77, slug, url, client_id, client_secret, private_key, webhook_secret };
+        let seal = Seal::new(&[7; 32]).unwrap();
+        let app = kept_app(&seal, &made).unwrap();
+        let opened = seal.open("github app 77", &app.sealed).unwrap();
+        let kept: Kept = serde_json::from_slice(opened.expose_secret()).unwrap();
+        assert!(!kept.client_secret.contains("of the client"));
+        let client = hex::decode(&kept.client_secret).unwrap();
+        let client = seal.open("github app's client 77", &client).unwrap();
+        assert_eq!(client.expose_secret(), b"of the client");
+        assert_eq!(AppSecrets::open(&seal, &app).unwrap().private_key.expose_secret(), "the key");
+    }
 }

@@ -33,7 +33,11 @@ pub struct GivenSecrets {
 pub enum SignersError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the webhook's secret: {0}")]
+    #[error(
+        "the webhook's secret: {0}. If that key is lost, run `checkvalve forget-app`, give the webhook a \
+         new secret in the App's settings on GitHub, and the same one in CHECKVALVE_WEBHOOK_SECRET; an \
+         App that `/setup` registered is registered anew"
+    )]
     Seal(#[from] NotOpened),
 }
 
@@ -59,6 +63,8 @@ struct Known {
     secrets: WebhookSecrets,
     /// The one that the database has as the next, until a delivery has come with it.
     unseen: Option<(String, WebhookSecrets)>,
+    /// The marks of those, not the current one, that were sealed with another key.
+    closed: BTreeSet<String>,
 }
 
 /// Who may sign deliveries.
@@ -68,14 +74,17 @@ pub struct Signers {
     seal: Arc<Seal>,
     given: Vec<Given>,
     known: watch::Sender<Arc<Known>>,
-    /// One asks the database; how many did.
-    looking: Mutex<()>,
+    /// One asks the database; it knows of which secrets was said that they do not open.
+    looking: Mutex<BTreeSet<String>>,
+    /// How many did.
     looks: AtomicU64,
     /// Did the last one get an answer?
     answered: AtomicBool,
     /// The secret of the settings was replaced, which was said.
     said: AtomicBool,
 }
+
+type Said<'a> = tokio::sync::MutexGuard<'a, BTreeSet<String>>;
 
 /// What is kept of a webhook's secret.
 pub fn kept_secret(seal: &Seal, secret: &SecretString) -> Result<NewSecret, NotOpened> {
@@ -171,7 +180,7 @@ impl Signers {
         self.look_once(looking).await
     }
 
-    async fn look_once(&self, _alone: tokio::sync::MutexGuard<'_, ()>) -> Result<(), SignersError> {
+    async fn look_once(&self, mut said: Said<'_>) -> Result<(), SignersError> {
         // Counted before: who comes while the answer is under way needs another one.
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.answered.store(false, Ordering::SeqCst);
@@ -181,8 +190,18 @@ impl Signers {
         }
         self.say(&rows);
         let known = known(&self.given, &rows, |sealed| opened_secret(&self.seal, sealed))?;
+        for mark in known.closed.iter().filter(|mark| said.insert((*mark).clone())) {
+            tracing::warn!(
+                mark,
+                "a secret of the webhook, not the current one, is passed over: {NotOpened}"
+            );
+        }
+        let unheard = |row: &&SecretRow| {
+            row.state == SecretState::Next && !row.heard && !known.closed.contains(&row.mark)
+        };
+        let unheard: Vec<&SecretRow> = rows.iter().filter(unheard).collect();
         self.known.send_replace(Arc::new(known));
-        for row in rows.iter().filter(|row| row.state == SecretState::Next && !row.heard) {
+        for row in unheard {
             self.store.hear_secret(&row.mark).await?;
         }
         self.answered.store(true, Ordering::SeqCst);
@@ -200,7 +219,8 @@ impl Signers {
             tracing::warn!("that a delivery came with the next secret was not noted: {error}");
             return;
         }
-        let seen = Known { secrets: known.secrets.clone(), unseen: None };
+        let (secrets, closed) = (known.secrets.clone(), known.closed.clone());
+        let seen = Known { secrets, unseen: None, closed };
         self.known.send_if_modified(|now| {
             let same = Arc::ptr_eq(now, &known);
             if same {
@@ -233,7 +253,7 @@ impl Signers {
 }
 
 /// The database's secrets, and beside them those of the settings that it has never had: who sets
-/// another one by hand there and on GitHub means it.
+/// another one by hand there and on GitHub means it. Only the current one must open.
 fn known(
     given: &[Given],
     rows: &[SecretRow],
@@ -241,9 +261,17 @@ fn known(
 ) -> Result<Known, NotOpened> {
     let mut accepted = Vec::new();
     let mut unseen = None;
+    let mut closed = BTreeSet::new();
     for row in rows.iter().filter(|row| row.counts) {
         let Some(sealed) = &row.sealed else { continue };
-        let secret = open(sealed)?;
+        let secret = match open(sealed) {
+            Ok(secret) => secret,
+            Err(error) if row.state == SecretState::Current => return Err(error),
+            Err(NotOpened) => {
+                closed.insert(row.mark.clone());
+                continue;
+            }
+        };
         if row.state == SecretState::Next && !row.seen {
             let alone = WebhookSecrets::of([(Which::Next, secret.clone())]);
             unseen = Some((row.mark.clone(), alone));
@@ -259,7 +287,7 @@ fn known(
     let new = given.iter().filter(|given| !had.contains(given.mark.as_str()));
     accepted.extend(new.map(|given| (given.which, given.secret.clone())));
     accepted.sort_by_key(|(which, _)| *which);
-    Ok(Known { secrets: WebhookSecrets::of(accepted), unseen })
+    Ok(Known { secrets: WebhookSecrets::of(accepted), unseen, closed })
 }
 
 #[cfg(test)]

@@ -51,8 +51,28 @@ pub(crate) async fn one_app_is_kept_and_ends_all_offers(place: &Place) {
     assert!(!store.forget_app().await.unwrap());
     assert!(store.keep_app(&app("another"), &new("c")).await.unwrap());
     let current = ("c".to_owned(), SecretState::Current, true, true);
-    let forgotten = ("a".to_owned(), SecretState::Previous, true, false);
+    let forgotten = ("a".to_owned(), SecretState::Previous, false, false);
     assert_eq!(secrets(&store).await, [forgotten, current]);
+}
+
+pub(crate) async fn who_forgets_the_app_forgets_all_its_secrets_at_once(place: &Place) {
+    let store = place.open().await;
+    assert!(store.keep_app(&app("ours"), &new("a")).await.unwrap());
+    store.begin_secret(&new("b")).await.unwrap().unwrap();
+    assert!(store.promote_secret("b", &[new("set")], LONG).await.unwrap());
+    store.begin_secret(&new("c")).await.unwrap().unwrap();
+    assert!(secrets(&store).await.iter().all(|(.., counts)| *counts));
+    assert!(store.forget_app().await.unwrap());
+    let gone = |mark: &str| (mark.to_owned(), SecretState::Previous, false, false);
+    assert_eq!(secrets(&store).await, ["a", "b", "c", "set"].map(gone));
+    // Secrets of an App of the settings are not lost to who forgets one that never was.
+    assert_eq!(store.begin_secret(&new("d")).await.unwrap().unwrap().mark, "d");
+    assert!(store.promote_secret("d", &[], LONG).await.unwrap());
+    assert!(!store.forget_app().await.unwrap());
+    let kept = ("d".to_owned(), SecretState::Current, true, true);
+    assert_eq!(secrets(&store).await[3], kept);
+    store.forget_secret("d").await.unwrap();
+    assert_eq!(secrets(&store).await[3], gone("d"));
 }
 
 pub(crate) async fn a_secret_is_replaced_in_steps_that_can_be_repeated(place: &Place) {

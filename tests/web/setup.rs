@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use checkvalve::store::SecretState;
+use checkvalve::secrets::seal::Seal;
+use checkvalve::store::{SecretState, StoredApp};
 use checkvalve::web::kept_secret;
 use github_simulator::{Config, Simulator};
 use secrecy::{ExposeSecret, SecretString};
@@ -196,4 +197,33 @@ async fn a_secret_counts_from_the_moment_it_is_stored() {
         let line = format!("checkvalve_webhook_signatures_total{{secret=\"{secret}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
+}
+
+#[tokio::test]
+async fn what_is_signed_with_the_secret_of_a_forgotten_app_is_refused() {
+    let house = House::open().await;
+    let leaked = kept_secret(&house.seal, &SecretString::from("leaked".to_owned())).unwrap();
+    let [app_id, slug, url, client_id] = ["77", "ours", "https://x", "Iv1"].map(str::to_owned);
+    let app = StoredApp { app_id, slug, url, client_id, sealed: Vec::new() };
+    assert!(house.store.keep_app(&app, &leaked).await.unwrap());
+    assert_eq!(status(&house, "leaked", "1").await, 202);
+    assert!(house.store.forget_app().await.unwrap());
+    assert_eq!(status(&house, "nobody's", "2").await, 401, "and the database was asked");
+    assert_eq!(status(&house, "leaked", "3").await, 401);
+    assert_eq!(status(&house, SECRET, "4").await, 202);
+}
+
+#[tokio::test]
+async fn a_next_secret_under_another_key_is_passed_over_and_left_unheard() {
+    let house = House::open().await;
+    let foreign = kept_secret(&Seal::new(&[1; 32]).unwrap(), &"foreign".to_owned().into()).unwrap();
+    house.store.begin_secret(&foreign).await.unwrap().unwrap();
+    assert_eq!(status(&house, "nobody's", "1").await, 401, "not 503: it is known who signs");
+    assert_eq!(status(&house, SECRET, "2").await, 202);
+    assert!(!house.store.webhook_secrets().await.unwrap().remove(0).heard);
+    // Nobody has it, so the command that began with it may give it up, and another begin.
+    assert!(house.store.drop_unheard_secret(&foreign.mark).await.unwrap());
+    let ours = kept_secret(&house.seal, &"ours".to_owned().into()).unwrap();
+    house.store.begin_secret(&ours).await.unwrap().unwrap();
+    assert_eq!(status(&house, "ours", "3").await, 202);
 }
