@@ -25,3 +25,15 @@ create index approvals_void on approvals (void_at);
 -- Whose results may be used: everybody's (0), or those of one pull request, whose code was approved
 -- and is nobody's here.
 alter table cache add column scope BIGINT not null default 0;
+
+-- Which heads the events of a fork's pull request named, whether or not they were acted on, and who
+-- pushed them, where the event tells that. A later event of the same head says nothing of that.
+create table brought (
+    repository_id BIGINT not null,
+    pull BIGINT not null,
+    head_sha TEXT not null,
+    at BIGINT not null,
+    pusher TEXT,
+    primary key (repository_id, pull, head_sha)
+);
+create index brought_at on brought (at);

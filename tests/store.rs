@@ -80,6 +80,7 @@ stories! {
         of_many_that_replace_a_secret_at_once_one_does;
     approvals:
         an_approval_is_of_one_commit_and_void_for_good_once_another_was_seen,
+        who_pushed_a_head_is_known_from_its_event_alone,
         an_approval_can_be_taken_back_once,
         a_strangers_run_is_planned_and_ends_by_asking_for_an_approval;
     audit:

@@ -10,6 +10,8 @@ mod before;
 mod images;
 #[path = "trust/policy.rs"]
 mod policy;
+#[path = "trust/pushers.rs"]
+mod pushers;
 #[path = "trust/thefts.rs"]
 mod thefts;
 #[path = "trust/threats.rs"]
@@ -64,12 +66,16 @@ const PLAIN_FILES: &[(&str, &str)] = &[
 const FORK: &str = "mallory/connectors";
 
 async fn make_fork(world: &World) {
+    make_fork_at(world, FORK).await;
+}
+
+async fn make_fork_at(world: &World, at: &str) {
     let fork = RepositoryOptions {
         fork_of: Some(REPO.to_owned()),
         install: false,
         ..RepositoryOptions::default()
     };
-    world.sim.create_repository(FORK, fork).await.unwrap();
+    world.sim.create_repository(at, fork).await.unwrap();
 }
 
 /// A commit on a branch of the fork; an empty content deletes the file.
@@ -78,16 +84,29 @@ async fn push(world: &World, branch: &str, files: &[(&str, &str)]) -> String {
 }
 
 async fn push_as(world: &World, who: &str, branch: &str, files: &[(&str, &str)]) -> String {
+    push_to(world, (FORK, who), branch, files).await
+}
+
+async fn push_to(
+    world: &World,
+    (fork, who): (&str, &str),
+    branch: &str,
+    files: &[(&str, &str)],
+) -> String {
     let change = |text: &str| match text {
         "" => Change::Delete,
         text => Change::Write(text.as_bytes().to_vec()),
     };
     let changes = files.iter().map(|(path, text)| ((*path).to_owned(), change(text))).collect();
-    world.sim.commit(FORK, branch, Commit::new("A change", who, changes)).await.unwrap()
+    world.sim.commit(fork, branch, Commit::new("A change", who, changes)).await.unwrap()
 }
 
 async fn open_as(world: &World, author: &str, branch: &str) -> u64 {
-    let fork = Some(FORK.to_owned());
+    open_from(world, (FORK, author), branch).await
+}
+
+async fn open_from(world: &World, (fork, author): (&str, &str), branch: &str) -> u64 {
+    let fork = Some(fork.to_owned());
     let pull = OpenPull { fork, ..OpenPull::new(branch, "main", author, "A change") };
     world.sim.open_pull_request(REPO, pull).await.unwrap()
 }

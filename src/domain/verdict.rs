@@ -51,7 +51,13 @@ pub fn head_verdict(runs: &[Run]) -> HeadVerdict<'_> {
 pub fn verdict_of<'a>(runs: &[&'a Run]) -> HeadVerdict<'a> {
     let own = own_run(runs);
     let standings = standings(runs, own);
-    HeadVerdict { conclusion: conclude(runs, own, &standings), standings, own }
+    let conclusion = conclude(runs, own, &standings);
+    let guarded = own.is_some_and(|own| own.trust.is_guarded());
+    HeadVerdict {
+        conclusion: conclusion.map(|it| if guarded { held(it) } else { it }),
+        standings,
+        own,
+    }
 }
 
 /// What `/retest` runs again: steps that count and did not succeed, and those never run; what runs
@@ -109,9 +115,20 @@ fn own_run<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
     // stands in for it, else the fault could never be mended on this head.
     let later = runs.get(newest.map_or(0, |index| index + 1)..).unwrap_or_default();
     let stands_in = |run: &&&Run| {
-        counts(run) && (run.problem.is_some() || run.selection.is_some()) && run.scope.is_whole()
+        counts(run)
+            && !run.trust.is_guarded()
+            && (run.problem.is_some() || run.selection.is_some())
+            && run.scope.is_whole()
     };
     later.iter().rfind(stands_in).copied().or(own)
+}
+
+/// What few steps of a stranger's code may run before an approval say nothing good of it.
+fn held(conclusion: Conclusion) -> Conclusion {
+    match conclusion {
+        Conclusion::Success => Conclusion::ActionRequired,
+        Conclusion::Failure | Conclusion::ActionRequired | Conclusion::Cancelled => conclusion,
+    }
 }
 
 fn standings<'a>(runs: &[&'a Run], own: Option<&'a Run>) -> Vec<Standing<'a>> {

@@ -73,7 +73,9 @@ pub fn approved_already(by: &str) -> String {
 }
 
 pub fn approved_before() -> String {
-    "Nothing is done: somebody approved this commit a moment ago.".to_owned()
+    "Nothing is done: a moment ago somebody approved this commit, or the pull request moved to another \
+     commit or base branch. If the commit still waits, look at it and approve it again."
+        .to_owned()
 }
 
 pub fn approved() -> String {
@@ -102,8 +104,8 @@ pub fn not_the_head(given: &str, head: &Sha) -> String {
 /// `/ok-to-test` alone, where the head may be newer than the comment.
 pub fn which_commit(head: &Sha) -> String {
     format!(
-        "Nothing is approved: this head may have been pushed after you wrote. If you have looked at \
-         it, comment {}.",
+        "Nothing is approved: this head may not be what you looked at, since it came after you wrote, \
+         or was not the pull request's only one. If you have looked at it, comment {}.",
         approval(head)
     )
 }

@@ -50,10 +50,10 @@ impl Commands<'_> {
     }
 
     /// A command approves nothing: who pushed the head counts, not who writes the command.
-    async fn judge(&self, pull: &PullFacts, runs: &[Run]) -> Result<Judgement, Failure> {
-        let pusher = trust::pusher_of(runs, pull.number);
+    async fn judge(&self, pull: &PullFacts) -> Result<Judgement, Failure> {
         let Self { store, github, repository } = *self;
-        Bench { store, github, repository }.judge(pull, pusher).await
+        let pusher = store.pusher(repository.id, pull.number, &pull.head_sha).await?;
+        Bench { store, github, repository }.judge(pull, pusher.as_deref()).await
     }
 
     /// Two pull requests can share a head commit; each has commands of its own.
@@ -77,7 +77,7 @@ impl Commands<'_> {
         let runs = self.runs_of(pull).await?;
         let mut doubt = None;
         if asked.commands.iter().any(weighs) {
-            let judged = self.judge(pull, &runs).await?;
+            let judged = self.judge(pull).await?;
             effects.trust = judged.trust();
             doubt = judged.doubt(pull);
             // First, since what else the comment asks for may follow from it.

@@ -4,7 +4,6 @@ use tracing::info;
 
 use super::commands::Failure;
 use super::intake::Intake;
-use super::trust;
 use crate::domain::event::PullFacts;
 use crate::domain::names::RepoName;
 use crate::domain::run::{Repository, Run};
@@ -143,9 +142,10 @@ impl Intake {
         if last.is_some_and(|run| !was_ended_by_loss(run)) {
             return Ok(false);
         }
-        let pusher = trust::pusher_of(&runs, pull.number);
+        let pusher = self.store.pusher(repository.id, pull.number, &pull.head_sha).await?;
         let generation = self.store.observe_pull(repository, pull, true).await?.generation;
-        let run = self.own_run(repository, pull, (pusher, &pull.author), generation).await?;
+        let run =
+            self.own_run(repository, pull, (pusher.as_deref(), &pull.author), generation).await?;
         // The run that was ended has this cause already. Whoever tells us, and how often: it is resumed
         // once.
         let cause = match last {

@@ -177,6 +177,11 @@ impl Intake {
         sender: &Actor,
     ) -> Result<Handled, Failure> {
         let mut now = self.github.pull(repository, told.number).await?;
+        // Also of a head that is no longer current: that there was another one is to be known.
+        if trust::brings(repository, told, action) {
+            let pusher = trust::pushed_by(told, action, sender);
+            self.store.bring(repository.id, told, pusher).await?;
+        }
         if let Some(stale) = stale(told, action, now.as_ref()) {
             return Ok(Handled::Ignored(stale.to_owned()));
         }
@@ -209,11 +214,9 @@ impl Intake {
     ) -> Result<Option<String>, Failure> {
         let reopened = matches!(event, Some(PullAction::Reopened) | None);
         let seen = self.store.observe_pull(repository, pull, reopened).await?;
-        let runs = self.store.runs_of_head(repository.id, &pull.head_sha).await?;
-        let brings = matches!(event, Some(PullAction::Opened | PullAction::Synchronize));
-        let pusher = trust::pusher_of(&runs, pull.number)
-            .or_else(|| brings.then_some(sender.login.as_str()));
-        let run = self.own_run(repository, pull, (pusher, sender), seen.generation).await?;
+        let pusher = self.store.pusher(repository.id, pull.number, &pull.head_sha).await?;
+        let of = (pusher.as_deref(), sender);
+        let run = self.own_run(repository, pull, of, seen.generation).await?;
         Ok(match self.store.create_run(run).await? {
             Created::Fresh(id) => Some(format!("made {id}")),
             Created::Exists(id) => Some(format!("{id} is for this already")),

@@ -5,10 +5,10 @@ use tracing::warn;
 
 use super::commands::Failure;
 use crate::config::repository::{self, FILE};
-use crate::domain::event::PullFacts;
+use crate::domain::event::{Actor, PullAction, PullFacts};
+use crate::domain::names::RepoName;
 use crate::domain::policy::Policy;
-use crate::domain::run::{Problem, ProblemKind, Repository, Run};
-use crate::domain::trigger::Trigger;
+use crate::domain::run::{Problem, ProblemKind, Repository};
 use crate::domain::trust::Trust;
 use crate::github::{Content, Github, GithubError};
 use crate::store::Store;
@@ -115,17 +115,31 @@ pub fn in_same_repository(repository: &Repository, pull: &PullFacts) -> bool {
     pull.head_repo.as_ref() == Some(&repository.name)
 }
 
-/// Who pushed this head, by the runs of it: the sender of the event that made the first one. Whoever
-/// approved it, or took that back, pushed nothing.
-pub fn pusher_of(runs: &[Run], pull: u64) -> Option<&str> {
-    let brought = |run: &&Run| {
-        run.pull == Some(pull)
-            && run.trigger == Trigger::PullRequest
-            && run.trust != Trust::Approved
-            && !run.cause.ends_with(UNKNOWN_PUSHER)
-            && !run.cause.contains(WITHDRAWN)
+/// Does an event of this kind bring a head to a fork's pull request?
+pub(super) fn brings(repository: &Repository, pull: &PullFacts, action: PullAction) -> bool {
+    let brings = matches!(action, PullAction::Opened | PullAction::Synchronize);
+    brings && !in_same_repository(repository, pull)
+}
+
+/// Who pushed the head that an event brings: the sender of `synchronize`, and of `opened` where the
+/// fork is the sender's own. Whoever opens a pull request from anybody else's fork may have pushed
+/// nothing.
+pub(super) fn pushed_by<'a>(
+    pull: &PullFacts,
+    action: PullAction,
+    sender: &'a Actor,
+) -> Option<&'a str> {
+    let is_owner = |fork: &RepoName| fork.owner().eq_ignore_ascii_case(&sender.login);
+    let pushed = match action {
+        PullAction::Synchronize => true,
+        PullAction::Opened => pull.head_repo.as_ref().is_some_and(is_owner),
+        PullAction::Retargeted
+        | PullAction::Reopened
+        | PullAction::ReadyForReview
+        | PullAction::ConvertedToDraft
+        | PullAction::Closed => false,
     };
-    runs.iter().find(brought).map(|run| run.actor.as_str())
+    pushed.then_some(sender.login.as_str())
 }
 
 /// The cause of a pull request's own run. Without a known pusher it is another cause, so that the

@@ -7,6 +7,7 @@ use super::Store;
 use super::audit::Act;
 use super::error::StoreError;
 use super::pool::Tx;
+use super::pulls::has_moved;
 use super::rows::to_word;
 use crate::domain::event::PullFacts;
 use crate::domain::names::Sha;
@@ -71,7 +72,7 @@ impl Store {
     }
 }
 
-/// Carries it out; false if all was so already.
+/// Carries it out; false if all was so already, or if the pull request was seen to move on.
 pub(super) async fn carry_out(
     tx: &mut Tx<'_>,
     act: &Act,
@@ -80,6 +81,10 @@ pub(super) async fn carry_out(
     let repository = act.repository.id;
     let changed = match order {
         ApprovalOrder::Give { head, base_ref } => {
+            // Judged by an older look: of what was seen since, nobody has approved anything.
+            if has_moved(tx, (repository, act.pull), (head, base_ref)).await? {
+                return Ok(false);
+            }
             let row = args![
                 repository,
                 act.pull.unwrap_or_default(),

@@ -158,6 +158,7 @@ impl Store {
         // GitHub's log must not find anew what was given up.
         self.forget_missing(older_than.max(2 * WINDOW)).await?;
         self.forget_approvals(older_than).await?;
+        self.forget_brought(older_than).await?;
         self.forget_old_tails(older_than.min(TAILS_KEPT)).await
     }
 

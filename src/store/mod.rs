@@ -21,6 +21,7 @@ mod approvals;
 mod apps;
 mod audit;
 mod branches;
+mod brought;
 mod budgets;
 mod cache;
 mod cancels;
@@ -112,6 +113,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     approvals::STATEMENTS,
     audit::STATEMENTS,
     branches::STATEMENTS,
+    brought::STATEMENTS,
     budgets::STATEMENTS,
     cache::STATEMENTS,
     cancels::STATEMENTS,

@@ -6,7 +6,7 @@ use super::pool::Tx;
 use super::rows::{from_json, number, to_json};
 use super::{Store, approvals};
 use crate::domain::event::PullFacts;
-use crate::domain::names::RepoName;
+use crate::domain::names::{RepoName, Sha};
 use crate::domain::run::Repository;
 use crate::domain::time::Timestamp;
 
@@ -145,9 +145,19 @@ pub(super) async fn see_repository(
 pub(super) async fn head_seen(
     tx: &mut Tx<'_>,
     run: &super::NewRun,
-) -> Result<Option<crate::domain::names::Sha>, StoreError> {
+) -> Result<Option<Sha>, StoreError> {
     let known = tx.one(PULL, args![run.repository.id, run.pull]).await?;
     Ok(known.map(seen).transpose()?.map(|seen| seen.facts.head_sha))
+}
+
+/// Was the pull request seen last with another head or base branch than these?
+pub(super) async fn has_moved(
+    tx: &mut Tx<'_>,
+    (repository, pull): (u64, Option<u64>),
+    (head, base_ref): (&Sha, &str),
+) -> Result<bool, StoreError> {
+    let known = tx.one(PULL, args![repository, pull]).await?.map(seen).transpose()?;
+    Ok(known.is_some_and(|it| it.facts.head_sha != *head || it.facts.base_ref != base_ref))
 }
 
 fn seen((facts, generation): (String, i64)) -> Result<PullSeen, StoreError> {

@@ -273,6 +273,9 @@ async fn to_run(web: &Web, run: &Run, wish: &Wish) -> Result<Option<(Scope, Trus
     }
     // As it stands for the head now, whichever of its runs was named.
     let trust = head_verdict(&runs).own.map_or(run.trust, |own| own.trust);
+    if trust.is_guarded() {
+        return Err(NotRun::Refused(not_approved()));
+    }
     if own_problem(&runs).map_err(NotRun::Refused)?.is_some() {
         return Ok(Some((Scope::Affected, trust)));
     }
@@ -296,14 +299,18 @@ fn broken(error: StoreError) -> NotRun {
 fn own_problem(runs: &[Run]) -> Result<Option<ProblemKind>, WebError> {
     let problem = head_verdict(runs).own.and_then(|own| own.problem.as_ref());
     match problem.map(|problem| problem.kind) {
-        Some(ProblemKind::NotTrusted) => Err(WebError::new(
-            StatusCode::CONFLICT,
-            "not_approved",
-            "This commit waits for an approval: whoever wrote or pushed it may not write to the repository.",
-            "Have someone who may write approve it, by the button on `checkvalve` or with `/ok-to-test`; the API token approves nothing.",
-        )),
+        Some(ProblemKind::NotTrusted) => Err(not_approved()),
         kind => Ok(kind),
     }
+}
+
+fn not_approved() -> WebError {
+    WebError::new(
+        StatusCode::CONFLICT,
+        "not_approved",
+        "This commit waits for an approval: whoever wrote or pushed it may not write to the repository.",
+        "Have someone who may write approve it, by the button on `checkvalve` or with `/ok-to-test`; the API token approves nothing.",
+    )
 }
 
 fn is_unplanned(run: &Run) -> bool {

@@ -4,6 +4,7 @@ use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Job, ProblemKind, Run};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, StepState};
 use checkvalve::domain::trigger::{Scope, Trigger};
+use checkvalve::domain::trust::Trust;
 use checkvalve::domain::verdict::{head_verdict, to_retest};
 
 use super::sample::{
@@ -226,4 +227,17 @@ fn runs_of_the_branch_do_not_count() {
 fn single_steps_alone_are_no_verdict() {
     let single = command(1, &[("a", "unit")], vec![two("a", [NOT_ASKED(), ok()])]);
     assert_eq!(conclusion(&[single]), Some(ActionRequired));
+}
+
+#[test]
+fn a_head_whose_own_run_is_a_strangers_is_never_green() {
+    let guarded = |run: Run| Run { trust: Trust::Untrusted, ..run };
+    let green = || vec![two("a", [ok(), ok()])];
+    let failed = || guarded(broken(1, ProblemKind::Infrastructure, "disk full", "x"));
+    let asked = |trust| Run { trust, ..run(2, Trigger::Manual, green()) };
+    assert_eq!(conclusion(&[guarded(own(green()))]), Some(ActionRequired));
+    assert_eq!(conclusion(&[guarded(own(vec![]))]), Some(ActionRequired));
+    assert_eq!(conclusion(&[failed(), asked(Trust::Untrusted)]), Some(Failure));
+    // Its author may write by now.
+    assert_eq!(conclusion(&[failed(), asked(Trust::Trusted)]), Some(Success));
 }

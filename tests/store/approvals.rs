@@ -7,7 +7,7 @@ use checkvalve::domain::state::{Conclusion, RunState};
 use checkvalve::domain::trust::Trust;
 use checkvalve::store::{Act, ApprovalOrder, Created, NewRun, Orders, Store};
 
-use crate::fixture::{LONG, Place, new_run, planned, read, repository, sha, worker};
+use crate::fixture::{LONG, Place, create, new_run, planned, read, repository, sha, worker};
 
 fn facts(head: char, base: &str) -> PullFacts {
     PullFacts {
@@ -74,11 +74,32 @@ pub(crate) async fn an_approval_is_of_one_commit_and_void_for_good_once_another_
     store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
     assert!(by(&store, 'a', "main").await.is_some());
     store.observe_pull(&repository(), &facts('b', "main"), false).await.unwrap();
+    assert!(!order(&store, "late", give("main")).await, "judged before another one was seen");
     store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
     assert_eq!(by(&store, 'a', "main").await, None, "it does not come back with the commit");
     assert!(order(&store, "3", give("main")).await);
     store.observe_pull(&repository(), &facts('a', "next"), false).await.unwrap();
     assert_eq!(by(&store, 'a', "main").await, None, "pointed at another base");
+}
+
+pub(crate) async fn who_pushed_a_head_is_known_from_its_event_alone(place: &Place) {
+    let store = place.open().await;
+    let (repository, told) = (repository(), facts('a', "main"));
+    let pusher = async || store.pusher(repository.id, 12, &sha('a')).await.unwrap();
+    store.observe_pull(&repository, &told, false).await.unwrap();
+    create(&store, NewRun { actor: "ada".to_owned(), ..new_run('a', "1") }).await;
+    assert_eq!(pusher().await, None, "not by its runs");
+    store.bring(repository.id, &told, None).await.unwrap();
+    assert_eq!(pusher().await, None);
+    for who in [Some("mallory"), Some("ada"), None] {
+        store.bring(repository.id, &told, who).await.unwrap();
+        assert_eq!(pusher().await.as_deref(), Some("mallory"), "who pushed it first");
+    }
+    assert_eq!(store.pusher(repository.id, 12, &sha('b')).await.unwrap(), None);
+    assert!(store.is_as_first_seen(repository.id, &told).await.unwrap());
+    assert!(!store.is_as_first_seen(repository.id, &facts('a', "next")).await.unwrap());
+    store.bring(repository.id, &facts('b', "main"), None).await.unwrap();
+    assert!(!store.is_as_first_seen(repository.id, &told).await.unwrap(), "there was another");
 }
 
 pub(crate) async fn an_approval_can_be_taken_back_once(place: &Place) {

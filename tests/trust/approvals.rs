@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::world::{REPO, Steps, World};
 use super::{FILES, log};
-use super::{PLAIN_FILES, WAITS, approval, ask, images, make_fork, open_as, push, strangers};
+use super::{PLAIN_FILES, WAITS, approval, ask, images, push, strangers};
 
 const GREEN: &str = "checkvalve: success\nsource-a / unit: success\n";
 
@@ -83,7 +83,7 @@ async fn without_a_commit_only_a_head_that_was_known_before_is_approved() {
     let mark = format!("<!-- checkvalve answers {comment} -->");
     let replies = world.sim.comments(REPO, number);
     let reply = replies.iter().find(|one| one.body.contains(&mark)).unwrap();
-    assert!(reply.body.contains("may have been pushed after you wrote"), "{}", reply.body);
+    assert!(reply.body.contains("may not be what you looked at"), "{}", reply.body);
     assert!(reply.body.contains(&format!("`{}`", approval(&head))), "{}", reply.body);
 
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -92,6 +92,34 @@ async fn without_a_commit_only_a_head_that_was_known_before_is_approved() {
     let reply = ask(&world, number, "ada", &approval(&head)).await;
     assert!(reply.contains("`ada` approved this commit already"), "{reply}");
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_was_pushed_away_and_back_is_approved_by_its_name_alone() {
+    // Whether the events of the other head are handled at once, or when it is gone already.
+    for late in [false, true] {
+        let world = World::new(Steps::Host, PLAIN_FILES).await;
+        let (evil, number) = strangers(&world, &[("source-a/code.txt", "evil")]).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        if late {
+            world.sim.faults().pause_deliveries();
+        }
+        push(&world, "change", &[("source-a/code.txt", "fine")]).await;
+        if !late {
+            world.settle().await;
+        }
+        // What Ada read, and what is the head when her comment comes.
+        world.sim.move_branch(super::FORK, "change", &evil, "mallory").await.unwrap();
+        world.sim.faults().resume_deliveries();
+        world.settle().await;
+        let reply = ask(&world, number, "ada", "/ok-to-test").await;
+        assert!(reply.contains("may not be what you looked at"), "{late}: {reply}");
+        assert!(reply.contains(&format!("`{}`", approval(&evil))), "the line to copy: {reply}");
+        assert_eq!(world.table(&evil), WAITS);
+        ask(&world, number, "ada", &approval(&evil)).await;
+        assert_eq!(world.table(&evil), GREEN);
+        world.finish().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,9 +242,10 @@ async fn what_a_writer_pushes_to_the_repository_itself_is_trusted_whoever_opens_
     world.settle().await;
     assert_eq!(world.table(&head), GREEN);
     // A writer's own fork needs nobody either, as long as it is the writer who pushes.
-    make_fork(&world).await;
-    let head = super::push_as(&world, "ada", "hers", &[("source-a/code.txt", "newer")]).await;
-    open_as(&world, "ada", "hers").await;
+    let hers = ("Ada/connectors", "ada");
+    super::make_fork_at(&world, hers.0).await;
+    let head = super::push_to(&world, hers, "hers", &[("source-a/code.txt", "newer")]).await;
+    super::open_from(&world, hers, "hers").await;
     world.settle().await;
     assert_eq!(world.table(&head), GREEN);
     world.finish().await;

@@ -58,8 +58,10 @@ async fn bots_that_the_policy_lists_count_as_writers_and_approve_nothing() {
     let config = format!("{PLAIN}policy: {{ bots: [\"renovate[bot]\"] }}\n");
     let world = World::new(Steps::Host, &files(&config)).await;
     make_fork(&world).await;
-    let listed = push_as(&world, "renovate[bot]", "listed", &[("source-a/code.txt", "1")]).await;
+    push_as(&world, "renovate[bot]", "listed", &[("source-a/code.txt", "0")]).await;
     let number = open_as(&world, "renovate[bot]", "listed").await;
+    world.settle().await;
+    let listed = push_as(&world, "renovate[bot]", "listed", &[("source-a/code.txt", "1")]).await;
     let other = push_as(&world, "evil[bot]", "other", &[("source-a/code.txt", "2")]).await;
     let waits = open_as(&world, "evil[bot]", "other").await;
     world.settle().await;

@@ -3,10 +3,11 @@
 use checkvalve::domain::run::{Problem, ProblemKind};
 use checkvalve::domain::state::{Conclusion, Outcome};
 use checkvalve::domain::trigger::{Scope, Target, Trigger};
+use checkvalve::domain::trust::Trust;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::house::{House, Plot, TOKEN, Tale, finished};
+use super::house::{House, Plot, TERM, TOKEN, Tale, finished};
 
 #[tokio::test]
 async fn a_run_is_shown_as_the_interface_promises() {
@@ -207,7 +208,7 @@ async fn what_is_asked_through_the_api_is_written_down() {
     // Not planned: what it names holds once it is.
     let (code, body) = post(&house, &path, Some(TOKEN), r#"{"connectors":["source-a"]}"#).await;
     assert_eq!((code, &body["asked"], &body["noted"]), (202, &json!(0), &json!(["source-a"])));
-    let lease = house.store.claim_planning(house.worker, super::house::TERM).await;
+    let lease = house.store.claim_planning(house.worker, TERM).await;
     house.store.settle_planning(lease.unwrap().unwrap(), tale.planned()).await.unwrap();
     let states: Vec<_> = house.run(id).await.jobs.iter().map(|job| job.conclusion).collect();
     assert_eq!(states, [Some(Conclusion::Cancelled), None]);
@@ -288,4 +289,18 @@ async fn a_commit_without_a_plan_is_retested_whole_and_an_untrusted_one_is_not()
             assert_eq!(runs.last().unwrap().scope, Scope::Affected);
         }
     }
+}
+
+#[tokio::test]
+async fn a_strangers_commit_is_not_retested_when_its_planning_failed_either() {
+    let house = House::open().await;
+    let of_kind = |kind| Problem { kind, title: "t".into(), text: "x".into(), place: None };
+    let waits = (Conclusion::ActionRequired, of_kind(ProblemKind::NotTrusted));
+    let tale = Tale { problem: Some(waits), trust: Trust::Untrusted, ..Tale::default() };
+    let id = house.make(&tale).await;
+    let lease = house.store.claim_planning(house.worker, TERM).await.unwrap().unwrap();
+    let problem = of_kind(ProblemKind::Infrastructure);
+    house.store.fail_planning(lease, Conclusion::Failure, problem).await.unwrap();
+    let (code, body) = post(&house, &format!("/api/v1/runs/{id}/retest"), Some(TOKEN), "").await;
+    assert_eq!((code, &body["error"]["code"]), (409, &json!("not_approved")));
 }

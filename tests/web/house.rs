@@ -186,7 +186,7 @@ impl House {
             actor: "octo<cat>".to_owned(),
             scope: Scope::Affected,
             reuse: Reuse::All,
-            trust: Trust::Trusted,
+            trust: tale.trust,
             problem: tale.problem.clone(),
         };
         match self.store.create_run(run).await.unwrap() {
@@ -230,6 +230,7 @@ pub(crate) struct Tale {
     pub(crate) sha: &'static str,
     pub(crate) connectors: Vec<&'static str>,
     pub(crate) problem: Option<(Conclusion, Problem)>,
+    pub(crate) trust: Trust,
 }
 
 impl Default for Tale {
@@ -242,6 +243,7 @@ impl Default for Tale {
             sha: "a",
             connectors: vec!["source-faker"],
             problem: None,
+            trust: Trust::Trusted,
         }
     }
 }

@@ -76,7 +76,7 @@ impl Commands<'_> {
             (_, Some(given)) if !pull.head_sha.as_str().starts_with(given) => {
                 Some(replies::not_the_head(given, &pull.head_sha))
             }
-            (_, None) if !was_known(runs, person.written) => {
+            (_, None) if !(was_known(runs, person.written) && self.is_unmoved(pull).await?) => {
                 Some(replies::which_commit(&pull.head_sha))
             }
             (Judgement::Approved(by), _) => Some(replies::approved_already(by)),
@@ -91,6 +91,12 @@ impl Commands<'_> {
         Ok(())
     }
 
+    /// Can only this commit be meant, whenever somebody looked? One that was pushed away and back may
+    /// have been known for long, and not be what was looked at.
+    async fn is_unmoved(&self, pull: &PullFacts) -> Result<bool, Failure> {
+        Ok(self.store.is_as_first_seen(self.repository.id, pull).await?)
+    }
+
     async fn withdraw(
         &self,
         effects: &mut Effects,
@@ -102,8 +108,9 @@ impl Commands<'_> {
             return Ok(());
         }
         let Self { store, github, repository } = *self;
-        let pusher = trust::pusher_of(runs, pull.number);
-        let without = Bench { store, github, repository }.judge_people(pull, pusher).await?;
+        let pusher = store.pusher(repository.id, pull.number, &pull.head_sha).await?;
+        let bench = Bench { store, github, repository };
+        let without = bench.judge_people(pull, pusher.as_deref()).await?;
         effects.approval = Some(Approval::Withdraw {
             ends: open(runs, Trust::Approved),
             trust: without.trust(),

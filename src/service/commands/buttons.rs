@@ -61,13 +61,13 @@ impl Commands<'_> {
         let mut effects = Effects::default();
         if approves {
             let person = Asker { actor: sender, route, written: None };
-            let judged = self.judge(&pull, &runs).await?;
+            let judged = self.judge(&pull).await?;
             let what = (&judged, Some(check.head_sha.as_str()));
             self.approve(&mut effects, (&pull, &runs), what, &person).await?;
         } else {
             self.wish(&mut effects, (check, button), (&pull, &runs)).await?;
         }
-        self.press(act, (&pull, &runs), effects, cause).await
+        self.press(act, &pull, effects, cause).await
     }
 
     /// What a button other than the one that approves asks for.
@@ -151,7 +151,7 @@ impl Commands<'_> {
         } else {
             effects.test(&Tested::Affected);
         }
-        self.press(act, (&pull, &runs), effects, cause).await
+        self.press(act, &pull, effects, cause).await
     }
 
     fn pressed(&self, sender: &Actor, head: &Sha, (route, cause): (Route, String)) -> Act {
@@ -170,13 +170,13 @@ impl Commands<'_> {
     async fn press(
         &self,
         act: Act,
-        (pull, runs): (&PullFacts, &[Run]),
+        pull: &PullFacts,
         mut effects: Effects,
         cause: String,
     ) -> Result<Handled, Failure> {
         let act = Act { pull: Some(pull.number), ..act };
         if effects.scope.is_some() {
-            let judged = self.judge(pull, runs).await?;
+            let judged = self.judge(pull).await?;
             if let Some(doubt) = judged.doubt(pull) {
                 let why = replies::code_not_trusted(&doubt, &pull.head_sha);
                 return Ok(handled(&self.refused(&act, why).await?));
