@@ -49,7 +49,7 @@ impl Archivist {
         // One that can't be archived must not keep the others from it.
         let (mut archived, mut failed) = (0, None);
         for (run, job) in &self.store.unarchived_jobs(16).await? {
-            match unharmed(self.archive_job(run, *job, None)).await {
+            match unharmed(Box::pin(self.archive_job(run, *job, None))).await {
                 Ok(()) => archived += 1,
                 Err(error) => {
                     failed = Some(error.context(format!("{} of {}", job, run.id)));
@@ -58,7 +58,7 @@ impl Archivist {
             }
         }
         for run in &self.store.unarchived_runs(16).await? {
-            match unharmed(self.archive_run(run)).await {
+            match unharmed(Box::pin(self.archive_run(run))).await {
                 Ok(()) => archived += 1,
                 Err(error) => {
                     failed = Some(error.context(run.id.to_string()));
