@@ -51,10 +51,8 @@ impl Github {
             Call::get("read the log of deliveries", "/app/hook/deliveries?per_page=1".to_owned());
         let page: Vec<wire::Id> = newest.read(&self.as_app(&newest).await?)?;
         let Some(attempt) = page.first() else { return Ok(false) };
-        let path = format!("/app/hook/deliveries/{}/attempts", attempt.id);
-        let again = Call::set("ask for a delivery again", Method::POST, path, json!({}));
-        match self.as_app(&again).await {
-            Ok(_) => Ok(true),
+        match self.redeliver(attempt.id).await {
+            Ok(()) => Ok(true),
             // It is older than what GitHub delivers again.
             Err(GithubError::NotFound { .. } | GithubError::Refused { status: 422, .. }) => {
                 Ok(false)
