@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""patterns.py TRACE MAP: the linker script that puts what a start runs next to each other.
+"""patterns.py MAP TRACE[,TRACE]...: the linker script that puts next to each other what all traces of the
+first argument run, then what else all of the second run, and so on.
 
-TRACE is callgrind's account of a start, by instruction (`--dump-instr=yes`), MAP the linker's map of the
-same program. A function is named without the hash at its end, which is another one for every compiler and
-version; names that begin alike share a pattern where most of what it matches runs at a start. The densest
-come first, so that what does not run lies at the end."""
+Each TRACE is callgrind's account of a run, by instruction (`--dump-instr=yes`), MAP the linker's map of the
+same program. A function is named without the hashes of crates, which are others for every compiler and
+version; names that begin alike share a pattern where most of what it matches runs. The densest come first,
+so that what does not run lies at the end."""
 import bisect
 import re
 import sys
@@ -15,14 +16,13 @@ DENSE = 0.6
 PIECE = 65536
 SECTION = re.compile(r"^\s+([0-9a-f]+)\s+[0-9a-f]+\s+([0-9a-f]+)\s+\d+\s+\S.*:\((\.text[^)]*)\)$")
 HEAD = """\
-/* Made by scripts/layout: what a start of the server runs, next to each other. The kernel maps a program
-   in pieces of 64 KiB: scattered over 30 MB, these functions kept three times as much resident. What is
-   not found is passed over. */
+/* Made by scripts/layout: what a start of the server runs, and what a pull request does, next to each other.
+   The kernel maps a program in pieces of 64 KiB: scattered over 30 MB, these functions kept three times as
+   much resident. What is not found is passed over. */
 SECTIONS
 {
-  .text.start : {
 """
-TAIL = "  }\n}\nINSERT BEFORE .text;\n"
+TAIL = "}\nINSERT BEFORE .text;\n"
 
 
 # Where valgrind loads a program that may lie anywhere.
@@ -54,20 +54,25 @@ def plain(name):
     return legacy[1] if legacy else re.sub(r"Cs[0-9A-Za-z]{5,}_", "Cs*_", name)
 
 
-def summed(addresses, found):
-    """name -> [bytes, bytes that run, functions that run]"""
+def run_by(trace, found):
+    """Addresses of the functions that run."""
     starts = [section[0] for section in found]
     hot = set()
-    for address in addresses:
+    for address in executed(trace):
         index = bisect.bisect_right(starts, address) - 1
         # What belongs to no function of it is a library's.
         if index >= 0 and address < found[index][0] + found[index][1]:
-            hot.add(index)
+            hot.add(starts[index])
+    return hot
+
+
+def summed(hot, found):
+    """name -> [bytes, bytes that run, functions that run]"""
     names = {}
-    for index, (_, size, name) in enumerate(found):
+    for address, size, name in found:
         entry = names.setdefault(plain(name), [0, 0, 0])
         entry[0] += size
-        if index in hot:
+        if address in hot:
             entry[1] += size
             entry[2] += 1
     # Assembly of whole files: no name to tell it by.
@@ -97,13 +102,31 @@ def patterns(items, depth=0):
             begin = end
 
 
+def chosen(hot, found):
+    """The patterns of what runs, the densest first."""
+    names = summed(hot, found)
+    some = sorted(patterns(sorted(names.items())), key=lambda one: (-one[0], one[1]))
+    if len(some) < 100:
+        sys.exit(f"only {len(some)} patterns: the trace or the map is not of this program")
+    return [prefix for _, prefix in some]
+
+
 def main():
-    names = summed(executed(sys.argv[1]), sections(sys.argv[2]))
     sys.setrecursionlimit(10_000)
-    chosen = sorted(patterns(sorted(names.items())), key=lambda one: (-one[0], one[1]))
-    if len(chosen) < 100:
-        sys.exit(f"only {len(chosen)} patterns: the trace or the map is not of this program")
-    print(HEAD + "".join(f"    *({prefix}*)\n" for _, prefix in chosen) + TAIL, end="")
+    # The simulated GitHub is no part of a server.
+    found = [one for one in sections(sys.argv[1]) if "github_simulator" not in one[2]]
+    traces = {trace for argument in sys.argv[2:] for trace in argument.split(",")}
+    hot = {trace: run_by(trace, found) for trace in traces}
+    print(HEAD, end="")
+    for argument in sys.argv[2:]:
+        named = argument.split(",")
+        some = chosen(set.intersection(*(hot[trace] for trace in named)), found)
+        print(f"  .text.{'_'.join(trace.rsplit('/', 1)[-1] for trace in named)} : {{")
+        print("".join(f"    *({prefix}*)\n" for prefix in some), end="")
+        print("  }")
+        # The linker takes a function at the first pattern that names it.
+        found = [one for one in found if not plain(one[2]).startswith(tuple(some))]
+    print(TAIL, end="")
 
 
 main()

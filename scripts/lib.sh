@@ -102,3 +102,9 @@ need_build_tools() {
 docker_answers() {
     has docker && docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
+
+# What an optimised program is built with: names that tell the instances of one generic function apart, so
+# that layout/start.ld can name those that run. The Dockerfile says the same.
+need_names() {
+    export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-Csymbol-mangling-version=v0"
+}

@@ -180,6 +180,31 @@ fn no_production_code_is_different_under_test() {
 }
 
 #[test]
+fn what_is_shipped_can_not_be_told_to_die() {
+    const VARIABLE: &str = "CHECKVALVE_FAILPOINT";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let armed = Path::new("src/ambient/failpoint/armed.rs");
+    assert!(fs::read_to_string(root.join(armed)).unwrap().contains(VARIABLE));
+    for file in rust_files(&root.join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let inside = file.strip_prefix(root).unwrap();
+        assert!(inside == armed || !text.contains(VARIABLE), "{} reads it", inside.display());
+        let lines: Vec<&str> = text.lines().collect();
+        for (nth, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("armed")) {
+            let names_it = ["mod armed", "self::armed"].iter().any(|name| line.contains(name));
+            let is_debug = nth > 0 && lines[nth - 1] == "#[cfg(debug_assertions)]";
+            assert!(!names_it || is_debug, "{}, line {}", inside.display(), nth + 1);
+        }
+    }
+    // No profile turns them on; and it is nobody's to set.
+    assert!(!fs::read_to_string(root.join("Cargo.toml")).unwrap().contains("debug-assertions"));
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|page| page.unwrap().path());
+    for page in pages.chain([root.join("README.md")]).filter(|page| page.is_file()) {
+        assert!(!fs::read_to_string(&page).unwrap().contains(VARIABLE), "{}", page.display());
+    }
+}
+
+#[test]
 fn the_reader_of_this_test_finds_what_it_forbids() {
     assert_eq!(
         imports("use crate::{a::b, c}; crate::d::e()"),

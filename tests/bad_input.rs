@@ -11,14 +11,16 @@ mod mounts;
 #[path = "support/world.rs"]
 mod world;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use checkvalve::ambient;
 use futures_util::StreamExt;
 use github_simulator::CheckRun;
 use mounts::Mount;
-use world::{REPO, Steps, World};
+use world::{Extra, REPO, Steps, World};
 
 const CONFIG: &str = r#"
 version: 1
@@ -83,7 +85,7 @@ async fn a_bad_repository_file_is_a_failed_check_with_line_and_mend() {
             "checkvalve.yml:10:",
             "secrets",
         ),
-        ("yaml", with("pipelines:", "pipelines: ["), "checkvalve.yml:", "line"),
+        ("yaml", with("pipelines:", "pipelines: ["), "checkvalve.yml:", "mend the YAML"),
     ];
     let mut heads = Vec::new();
     for (branch, config, ..) in &files {
@@ -93,8 +95,18 @@ async fn a_bad_repository_file_is_a_failed_check_with_line_and_mend() {
     world.settle().await;
     for ((branch, _, place, mend), head) in files.iter().zip(&heads) {
         assert_eq!(world.table(head), "checkvalve: failure\n", "{branch}");
-        let said = words(&world.check(head, "checkvalve"));
+        let check = world.check(head, "checkvalve");
+        let said = words(&check);
         assert!(said.contains(place) && said.contains(mend), "{branch}: {said}");
+        // And at the line itself.
+        let [at_line] = check.output.annotations.as_slice() else {
+            panic!("{branch}: {:?}", check.output.annotations)
+        };
+        let stands = format!("{}:{}:", at_line["path"].as_str().unwrap(), at_line["start_line"]);
+        assert!(stands.starts_with(".github/") && stands.contains(place), "{branch}: {stands}");
+        let message = at_line["message"].as_str().unwrap();
+        assert!(message.contains(mend) && !message.contains("```"), "{branch}: {message}");
+        assert_eq!(at_line["annotation_level"], "failure");
     }
     // The mend: a good file on the same branch.
     let head = world.push("cycle", &[(CONFIG_PATH, CONFIG)]).await;
@@ -138,7 +150,9 @@ async fn a_head_that_vanished_ends_its_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_prints_200_mb_is_stored_whole_in_bounded_memory() {
     const BYTES: u64 = 200_000_000;
-    let world = World::new(Steps::Host, FILES).await;
+    // The disk has much to do: who waits for it is not dead.
+    let env = vec![("CHECKVALVE_LEASE", "15s".to_owned())];
+    let world = World::set_up(Steps::Host, None, Extra { env, ..Extra::default() }, FILES).await;
     let script = format!("yes 'a line of a log that is much too long' | head -c {BYTES}\n");
     let head = world.push("loud", &[(UNIT, &script)]).await;
     world.open("loud").await;
@@ -186,6 +200,112 @@ async fn binary_output_is_kept_and_shown_as_text() {
     let log = world.http.get(log).send().await.unwrap().bytes().await.unwrap();
     assert_eq!(log.len(), 60_000 + 4 + 2 + " the end\n".len(), "every byte is kept");
     assert_eq!(conclusion(&world.check(&head, "source-a / build")), "skipped");
+    world.finish().await;
+}
+
+/// What a step leaves in `$CHECKVALVE_OUT`: its commands, and what its check or log says of it.
+const LEFT: [(&str, &str, &str); 6] = [
+    (
+        "cut",
+        r#"printf '<testsuite><testcase name="a"/><testcase name="b"><failure>why' > junit.xml; exit 1"#,
+        "test report `junit.xml`: it is cut off, and tells of 2 tests before that",
+    ),
+    (
+        "entities",
+        r#"printf '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd"><!ENTITY a "&f;&f;">]><testsuite><testcase name="t"><failure>of &a;</failure></testcase></testsuite>' > junit.xml; exit 1"#,
+        "of &a;",
+    ),
+    (
+        "huge",
+        "yes '<testsuite>' | head -c 105000000 > junit.xml",
+        "test report `junit.xml`: 100 MiB are too much to read, 64 MiB are the most",
+    ),
+    (
+        "sarif",
+        r#"echo '{"version": "1.0.0", "runs": []}' > found.sarif"#,
+        "SARIF report `found.sarif`: its version is \"1.0.0\"; let the tool write 2.1.0",
+    ),
+    (
+        "links",
+        "ln -s /etc/passwd passwd; ln -s ../../../.. up; mkfifo pipe; mknod zero c 1 5; echo x > kept.txt",
+        "`zero` in $CHECKVALVE_OUT is not kept: it is a link or a device",
+    ),
+    (
+        "many",
+        "i=0; while [ $i -lt 100000 ]; do : > $i.txt; i=$((i+1)); done",
+        "$CHECKVALVE_OUT holds more than 10000 files and folders",
+    ),
+];
+
+/// May steps make a device here? That takes root; where we are not it is said, and with
+/// `CHECKVALVE_REQUIRE=all` an error.
+fn makes_devices() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mknod").arg(folder.path().join("zero")).args(["c", "1", "5"]).output();
+    let made = made.is_ok_and(|made| made.status.success());
+    let required = ambient::env("CHECKVALVE_REQUIRE").as_deref() == Some("all");
+    assert!(made || !required, "this needs the right to make devices");
+    if !made {
+        eprintln!("SKIPPED in part: links and devices need the right to make devices");
+    }
+    made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_step_leaves_that_is_no_good_is_told_and_the_rest_is_kept() {
+    let devices = makes_devices();
+    let left = LEFT.into_iter().filter(|(id, ..)| devices || *id != "links");
+    let mut config =
+        "version: 1\npreset: none\nconnectors: [{ match: \"{name}/connector.txt\" }]\n\
+                      pipelines:\n  - steps:\n"
+            .to_owned();
+    let mut files = Vec::new();
+    for (id, script, _) in left.clone() {
+        let report = match id {
+            "cut" | "entities" | "huge" => "reports: { junit: junit.xml }, ",
+            "sarif" => "reports: { sarif: found.sarif }, ",
+            _ => "",
+        };
+        let globs = if id == "many" { "10*.txt" } else { "**" };
+        writeln!(config, "      - {{ id: {id}, image: x, {report}artifacts: [\"{globs}\"], run: \"sh ./{id}.sh\" }}")
+            .unwrap();
+        files.push((format!("source-a/{id}.sh"), format!("cd \"$CHECKVALVE_OUT\"\n{script}\n")));
+    }
+    let first = [(CONFIG_PATH, config.as_str()), ("source-a/connector.txt", "a")];
+    let world = World::new(Steps::Host, &first).await;
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(at, text)| (at.as_str(), text.as_str())).collect();
+    let head = world.push("left", &files).await;
+    world.open("left").await;
+    world.settle().await;
+    let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
+    let report = world.json(&format!("/runs/{run}/source-a/report.json")).await;
+    let step = |id: &str| {
+        report["steps"].as_array().unwrap().iter().find(|step| step["id"] == id).unwrap()
+    };
+    for (id, _, said) in left {
+        let check = world.check(&head, &format!("source-a / {id}"));
+        let expected = if matches!(id, "cut" | "entities") { "failure" } else { "success" };
+        assert_eq!(conclusion(&check), expected, "{id}: {}", words(&check));
+        let log = format!("{}/api/v1/runs/{run}/connectors/source-a/steps/{id}/log", world.url);
+        let log = world.http.get(log).send().await.unwrap().text().await.unwrap();
+        let told = format!("{}\n{}\n{log}", step(id)["reason"], step(id)["tests"]["failures"][0]);
+        assert!(told.replace("\\\"", "\"").contains(said), "{id}: {told}");
+    }
+    let cut = words(&world.check(&head, "source-a / cut"));
+    assert!(cut.contains("1 failed, 1 passed") && cut.contains("why"), "{cut}");
+    let entities = words(&world.check(&head, "source-a / entities"));
+    assert!(entities.contains("of &a;") && !entities.contains("root:"), "{entities}");
+    let kept = |id: &str| -> Vec<&str> {
+        let artifacts = step(id)["artifacts"].as_array().unwrap().iter();
+        artifacts.map(|artifact| artifact["path"].as_str().unwrap()).collect()
+    };
+    assert!(!devices || kept("links") == ["kept.txt"]);
+    assert_eq!((kept("cut"), kept("sarif")), (vec!["junit.xml"], vec!["found.sarif"]));
+    assert_eq!(kept("huge"), ["junit.xml"], "what can't be read is kept all the same");
+    assert_eq!(kept("many").len(), 1_111, "of the first ten thousand those that match");
+    let peak = world.peak_memory();
+    assert!(peak < 300, "the server held {peak} MiB");
     world.finish().await;
 }
 

@@ -3,15 +3,27 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "store/fixture.rs"]
 #[expect(dead_code, reason = "written for the store's stories")]
 mod fixture;
+#[path = "support/given.rs"]
+mod given;
 #[path = "budget/heads.rs"]
 mod heads;
 #[path = "budget/interleavings.rs"]
 mod interleavings;
+#[path = "budget/names.rs"]
+mod names;
+#[path = "budget/open.rs"]
+mod open;
+#[path = "support/pace.rs"]
+mod pace;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "budget/reads.rs"]
+mod reads;
 #[path = "budget/world.rs"]
 mod world;
 
@@ -19,16 +31,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use github_simulator::SecondaryLimit;
-use world::{REPO, World};
-
-const SECOND: Duration = Duration::from_secs(1);
+use world::{REPO, SECOND, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_pull_request_is_shown_whole_at_once() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (1, 8)).await;
+    let (mut world, _, head) = World::running((1, 8)).await;
     // No time goes by: all of it is within what may be written at once.
     world.publish().await;
     let made = world.sim.check_runs(REPO, head.as_str());
@@ -50,10 +57,7 @@ async fn a_small_pull_request_is_shown_whole_at_once() {
 async fn a_change_of_three_hundred_connectors_keeps_to_githubs_limits() {
     const STEP: Duration = Duration::from_secs(3);
     let fail = ["source-017", "source-044", "source-211"];
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (300, 8)).await;
+    let (mut world, _, head) = World::running((300, 8)).await;
     let (mut now, mut ended, mut told) = (Duration::ZERO, BTreeMap::new(), BTreeMap::new());
     while told.len() < 301 {
         assert!(now < Duration::from_mins(15), "{} are told", told.len());
@@ -107,18 +111,14 @@ async fn a_change_of_three_hundred_connectors_keeps_to_githubs_limits() {
 async fn detail_is_less_while_the_hour_is_short_and_comes_back() {
     let mut world = World::new().await;
     let repository = world.repository(REPO).await;
-    for _ in 0..380 {
-        world.store.count_content(repository.installation).await.unwrap();
-    }
+    world.use_up(&repository, 380).await;
     let head = world.commit(&repository, "1").await;
     world.run(&repository, &head, (3, 8)).await;
     world.settle(SECOND).await;
     let names = |world: &World| world.checks(&head).into_keys().collect::<Vec<_>>().join(", ");
     assert_eq!(names(&world), "checkvalve, source-000, source-001, source-002");
     // The run goes on; what was made stays and is concluded, in whatever detail.
-    for _ in 0..20 {
-        world.store.count_content(repository.installation).await.unwrap();
-    }
+    world.use_up(&repository, 20).await;
     world.end(1, &[]).await;
     world.settle(SECOND).await;
     assert_eq!(world.checks(&head)["source-000"], "success");
@@ -177,6 +177,9 @@ async fn two_publishers_share_one_budget() {
     // Those at once, one a second, and what the machine itself took.
     let most = 20 + 61 + usize::try_from(begun.elapsed().as_secs()).unwrap();
     assert!((60..=most).contains(&world.writes()), "{} of {most}", world.writes());
+    // What is only queued leaves 8 of 20 to news. Two who do not know of each other write twice as much at once.
+    let at_once = pace::at_once(&world.sim.calls());
+    assert!((8..=16).contains(&at_once), "{at_once} at once");
     let counts: Vec<usize> = made(&world).iter().map(Vec::len).collect();
     assert!(counts.iter().all(|count| *count >= 25), "{counts:?}");
     while world.end(10, &[]).await > 0 {}
@@ -234,10 +237,7 @@ async fn when_one_is_told_to_wait_both_do() {
 /// A check run of which nobody knows whether it was made holds up no other, and is made once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_been_made_is_looked_for_and_nothing_else_waits() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (2, 2)).await;
+    let (mut world, _, head) = World::running((2, 2)).await;
     world.sim.faults().fail_next("POST", "/repos/acme/connectors/check-runs", 1, 502);
     world.publish().await;
     assert!(world.checks(&head).is_empty(), "the first one failed");

@@ -10,6 +10,8 @@
 
 #[path = "cases/airbyte.rs"]
 mod airbyte;
+#[path = "support/given.rs"]
+mod given;
 #[path = "cases/layouts.rs"]
 mod layouts;
 #[path = "cases/real.rs"]
@@ -22,3 +24,24 @@ mod synthetic;
 mod tree;
 #[path = "cases/verdict.rs"]
 mod verdict;
+
+#[test]
+fn what_is_named_must_be_there_where_everything_is_required() {
+    let here = env!("CARGO_MANIFEST_DIR");
+    let judged = |folder: Option<&str>, file: &str, required: bool| {
+        let folder = folder.map(str::to_owned);
+        let file = file.to_owned();
+        std::panic::catch_unwind(move || {
+            given::judged("CHECKVALVE_CASES", folder.as_deref(), (&file, required))
+        })
+    };
+    for required in [true, false] {
+        assert!(judged(Some(here), "Cargo.toml", required).unwrap().is_ok());
+        // A checkout without the folder says so, and passes.
+        let why = judged(None, "Cargo.toml", required).unwrap().unwrap_err();
+        assert_eq!(why, "CHECKVALVE_CASES names no folder");
+    }
+    let why = judged(Some(here), "layouts.jsonl.gz", false).unwrap().unwrap_err();
+    assert!(why.contains("there is no layouts.jsonl.gz"), "{why}");
+    assert!(judged(Some(here), "layouts.jsonl.gz", true).is_err(), "it passed unchecked");
+}

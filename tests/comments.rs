@@ -1,5 +1,7 @@
 //! Commands in comments: what is one, what is none, what is refused and why.
 
+#[path = "support/given.rs"]
+mod given;
 #[path = "comments/peers.rs"]
 mod peers;
 

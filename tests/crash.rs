@@ -3,10 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers expect is part of the test")]
 
+#[cfg(debug_assertions)]
+#[path = "support/clock.rs"]
+mod clock;
+#[cfg(debug_assertions)]
+#[path = "crash/deeds.rs"]
+mod deeds;
+#[cfg(debug_assertions)]
+#[path = "crash/failpoints.rs"]
+mod failpoints;
 #[path = "support/images.rs"]
 mod images;
+#[cfg(debug_assertions)]
+#[path = "support/left.rs"]
+mod left;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[cfg(debug_assertions)]
+#[path = "crash/starts.rs"]
+mod starts;
+#[path = "crash/stored.rs"]
+mod stored;
 #[path = "support/world.rs"]
 mod world;
 
@@ -15,6 +32,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use github_simulator::{Change, Commit, OpenPull, Permission, RepositoryOptions};
+use stored::{stored, stored_as};
 use world::{REPO, Steps, World};
 
 const CONFIG_PATH: &str = ".github/checkvalve.yml";
@@ -82,75 +100,6 @@ const UNDISTURBED_CHAIN: &str = "checkvalve: failure\nsource-a / build: success\
      source-b / build: skipped\nsource-b / install: success\nsource-b / lint: success\n\
      source-b / unit: failure\n";
 
-/// What is stored of the run of a head, by name; attempts without their number.
-async fn stored(world: &World, head: &str) -> BTreeMap<String, String> {
-    let run = world.runs().await.into_iter().find(|run| run["head_sha"] == head).unwrap();
-    let run = run["id"].as_str().unwrap().to_owned();
-    let state = world.state.path();
-    let folder = ["objects", "state/objects"].map(|objects| state.join(objects));
-    let folder = folder.into_iter().find(|objects| objects.exists()).unwrap();
-    let names = || {
-        let files = files_below(&folder).into_iter();
-        let of_run = files.filter_map(|file| {
-            let name = file.strip_prefix(&folder).unwrap().to_str()?.to_owned();
-            let (_, name) = name.split_once(&format!("/{run}/"))?;
-            (!name.contains(".epoch-")).then(|| (name.to_owned(), file.clone()))
-        });
-        of_run.collect::<Vec<_>>()
-    };
-    world
-        .until("the run is archived", async |_: &World| {
-            names().iter().any(|(name, _)| name == "run.json")
-        })
-        .await;
-    let number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let plain = |name: &str| {
-        let parts = name.split('/').map(|part| Some(part).filter(|p| !number(p)).unwrap_or("N"));
-        parts.collect::<Vec<_>>().join("/")
-    };
-    let read = |(name, file): &(String, std::path::PathBuf)| {
-        (plain(name), String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned())
-    };
-    names().iter().map(read).collect()
-}
-
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = |entry: std::fs::DirEntry| {
-        let path = entry.path();
-        if path.is_dir() { files_below(&path) } else { vec![path] }
-    };
-    entries.flat_map(below).collect()
-}
-
-/// The steps of a job's whole log, and what each of them printed.
-fn sections(log: &str) -> BTreeMap<String, String> {
-    let sections = log.split("==> ").skip(1).map(|section| {
-        let (heading, printed) = section.split_once('\n').unwrap();
-        let (step, _) = heading.split_once(" (attempt ").unwrap();
-        (step.to_owned(), printed.trim_end().to_owned())
-    });
-    sections.collect()
-}
-
-/// The same objects as an undisturbed run has, and in its logs at least what that printed: what a
-/// step inherits may have been made again before it.
-fn stored_as(undisturbed: &BTreeMap<String, String>, now: &BTreeMap<String, String>) {
-    let names = |stored: &BTreeMap<String, String>| stored.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(now), names(undisturbed));
-    for connector in ["source-a", "source-b"] {
-        let name = format!("{connector}/log.txt");
-        let (now, before) = (sections(&now[&name]), sections(&undisturbed[&name]));
-        for (step, printed) in before {
-            assert!(now[&step].ends_with(&printed), "{name}, {step}: {now:?}");
-        }
-    }
-    for (step, printed) in sections(&undisturbed["source-a/log.txt"]) {
-        let shown = printed.lines().all(|line| now["source-a/report.html"].contains(line));
-        assert!(shown, "the report shows no log of {step}");
-    }
-}
-
 /// A pull request that changes both connectors; its head.
 async fn change_both(world: &World, branch: &str) -> String {
     let changes = [("source-a/code.txt", branch), ("source-b/code.txt", branch)];
@@ -216,8 +165,8 @@ async fn killed_at_any_moment_in_containers() {
     }
     let files = chain();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+    let volumes = left::volumes();
     let mut world = World::with(Steps::Docker, None, &files).await;
-    let networks = networks();
     let head = change_both(&world, "undisturbed").await;
     world.settle().await;
     assert_eq!(world.table(&head), UNDISTURBED_CHAIN);
@@ -239,18 +188,10 @@ async fn killed_at_any_moment_in_containers() {
     }
     world
         .until("nothing is left on the engine", async |world: &World| {
-            world.containers().is_empty() && world.images().is_empty()
+            left::of(world, &volumes).is_empty()
         })
         .await;
-    assert_eq!(self::networks(), networks);
     world.finish().await;
-}
-
-/// The engine's networks that are ours; one for all steps stays.
-fn networks() -> String {
-    let list = ["network", "ls", "--filter", "name=checkvalve", "--format", "{{.Name}}"];
-    let listed = std::process::Command::new("docker").args(list).output().unwrap();
-    String::from_utf8_lossy(&listed.stdout).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

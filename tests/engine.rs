@@ -2,12 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "engine/ends.rs"]
+mod ends;
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/line.rs"]
 mod line;
 #[path = "engine/look.rs"]
 mod look;
+#[path = "engine/paces.rs"]
+mod paces;
+#[path = "engine/real.rs"]
+mod real;
 #[path = "support/scripted.rs"]
 mod scripted;
 #[expect(dead_code, reason = "shared with the executors' tests")]
@@ -15,12 +21,9 @@ mod scripted;
 mod steps;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bollard::Docker as Api;
-use bollard::query_parameters::RemoveContainerOptions;
 use checkvalve::ambient;
 use checkvalve::domain::ids::{JobId, RunId};
 use checkvalve::domain::pipeline::StepSpec;
@@ -30,12 +33,9 @@ use checkvalve::domain::secret::{
     Brought, Delivery, JobSecrets, NoValue, SecretSource, SecretSpec,
 };
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
-use checkvalve::engine::{Engine, EngineError, EngineOptions, Images, JobLabels, JobRun, Stop};
-use checkvalve::exec::docker::{Docker, DockerOptions};
-use checkvalve::exec::host::Host;
-use line::Line;
+use checkvalve::engine::{Engine, EngineOptions, Images, JobLabels, JobRun, Stop};
 use proptest::prelude::*;
-use scripted::{Lost, Notes, Scripted};
+use scripted::{Notes, Scripted};
 use steps::{Place, plan, spec};
 
 fn options() -> EngineOptions {
@@ -115,7 +115,7 @@ async fn a_plan_runs_in_order_and_skips_what_lost_its_need() {
         .map(|record| record.state.as_str())
         .collect();
     assert_eq!(states, ["running", "finished"]);
-    assert_eq!(records[0].facts.excerpt, "fail\n");
+    assert_eq!(&*records[0].facts.excerpt, "fail\n");
     assert_eq!(records[0].facts.log.as_ref().unwrap().lines, 1);
 }
 
@@ -173,88 +173,6 @@ async fn our_errors_are_tried_again_and_the_connectors_failures_as_declared() {
 }
 
 #[tokio::test]
-async fn a_limit_ends_a_step_and_a_step_that_never_ran_is_ours() {
-    let limit = |step: StepSpec| StepSpec { timeout_ms: 50, ..step };
-    let steps = vec![limit(step("slow", &[], "ok 9000")), limit(step("unborn", &[], "stuck 9000"))];
-    let (records, ..) = run_scripted(steps, &Stop::new()).await;
-    assert_eq!(told(&records), "slow=timed_out unborn=errored");
-    assert_eq!(records[0].facts.reason.as_deref(), Some("ended after 0.1 s, its limit"));
-    assert!(records[1].facts.reason.as_ref().unwrap().starts_with("did not get to run"));
-}
-
-#[tokio::test]
-async fn a_stop_settles_everything_and_says_why() {
-    let stop = Stop::new();
-    let later = stop.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        later.stop("superseded by 1a2b3c4d5e6f");
-        later.stop("a second reason");
-    });
-    let steps = vec![
-        step("done", &[], "ok"),
-        step("running", &[], "ok 9000"),
-        step("waiting", &["running"], "ok"),
-        StepSpec { always: true, ..step("tidy", &["waiting"], "ok") },
-    ];
-    let (records, _, scripted) = run_scripted(steps, &stop).await;
-    assert_eq!(told(&records), "done=succeeded running=cancelled waiting=cancelled tidy=cancelled");
-    for record in &records[1..] {
-        assert_eq!(record.facts.reason.as_deref(), Some("superseded by 1a2b3c4d5e6f"));
-    }
-    assert_eq!(scripted.running.load(Ordering::SeqCst), 0);
-}
-
-#[tokio::test]
-async fn a_stop_while_a_skip_is_written_down_settles_what_waits() {
-    let (place, stop) = (Place::new(), Stop::new());
-    let engine = Engine::with_options(Scripted::default(), 4, options());
-    let useless = StepSpec { left_out: Some("of no use".into()), ..step("useless", &[], "ok") };
-    let plan = plan(vec![useless, step("unit", &[], "ok")]);
-    let notes = Notes { stop_at_skips: Some(stop.clone()), ..Notes::default() };
-    let records = engine.run(job(&plan, &place), &notes, &stop).await.unwrap();
-    assert_eq!(told(&records), "useless=- unit=cancelled");
-    assert_eq!(records[1].facts.reason.as_deref(), Some("enough"));
-}
-
-#[tokio::test]
-async fn the_first_failure_can_end_the_rest() {
-    let place = Place::new();
-    let engine = Engine::with_options(Scripted::default(), 1, options());
-    let plan = plan(vec![
-        StepSpec { allow_failure: true, ..step("advice", &[], "fail") },
-        step("lint", &[], "fail"),
-        step("unit", &[], "ok"),
-        StepSpec { always: true, ..step("tidy", &[], "ok") },
-    ]);
-    let job = JobRun { fail_fast: true, ..job(&plan, &place) };
-    let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
-    assert_eq!(told(&records), "advice=failed lint=failed unit=- tidy=succeeded");
-    assert_eq!(
-        records[2].facts.reason.as_deref(),
-        Some("not run: stopped at the failure of `lint`")
-    );
-}
-
-#[tokio::test]
-async fn a_refusing_journal_ends_everything_at_once() {
-    let (place, scripted) = (Place::new(), Scripted::default());
-    let engine = Engine::with_options(scripted.clone(), 4, options());
-    let plan = plan(vec![
-        step("a", &[], "ok 9000"),
-        step("b", &[], "ok 9000"),
-        step("c", &[], "ok 20"),
-        step("d", &["c"], "ok"),
-    ]);
-    let notes = Notes { lose_after: Some(3), ..Notes::default() };
-    let begun = Instant::now();
-    let result = engine.run(job(&plan, &place), &notes, &Stop::new()).await;
-    assert!(matches!(result, Err(EngineError::Journal(Lost))));
-    assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(scripted.running.load(Ordering::SeqCst), 0, "nothing is left running");
-}
-
-#[tokio::test]
 async fn a_resumed_job_runs_again_what_was_running_and_nothing_else() {
     let place = Place::new();
     let scripted = Scripted::default();
@@ -296,135 +214,6 @@ async fn what_a_step_has_used_up_of_its_tries_a_takeover_does_not_give_back() {
     let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
     assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=failed", 3));
     assert_eq!(scripted.begun.lock().unwrap().len(), 3, "the third was its last");
-}
-
-#[tokio::test]
-async fn processes_leave_logs_artifacts_and_reports() {
-    let place = Place::new();
-    let engine = Engine::with_options(Host::new(Duration::from_millis(200)), 2, options());
-    let script = "echo sha $CHECKVALVE_SHA in $CHECKVALVE_CONNECTOR $CI; mkdir $CHECKVALVE_OUT/cov
-        echo page > $CHECKVALVE_OUT/cov/index.html; echo no > $CHECKVALVE_OUT/other
-        echo '<testsuite><testcase name=\"a\"/></testsuite>' > $CHECKVALVE_OUT/junit.xml";
-    let unit = StepSpec {
-        artifacts: vec!["cov/**".into()],
-        junit: Some("junit.xml".into()),
-        ..step("unit", &[], script)
-    };
-    let missing = StepSpec { junit: Some("none.xml".into()), ..step("none", &[], "true") };
-    let (plan, notes) = (plan(vec![unit, missing]), Notes::default());
-    let records = engine.run(job(&plan, &place), &notes, &Stop::new()).await.unwrap();
-    assert_eq!(told(&records), "unit=succeeded none=succeeded");
-    let facts = &records[0].facts;
-    assert_eq!(facts.excerpt, "sha abc in source-x true\n");
-    assert_eq!(facts.artifacts.len(), 1);
-    assert_eq!(facts.artifacts[0].path, "cov/index.html");
-    assert!(facts.tests.is_some());
-    assert!(records[1].facts.reason.as_ref().unwrap().contains("`none.xml`"));
-    let printed = notes.printed.lock().unwrap();
-    assert_eq!(printed[&("unit".parse().unwrap(), 1)], b"sha abc in source-x true\n");
-}
-
-#[tokio::test]
-async fn a_log_beyond_the_cap_is_cut_and_the_step_goes_on() {
-    let place = Place::new();
-    let options = EngineOptions { log_cap: 1 << 20, ..options() };
-    let engine = Engine::with_options(Host::default(), 2, options);
-    let plan = plan(vec![step("unit", &[], "head -c 50000000 /dev/zero; echo end >&2")]);
-    let records = engine.run(job(&plan, &place), &Notes::default(), &Stop::new()).await.unwrap();
-    assert_eq!(told(&records), "unit=succeeded");
-    let log = records[0].facts.log.clone().unwrap();
-    assert_eq!(log.cut, 50_000_004 - (1 << 20));
-    assert!(records[0].facts.excerpt.contains("may print 1 MiB, the rest is not kept"));
-}
-
-#[tokio::test]
-async fn a_spool_that_cannot_be_written_is_ours() {
-    let place = Place::new();
-    let options = EngineOptions { error_retries: 1, ..options() };
-    let engine = Engine::with_options(Scripted::default(), 2, options);
-    let plan = plan(vec![step("unit", &[], "ok")]);
-    let full = JobRun { spool: PathBuf::from("/proc/nowhere"), ..job(&plan, &place) };
-    let records = engine.run(full, &Notes::default(), &Stop::new()).await.unwrap();
-    assert_eq!((told(&records).as_str(), records[0].attempt), ("unit=errored", 2));
-    let reason = records[0].facts.reason.clone().unwrap();
-    assert!(reason.starts_with("the step's log could not be written: "), "{reason}");
-}
-
-#[tokio::test]
-async fn containers_run_beside_each_other_and_end_with_their_limit() {
-    if images::engine().await.is_none() {
-        return;
-    }
-    let place = Place::new();
-    let grace = Duration::from_millis(300);
-    let docker = DockerOptions { grace, ..DockerOptions::new("engine-test") };
-    let docker = Docker::connect(None, docker).await.unwrap();
-    let engine = Engine::with_options(docker.clone(), 4, options());
-    let step = |id: &str, needs: &[&str], script| spec(images::BUSYBOX, id, needs, script);
-    let plan = plan(vec![
-        step("one", &[], "sleep 1"),
-        step("two", &[], "sleep 1"),
-        step("three", &["one", "two"], "echo three > $CHECKVALVE_OUT/3; cat hello.txt"),
-        StepSpec { timeout_ms: 1500, ..step("endless", &[], "trap '' TERM; while :; do :; done") },
-    ]);
-    let mut job = job(&plan, &place);
-    job.labels.instance = "engine-test".to_owned();
-    let begun = Instant::now();
-    let records = engine.run(job, &Notes::default(), &Stop::new()).await.unwrap();
-    assert_eq!(told(&records), "one=succeeded two=succeeded three=succeeded endless=timed_out");
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-    assert_eq!(records[2].facts.excerpt, "hello\n");
-    let owned = docker.reaper().owned().await.unwrap();
-    assert!(owned.is_empty(), "{owned:?}");
-}
-
-/// An engine that is restarted ends its containers and is away for a while.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_is_restarted_under_a_step_costs_a_try_and_no_verdict() {
-    let Some(api) = images::engine().await else { return };
-    let (place, notes) = (Place::new(), Notes::default());
-    let line = Line::to_engine(place.path());
-    let backoff = Duration::from_millis(500);
-    let plan = plan(vec![spec(images::BUSYBOX, "unit", &[], "echo begun; sleep 4; echo done")]);
-    let job = job(&plan, &place);
-    let options = DockerOptions::new(job.labels.instance.clone());
-    let docker = Docker::connect(Some(&line.host), options.clone()).await.unwrap();
-    let engine = Engine::with_options(docker, 2, EngineOptions { backoff, ..self::options() });
-    let usual = ambient::env("DOCKER_HOST");
-    let reaper = Docker::connect(usual.as_deref(), options).await.unwrap().reaper();
-    let restart = async {
-        let container = loop {
-            let owned = reaper.owned().await.unwrap().pop();
-            if let Some((id, ..)) = owned
-                && is_running(&api, &id).await
-            {
-                break id;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        line.refuse();
-        line.cut();
-        let options = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
-        api.remove_container(&container, Some(options)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        line.mend();
-    };
-    let stop = Stop::new();
-    let (records, ()) = tokio::join!(engine.run(job, &notes, &stop), restart);
-    let record = &records.unwrap()[0];
-    assert_eq!(record.state.outcome(), Some(Outcome::Succeeded), "{record:?}");
-    assert!(record.attempt > 1, "{record:?}");
-    assert!(reaper.owned().await.unwrap().is_empty());
-    let tries = notes.records.lock().unwrap();
-    let tries: Vec<&str> =
-        tries.iter().flatten().filter_map(|record| record.facts.reason.as_deref()).collect();
-    assert!(tries.iter().any(|why| why.contains("attempt 1 errored")), "{tries:?}");
-}
-
-async fn is_running(api: &Api, container: &str) -> bool {
-    let found = api.inspect_container(container, None).await.unwrap();
-    found.state.unwrap().running == Some(true)
 }
 
 /// Steps that need some of the earlier ones and end in any way, a few of them cleaning up or left

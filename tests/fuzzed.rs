@@ -5,6 +5,8 @@
 
 #[path = "fuzzed/comment.rs"]
 mod comment;
+#[path = "support/given.rs"]
+mod given;
 #[path = "fuzzed/signature.rs"]
 mod signature;
 #[path = "fuzzed/webhook_payload.rs"]
@@ -12,7 +14,7 @@ mod webhook_payload;
 
 use std::path::Path;
 
-use checkvalve::ambient;
+use given::given;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
@@ -74,11 +76,10 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 
 /// Payloads that GitHub sent, where they are at hand.
 fn recorded() -> Vec<Vec<u8>> {
-    let Some(folder) = ambient::env("CHECKVALVE_GITHUB_CONTRACT") else {
-        eprintln!("recorded payloads: not asked (CHECKVALVE_GITHUB_CONTRACT is not set)");
+    let Some(folder) = given("CHECKVALVE_GITHUB_CONTRACT", "webhooks/INDEX.json") else {
         return Vec::new();
     };
-    let folder = Path::new(&folder).join("webhooks");
+    let folder = folder.join("webhooks");
     let index = std::fs::read(folder.join("INDEX.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
     let examples = index["examples"].as_array().unwrap().iter();
@@ -129,4 +130,41 @@ fn no_comment_is_obeyed_that_is_no_command() {
 #[test]
 fn no_signature_is_taken_that_is_not_githubs() {
     ask(&seeds("signature"), MUTATIONS, signature::holds);
+}
+
+/// A fuzzer's compiler is not every compiler: what its targets are made of is compiled and asked here.
+#[test]
+fn every_fuzz_target_is_a_property_that_is_compiled_here() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let manifest: toml::Table = read("fuzz/Cargo.toml").parse().unwrap();
+    let bins = manifest["bin"].as_array().unwrap().iter();
+    let mut bins: Vec<&str> = bins.map(|bin| bin["path"].as_str().unwrap()).collect();
+    bins.sort_unstable();
+    let files = std::fs::read_dir(root.join("fuzz/fuzz_targets")).unwrap();
+    let mut files: Vec<String> =
+        files.map(|file| format!("fuzz_targets/{}", file.unwrap().file_name().display())).collect();
+    files.sort();
+    assert_eq!(files, bins);
+    let tests = [read("tests/fuzzed.rs"), read("tests/repository_file.rs")].concat();
+    for file in files {
+        let text = read(&format!("fuzz/{file}"));
+        let (_, code) = text.split_once("#![no_main]\n\n").unwrap();
+        let (_, rest) = code.split_once("#[path = \"../../tests/").unwrap();
+        let (property, _) = rest.split_once('"').unwrap();
+        let same = format!(
+            "use libfuzzer_sys::fuzz_target;\n\n#[path = \"../../tests/{property}\"]\nmod property;\n\n\
+             fuzz_target!(|bytes: &[u8]| property::holds(bytes));\n"
+        );
+        assert_eq!(code, same, "{file} does more than ask its property");
+        assert!(tests.contains(&format!("#[path = \"{property}\"]")), "{property} is not compiled");
+        let uses = read(&format!("tests/{property}"));
+        let uses = uses.lines().filter_map(|line| line.strip_prefix("use ")?.split("::").next());
+        for krate in uses.filter(|krate| !["std", "super", "crate", "core"].contains(krate)) {
+            let name = krate.replace('_', "-");
+            let is_there = manifest["dependencies"].get(krate).is_some()
+                || manifest["dependencies"].get(&name).is_some();
+            assert!(is_there, "{property} uses {krate}, which fuzz/Cargo.toml does not have");
+        }
+    }
 }

@@ -5,27 +5,22 @@
 
 #[path = "support/images.rs"]
 mod images;
+#[path = "support/left.rs"]
+mod left;
+#[macro_use]
 #[path = "support/world.rs"]
 mod world;
 
-use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
 use checkvalve::ambient;
 use world::{Steps, World};
 
-/// A chain whose heirs diverge, so that there are copies, and a step with a service that keeps its
-/// data in a volume.
-const CONFIG: &str = r#"
-version: 1
-preset: none
-connectors:
-  - { kind: sh, match: "{name}/connector.txt", where: { name: ["source-*"] } }
-pipelines:
-  - for: { kind: sh }
-    steps:
-      - { id: install, image: "checkvalve-test/busybox:1", network: none, run: "echo installed > done; sleep 0.2" }
+/// A chain whose heirs diverge, so that there are copies, a step with a service that keeps its data in
+/// a volume, and an image that is built in stages.
+const CONFIG: &str = sources_with!(
+    r#"      - { id: install, image: "checkvalve-test/busybox:1", network: none, run: "echo installed > done; sleep 0.2" }
       - { id: unit, from: install, network: none, run: "cat done; sleep 0.3" }
       - { id: lint, from: install, network: none, run: "cat done; sleep 0.3" }
       - id: integration
@@ -37,28 +32,44 @@ pipelines:
             image: "checkvalve-test/store:1"
             command: [sh, -c, "echo kept > /data/x; while :; do cat /data/x | nc -l -p 80; done"]
             ready: { port: 80 }
-"#;
+      - { id: build, uses: build, network: none }
+"#
+);
 
-fn docker(args: &[&str]) -> BTreeSet<String> {
-    let output = Command::new("docker").args(args).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+/// All of its layers have the label.
+fn dockerfile(label: &str) -> String {
+    format!(
+        "FROM checkvalve-test/busybox:1 AS first\nLABEL {label}=yes\nRUN sleep 0.2; echo x > /x\n\
+         FROM checkvalve-test/busybox:1\nLABEL {label}=yes\nCOPY code.txt /code.txt\n\
+         COPY --from=first /x /x\nRUN sleep 0.3; echo y > /y\n"
+    )
 }
 
-/// What there is of an installation, by kind.
-fn left(world: &World, volumes: &BTreeSet<String>) -> Vec<String> {
-    let instance = std::fs::read_to_string(world.state.path().join("state/instance")).unwrap();
-    let label = format!("label=io.checkvalve.instance={}", instance.trim());
-    let mut left = Vec::new();
-    for (kind, list) in [
-        ("container", &["ps", "-aq", "--filter", &label][..]),
-        ("network", &["network", "ls", "-q", "--filter", &label]),
-        ("image", &["images", "-q", "--filter", &label]),
-    ] {
-        left.extend(docker(list).into_iter().map(|id| format!("{kind} {id}")));
-    }
-    let now = docker(&["volume", "ls", "-q"]);
-    left.extend(now.difference(volumes).map(|id| format!("volume {id}")));
-    left
+/// Images with a label, whether anything has a name: layers of builds have no other sign.
+fn labelled(label: &str) -> Vec<String> {
+    let filter = format!("label={label}");
+    let asked = ["images", "-aq", "--no-trunc", "--filter", &filter];
+    let listed = Command::new("docker").args(asked).output().unwrap();
+    String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+}
+
+/// All layers of a world's builds: the first part of their label's value is its own.
+fn layers(world: &World) -> Vec<String> {
+    const LABEL: &str = "io.checkvalve.layer";
+    let owner = std::fs::read_to_string(world.state.path().join("state/builds/owner")).unwrap();
+    let own = format!("{}.", owner.trim());
+    let value = format!("{{{{index .Config.Labels \"{LABEL}\"}}}}");
+    let mut layers = labelled(LABEL);
+    layers.retain(|id| {
+        let asked = ["image", "inspect", "--format", &value, id];
+        let told = Command::new("docker").args(asked).output().unwrap();
+        String::from_utf8_lossy(&told.stdout).starts_with(&own)
+    });
+    layers
+}
+
+fn label() -> String {
+    format!("leaks-{}", ambient::ulid().to_string().to_lowercase())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,11 +79,14 @@ async fn nothing_is_left_of_jobs_whose_workers_are_killed() {
     }
     let jobs = ambient::env("CHECKVALVE_LEAKS_JOBS").and_then(|jobs| jobs.parse().ok());
     let rounds = jobs.unwrap_or(12_usize).div_ceil(4);
-    let volumes = docker(&["volume", "ls", "-q"]);
+    let volumes = left::volumes();
     let names = ["source-a", "source-b", "source-c", "source-d"];
     let markers: Vec<String> = names.iter().map(|name| format!("{name}/connector.txt")).collect();
     let mut files = vec![(".github/checkvalve.yml", CONFIG)];
     files.extend(markers.iter().map(|marker| (marker.as_str(), "x")));
+    let label = label();
+    let (dockerfile, at) = (dockerfile(&label), names.map(|name| format!("{name}/Dockerfile")));
+    files.extend(at.iter().map(|at| (at.as_str(), dockerfile.as_str())));
     let mut world = World::with(Steps::Docker, None, &files).await;
     let mut kills = 0;
     for round in 0..rounds {
@@ -92,10 +106,44 @@ async fn nothing_is_left_of_jobs_whose_workers_are_killed() {
             world.start().await;
         }
         world.settle().await;
-        assert_eq!(world.table(&head).matches("success").count(), 17, "{}", world.table(&head));
+        assert_eq!(world.table(&head).matches("success").count(), 21, "{}", world.table(&head));
     }
     // The reaper looks twice a minute; what is a later run's to inherit took no three seconds.
-    world.until("nothing is left", async |world: &World| left(world, &volumes).is_empty()).await;
+    world
+        .until("nothing is left", async |world: &World| {
+            let layers = || labelled(&label).is_empty() && layers(world).is_empty();
+            left::of(world, &volumes).is_empty() && layers()
+        })
+        .await;
     eprintln!("{} jobs, {kills} kills, nothing left", 4 * rounds);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_build_in_the_midst_of_which_the_server_is_killed() {
+    const CONFIG: &str = sources_with!("      - { id: build, uses: build, network: none }\n");
+    if images::engine().await.is_none() {
+        return;
+    }
+    let label = label();
+    let file = |end: &str| {
+        format!("FROM checkvalve-test/busybox:1\nLABEL {label}=yes\nRUN echo x > /x\nRUN {end}\n")
+    };
+    let files = [(".github/checkvalve.yml", CONFIG), ("source-a/connector.txt", "x")];
+    let mut world = World::with(Steps::Docker, None, &files).await;
+    world.push("change", &[("source-a/Dockerfile", &file("sleep 1000"))]).await;
+    world.open("change").await;
+    let has_layers = async |_: &World| labelled(&label).len() == 2;
+    world.until("the layers are made", has_layers).await;
+    assert_eq!(layers(&world).len(), 3);
+    world.kill();
+    world.start().await;
+    // It is built once more, perhaps on what is there, until there is another head.
+    let short = "FROM checkvalve-test/busybox:1\nRUN false\n";
+    let head = world.push("change", &[("source-a/Dockerfile", short)]).await;
+    world.settle().await;
+    assert_eq!(world.table(&head), "checkvalve: failure\nsource-a / build: failure\n");
+    let nothing = async |world: &World| labelled(&label).is_empty() && layers(world).is_empty();
+    world.until("its layers are gone", nothing).await;
     world.finish().await;
 }

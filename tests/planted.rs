@@ -7,12 +7,15 @@
 mod google;
 #[path = "support/images.rs"]
 mod images;
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "support/world.rs"]
 mod world;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use base64::Engine;
@@ -161,9 +164,22 @@ fn assert_folder_clean(folder: &Path) {
     }
 }
 
-/// Every value of every table.
-async fn assert_rows_clean(database: &Path) {
-    let url = format!("sqlite:{}", database.display());
+/// Every value of every table of the databases in a folder.
+async fn assert_rows_clean(state: &Path) {
+    let mut values = 0;
+    for entry in std::fs::read_dir(state).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "db") {
+            continue;
+        }
+        values += assert_file_clean(&path).await;
+    }
+    assert!(values > 100, "{values}");
+}
+
+/// The same of one of them; how many values there are.
+async fn assert_file_clean(path: &Path) -> usize {
+    let url = format!("sqlite:{}", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let tables = "select name from sqlite_master where type = 'table'";
     let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
@@ -181,10 +197,64 @@ async fn assert_rows_clean(database: &Path) {
             }
         }
     }
+    values
+}
+
+/// The same of `PostgreSQL`, where the rows of live logs lie with the others.
+async fn assert_rows_of_postgres_clean(url: &str) {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let tables = "select table_name::text from information_schema.tables \
+                  where table_schema = 'public' and table_type = 'BASE TABLE'";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+    let mut values = 0;
+    for table in tables {
+        let select = sqlx::AssertSqlSafe(format!("select * from \"{table}\""));
+        for row in sqlx::query(select).fetch_all(&mut connection).await.unwrap() {
+            for column in row.columns() {
+                let value = row.try_get_raw(column.ordinal()).unwrap();
+                if !value.is_null() {
+                    let value = value.as_bytes().unwrap();
+                    assert_clean(&format!("{table}.{}", column.name()), value);
+                    values += 1;
+                }
+            }
+        }
+    }
     assert!(values > 100, "{values}");
 }
 
-async fn world(steps: Steps, google: &Google) -> World {
+/// What is said of a run while it goes on, until it is asked for.
+struct Heard {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl Heard {
+    fn of(world: &World, path: &str) -> Self {
+        let asked = world.http.get(format!("{}{path}", world.url)).timeout(Duration::from_mins(1));
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let heard = bytes.clone();
+        let listening = tokio::spawn(async move {
+            let mut answer = asked.send().await.unwrap();
+            assert!(answer.status().is_success(), "{}", answer.status());
+            while let Ok(Some(chunk)) = answer.chunk().await {
+                heard.lock().unwrap().extend_from_slice(&chunk);
+            }
+        });
+        Self { bytes, listening }
+    }
+
+    /// All of it is clean, and it says this.
+    fn assert_clean(self, what: &str, says: &str) {
+        self.listening.abort();
+        let bytes = self.bytes.lock().unwrap();
+        assert_clean(what, &bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains(says), "{what}: {text}");
+    }
+}
+
+async fn world(steps: Steps, database: Option<String>, google: &Google) -> World {
     let url = format!("postgres://user:{PASSWORD}@db.example/x");
     let config = json!({
         "leaf": LEAF, "key": KEY, "long": LONG, "url": url, "number": 1, "start_date": "2026-01-01",
@@ -212,14 +282,14 @@ async fn world(steps: Steps, google: &Google) -> World {
         ("source-a/leak.sh", LEAK),
         ("source-a/config.json", include_str!("fixtures/sops/by-age.json")),
     ];
-    World::set_up(steps, None, extra, &files).await
+    World::set_up(steps, database, extra, &files).await
 }
 
-async fn nothing_is_found_afterwards(steps: Steps) {
+async fn nothing_is_found_afterwards(steps: Steps, database: Option<String>) {
     let google = Google::start().await;
-    let world = world(steps, &google).await;
+    let world = world(steps, database.clone(), &google).await;
     let head = world.push("change", &[("source-a/code.txt", "new")]).await;
-    world.open("change").await;
+    let number = world.open("change").await;
     if steps == Steps::Docker {
         world
             .until("the step's container is there", async |world: &World| {
@@ -231,46 +301,101 @@ async fn nothing_is_found_afterwards(steps: Steps) {
             assert_clean("docker inspect", &inspected.stdout);
         }
     }
+    let begun = async |world: &World| {
+        world.checks(&head).iter().any(|c| c.name == "source-a / leak" && c.status != "queued")
+    };
+    world.until("the step has begun", begun).await;
+    let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
+    let log = format!("/api/v1/runs/{run}/connectors/source-a/steps/leak/log");
+    let followed = Heard::of(&world, &format!("{log}?follow=1"));
+    let events = Heard::of(&world, &format!("/api/v1/runs/{run}/events"));
     world.settle().await;
     assert_eq!(
         world.table(&head),
         "checkvalve: failure\nsource-a / base: success\nsource-a / heir: success\n\
          source-a / leak: failure\nsource-a / other-heir: success\nsource-a / without: success\n"
     );
-    let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
-    let log = format!("/api/v1/runs/{run}/connectors/source-a/steps/leak/log");
-    let log = world.http.get(format!("{}{log}", world.url)).send().await.unwrap();
-    let log = log.text().await.unwrap();
-    assert!(log.contains("checkvalve: secret `tiny` is too short or too common"), "{log}");
-    assert!(log.contains("delivered ") && log.contains("raw: ***\n"), "{log}");
-    assert!(log.contains("the end: ***"), "{log}");
+    followed.assert_clean("the log, followed", "the end: ***");
+    events.assert_clean("the events", "source-a");
+    assert_log_clean(&world, &log).await;
+    assert_pages_clean(&world, &run, number).await;
     let whole = world.json(&format!("/api/v1/runs/{run}")).await.to_string();
+    assert!(whole.contains("secret in their names"), "{whole}");
+    assert_github_clean(&world, number, &head).await;
+    assert_clean("the server's log", world.server_log().as_bytes());
+    let state = world.state.path().join("state");
+    match &database {
+        Some(url) => assert_rows_of_postgres_clean(url).await,
+        None => assert_rows_clean(&state).await,
+    }
+    // Objects are beside it where there is a database apart.
+    assert_folder_clean(world.state.path());
+    if steps == Steps::Docker {
+        assert_images_clean(&world);
+    }
+    world.finish().await;
+}
+
+/// A step's log, whole and in part.
+async fn assert_log_clean(world: &World, log: &str) {
+    let asked = || world.http.get(format!("{}{log}", world.url));
+    let whole = asked().send().await.unwrap().bytes().await.unwrap();
+    assert_clean("the log", &whole);
+    let text = String::from_utf8_lossy(&whole);
+    assert!(text.contains("checkvalve: secret `tiny` is too short or too common"), "{text}");
+    assert!(text.contains("delivered ") && text.contains("raw: ***\n"), "{text}");
+    assert!(text.contains("the end: ***"), "{text}");
+    for range in ["bytes=0-99", "bytes=100-", "bytes=-200"] {
+        let part = asked().header("range", range).send().await.unwrap();
+        assert_eq!(part.status(), 206, "{range}");
+        assert_clean(range, &part.bytes().await.unwrap());
+    }
+}
+
+async fn assert_pages_clean(world: &World, run: &str, number: u64) {
     for page in [
+        "/".to_owned(),
+        format!("/r/{REPO}"),
+        format!("/r/{REPO}/pull/{number}"),
+        format!("/r/{REPO}/connectors/source-a/badge.json"),
+        "/metrics".to_owned(),
+        "/readyz".to_owned(),
+        format!("/api/v1/runs?repo={REPO}"),
+        format!("/api/v1/runs?repo={REPO}&pull={number}"),
+        "/api/v1/queue".to_owned(),
         format!("/runs/{run}"),
         format!("/runs/{run}/source-a"),
         format!("/runs/{run}/source-a/leak"),
+        format!("/runs/{run}/source-a/leak?attempt=1"),
+        format!("/runs/{run}/source-a/heir"),
+        format!("/runs/{run}/source-a/leak/artifacts/fine.txt"),
+        format!("/runs/{run}/source-a/leak/artifacts/junit.xml"),
         format!("/runs/{run}/source-a/report.json"),
         format!("/runs/{run}/source-a/report.html"),
         format!("/runs/{run}/source-a/junit.xml"),
         format!("/runs/{run}/source-a/log.txt"),
         format!("/api/v1/runs/{run}"),
+        format!("/api/v1/runs/{run}/connectors/source-a/why"),
     ] {
         let answer = world.http.get(format!("{}{page}", world.url)).send().await.unwrap();
-        assert!(answer.status().is_success(), "{page}: {}", answer.status());
+        // A badge is of the default branch, on which nothing ran.
+        let shown = answer.status().is_success() || page.ends_with("/badge.json");
+        assert!(shown, "{page}: {}", answer.status());
+        assert_clean(&page, format!("{:?}", answer.headers()).as_bytes());
         assert_clean(&page, &answer.bytes().await.unwrap());
     }
-    assert!(whole.contains("secret in their names"), "{whole}");
-    for check in world.sim.check_runs(REPO, &head) {
+}
+
+/// All that GitHub was told, an answer to a comment among it.
+async fn assert_github_clean(world: &World, number: u64, head: &str) {
+    world.sim.comment(REPO, number, "ada", "/test source-a/leek").await.unwrap();
+    world.settle().await;
+    let comments = world.sim.comments(REPO, number);
+    assert!(comments.len() > 1, "nobody answered: {comments:?}");
+    assert_clean("the comments", format!("{comments:?}").as_bytes());
+    for check in world.sim.check_runs(REPO, head) {
         assert_clean(&check.name, format!("{check:?}").as_bytes());
     }
-    assert_clean("the server's log", world.server_log().as_bytes());
-    let state = world.state.path().join("state");
-    assert_rows_clean(&state.join("checkvalve.db")).await;
-    assert_folder_clean(&state);
-    if steps == Steps::Docker {
-        assert_images_clean(&world);
-    }
-    world.finish().await;
 }
 
 /// What the engine keeps for later runs: configurations, histories, file systems.
@@ -291,7 +416,13 @@ fn assert_images_clean(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_found_after_steps_on_the_host() {
-    nothing_is_found_afterwards(Steps::Host).await;
+    nothing_is_found_afterwards(Steps::Host, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_found_in_postgresql() {
+    let Some(database) = postgres::database().await else { return };
+    nothing_is_found_afterwards(Steps::Host, Some(database)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,13 +430,13 @@ async fn nothing_is_found_after_steps_in_containers() {
     if images::engine().await.is_none() {
         return;
     }
-    nothing_is_found_afterwards(Steps::Docker).await;
+    nothing_is_found_afterwards(Steps::Docker, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_given_only_what_its_base_declares_and_the_server_grants() {
     let google = Google::start().await;
-    let world = world(Steps::Host, &google).await;
+    let world = world(Steps::Host, None, &google).await;
     let asks = |name: &str, line: &str| {
         let declared = CONFIG.replace("secrets:\n  token", &format!("secrets:\n  {line}\n  token"));
         declared.replace("secrets: [token, ", &format!("secrets: [{name}, token, "))

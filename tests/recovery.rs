@@ -7,6 +7,10 @@
 mod again;
 #[path = "recovery/chaos.rs"]
 mod chaos;
+#[path = "support/clock.rs"]
+mod clock;
+#[path = "recovery/given_up.rs"]
+mod given_up;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/world.rs"]
@@ -114,6 +118,103 @@ async fn events_that_no_log_knows_are_found_at_the_pull_requests() {
     let looks = async |world: &World| unchanged(world) >= before + 2;
     world.until("it was looked at twice", looks).await;
     assert_eq!(world.runs().await.len(), 2);
+    world.finish().await;
+}
+
+/// No log knows of it: GitHub's goes back three days, and what it never sent was never there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_no_log_knows_is_found_among_the_comments_and_obeyed_once() {
+    let mut world = world_every("1s", None).await;
+    let head = change(&world, "change", "1").await;
+    let number = world.open("change").await;
+    concluded(&world, &head).await;
+    world.sim.comment(REPO, number, "ada", "/test source-a").await.unwrap();
+    world.settle().await;
+    assert_eq!(world.runs().await.len(), 2);
+
+    // While nobody listens, and nobody will ever be told.
+    world.kill();
+    let faults = world.sim.faults();
+    faults.lose_deliveries(4);
+    let lost = world.sim.comment(REPO, number, "ada", "/test source-a").await.unwrap();
+    world.sim.comment(REPO, number, "ada", "I would test it again.").await.unwrap();
+    let edited = world.sim.comment(REPO, number, "ada", "I like it.").await.unwrap();
+    let issue = world.sim.open_issue(REPO, "ada", "It leaks").unwrap();
+    world.sim.comment(REPO, issue, "ada", "/test").await.unwrap();
+    world.sim.advance(Duration::from_secs(2));
+    faults.lose_deliveries(1);
+    world.sim.edit_comment(REPO, edited, "ada", "/test").await.unwrap();
+    faults.lose_deliveries(0);
+    world.start().await;
+    world.until("it is obeyed", async |world: &World| world.runs().await.len() == 3).await;
+    let said = world.sim.comments(REPO, number).into_iter().find(|one| one.id == lost).unwrap();
+    world
+        .until("it is said to be accepted", async |world: &World| {
+            let said = world.sim.comments(REPO, number);
+            let said = said.into_iter().find(|one| one.id == lost).unwrap();
+            said.reactions.iter().any(|(_, reaction)| reaction == "rocket")
+        })
+        .await;
+    assert_eq!(said.body, "/test source-a");
+
+    // Its event comes after all, under another GUID.
+    let mut told = world.sim.deliveries().into_iter().filter(|one| one.status == "OK");
+    let told = told.rfind(|one| one.event == "issue_comment");
+    let mut told: serde_json::Value = serde_json::from_slice(&told.unwrap().body).unwrap();
+    told["comment"]["id"] = lost.into();
+    told["comment"]["body"] = said.body.into();
+    world.sim.send_event("issue_comment", &told).unwrap();
+    world.settle().await;
+
+    // A look at what was seen is free, and finds nothing more; not what an edit made a command.
+    let unchanged = |world: &World| {
+        let calls = world.sim.calls();
+        calls.iter().filter(|c| c.path.ends_with("/issues/comments") && c.status == 304).count()
+    };
+    let before = unchanged(&world);
+    let looks = async |world: &World| unchanged(world) >= before + 3;
+    world.until("it was looked at three times", looks).await;
+    assert_eq!(world.runs().await.len(), 3, "{:?}", world.runs().await);
+    let replies = world.sim.comments(REPO, number);
+    assert_eq!(replies.len(), 4, "nothing is to be said: {replies:?}");
+    assert_eq!(world.server_log().matches("comments: no event told of it: ").count(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_anybody_listened_was_said_to_others() {
+    let world = world_every("1s", None).await;
+    world.settle().await;
+    // A repository that the App does not know yet, with another robot's commands.
+    let options = RepositoryOptions { install: false, ..RepositoryOptions::default() };
+    world.sim.create_repository("acme/other", options).await.unwrap();
+    let files = FILES.iter();
+    let files = files.map(|(path, text)| ((*path).to_owned(), Change::Write((*text).into())));
+    let commit = Commit::new("All", "ada", files.collect());
+    world.sim.commit("acme/other", "main", commit).await.unwrap();
+    let write = vec![("docs/x.md".to_owned(), Change::Write("x".into()))];
+    let commit = Commit::new("A change", "ada", write);
+    world.sim.commit("acme/other", "change", commit).await.unwrap();
+    let pull = OpenPull::new("change", "main", "ada", "A change");
+    let number = world.sim.open_pull_request("acme/other", pull).await.unwrap();
+    world.sim.comment("acme/other", number, "ada", "/test").await.unwrap();
+    world.sim.advance(Duration::from_secs(2));
+    world.sim.set_permission("acme/other", "ada", github_simulator::Permission::Write);
+    world.sim.install("acme/other").unwrap();
+    let runs = async |world: &World| {
+        world.json("/api/v1/runs?repo=acme/other").await.as_array().unwrap().len()
+    };
+    world.until("its head has its run", async |world: &World| runs(world).await == 1).await;
+    let looked = |world: &World| {
+        let calls = world.sim.calls();
+        calls.iter().filter(|call| call.path == "/repos/acme/other/issues/comments").count()
+    };
+    world.until("it was looked at", async |world: &World| looked(world) >= 3).await;
+    assert_eq!(runs(&world).await, 1);
+    // From then on it is listened to.
+    world.sim.faults().lose_deliveries(1);
+    world.sim.comment("acme/other", number, "ada", "/test source-a").await.unwrap();
+    world.until("it is obeyed", async |world: &World| runs(world).await == 2).await;
     world.finish().await;
 }
 

@@ -5,6 +5,8 @@
 
 #[path = "scenario/access.rs"]
 mod access;
+#[path = "scenario/anew.rs"]
+mod anew;
 #[path = "scenario/annotations.rs"]
 mod annotations;
 #[path = "scenario/branches.rs"]
@@ -13,6 +15,8 @@ mod branches;
 mod commands;
 #[path = "scenario/enterprise.rs"]
 mod enterprise;
+#[path = "support/gate.rs"]
+mod gate;
 #[path = "scenario/heads.rs"]
 mod heads;
 #[path = "support/https.rs"]
@@ -21,12 +25,20 @@ mod https;
 mod images;
 #[path = "scenario/keys.rs"]
 mod keys;
+#[path = "scenario/pinned.rs"]
+mod pinned;
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "scenario/reused.rs"]
+mod reused;
 #[path = "scenario/rotation.rs"]
 mod rotation;
+#[path = "support/s3.rs"]
+mod s3;
 #[path = "scenario/setup.rs"]
 mod setup;
+#[path = "scenario/slow.rs"]
+mod slow;
 #[expect(dead_code, reason = "no server of its own is needed")]
 #[path = "support/tls.rs"]
 mod tls;
@@ -99,84 +111,6 @@ async fn an_opened_pull_request_gets_a_check_run_for_each_step() {
         let answer = world.http.get(format!("{}/runs/{id}/source-a/{stored}", world.url));
         assert!(answer.send().await.unwrap().status().is_success(), "{stored}");
     }
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_push_does_not_change_is_reused_with_its_log_and_artifacts() {
-    if images::engine().await.is_none() {
-        return;
-    }
-    let world = World::new(Steps::Docker, FILES).await;
-    world.push("change", &[("source-a/code.txt", "new")]).await;
-    let number = world.open("change").await;
-    world.settle().await;
-    // Another commit with the same connector in it: a page is none of its inputs.
-    let head = world.push("change", &[("docs/readme.md", "# Better docs\n")]).await;
-    world.settle().await;
-    let first = world.runs().await.pop().unwrap()["id"].as_str().unwrap().to_owned();
-    assert_eq!(
-        world.table(&head),
-        "checkvalve: success\nsource-a / build: success\nsource-a / install: success\n\
-         source-a / unit: success\n"
-    );
-    let unit = world.check(&head, "source-a / unit");
-    assert_eq!(unit.output.title.as_deref(), Some("Passed · reused, nothing has changed"));
-    assert!(unit.output.summary.unwrap().contains(&first), "it says from which run");
-    let run = world.runs().await.remove(0);
-    let id = run["id"].as_str().unwrap();
-    let whole = world.json(&format!("/api/v1/runs/{id}")).await;
-    let cache = &whole["connectors"][0]["steps"][1]["cache"];
-    assert_eq!(cache["state"], "hit", "{cache}");
-    let steps = format!("{}/api/v1/runs/{id}/connectors/source-a/steps", world.url);
-    let log = world.http.get(format!("{steps}/unit/log")).send().await.unwrap();
-    assert_eq!(log.text().await.unwrap(), "a is fine\n");
-    let report = world.json(&format!("/runs/{id}/source-a/report.json")).await;
-    let artifact = report["steps"][2]["artifacts"][0]["key"].as_str().unwrap();
-    assert!(artifact.contains(id) && artifact.ends_with("product.txt"), "{artifact}");
-
-    world.sim.comment(REPO, number, "ada", "/test source-a --no-cache").await.unwrap();
-    world.settle().await;
-    let run = world.runs().await.remove(0);
-    let whole = world.json(&format!("/api/v1/runs/{}", run["id"].as_str().unwrap())).await;
-    let cache = &whole["connectors"][0]["steps"][1]["cache"];
-    assert_eq!(cache["because"], "the run was asked to reuse nothing", "{cache}");
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_an_earlier_result_that_is_not_whole_nothing_is_published() {
-    if images::engine().await.is_none() {
-        return;
-    }
-    let kept = "echo product > $CHECKVALVE_OUT/product.txt";
-    let random = "echo x > $CHECKVALVE_OUT/$(cat /proc/sys/kernel/random/uuid).txt";
-    let config = CONFIG.replace(kept, &format!("{kept}; {random}"));
-    let mut files = FILES.to_vec();
-    files[0].1 = &config;
-    let world = World::new(Steps::Docker, &files).await;
-    world.push("change", &[("source-a/code.txt", "new")]).await;
-    let number = world.open("change").await;
-    world.settle().await;
-    let artifacts = |named: &str| {
-        let find = ["-name", named, "-path", "*/artifacts/*"];
-        let objects = world.state.path().join("state/objects");
-        let found = std::process::Command::new("find").arg(objects).args(find).output().unwrap();
-        let found = String::from_utf8(found.stdout).unwrap();
-        found.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    for product in artifacts("product.txt") {
-        std::fs::remove_file(product).unwrap();
-    }
-    world.sim.comment(REPO, number, "ada", "/test source-a").await.unwrap();
-    world.settle().await;
-    let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
-    let whole = world.json(&format!("/api/v1/runs/{run}")).await;
-    let cache = &whole["connectors"][0]["steps"][2]["cache"];
-    assert!(cache["because"].as_str().unwrap().contains("not kept any more"), "{cache}");
-    let ours = artifacts("*").into_iter();
-    let ours = ours.filter(|name| name.contains(&run) && !name.contains(".epoch-"));
-    assert_eq!(ours.count(), 2, "the step's own two, and none of the earlier run's");
     world.finish().await;
 }
 
@@ -485,28 +419,6 @@ async fn repositories_that_are_not_served_are_left_alone() {
     world.sim.open_pull_request("other/connectors", pull).await.unwrap();
     world.settle().await;
     assert!(world.sim.check_runs("other/connectors", &head).is_empty());
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repository_that_cannot_be_fetched_is_ours_and_retest_mends_it() {
-    let world = World::new(Steps::Host, FILES).await;
-    let head = world.push("change", &[("source-a/code.txt", "new")]).await;
-    world.sim.faults().pause_deliveries();
-    let number = world.open("change").await;
-    let folder = world.sim.git_folder(REPO).unwrap();
-    let away = folder.with_extension("away");
-    std::fs::rename(&folder, &away).unwrap();
-    world.sim.faults().resume_deliveries();
-    world.until_check(&head, "checkvalve", "failure").await;
-    let title = world.check(&head, "checkvalve").output.title.unwrap_or_default();
-    assert!(title.starts_with("Infrastructure error"), "{title}");
-
-    std::fs::rename(&away, &folder).unwrap();
-    world.sim.comment(REPO, number, "ada", "/retest").await.unwrap();
-    world.settle().await;
-    assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("success"));
-    assert_eq!(world.check(&head, "source-a / build").conclusion.as_deref(), Some("success"));
     world.finish().await;
 }
 

@@ -290,10 +290,12 @@ async fn services_end_with_the_step_however_it_ends() {
     let step = house.step("sleep 1000", vec![server("db", "0")]);
     let (ended, _) = run_until(&house.docker, step, stop_after(Duration::from_secs(3))).await;
     assert_eq!(ended.outcome, Outcome::Cancelled);
+    house.docker.settled().await;
     assert_eq!(house.left().await, (0, 0));
     let step = house.step("sleep 1000", vec![server("db", "1000")]);
     let (ended, _) = run_until(&house.docker, step, stop_after(Duration::from_secs(2))).await;
     assert_eq!(ended.outcome, Outcome::Cancelled);
+    house.docker.settled().await;
     assert_eq!(house.left().await, (0, 0));
     // Dropped at any moment.
     for wait in [30, 150, 400, 1000, 2500] {

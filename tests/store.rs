@@ -5,6 +5,8 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
+#[path = "store/again.rs"]
+mod again;
 #[path = "store/approvals.rs"]
 mod approvals;
 #[path = "store/apps.rs"]
@@ -13,6 +15,8 @@ mod apps;
 mod audit;
 #[path = "store/branches.rs"]
 mod branches;
+#[path = "store/brought.rs"]
+mod brought;
 #[path = "store/budget.rs"]
 mod budget;
 #[path = "store/cache.rs"]
@@ -21,6 +25,8 @@ mod cache;
 mod chaos;
 #[path = "store/checks.rs"]
 mod checks;
+#[path = "store/comments.rs"]
+mod comments;
 #[path = "store/compare.rs"]
 mod compare;
 #[path = "store/deliveries.rs"]
@@ -37,6 +43,8 @@ mod maintenance;
 mod own;
 #[path = "store/planning.rs"]
 mod planning;
+#[path = "store/reads.rs"]
+mod reads;
 #[path = "store/recovery.rs"]
 mod recovery;
 #[path = "store/rotations.rs"]
@@ -72,15 +80,26 @@ macro_rules! stories {
 }
 
 stories! {
+    again:
+        what_is_handled_again_goes_after_what_comes_now,
+        what_is_held_for_points_is_passed_over_until_there_are_some,
+        what_waits_for_one_installation_keeps_no_other_ones_waiting;
+    brought:
+        who_pushed_a_head_is_known_as_long_as_it_is_asked;
     apps:
         one_app_is_kept_and_ends_all_offers,
         who_forgets_the_app_forgets_all_its_secrets_at_once,
+        a_secret_counts_for_the_app_that_it_was_kept_for_alone,
+        what_servers_spoke_of_is_not_the_apps_that_is_registered,
+        what_an_old_rotation_keeps_is_its_to_give_up,
+        who_replaces_a_secret_retires_those_that_servers_speak_of,
         a_secret_is_replaced_in_steps_that_can_be_repeated,
         a_secret_that_no_server_heard_of_is_given_up,
         of_many_that_replace_a_secret_at_once_one_does;
     approvals:
         an_approval_is_of_one_commit_and_void_for_good_once_another_was_seen,
         who_pushed_a_head_is_known_from_its_event_alone,
+        by_whose_approval_a_run_runs_is_known_also_when_it_is_void,
         an_approval_can_be_taken_back_once,
         a_strangers_run_is_planned_and_ends_by_asking_for_an_approval;
     audit:
@@ -104,6 +123,8 @@ stories! {
         schedules_count_from_when_they_were_first_seen,
         what_the_app_lost_is_published_when_it_is_back,
         what_is_private_is_not_shown_by_an_old_event,
+        what_acts_on_an_old_event_replaces_nothing_that_is_known,
+        what_was_installed_anew_counts_as_given_back,
         a_run_that_nobody_asked_for_is_forgotten,
         pointed_at_another_base_it_is_another_change,
         objects_stand_under_the_name_of_their_time;
@@ -115,6 +136,7 @@ stories! {
     own:
         results_of_an_own_run_are_found_until_it_is_forgotten;
     deliveries:
+        deliveries_are_claimed_in_the_order_in_which_they_came,
         one_of_many_equal_deliveries_is_fresh,
         bodies_come_back_as_they_were,
         a_delivery_is_claimed_once_until_its_lease_ends,
@@ -139,8 +161,10 @@ stories! {
         a_plan_round_trips,
         a_run_without_jobs_is_a_success,
         a_planner_that_lost_its_lease_is_refused,
+        what_a_conflict_holds_is_concluded_and_claimed_by_nobody,
         planning_that_fails_for_good_concludes,
         planning_that_fails_for_now_comes_back,
+        a_pause_of_an_hour_is_one_try_of_planning,
         a_large_plan_is_stored_whole;
     jobs:
         no_job_is_claimed_twice,
@@ -155,7 +179,10 @@ stories! {
         named_connectors_are_cancelled_alone,
         a_released_job_is_queued_at_once,
         a_released_job_that_was_cancelled_ends,
+        a_postponed_job_says_why_and_comes_back_when_it_is_due,
+        a_postponed_job_that_was_cancelled_ends,
         a_job_that_kills_its_holders_is_given_up,
+        what_ran_under_a_lease_that_is_over_waits_again,
         an_abandoned_cancelled_job_ends,
         only_current_holders_are_alive,
         a_settled_job_has_no_unsettled_step,
@@ -170,7 +197,12 @@ stories! {
         a_dead_holders_lock_goes_with_its_job,
         locks_are_a_repositorys_own,
         a_new_head_leaves_alone_what_outlives_it;
+    reads:
+        what_waits_for_nobody_leaves_some_to_the_others,
+        all_processes_take_from_one_purse;
     recovery:
+        what_is_asked_for_too_long_is_given_up_and_begun_anew_for_who_wants_it,
+        how_far_comments_were_looked_at_never_goes_back,
         what_never_came_is_asked_for_until_it_comes_or_is_given_up,
         a_look_at_the_log_goes_on_where_it_was,
         the_head_of_the_own_run_outlives_the_run,
@@ -186,16 +218,21 @@ stories! {
     checks:
         a_head_is_published_once_per_change,
         a_change_while_publishing_is_not_lost,
+        what_is_called_otherwise_is_told_again_under_its_name,
         a_publisher_that_lost_its_head_is_refused,
         what_a_late_publisher_told_is_told_again,
         a_head_comes_back_when_it_is_due,
         intents_survive_and_are_found_by_githubs_id,
-        what_github_was_never_asked_for_is_forgotten,
-        comments_are_answered_once;
+        what_github_was_never_asked_for_is_forgotten;
+    comments:
+        comments_are_answered_once,
+        a_comment_is_in_one_hand_and_comes_back_by_itself,
+        of_many_who_want_a_comment_one_gets_it;
     compare:
         a_head_is_compared_by_one_when_it_is_due,
         what_github_shows_otherwise_is_told_again,
         who_leaves_a_commit_has_it_judged_anew,
+        a_merge_group_of_which_nothing_is_heard_counts_as_gone,
         what_is_refused_for_good_is_not_compared_sooner,
         refusals_count_from_the_first_and_end_with_access;
     chaos:

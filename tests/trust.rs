@@ -12,29 +12,28 @@ mod images;
 mod policy;
 #[path = "trust/pushers.rs"]
 mod pushers;
+#[path = "trust/reruns.rs"]
+mod reruns;
+#[path = "trust/shared.rs"]
+mod shared;
 #[path = "trust/thefts.rs"]
 mod thefts;
 #[path = "trust/threats.rs"]
 mod threats;
+#[macro_use]
 #[path = "support/world.rs"]
 mod world;
 
-use github_simulator::{Change, Commit, OpenPull, RepositoryOptions};
 use serde_json::Value;
 use world::{REPO, World};
 
 /// One connector whose `lint` may run before an approval, and whose `unit` may not.
-const CONFIG: &str = r#"
-version: 1
-preset: none
-connectors:
-  - { kind: sh, match: "{name}/connector.txt", where: { name: ["source-*"] } }
-pipelines:
-  - for: { kind: sh }
-    steps:
+const CONFIG: &str = sources_with!(
+    r#"
       - { id: lint, image: "checkvalve-test/busybox:1", run: "sh ./lint.sh", untrusted: true }
       - { id: unit, image: "checkvalve-test/busybox:1", network: none, run: "sh ./unit.sh" }
-"#;
+"#
+);
 const CONFIG_PATH: &str = ".github/checkvalve.yml";
 
 const FILES: &[(&str, &str)] = &[
@@ -45,16 +44,8 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The same without a step that may run before an approval: what hosts can be used for.
-const PLAIN: &str = r#"
-version: 1
-preset: none
-connectors:
-  - { kind: sh, match: "{name}/connector.txt", where: { name: ["source-*"] } }
-pipelines:
-  - for: { kind: sh }
-    steps:
-      - { id: unit, image: x, network: none, run: "sh ./unit.sh" }
-"#;
+const PLAIN: &str =
+    sources_with!("      - { id: unit, image: x, network: none, run: \"sh ./unit.sh\" }\n");
 
 const PLAIN_FILES: &[(&str, &str)] = &[
     (CONFIG_PATH, PLAIN),
@@ -66,49 +57,20 @@ const PLAIN_FILES: &[(&str, &str)] = &[
 const FORK: &str = "mallory/connectors";
 
 async fn make_fork(world: &World) {
-    make_fork_at(world, FORK).await;
+    world.fork(FORK).await;
 }
 
-async fn make_fork_at(world: &World, at: &str) {
-    let fork = RepositoryOptions {
-        fork_of: Some(REPO.to_owned()),
-        install: false,
-        ..RepositoryOptions::default()
-    };
-    world.sim.create_repository(at, fork).await.unwrap();
-}
-
-/// A commit on a branch of the fork; an empty content deletes the file.
+/// A commit of Mallory's on a branch of her fork.
 async fn push(world: &World, branch: &str, files: &[(&str, &str)]) -> String {
     push_as(world, "mallory", branch, files).await
 }
 
 async fn push_as(world: &World, who: &str, branch: &str, files: &[(&str, &str)]) -> String {
-    push_to(world, (FORK, who), branch, files).await
-}
-
-async fn push_to(
-    world: &World,
-    (fork, who): (&str, &str),
-    branch: &str,
-    files: &[(&str, &str)],
-) -> String {
-    let change = |text: &str| match text {
-        "" => Change::Delete,
-        text => Change::Write(text.as_bytes().to_vec()),
-    };
-    let changes = files.iter().map(|(path, text)| ((*path).to_owned(), change(text))).collect();
-    world.sim.commit(fork, branch, Commit::new("A change", who, changes)).await.unwrap()
+    world.push_to((FORK, who), branch, files).await
 }
 
 async fn open_as(world: &World, author: &str, branch: &str) -> u64 {
-    open_from(world, (FORK, author), branch).await
-}
-
-async fn open_from(world: &World, (fork, author): (&str, &str), branch: &str) -> u64 {
-    let fork = Some(fork.to_owned());
-    let pull = OpenPull { fork, ..OpenPull::new(branch, "main", author, "A change") };
-    world.sim.open_pull_request(REPO, pull).await.unwrap()
+    world.open_from((FORK, author), (branch, "main")).await
 }
 
 /// Mallory's pull request with these files, told and settled: its head and number.

@@ -12,6 +12,8 @@ mod api;
 mod deliveries;
 #[path = "web/files.rs"]
 mod files;
+#[path = "web/health.rs"]
+mod health;
 #[path = "web/hooks.rs"]
 mod hooks;
 #[path = "web/house.rs"]
@@ -22,5 +24,7 @@ mod live;
 mod pages;
 #[path = "web/setup.rs"]
 mod setup;
+#[path = "web/trust.rs"]
+mod trust;
 #[path = "web/why.rs"]
 mod why;

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 measure() {
     local target=${CARGO_TARGET_DIR:-target}
     need_build_tools
+    need_names
     if ! [ -e "$target/quick/checkvalve-bench" ]; then
         say "building; the first time takes some minutes"
     fi

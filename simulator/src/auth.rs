@@ -231,7 +231,13 @@ pub(crate) fn admit_to_repository(
                     (false, false) => Ok(()),
                 };
             }
-            if is_enough(operation, token) { Ok(()) } else { Err(lacking(operation)) }
+            if !is_enough(operation, token) {
+                return Err(lacking(operation));
+            }
+            if repository.archived && operation.writes() {
+                return Err(refuse(403, "Repository was archived so is read-only."));
+            }
+            Ok(())
         }
     }
 }

@@ -88,6 +88,8 @@ pub struct Choices {
     pub old_secret_in_flight: bool,
     /// A comparison without a common ancestor: 404 or 422.
     pub no_common_ancestor: u16,
+    /// `changed_files` of a pull request tells of files that are not listed, too.
+    pub whole_file_count: bool,
     /// The `reason` of the merge group whose checks took too long: `dequeued` or `invalidated`.
     pub overdue_group: String,
     /// An App manifest's code that was used, is unknown or too old: 404 or 422.
@@ -138,6 +140,7 @@ impl Default for Choices {
             late_redelivery: 404,
             old_secret_in_flight: true,
             no_common_ancestor: 404,
+            whole_file_count: true,
             overdue_group: "dequeued".to_owned(),
             spent_code: 404,
         }

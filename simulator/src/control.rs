@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Change, Commit, OpenPull, OwnerKind, Permission, RepositoryOptions};
 use crate::error::Error;
-use crate::faults::{CompletedPatch, RerunButton, SecondaryLimit, TokenFormat};
+use crate::faults::{Away, CompletedPatch, RerunButton, SecondaryLimit, TokenFormat};
 use crate::refusals::Answer;
 use crate::simulator::{Inner, Simulator};
 
@@ -302,6 +302,7 @@ async fn press(github: &Simulator, rest: &str, press: Press) -> Result<Value, Er
 struct FaultSettings {
     latency_ms: Option<u64>,
     fail_next: Option<FailNext>,
+    away: Option<Away>,
     drop_deliveries: Option<u32>,
     lose_deliveries: Option<u32>,
     duplicate_deliveries: Option<u32>,
@@ -339,6 +340,7 @@ fn faults(github: &Simulator, body: &Bytes) -> Result<Value, Error> {
     if let Some(fail) = settings.fail_next {
         faults.fail_next(&fail.method, &fail.prefix, fail.times, fail.status);
     }
+    settings.away.into_iter().for_each(|away| faults.away(away));
     settings.drop_deliveries.into_iter().for_each(|n| faults.drop_deliveries(n));
     settings.lose_deliveries.into_iter().for_each(|n| faults.lose_deliveries(n));
     settings.duplicate_deliveries.into_iter().for_each(|n| faults.duplicate_deliveries(n));

@@ -122,11 +122,24 @@ struct Failure {
     status: u16,
 }
 
+/// What of GitHub answers nothing but 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Away {
+    #[default]
+    Nothing,
+    /// The git program's requests.
+    Git,
+    /// REST and git.
+    Everything,
+}
+
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 struct State {
     latency: Duration,
     failures: Vec<Failure>,
+    away: Away,
     drop: u32,
     lose: u32,
     duplicate: u32,
@@ -205,6 +218,16 @@ impl Faults {
         let failure =
             Failure { method: method.to_owned(), prefix: prefix.to_owned(), times, status };
         self.state().failures.push(failure);
+    }
+
+    /// What [`Faults::fail_next`] asked for is over.
+    pub fn fail_no_more(&self) {
+        self.state().failures.clear();
+    }
+
+    /// See [`Away`].
+    pub fn away(&self, away: Away) {
+        self.state().away = away;
     }
 
     /// The next deliveries never arrive; the delivery log shows them as failed.
@@ -330,6 +353,14 @@ impl Faults {
 
     pub(crate) fn take_failure(&self, method: &str, path: &str) -> Option<u16> {
         let mut state = self.state();
+        let away = match state.away {
+            Away::Nothing => false,
+            Away::Git => method == "GIT",
+            Away::Everything => true,
+        };
+        if away {
+            return Some(503);
+        }
         let found = state
             .failures
             .iter_mut()

@@ -57,7 +57,7 @@ pub use crate::api::{
 pub use crate::choices::{Choices, OversizedPage, RefusalLayer};
 pub use crate::error::Error;
 pub use crate::faults::{
-    CompletedPatch, DeliveryPlan, Faults, RerunButton, SecondaryLimit, TokenFormat,
+    Away, CompletedPatch, DeliveryPlan, Faults, RerunButton, SecondaryLimit, TokenFormat,
 };
 pub use crate::operations::{Auth, OPERATIONS, Operation};
 pub use crate::simulator::Simulator;

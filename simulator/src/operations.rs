@@ -107,6 +107,8 @@ pub const OPERATIONS: &[Operation] = operations! {
         "contents=read";
     GET "/repos/{owner}/{repo}/tarball/{ref}" "repos/download-tarball-archive" Repository
         "contents=read";
+    GET "/repos/{owner}/{repo}/issues/comments" "issues/list-comments-for-repo" Repository
+        "issues=read" "pull_requests=read";
     GET "/repos/{owner}/{repo}/issues/comments/{comment_id}" "issues/get-comment" Repository
         "issues=read" "pull_requests=read";
     PATCH "/repos/{owner}/{repo}/issues/comments/{comment_id}" "issues/update-comment" Repository

@@ -3,6 +3,7 @@
 
 pub mod arena;
 pub mod authorities;
+pub mod failpoint;
 
 use crate::domain::ids::Ulid;
 use crate::domain::time::Timestamp;

@@ -19,6 +19,7 @@ use self::s3::Bucket;
 #[cfg(feature = "s3")]
 pub use self::s3::S3Access;
 pub use self::url::BlobsUrl;
+use crate::ambient::failpoint::{self, Deed};
 
 /// Why an object could not be read or written. Everything here is ours, never the connector's.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +123,7 @@ impl Blobs {
     /// `content_type` is kept by S3; pages know it by the key's ending.
     pub async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), BlobError> {
         key::check(key)?;
-        on!(self, |driver| driver.put(key, bytes, content_type).await)
+        written(key, async { on!(self, |driver| driver.put(key, bytes, content_type).await) }).await
     }
 
     /// Streams a file of any size; memory stays bounded.
@@ -133,7 +134,8 @@ impl Blobs {
         content_type: &str,
     ) -> Result<(), BlobError> {
         key::check(key)?;
-        on!(self, |driver| driver.put_file(key, file, content_type).await)
+        let put = async { on!(self, |driver| driver.put_file(key, file, content_type).await) };
+        written(key, put).await
     }
 
     /// `None` when there is no such object. `range` is `(first byte, length)`; what of it lies
@@ -155,7 +157,7 @@ impl Blobs {
         if from == to {
             return Ok(true);
         }
-        on!(self, |driver| driver.copy(from, to).await)
+        written(to, async { on!(self, |driver| driver.copy(from, to).await) }).await
     }
 
     /// Keys below a prefix (a whole `/`-separated part; empty: all of them), in the order of their bytes.
@@ -175,4 +177,12 @@ impl Blobs {
         key::check(key)?;
         on!(self, |driver| driver.delete(key).await)
     }
+}
+
+/// Every object is written in here.
+async fn written<T>(
+    key: &str,
+    work: impl Future<Output = Result<T, BlobError>>,
+) -> Result<T, BlobError> {
+    failpoint::around(Deed::Write, || key.to_owned(), work).await
 }

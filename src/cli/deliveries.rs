@@ -258,6 +258,11 @@ fn print_list(
     if deliveries.is_empty() && missing.is_empty() {
         writeln!(out, "no delivery of that class is kept")?;
     }
+    if missing.iter().any(|row| row.state == "given_up") {
+        let mend =
+            "`checkvalve deliveries handle GUID` has GitHub asked again for what was given up";
+        writeln!(out, "{mend}")?;
+    }
     Ok(())
 }
 

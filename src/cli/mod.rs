@@ -137,15 +137,17 @@ fn execute(arguments: Vec<OsString>) -> anyhow::Result<Exit> {
             return Ok(if wanted { Exit::Passed } else { Exit::Usage });
         }
     };
-    if matches!(cli.command, Command::Serve(_) | Command::Worker(_)) {
-        ambient::arena::keep_to_one();
-    }
+    let lasts = matches!(cli.command, Command::Serve(_) | Command::Worker(_));
+    let started_anew = if lasts { ambient::arena::keep_to_one() } else { Ok(()) };
     let settings = Settings::read(ambient::env, cli.global.config.as_deref())?;
     start_log(&settings, &cli)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(dispatch(cli, settings))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        if let Err(error) = started_anew {
+            tracing::info!("goes on with more than one arena for what it allocates: {error}");
+            ambient::arena::survive_closed_pipes();
+        }
+        dispatch(cli, settings).await
+    })
 }
 
 async fn dispatch(cli: Cli, mut settings: Settings) -> anyhow::Result<Exit> {

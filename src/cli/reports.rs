@@ -163,6 +163,7 @@ pub(super) fn as_run(here: &Here, planned: &Planned, result: &LocalResult) -> Ru
         concluded_at: finished_at.or(Some(now)),
         superseded_by: None,
         cancel: None,
+        awaits: None,
         revision: 1,
         jobs,
     }
@@ -185,6 +186,7 @@ fn as_job(planned: &Planned, done: &LocalDone) -> Job {
         started_at: Some(done.started_at),
         concluded_at: Some(done.finished_at),
         cancel: None,
+        awaits: None,
         steps: done.steps.clone(),
     }
 }

@@ -50,8 +50,10 @@ pub async fn run(args: &RotateArgs, settings: &Settings) -> anyhow::Result<Exit>
     let store = Store::open(&settings.database_url(&state.path)).await?;
     let seal = Seal::new(&state.key_that_is_there(settings)?)?;
     let app = app::known(settings, &store, &seal).await?.ok_or_else(app::none_yet)?;
+    // The registered one that this is, too, if one is: its secrets are tied to it.
+    let owner = store.app().await?.map(|kept| kept.app_id);
     let github = app::github(settings, app)?;
-    let rotation = Rotation { store, seal, github, settings, grace: args.grace };
+    let rotation = Rotation { store, seal, github, owner, settings, grace: args.grace };
     rotation.carry_out(&mut io::stdout()).await
 }
 
@@ -59,6 +61,8 @@ struct Rotation<'a> {
     store: Store,
     seal: Seal,
     github: Github,
+    /// The registered App whose secret is rotated; `None`: that of the settings.
+    owner: Option<String>,
     settings: &'a Settings,
     grace: Duration,
 }
@@ -87,6 +91,7 @@ impl Rotation<'_> {
         let given = self.settings.webhook_secret();
         let given: Vec<NewSecret> =
             given.iter().map(|one| kept_secret(&self.seal, one)).collect::<Result<_, _>>()?;
+        let elsewhere = self.elsewhere(&given).await?;
         self.promote(&next, &given).await?;
         let how = if seen {
             "A delivery has come that was signed with it"
@@ -95,14 +100,20 @@ impl Rotation<'_> {
         };
         let grace = human(self.grace);
         writeln!(out, "{how}. What is signed with the old one is accepted for {grace} more.")?;
-        if !given.is_empty() {
-            writeln!(
-                out,
-                "CHECKVALVE_WEBHOOK_SECRET holds the old one: take it out of the settings; the new \
-                 one is kept, encrypted, in the database."
-            )?;
-        }
+        writeln!(out, "{}", to_be_taken_out(!given.is_empty(), elsewhere))?;
         Ok(Exit::Passed)
+    }
+
+    /// What the settings of servers hold that this command's do not, and that counts there so far.
+    async fn elsewhere(&self, given: &[NewSecret]) -> anyhow::Result<Elsewhere> {
+        let rows = self.store.webhook_secrets().await?;
+        let is_known = |mark: &str| {
+            rows.iter().any(|row| row.mark == mark) || given.iter().any(|one| one.mark == mark)
+        };
+        let mut said = self.store.given_secrets().await?;
+        said.retain(|said| !is_known(&said.mark));
+        let next = said.iter().any(|said| said.next);
+        Ok(Elsewhere { current: said.iter().any(|said| !said.next), next })
     }
 
     /// The secret that is next: one that a command before this one began with, that of the settings
@@ -111,7 +122,10 @@ impl Rotation<'_> {
         let rows = self.store.webhook_secrets().await?;
         let is_known = rows.iter().any(|row| row.state == SecretState::Current);
         if !is_known && self.settings.webhook_secret().is_none() {
-            bail!(UsageError::from(Settings::no_webhook_secret()));
+            // A server that has it says so; nobody else can retire it.
+            if !self.elsewhere(&[]).await?.current {
+                bail!(UsageError::from(Settings::no_webhook_secret()));
+            }
         }
         let named =
             self.settings.next_webhook_secret().filter(|one| !one.expose_secret().is_empty());
@@ -123,7 +137,16 @@ impl Rotation<'_> {
             None => kept_secret(&self.seal, &made)?,
         };
         let next = self.store.begin_secret(&new).await?;
-        next.context("another command has just replaced the secret: look at /metrics")
+        let next =
+            next.context("another command has just replaced the secret: look at /metrics")?;
+        if next.app != self.owner {
+            self.store.drop_unheard_secret(&next.mark).await?;
+            bail!(
+                "an App was registered or forgotten since this command began, and nothing was told to \
+                 GitHub: run this again"
+            );
+        }
+        Ok(next)
     }
 
     /// Waits until a server accepts it: GitHub must not sign with what nobody knows.
@@ -213,6 +236,47 @@ impl Rotation<'_> {
     }
 }
 
+/// Secrets of the settings of servers that the settings of this command do not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Elsewhere {
+    /// One with which GitHub may sign.
+    current: bool,
+    /// One that is to follow it.
+    next: bool,
+}
+
+/// What is to be done about settings, since what stands in them outlives this.
+fn to_be_taken_out(given: bool, elsewhere: Elsewhere) -> String {
+    const NAME: &str = "CHECKVALVE_WEBHOOK_SECRET";
+    let mut said = if given {
+        format!("{NAME} holds the old one: take it out of the settings;")
+    } else if elsewhere.current {
+        format!(
+            "A server's {NAME}, which this command was not given, counts no longer than that either: \
+             take it out of the server's settings;"
+        )
+    } else {
+        format!("Should {NAME} stand in the settings of any server, take it out there;")
+    };
+    said.push_str(" the new one is kept, encrypted, in the database.");
+    if given && elsewhere.current {
+        said.push_str(
+            " A server's settings hold yet another one, which counts no longer than that either.",
+        );
+    }
+    if elsewhere.next {
+        said.push_str(
+            " CHECKVALVE_WEBHOOK_SECRET_NEXT in the settings of a server, which this command was not \
+             given, still counts, as one that is to follow: take it out if it is not.",
+        );
+    }
+    said.push_str(
+        " A server that did not run now can't say what its settings hold: a secret that was never \
+         used here would count there beside the new one.",
+    );
+    said
+}
+
 /// How the secret that this command began with stands now.
 enum Stands {
     Next(SecretRow),
@@ -244,6 +308,7 @@ mod tests {
             store: Store::open(&url).await.unwrap(),
             seal: Seal::new(&[7; 32]).unwrap(),
             github: app::github(&settings, app).unwrap(),
+            owner: None,
             settings: &settings,
             grace: LONG,
         };
@@ -302,7 +367,7 @@ mod tests {
             let [app_id, slug, url, client_id] = ["1", "ours", "u", "c"].map(str::to_owned);
             let app = crate::store::StoredApp { app_id, slug, url, client_id, sealed: Vec::new() };
             let secret = kept_secret(&a.seal, &"of the app".to_owned().into()).unwrap();
-            assert!(a.store.keep_app(&app, &secret).await.unwrap());
+            assert!(a.store.keep_app(&app, &secret, &[]).await.unwrap());
             assert!(a.may_be_told(&next).await.is_err());
             assert!(a.promote(&next, &[]).await.is_err());
             let next = begun(a, "m").await;

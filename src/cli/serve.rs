@@ -24,7 +24,7 @@ use crate::domain::ids::WorkerId;
 use crate::domain::links::Links;
 use crate::engine::{Engine, EngineOptions};
 use crate::exec::Executor as _;
-use crate::exec::docker::{Docker, Reaper};
+use crate::exec::docker::{Docker, DockerOptions, Reaper};
 use crate::exec::host::Host;
 use crate::exec::{Executors, Trust};
 use crate::git::GitCache;
@@ -34,6 +34,8 @@ use crate::secrets::seal::Seal;
 use crate::service::archive::Archivist;
 use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
+use crate::service::ledger::SharedPoints;
+use crate::service::places::Places;
 use crate::service::planner::Planner;
 use crate::service::publisher::Publisher;
 use crate::service::recovery::Recovery;
@@ -191,7 +193,8 @@ fn connect(
     github: Github,
 ) -> anyhow::Result<Common> {
     let Ground { store, blobs, links, worker, .. } = ground;
-    let github = Arc::new(github);
+    let points = SharedPoints { store: store.clone() };
+    let github = Arc::new(github.sharing(Arc::new(points)));
     let sources = Sources {
         github: github.clone(),
         cache: GitCache::new(state.folder("git")?).with_ca_file(trusted_by_git(settings, state)?),
@@ -225,6 +228,7 @@ async fn executors(
         ExecutorKind::Docker => {
             let options = docker_options(state.instance.clone(), settings, trust);
             let options = options.map_err(UsageError::from)?;
+            let options = DockerOptions { builds: Some(state.folder("builds")?), ..options };
             match Docker::connect(settings.text("DOCKER_HOST"), options).await {
                 Ok(docker) => Ok(Some(Executors::Docker(docker))),
                 Err(error) if parts.workers == 0 => {
@@ -374,6 +378,8 @@ fn work(setup: Setup<'_>, workers: usize) -> anyhow::Result<()> {
         instance: state.instance.clone(),
         spool: state.spool()?,
         term: settings.lease()?,
+        places: Places::new(workers),
+        tasks: setup.tasks.clone(),
     };
     for _ in 0..workers {
         let (worker, ending) = (worker.clone(), setup.stop.clone());

@@ -32,7 +32,7 @@ use crate::exec::host::Host;
 use crate::exec::{Executor as _, Executors, SourceArchive, Trust};
 use crate::git::LocalRepo;
 use crate::secrets::Providers;
-use crate::service::planning::{Planned, PlannedJob, plans, sources_here};
+use crate::service::planning::{Planned, PlannedJob, lean, plans, sources_here};
 use crate::service::secrets::{Files, Wanted, committed, on_disk};
 use crate::store::NewRun;
 
@@ -66,9 +66,15 @@ pub async fn run(args: &TestArgs, global: &Global, settings: &Settings) -> anyho
         .map_err(|error| UsageError(error.to_string()))?;
     let run = reports::as_run(&here, &planned, &result);
     let names = run.jobs.iter().map(|job| job.connector.clone()).collect();
-    let definition = planned.definition.map(|made_of| made_of.of_connectors(names));
+    let definition = match planned.definition {
+        Some(made_of) => {
+            let made_of = Box::new(made_of.of_connectors(names));
+            Some(Box::pin(lean(made_of, run.jobs.iter().map(|job| &job.plan))).await)
+        }
+        None => None,
+    };
     tokio::select! {
-        written = reports::write(&args.run, settings, (&run, definition.as_ref()), &options) => written?,
+        written = reports::write(&args.run, settings, (&run, definition.as_deref()), &options) => written?,
         Some(()) = interrupts.recv() => return Ok(Exit::Interrupted),
     }
     if options.results.is_some() {

@@ -27,6 +27,7 @@ use std::collections::BTreeSet;
 
 use self::images::Instead;
 use self::keys::{FILE as FILE_SHAPE, POLICY, PRESETS};
+pub use self::presets::signs;
 use self::problems::Problems;
 pub use self::problems::{Invalid, Place, Wrong};
 use self::reader::Fields;

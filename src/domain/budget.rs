@@ -5,6 +5,9 @@
 //! ("Rate limits for the REST API", "Best practices for using the REST API"). Here are 20 writes at
 //! once, then one a second, and fewer new check runs than GitHub allows, so that comments and other
 //! clocks have room. A minute's writes are 80 then, 400 points of any endpoint.
+//!
+//! An hour's new contents are 450. Details may have 400 of them, answers to who may command what is left of
+//! 425, and `checkvalve` all: neither waits for a large change that is being told.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,17 +24,26 @@ const PACE: i64 = 1_000;
 pub const MADE_A_MINUTE: u32 = 75;
 /// New check runs in an hour, of GitHub's 500.
 pub const MADE_AN_HOUR: u32 = 450;
-/// Of these, what only `checkvalve` itself may use: it is what a merge waits for.
+/// Of these, what details leave.
 pub const HEADS_OWN: u32 = 50;
+/// Of that, what answers leave to `checkvalve` itself: it is what a merge waits for.
+pub const HEADS_ALONE: u32 = 25;
 /// Of the writes at once, what only `checkvalve` may use: its verdict waits for nobody's details.
 const VERDICTS_OWN: i64 = 2;
+/// Of these, what an answer to somebody who may command leaves: people come before details, too.
+const VERDICTS_ALONE: i64 = 1;
 /// What is left for others by a write that says nothing new yet: a queued step. What happens
 /// meanwhile makes many of them needless.
 const NEWS_OWN: i64 = 8;
+/// Of an hour's new contents, what answers to people may use up: reactions, replies.
+pub const ANSWERS_AN_HOUR: u32 = 150;
+/// The same for people who may not command. Anybody may comment.
+pub const STRANGERS_AN_HOUR: u32 = 30;
 /// Who was refused, and has not asked again for so long, does not wait any more.
 const WAITS: i64 = 10_000;
 
-const _: () = assert!(BURST as i64 + 60_000 / PACE <= 80 && HEADS_OWN < MADE_AN_HOUR);
+const _: () = assert!(BURST as i64 + 60_000 / PACE <= 80);
+const _: () = assert!(HEADS_ALONE < HEADS_OWN && HEADS_OWN < MADE_AN_HOUR);
 
 /// What a write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +59,31 @@ pub struct Write {
 pub enum Urgency {
     /// `checkvalve` appears, or gets its verdict.
     First,
+    /// Somebody who may command waits for an answer.
+    Answer,
     /// Something has happened.
     News,
     /// Nothing has happened yet.
     Queued,
+}
+
+/// To whom something is said that no verdict waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// May command.
+    Writer,
+    /// May not, and is told so.
+    Stranger,
+}
+
+/// Why somebody is not answered now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    /// How long until there may be leave.
+    pub wait: Duration,
+    /// It is for the answers that were given in this hour, to people or to such as this one; otherwise for
+    /// what check runs use up as well, or since GitHub wants to be left alone.
+    pub told_enough: bool,
 }
 
 /// How much of its budget an installation has used, by the database's clock.
@@ -63,9 +96,12 @@ pub struct Budget {
     parts: BTreeMap<u64, i64>,
     /// Repositories that were refused, and until when they count.
     waiting: BTreeMap<u64, i64>,
-    /// New check runs by five seconds of the last minute, and by minutes of the last hour.
+    /// New contents by five seconds of the last minute, and by minutes of the last hour.
     minute: BTreeMap<i64, u32>,
     hour: BTreeMap<i64, u32>,
+    /// Of the last hour's, answers to people, and to such that may not command.
+    answers: BTreeMap<i64, u32>,
+    strangers: BTreeMap<i64, u32>,
 }
 
 /// A time over which new check runs are counted.
@@ -125,6 +161,7 @@ impl Budget {
         let kept = PACE
             * match write.urgency {
                 Urgency::First => 0,
+                Urgency::Answer => VERDICTS_ALONE,
                 Urgency::News => VERDICTS_OWN,
                 Urgency::Queued => NEWS_OWN,
             };
@@ -133,7 +170,12 @@ impl Budget {
             wait = wait.max(part + pace - now - burst);
         }
         if write.makes {
-            let hour = if first { MADE_AN_HOUR } else { MADE_AN_HOUR - HEADS_OWN };
+            let hour = MADE_AN_HOUR
+                - match write.urgency {
+                    Urgency::First => 0,
+                    Urgency::Answer => HEADS_ALONE,
+                    Urgency::News | Urgency::Queued => HEADS_OWN,
+                };
             wait = wait.max(MINUTE.wait(&self.minute, MADE_A_MINUTE, now));
             wait = wait.max(HOUR.wait(&self.hour, hour, now));
         }
@@ -146,7 +188,39 @@ impl Budget {
         Ok(())
     }
 
-    /// Counts what was written without asking: a comment, a reaction.
+    /// Takes a reaction or a reply, or says how long it has to wait, and for what. It leaves to check runs
+    /// what they need, and who asks does not wait in their turn.
+    pub fn answer(&mut self, repository: u64, to: Answer, now: Timestamp) -> Result<(), Lack> {
+        let millis = now.as_millis();
+        self.tidy(millis);
+        let mut wait = HOUR.wait(&self.answers, ANSWERS_AN_HOUR, millis);
+        if to == Answer::Stranger {
+            wait = wait.max(HOUR.wait(&self.strangers, STRANGERS_AN_HOUR, millis));
+        }
+        if wait > 0 {
+            return Err(Lack {
+                wait: Duration::from_millis(wait.unsigned_abs()),
+                told_enough: true,
+            });
+        }
+        let waits = self.waiting.get(&repository).copied();
+        let urgency = match to {
+            Answer::Writer => Urgency::Answer,
+            Answer::Stranger => Urgency::News,
+        };
+        let taken = self.take(Write { repository, urgency, makes: true }, now);
+        if waits.is_none() {
+            self.waiting.remove(&repository);
+        }
+        taken.map_err(|wait| Lack { wait, told_enough: false })?;
+        *self.answers.entry(millis / HOUR.bin).or_default() += 1;
+        if to == Answer::Stranger {
+            *self.strangers.entry(millis / HOUR.bin).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts what is written without asking, since nobody would come back for it.
     pub fn count(&mut self, now: Timestamp) {
         self.tidy(now.as_millis());
         self.spend(true, now.as_millis());
@@ -179,6 +253,8 @@ impl Budget {
     fn tidy(&mut self, now: i64) {
         MINUTE.tidy(&mut self.minute, now);
         HOUR.tidy(&mut self.hour, now);
+        HOUR.tidy(&mut self.answers, now);
+        HOUR.tidy(&mut self.strangers, now);
         self.waiting.retain(|_, until| *until > now && *until <= now + WAITS);
         self.parts.retain(|_, paid_at| *paid_at > now);
         // A clock that was set back must not close the budget for as long.
@@ -191,173 +267,4 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const START: i64 = 1_700_000_000_123;
-
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millis(START + millis)
-    }
-
-    fn makes(repository: u64) -> Write {
-        Write { repository, urgency: Urgency::News, makes: true }
-    }
-
-    fn changes(repository: u64) -> Write {
-        Write { makes: false, ..makes(repository) }
-    }
-
-    fn makes_or_changes(makes: bool) -> Write {
-        Write { makes, ..changes(1) }
-    }
-
-    fn verdict(repository: u64) -> Write {
-        Write { urgency: Urgency::First, ..changes(repository) }
-    }
-
-    #[test]
-    fn twenty_at_once_then_one_a_second_and_verdicts_do_not_wait() {
-        let mut budget = Budget::default();
-        assert_eq!(budget.spare(at(0)), 20);
-        for _ in 0..18 {
-            budget.take(changes(1), at(0)).unwrap();
-        }
-        assert_eq!(budget.take(changes(1), at(0)), Err(Duration::from_secs(1)));
-        budget.take(verdict(1), at(0)).unwrap();
-        budget.take(verdict(2), at(0)).unwrap();
-        assert_eq!(budget.take(verdict(2), at(0)), Err(Duration::from_secs(1)));
-        assert_eq!(budget.spare(at(0)), 0);
-        assert_eq!(budget.take(changes(1), at(2_999)), Err(Duration::from_millis(1)));
-        budget.take(changes(1), at(3_000)).unwrap();
-    }
-
-    #[test]
-    fn what_has_not_happened_yet_leaves_room_for_what_does() {
-        let mut budget = Budget::default();
-        let queued = Write { urgency: Urgency::Queued, ..makes(1) };
-        for _ in 0..12 {
-            budget.take(queued, at(0)).unwrap();
-        }
-        assert_eq!(budget.take(queued, at(0)), Err(Duration::from_secs(1)));
-        for _ in 0..6 {
-            budget.take(makes(1), at(0)).unwrap();
-        }
-        assert_eq!(budget.take(queued, at(0)), Err(Duration::from_secs(7)));
-    }
-
-    #[test]
-    fn the_last_check_runs_of_an_hour_are_for_checkvalve() {
-        let mut budget = Budget::default();
-        let (mut now, mut made) = (0, 0);
-        while budget.left(at(now)) > 0 {
-            match budget.take(makes(1), at(now)) {
-                Ok(()) => made += 1,
-                Err(wait) => now += i64::try_from(wait.as_millis()).unwrap(),
-            }
-        }
-        assert_eq!((made, now < 400_000), (400, true), "{now} ms");
-        let wait = budget.take(makes(1), at(now + 20_000)).unwrap_err();
-        assert!(wait > Duration::from_mins(50), "{wait:?}");
-        for _ in 0..20 {
-            budget.take(Write { urgency: Urgency::First, ..makes(1) }, at(now + 60_000)).unwrap();
-        }
-        budget.take(changes(1), at(now + 100_000)).unwrap();
-        assert!(budget.left(at(3_600_000 + 61_000)) >= 20);
-    }
-
-    #[test]
-    fn a_repository_that_wants_much_leaves_half_to_another_one() {
-        let mut budget = Budget::default();
-        let mut made = BTreeMap::from([(1, 0), (2, 0)]);
-        for second in 0..600 {
-            // Ten heads of one repository ask for each of the other's.
-            for repository in [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1] {
-                if budget.take(changes(repository), at(second * 1_000)).is_ok() {
-                    *made.get_mut(&repository).unwrap() += 1;
-                }
-            }
-        }
-        assert!((made[&1] + made[&2]) >= 600, "{made:?}");
-        assert!(made[&2] >= 280 && made[&1] >= 280, "{made:?}");
-    }
-
-    #[test]
-    fn who_wants_nothing_costs_the_others_nothing() {
-        let mut budget = Budget::default();
-        let mut made = 0;
-        for second in 0..100 {
-            made += u32::from(budget.take(changes(1), at(second * 1_000)).is_ok());
-            if second % 20 == 0 {
-                let _ = budget.take(changes(2), at(second * 1_000));
-                budget.is_content(2);
-            }
-        }
-        assert!(made >= 95, "{made}");
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_does_not_close_it() {
-        let mut budget = Budget::default();
-        while budget.take(makes(1), at(7_200_000)).is_ok() {}
-        assert!(budget.take(makes(1), at(0)).unwrap_err() <= Duration::from_secs(3));
-        budget.take(makes(1), at(3_000)).unwrap();
-    }
-
-    #[test]
-    fn it_is_stored_and_read_back() {
-        let mut budget = Budget::default();
-        while budget.take(makes(1), at(0)).is_ok() {}
-        let text = serde_json::to_string(&budget).unwrap();
-        assert_eq!(serde_json::from_str::<Budget>(&text).unwrap(), budget);
-        assert_eq!(serde_json::from_str::<Budget>("{}").unwrap(), Budget::default());
-    }
-
-    proptest! {
-        /// Whatever is asked for when: no minute has more than 80 writes and 75 new check runs, no
-        /// hour more than 450.
-        #[test]
-        fn githubs_limits_are_kept(
-            asked in proptest::collection::vec((0_i64..3_000, 1_u64..4, any::<bool>(), any::<bool>()), 1..1500),
-        ) {
-            let mut budget = Budget::default();
-            let mut now = 0;
-            let (mut writes, mut made) = (Vec::new(), Vec::new());
-            for (later, repository, first, makes) in asked {
-                now += later;
-                let urgency = if first { Urgency::First } else { Urgency::Queued };
-                if budget.take(Write { repository, urgency, makes }, at(now)).is_ok() {
-                    writes.push(now);
-                    if makes {
-                        made.push(now);
-                    }
-                }
-            }
-            let most = |times: &[i64], span: i64| {
-                let until = |from: &i64| times.partition_point(|at| at - from <= span);
-                let within = times.iter().enumerate().map(|(nth, from)| until(from) - nth);
-                within.max().unwrap_or(0)
-            };
-            prop_assert!(most(&writes, 59_999) <= 80);
-            prop_assert!(most(&made, 60_000) <= 75);
-            prop_assert!(most(&made, 3_600_000) <= 450);
-        }
-
-        /// Whoever waits as long as it is told gets its write, if nobody else comes.
-        #[test]
-        fn a_wait_is_true(before in 0_usize..600, makes in any::<bool>()) {
-            let mut budget = Budget::default();
-            let write = makes_or_changes(makes);
-            for _ in 0..before {
-                let _ = budget.take(write, at(0));
-            }
-            if let Err(wait) = budget.take(write, at(0)) {
-                let later = i64::try_from(wait.as_millis()).unwrap();
-                prop_assert!(budget.take(write, at(later - 1)).is_err());
-                prop_assert!(budget.take(write, at(later)).is_ok());
-            }
-        }
-    }
-}
+mod tests;

@@ -2,11 +2,14 @@
 
 mod dockerfile;
 mod ignore;
+mod sent;
 mod sources;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::ignore::Ignore;
+pub use self::sent::{SENT, Sent, ignoring};
 pub use self::sources::{Sources, sources};
 use super::catalog::Flaw;
 use super::metadata;
@@ -14,7 +17,14 @@ use super::yaml::{self, Node};
 
 /// Bytes of one file that are looked at: one more than it may have tells that it is too large.
 pub const LARGEST: usize = yaml::MAX_BYTES + 1;
-const METADATA: &str = "metadata.yaml";
+/// Says of Airbyte's connectors which image they are built on.
+pub const METADATA: &str = "metadata.yaml";
+/// The file of a build's context that has the certificate authorities to trust, if the Dockerfile
+/// names it; and where it lies in steps, which is what the variables of programs say.
+pub const AUTHORITIES: &str = "checkvalve-ca.pem";
+pub const AUTHORITIES_AT: &str = "/checkvalve/ca.pem";
+/// The folder of a context in which the source is where that file lies beside it.
+pub const SOURCE: &str = "source";
 /// Hooks of Airbyte's own build.
 const HOOKS: &str = "build_customization.py";
 
@@ -22,11 +32,14 @@ const HOOKS: &str = "build_customization.py";
 #[derive(Debug, Default)]
 pub struct Folder {
     names: BTreeSet<String>,
+    /// Variables that name authorities to trust, if there are any.
+    variables: Vec<&'static str>,
     read: BTreeMap<&'static str, String>,
 }
 
 /// Files whose content matters.
-const READ: [&str; 3] = ["Dockerfile", ".dockerignore", METADATA];
+const READ: [&str; 3] = ["Dockerfile", IGNORE, METADATA];
+const IGNORE: &str = ".dockerignore";
 
 /// How the image is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +54,19 @@ pub struct Recipe {
     pub airbyte: bool,
     /// What of the folder does not count, though it may seem to.
     pub notes: Vec<String>,
+}
+
+impl Recipe {
+    /// Does it want the authorities to trust in its context? An empty file will do.
+    pub fn names_authorities(&self) -> bool {
+        let stem = AUTHORITIES.trim_end_matches(".pem");
+        self.dockerfile.contains(stem)
+    }
+
+    /// The folder of the context in which the source is; its top if empty.
+    pub fn source_in(&self) -> &'static str {
+        if self.generated.is_some() && self.names_authorities() { SOURCE } else { "" }
+    }
 }
 
 /// Why no image can be made.
@@ -58,6 +84,12 @@ impl Unbuildable {
 }
 
 impl Folder {
+    /// The same folder where programs are told of authorities to trust by these variables.
+    #[must_use]
+    pub fn trusting(self, variables: Vec<&'static str>) -> Self {
+        Self { variables, ..self }
+    }
+
     /// Looks at a file: its path below the connector's root.
     pub fn file(&mut self, below: &str, content: &[u8]) {
         if below.contains('/') {
@@ -71,13 +103,24 @@ impl Folder {
     }
 
     /// What the build leaves out.
-    pub fn ignore(&self) -> Ignore {
-        Ignore::parse(self.read.get(".dockerignore").map_or("", String::as_str))
+    pub fn ignore(&self) -> Result<Ignore, Unbuildable> {
+        let ignore = Ignore::parse(self.ignore_file().unwrap_or_default());
+        ignore.map_err(|flaw| Unbuildable { file: IGNORE, flaw })
+    }
+
+    /// The text that says so.
+    pub fn ignore_file(&self) -> Option<&str> {
+        self.read.get(IGNORE).map(String::as_str)
     }
 
     /// How to make the image, or why it can't be made, with the mend. As in Airbyte's own build, a
     /// base image goes before a Dockerfile.
     pub fn recipe(&self) -> Result<Recipe, Unbuildable> {
+        if self.names.contains(SENT) {
+            let text = "the folder has a file of this name, which is used here";
+            let flaw = Flaw::unusable(None, text, "name it otherwise");
+            return Err(Unbuildable { file: SENT, flaw });
+        }
         let document = self.metadata()?;
         let data = document.as_ref().and_then(|document| document.get("data"));
         let text = |key: &str| data.and_then(|data| data.get(key)).and_then(Node::text);
@@ -133,7 +176,7 @@ impl Folder {
             return Ok(Some(dockerfile::of_manifest(base, has("components.py"))));
         }
         let is_python = has("setup.py") || has("pyproject.toml");
-        Ok(is_python.then(|| dockerfile::of_python(base)))
+        Ok(is_python.then(|| dockerfile::of_python(base, &self.variables)))
     }
 
     fn notes(&self, based: bool, generated: bool) -> Vec<String> {

@@ -60,11 +60,10 @@ impl Reuse {
 }
 
 /// With whom a run shares results.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Share {
     /// With everybody in the repository.
-    #[default]
     Repository,
     /// A stranger's, whose commit was approved: it may use everybody's, and what it leaves is for its
     /// pull request alone.
@@ -135,7 +134,7 @@ impl Ingredients {
             add(PULL.to_owned(), pull.to_string());
         }
         match spec.uses {
-            None => add("image".to_owned(), image(&spec.image)?),
+            None => add("image".to_owned(), image(plan.image_of(spec))?),
             Some(uses) => {
                 add("built-in step".to_owned(), serde_json::to_string(&uses).unwrap_or_default());
                 let basis = serde_json::to_string(&(plan.basis(), plan.version()));
@@ -163,7 +162,7 @@ impl Ingredients {
             add(format!("variable `{name}`"), value.clone());
         }
         for service in &spec.services {
-            add(image_of(&service.alias), image(&service.image)?);
+            add(image_of(&service.alias), image(plan.service_image_of(spec, service))?);
             let said = serde_json::to_string(service).unwrap_or_default();
             add(format!("service `{}`", service.alias), said);
         }

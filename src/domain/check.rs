@@ -107,6 +107,16 @@ pub struct CheckAnnotation {
     pub message: String,
 }
 
+/// A check run that GitHub has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCheck {
+    pub name: String,
+    pub github_id: u64,
+    /// The run that it shows, and its pull request.
+    pub occasion: String,
+    pub pull: Option<u64>,
+}
+
 /// One check run as it should stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredCheck {

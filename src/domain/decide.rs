@@ -89,6 +89,7 @@ fn standing(
         StepState::Skipped { reason, .. } => match reason {
             SkipReason::NotAsked | SkipReason::Unapproved => Standing::Met,
             SkipReason::Condition { .. } => through(spec, standings),
+            SkipReason::Conflict { .. } => Standing::Unmet(spec.id.clone()),
             SkipReason::Needs { step } | SkipReason::FailFast { step } => {
                 Standing::Unmet(step.clone())
             }

@@ -12,15 +12,13 @@ pub enum Event {
     /// GitHub greets a new hook.
     Ping,
     /// The App was installed, removed, suspended, or its repositories changed.
-    Installation {
-        action: String,
-        installation: u64,
-        repositories: Vec<RepoName>,
-    },
+    Installation { action: String, installation: u64, repositories: Vec<RepoName> },
     PullRequest {
         action: PullAction,
         repository: Repository,
         pull: PullFacts,
+        /// The head that a push replaced.
+        before: Option<Sha>,
         sender: Actor,
     },
     /// A new comment on a pull request (edits and comments on issues become [`Event::Ignored`]).
@@ -34,48 +32,51 @@ pub enum Event {
         written: Option<Timestamp>,
     },
     /// "Re-run" on one check run of ours, or one of our buttons on it.
-    CheckRun {
-        repository: Repository,
-        check: CheckFacts,
-        button: Button,
-        sender: Actor,
-    },
+    CheckRun { repository: Repository, check: CheckFacts, button: Button, sender: Actor },
     /// "Re-run all checks".
-    CheckSuite {
-        repository: Repository,
-        suite: u64,
-        head_sha: Sha,
-        sender: Actor,
-    },
+    CheckSuite { repository: Repository, suite: u64, head_sha: Sha, sender: Actor },
     /// A branch moved, or went away.
-    Push {
-        repository: Repository,
-        push: PushFacts,
-        sender: Actor,
-    },
+    Push { repository: Repository, push: PushFacts, sender: Actor },
     /// The merge queue made a group of pull requests, or took one apart.
-    MergeGroup {
-        repository: Repository,
-        group: GroupFacts,
-        action: GroupAction,
-        sender: Actor,
-    },
+    MergeGroup { repository: Repository, group: GroupFacts, action: GroupAction, sender: Actor },
     /// The repository itself changed: its name, its owner, who may see it, or that it is there at all.
-    Repository {
-        action: String,
-        repository: Repository,
-    },
+    Repository { action: String, repository: Repository },
     /// A label that may be a command was put on a pull request.
     Label {
         repository: Repository,
         pull: u64,
         label: String,
         sender: Actor,
+        /// When, by GitHub's clock, to the second; absent if that is not told.
+        written: Option<Timestamp>,
     },
     /// Not for us; kept and acknowledged.
-    Ignored {
-        because: String,
-    },
+    Ignored { because: String },
+}
+
+/// Do we ever act on events of this kind, by the names that GitHub gives them? What is not acted on
+/// need not come, and need not be kept; a greeting (`ping`) is only returned. Where the action is not told, it may be one that is.
+pub fn is_acted_on(event: &str, action: Option<&str>) -> bool {
+    let acted_on: &[&str] = match event {
+        "installation" | "push" | "repository" => return true,
+        "installation_repositories" => &["added", "removed"],
+        "pull_request" => &[
+            "opened",
+            "synchronize",
+            "reopened",
+            "ready_for_review",
+            "converted_to_draft",
+            "closed",
+            "edited",
+            "labeled",
+        ],
+        "issue_comment" => &["created"],
+        "check_run" => &["rerequested", "requested_action"],
+        "check_suite" => &["rerequested"],
+        "merge_group" => &["checks_requested", "destroyed"],
+        _ => &[],
+    };
+    action.map_or(!acted_on.is_empty(), |action| acted_on.contains(&action))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +163,9 @@ pub struct PullFacts {
     pub head_ref: String,
     /// `None` when the fork was deleted.
     pub head_repo: Option<RepoName>,
+    /// What it is called may change. Absent in what was stored before ids were.
+    #[serde(default)]
+    pub head_repo_id: Option<u64>,
     pub base_sha: Sha,
     pub base_ref: String,
 }

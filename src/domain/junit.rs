@@ -20,12 +20,20 @@ const MESSAGE_MAX: usize = 4 * 1024;
 /// Bytes of a name or a path that are kept.
 const NAME_MAX: usize = 1024;
 
-/// Reads a report; what is kept of its texts is freed of secrets before it is cut. A file that ends
-/// early, or breaks off in nonsense, gives what was read up to there.
+/// Reads a report, as [`read`] does.
 ///
 /// # Errors
 /// In words, if the bytes are no `JUnit` file at all.
 pub fn parse(bytes: &[u8], redactor: &Arc<Redactor>) -> Result<Tests, String> {
+    read(bytes, redactor).map(|(tests, _)| tests)
+}
+
+/// Reads a report; what is kept of its texts is freed of secrets before it is cut. A file that ends
+/// early, or breaks off in nonsense, gives what was read up to there, and a remark that says so.
+///
+/// # Errors
+/// In words, if the bytes are no `JUnit` file at all.
+pub fn read(bytes: &[u8], redactor: &Arc<Redactor>) -> Result<(Tests, Option<String>), String> {
     let text = String::from_utf8_lossy(bytes);
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}').trim_start());
     let config = reader.config_mut();
@@ -47,7 +55,11 @@ pub fn parse(bytes: &[u8], redactor: &Arc<Redactor>) -> Result<Tests, String> {
         return Err("it is no JUnit file: it has no `testsuites` or `testsuite`".to_owned());
     }
     report.cut_off();
-    Ok(report.tests)
+    let Tests { passed, failed, skipped, .. } = report.tests;
+    let count = u64::from(passed) + u64::from(failed) + u64::from(skipped);
+    let noun = if count == 1 { "test" } else { "tests" };
+    let remark = format!("it is cut off, and tells of {count} {noun} before that");
+    Ok((report.tests, (report.open > 0).then_some(remark)))
 }
 
 /// What is known so far.
@@ -56,6 +68,8 @@ struct Report<'r> {
     tests: Tests,
     /// Was the root element seen?
     began: bool,
+    /// Elements that have begun and not ended.
+    open: usize,
     /// Of each suite around the `file` attribute, or that of the next one that has it.
     files: Vec<Option<Rc<str>>>,
     case: Option<Case>,
@@ -78,13 +92,19 @@ struct Case {
 impl<'r> Report<'r> {
     fn new(redactor: &'r Arc<Redactor>) -> Self {
         let (tests, files) = (Tests::default(), Vec::new());
-        Self { redactor, tests, began: false, files, case: None, text: None }
+        Self { redactor, tests, began: false, open: 0, files, case: None, text: None }
     }
 
     fn take(&mut self, event: &Event<'_>) -> Result<(), String> {
         match event {
-            Event::Start(element) | Event::Empty(element) => self.start(element)?,
-            Event::End(element) => self.end(element.local_name().as_ref()),
+            Event::Start(element) | Event::Empty(element) => {
+                self.open += 1;
+                self.start(element)?;
+            }
+            Event::End(element) => {
+                self.open = self.open.saturating_sub(1);
+                self.end(element.local_name().as_ref());
+            }
             Event::Text(text) => self.text(&text.xml10_content()),
             Event::CData(text) => self.text(&text.xml10_content()),
             Event::GeneralRef(reference) => self.text(&resolved(reference)),
@@ -233,7 +253,7 @@ mod tests {
     }
 
     /// Counts, then the failures' names and messages.
-    fn read(xml: &str) -> (u32, u32, u32, Vec<(String, String)>) {
+    fn told(xml: &str) -> (u32, u32, u32, Vec<(String, String)>) {
         let tests = parse(xml.as_bytes()).unwrap();
         let failures = tests.failures.into_iter().map(|f| (f.name, f.message)).collect();
         (tests.passed, tests.failed, tests.skipped, failures)
@@ -252,7 +272,7 @@ mod tests {
 &gt;       assert 1 == 2 &amp;&#33;</failure></testcase><testcase classname="unit_tests.test_b" name="test_setup"><error
             message="failed on setup">boom</error><system-out>noise</system-out></testcase><testcase name="test_s"><skipped
             message="why"/></testcase></testsuite></testsuites>"#;
-        let (passed, failed, skipped, failures) = read(xml);
+        let (passed, failed, skipped, failures) = told(xml);
         assert_eq!((passed, failed, skipped), (1, 2, 1));
         assert_eq!(
             failures,
@@ -273,24 +293,30 @@ mod tests {
     fn suites_nest_and_may_be_bare() {
         let xml = r#"<testsuite file="outer.py"><testsuite><testcase name="a"><failure/></testcase></testsuite>
             <testcase name="b"/><testsuite><testcase name="c"><skipped/></testcase></testsuite></testsuite>"#;
-        assert_eq!(read(xml), (1, 1, 1, vec![failure("a", "")]));
+        assert_eq!(told(xml), (1, 1, 1, vec![failure("a", "")]));
         assert_eq!(parse(xml.as_bytes()).unwrap().failures[0].file.as_deref(), Some("outer.py"));
     }
 
     #[test]
     fn a_file_that_breaks_off_keeps_what_was_read() {
         let start = r#"<testsuites><testsuite><testcase name="a"/><testcase name="b"><failure message="m">half of"#;
-        assert_eq!(read(start), (1, 1, 0, vec![failure("b", "m\nhalf of")]));
+        assert_eq!(told(start), (1, 1, 0, vec![failure("b", "m\nhalf of")]));
         let open = r#"<testsuite><testcase name="a"/><testcase name="b">"#;
-        assert_eq!(read(open), (1, 0, 0, vec![]));
+        assert_eq!(told(open), (1, 0, 0, vec![]));
         let nonsense = r#"<testsuite><testcase name="a"/><testcase <<< name="b"#;
-        assert_eq!(read(nonsense).0, 1);
+        assert_eq!(told(nonsense).0, 1);
+        let remark = |xml: &str| read(xml.as_bytes(), &Arc::default()).unwrap().1;
+        for (xml, count) in [(start, "2 tests"), (open, "1 test"), (nonsense, "1 test")] {
+            let said = format!("it is cut off, and tells of {count} before that");
+            assert_eq!(remark(xml), Some(said));
+        }
+        assert_eq!(remark("<testsuite><testcase name=\"a\"/></testsuite>\n<!-- end -->"), None);
     }
 
     #[test]
     fn a_retried_test_that_passed_in_the_end_passed() {
         let xml = r#"<testsuite><testcase name="a"><flakyFailure message="once"/></testcase></testsuite>"#;
-        assert_eq!(read(xml), (1, 0, 0, vec![]));
+        assert_eq!(told(xml), (1, 0, 0, vec![]));
     }
 
     #[test]
@@ -359,7 +385,7 @@ mod tests {
              &lt;</failure></testcase></testsuite>"
         );
         let message = "m &file; &l19;\n&file; &l19; <";
-        assert_eq!(read(&xml), (0, 1, 0, vec![failure("a &l19; &file;", message)]));
+        assert_eq!(told(&xml), (0, 1, 0, vec![failure("a &l19; &file;", message)]));
         assert_eq!(parse(xml.as_bytes()).unwrap().failures[0].file.as_deref(), Some("&file;"));
         let open = "<!DOCTYPE x [<!ENTITY a \"b\"><testsuite/>";
         assert!(parse(open.as_bytes()).is_err());

@@ -1,17 +1,23 @@
 //! A pipeline resolved for one connector at one commit. A [`Plan`] is acyclic by type: nothing
 //! but [`Plan::new`] makes one.
 
+mod about;
+mod merge;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
+pub use self::about::About;
+pub use self::merge::{Conflict, Merge};
 use super::builtin::Builtin;
-use super::catalog::Connector;
-use super::names::{ConnectorName, SecretName, Sha, StepId};
+use super::names::{ConnectorName, SecretName, StepId};
+use super::pins::Pins;
 use super::pipeline::StepSpec;
 use super::qa::Basis;
 use super::secret::SecretSpec;
+use super::service::Service;
 
 /// Why steps are not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,15 +51,6 @@ pub struct Inputs {
     pub globs: Vec<String>,
 }
 
-/// A merge that is tested in place of the head.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Merge {
-    /// The commit that the head is merged with.
-    pub base: Sha,
-    /// The merge, which whoever has both makes the same: it is on no branch.
-    pub commit: Sha,
-}
-
 /// The steps of one connector in an order in which each comes after what it needs; ties keep the
 /// order of declaration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,6 +75,9 @@ pub struct Plan {
     /// Absent: the head is tested as it was pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     merge: Option<Merge>,
+    /// Present: none of its steps runs, for there is no merge to be tested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<Conflict>,
     /// The code is a stranger's: its steps have nothing to take.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     guarded: bool,
@@ -89,66 +89,9 @@ pub struct Plan {
     /// Where its steps' secrets come from; never a value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<SecretSpec>,
-}
-
-/// What people want to know of a connector when they read of it; nothing depends on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct About {
+    /// Present: it is an earlier run's, and goes with that run's images.
     #[serde(skip_serializing_if = "Option::is_none")]
-    language: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    release_stage: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    support_level: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    documentation: Option<String>,
-}
-
-impl About {
-    /// From the attributes of the connector. They are a stranger's: what is longer than anything
-    /// that is meant is left out, and so is an address that is no web page's.
-    pub fn of(connector: &Connector) -> Self {
-        const WORD: usize = 60;
-        const ADDRESS: usize = 500;
-        let known = |name: &str, most: usize| {
-            let value = connector.attribute(name)?.trim();
-            let fits = !value.is_empty() && value.len() <= most;
-            let fits = fits && !value.chars().any(char::is_control);
-            fits.then(|| value.to_owned())
-        };
-        let web = |address: &String| {
-            let web = address.starts_with("https://") || address.starts_with("http://");
-            web && !address.contains(char::is_whitespace)
-        };
-        Self {
-            language: known("language", WORD),
-            release_stage: known("release_stage", WORD),
-            support_level: known("support_level", WORD),
-            documentation: known("documentation", ADDRESS).filter(web),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    pub fn language(&self) -> Option<&str> {
-        self.language.as_deref()
-    }
-
-    pub fn release_stage(&self) -> Option<&str> {
-        self.release_stage.as_deref()
-    }
-
-    pub fn support_level(&self) -> Option<&str> {
-        self.support_level.as_deref()
-    }
-
-    /// The address of its documentation: `http://` or `https://`.
-    pub fn documentation(&self) -> Option<&str> {
-        self.documentation.as_deref()
-    }
+    pins: Option<Pins>,
 }
 
 impl Plan {
@@ -161,7 +104,8 @@ impl Plan {
         let steps = in_order(steps.into_iter().map(after_its_parent).collect())?;
         let (version, about, basis) = (None, About::default(), None);
         let (sources, secrets) = (BTreeMap::new(), Vec::new());
-        let (lock, outlives_head, merge, guarded) = (None, false, None, false);
+        let (lock, outlives_head, guarded) = (None, false, false);
+        let (merge, conflict, pins) = (None, None, None);
         Ok(Self {
             connector,
             root,
@@ -171,11 +115,13 @@ impl Plan {
             lock,
             outlives_head,
             merge,
+            conflict,
             guarded,
             inputs,
             sources,
             steps,
             secrets,
+            pins,
         })
     }
 
@@ -210,6 +156,43 @@ impl Plan {
     /// What is tested in place of the head, if something is.
     pub fn merge(&self) -> Option<&Merge> {
         self.merge.as_ref()
+    }
+
+    /// The same plan, held for a conflict: it waits for nobody, and is in nobody's way.
+    #[must_use]
+    pub fn held(self, conflict: Option<Conflict>) -> Self {
+        if conflict.is_none() {
+            return self;
+        }
+        Self { conflict, lock: None, secrets: Vec::new(), ..self }
+    }
+
+    /// Why none of its steps runs, if none does.
+    pub fn conflict(&self) -> Option<&Conflict> {
+        self.conflict.as_ref()
+    }
+
+    /// The same plan, with the images of an earlier run.
+    #[must_use]
+    pub fn with_pins(self, pins: Option<Pins>) -> Self {
+        Self { pins, ..self }
+    }
+
+    /// The images of the earlier run whose plan it is, if it is one's.
+    pub fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// What a step's container is made of: what the step names, unless the plan is an earlier run's.
+    pub fn image_of<'p>(&'p self, spec: &'p StepSpec) -> &'p str {
+        let pinned = self.pins.as_ref().and_then(|pins| pins.step(&spec.id));
+        pinned.filter(|_| !spec.image.is_empty()).unwrap_or(&spec.image)
+    }
+
+    /// The same of what runs beside a step.
+    pub fn service_image_of<'p>(&'p self, spec: &StepSpec, service: &'p Service) -> &'p str {
+        let pinned = self.pins.as_ref().and_then(|pins| pins.service(&spec.id, &service.alias));
+        pinned.unwrap_or(&service.image)
     }
 
     /// The same plan, of a stranger's code: each step in a container of its own, without secrets, and
@@ -356,9 +339,11 @@ impl Plan {
         renewed.filter_map(|secret| secret.source.shared(&self.connector)).collect()
     }
 
-    /// A digest of everything that the plan says: equal plans, equal digests, on every machine.
+    /// A digest of everything that the plan says: equal plans, equal digests, on every machine. One
+    /// that is carried out again is the same plan, whatever it was carried out with.
     pub fn digest(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
+        let said = Self { pins: None, ..self.clone() };
+        let json = serde_json::to_vec(&said).unwrap_or_default();
         hex::encode(Sha256::digest(json))
     }
 }
@@ -382,6 +367,8 @@ impl<'de> Deserialize<'de> for Plan {
             #[serde(default)]
             merge: Option<Merge>,
             #[serde(default)]
+            conflict: Option<Conflict>,
+            #[serde(default)]
             guarded: bool,
             inputs: Inputs,
             #[serde(default)]
@@ -389,6 +376,8 @@ impl<'de> Deserialize<'de> for Plan {
             steps: Vec<StepSpec>,
             #[serde(default)]
             secrets: Vec<SecretSpec>,
+            #[serde(default)]
+            pins: Option<Pins>,
         }
         let stored = Stored::deserialize(deserializer)?;
         Self::new(stored.connector, stored.root, stored.inputs, stored.steps)
@@ -396,7 +385,9 @@ impl<'de> Deserialize<'de> for Plan {
             .map(|plan| plan.with_sources(stored.sources).with_secrets(stored.secrets))
             .map(|plan| plan.with_basis(stored.basis).with_lock(stored.lock))
             .map(|plan| plan.with_outlives_head(stored.outlives_head).with_merge(stored.merge))
+            .map(|plan| plan.held(stored.conflict))
             .map(|plan| if stored.guarded { plan.guarded() } else { plan })
+            .map(|plan| plan.with_pins(stored.pins))
             .map_err(de::Error::custom)
     }
 }

@@ -4,19 +4,23 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::event::PullFacts;
+use super::command;
+use super::event::{Actor, PullFacts, is_acted_on};
 use super::names::Sha;
 use super::time::Timestamp;
 
 /// The version of what handling a delivery means; kept with each that is handled, so that those that
 /// an older one handled can be found, and handled again. Raise it with every change that should make
-/// somebody want that. 2: one event under two GUIDs is done once.
+/// somebody want that; the causes of what is done must stay as they are then, or handling again does
+/// it again. 2: one event under two GUIDs is done once.
 pub const HANDLING: u32 = 2;
-/// So far back GitHub's log goes, and so long it delivers again (an Enterprise Server: seven days).
+/// So far back GitHub's log goes, and so long it delivers again. What was asked for in vain for so long
+/// is given up.
 pub const WINDOW: Duration = Duration::from_hours(3 * 24);
-/// After so many times of asking in vain, each pause twice as long as the one before, an event is
-/// given up: with pauses that begin at five minutes that is after 21 hours.
-pub const MOST_ASKS: u32 = 8;
+/// The same of an Enterprise Server.
+pub const ENTERPRISE_WINDOW: Duration = Duration::from_hours(7 * 24);
+/// Pauses between two times of asking for an event grow up to this.
+const LONGEST_WAIT: Duration = Duration::from_hours(6);
 /// An event may still be on its way for so long; most take a second.
 const ON_ITS_WAY: Duration = Duration::from_mins(1);
 /// Who moved a fork's head is told by its event alone: so many looks it is waited for.
@@ -61,7 +65,8 @@ impl AttemptEnd {
 
 /// Of a part of the log, newest attempts first, the events that never came: what we do not hold
 /// although its newest attempt ended. Acknowledged before `since` is acknowledged by somebody else's
-/// database; after it, ours has lost it (it was restored from a backup). `seen` are the events of the
+/// database; after it, ours has lost it (it was restored from a backup). What would be ignored need
+/// not come: most of it tells of check runs that we wrote ourselves. `seen` are the events of the
 /// parts before this one, whose newest attempt was judged there; this part's are added.
 pub fn missing(
     mut attempts: Vec<Attempt>,
@@ -71,6 +76,7 @@ pub fn missing(
 ) -> Vec<Attempt> {
     attempts.sort_by_key(|attempt| std::cmp::Reverse((attempt.delivered_at, attempt.id)));
     attempts.retain(|attempt| seen.insert(attempt.guid.clone()) && !held.contains(&attempt.guid));
+    attempts.retain(|attempt| is_acted_on(&attempt.event, attempt.action.as_deref()));
     attempts.retain(|attempt| match attempt.end {
         AttemptEnd::Acknowledged => attempt.delivered_at >= since,
         AttemptEnd::UnderWay => false,
@@ -82,7 +88,8 @@ pub fn missing(
 /// How long nothing is asked after the `asked`th time: an attempt that is under way must not be
 /// joined by another, and who does not answer now is left in peace longer each time.
 pub fn wait_after(asked: u32, every: Duration) -> Duration {
-    every.saturating_mul(2_u32.saturating_pow(asked.saturating_sub(1).min(MOST_ASKS)))
+    let doubled = every.saturating_mul(2_u32.saturating_pow(asked.saturating_sub(1)));
+    doubled.min(LONGEST_WAIT.max(every))
 }
 
 /// What we know of a pull request.
@@ -127,19 +134,57 @@ pub fn lack(
     if as_known {
         return Lack::Nothing;
     }
-    let patience =
-        if in_fork { every.saturating_mul(LOOKS_FOR_PUSHER) } else { every.min(ON_ITS_WAY) };
+    let patience = if in_fork { every.saturating_mul(LOOKS_FOR_PUSHER) } else { patience(every) };
     match pull.updated_at {
         Some(updated_at) if now.since(updated_at) < patience => Lack::Perhaps,
         Some(_) | None => Lack::Run,
     }
 }
 
+/// A comment as a list of GitHub's shows it. Times are GitHub's, to the second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedComment {
+    pub id: u64,
+    /// The pull request that it stands on; `None`: an issue.
+    pub pull: Option<u64>,
+    pub author: Actor,
+    pub body: String,
+    pub written_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// Whether a comment is to be obeyed although no event may have told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// It asks for nothing.
+    Nothing,
+    /// Its event may still come.
+    Perhaps,
+    Command,
+}
+
+/// What is to become of a comment at `now`, by GitHub's clock, if comments are looked at `every` so
+/// often. What an edited one said at first is not known, and what it says since runs nothing.
+pub fn unheard(comment: &ListedComment, (now, every): (Timestamp, Duration)) -> Unheard {
+    let edited = comment.updated_at != comment.written_at;
+    if comment.pull.is_none() || edited || command::parse(&comment.body).is_empty() {
+        Unheard::Nothing
+    } else if now.since(comment.written_at) < patience(every) {
+        Unheard::Perhaps
+    } else {
+        Unheard::Command
+    }
+}
+
+/// So long an event is waited for; and so long GitHub's lists may lack what was just written.
+pub fn patience(every: Duration) -> Duration {
+    every.min(ON_ITS_WAY)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::event::Actor;
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -195,9 +240,51 @@ mod tests {
     fn pauses_double_and_never_end_the_arithmetic() {
         let every = Duration::from_mins(5);
         let waits: Vec<u64> =
-            (1..=4).map(|asked| wait_after(asked, every).as_secs() / 60).collect();
-        assert_eq!(waits, [5, 10, 20, 40]);
+            (1..=9).map(|asked| wait_after(asked, every).as_secs() / 60).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 360, 360]);
+        let rarely = Duration::from_hours(24);
+        assert_eq!(wait_after(3, rarely), rarely, "nobody looks more often than that");
         assert!(wait_after(u32::MAX, Duration::MAX) >= wait_after(1, Duration::MAX));
+    }
+
+    #[test]
+    fn what_would_be_ignored_need_not_come() {
+        let of = |event: &str, action: Option<&str>| Attempt {
+            event: event.to_owned(),
+            action: action.map(str::to_owned),
+            ..attempt(1, "a", "timed out")
+        };
+        let is_asked_for = |event: &str, action| !found(&[of(event, action)], &[], 0).is_empty();
+        for echo in ["created", "completed"] {
+            assert!(!is_asked_for("check_run", Some(echo)), "{echo}");
+        }
+        assert!(!is_asked_for("check_suite", Some("requested")));
+        assert!(!is_asked_for("issue_comment", Some("edited")) && !is_asked_for("star", None));
+        assert!(is_asked_for("check_run", Some("rerequested")));
+        assert!(is_asked_for("issue_comment", Some("created")) && is_asked_for("push", None));
+        assert!(is_asked_for("check_run", None), "the log does not say what it is");
+    }
+
+    #[test]
+    fn a_command_that_nobody_told_of_is_obeyed_and_edits_never_are() {
+        let said = |body: &str| ListedComment {
+            id: 1,
+            pull: Some(12),
+            author: Actor { login: "ada".to_owned(), bot: false },
+            body: body.to_owned(),
+            written_at: at(100),
+            updated_at: at(100),
+        };
+        let asked = |comment: &ListedComment, now| unheard(comment, (at(now), WINDOW));
+        assert_eq!(asked(&said("/retest"), 159), Unheard::Perhaps, "its event may still come");
+        assert_eq!(asked(&said("/retest"), 160), Unheard::Command);
+        assert_eq!(asked(&said("I like it"), 160), Unheard::Nothing);
+        let edited = ListedComment { updated_at: at(101), ..said("/retest") };
+        assert_eq!(asked(&edited, 160), Unheard::Nothing);
+        let on_issue = ListedComment { pull: None, ..said("/retest") };
+        assert_eq!(asked(&on_issue, 160), Unheard::Nothing);
+        let soon = Duration::from_secs(1);
+        assert_eq!(unheard(&said("/retest"), (at(101), soon)), Unheard::Command);
     }
 
     fn pull(head: char) -> PullFacts {
@@ -210,6 +297,7 @@ mod tests {
             head_sha: head.to_string().repeat(40).parse().unwrap(),
             head_ref: "change".to_owned(),
             head_repo: None,
+            head_repo_id: None,
             base_sha: "0".repeat(40).parse().unwrap(),
             base_ref: "main".to_owned(),
         }

@@ -1,6 +1,7 @@
 //! A run as it is read: what GitHub, the pages, the API and the reports are views of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,24 @@ pub struct Problem {
     /// The file and its line (1-based) that is at fault, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<(String, u32)>,
+}
+
+impl Problem {
+    /// This one, which is what counts; that another one came to it is said with it, in our own words.
+    #[must_use]
+    pub fn beside(self, other: ProblemKind) -> Self {
+        let said = match other {
+            ProblemKind::Configuration => {
+                "the repository file is wrong, so that nothing is run before"
+            }
+            ProblemKind::Infrastructure => {
+                "what may run before could not be planned, which the server's log explains"
+            }
+            ProblemKind::NotTrusted => return self,
+        };
+        let text = format!("{}\n\n**Besides:** {said}.\n\n", self.text.trim_end());
+        Self { text, ..self }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,9 +211,10 @@ pub struct StepFacts {
     /// Whether it was used again, and why or why not; absent until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheFacts>,
-    /// The telling parts of the log, kept beside the state so that a check's text needs no object.
+    /// The telling parts of the log, kept beside the state so that a check's text needs no object;
+    /// a step's copies share it.
     #[serde(default)]
-    pub excerpt: String,
+    pub excerpt: Arc<str>,
     /// Of a step that is tried again: what it has used up, whoever carries the job on.
     #[serde(default, skip_serializing_if = "Tries::is_none")]
     pub tries: Tries,
@@ -254,6 +274,9 @@ pub struct Job {
     pub concluded_at: Option<Timestamp>,
     /// Why its end was asked for.
     pub cancel: Option<String>,
+    /// What it waits for, that may pass by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<String>,
     /// In the plan's order.
     pub steps: Vec<StepRecord>,
 }
@@ -286,7 +309,6 @@ pub struct Run {
     #[serde(default)]
     pub reuse: Reuse,
     /// On whose word its code runs.
-    #[serde(default, skip_serializing_if = "Trust::is_default")]
     pub trust: Trust,
     /// The repository's name when the run was made, under which its objects stand; absent where that
     /// is its name now.
@@ -303,6 +325,9 @@ pub struct Run {
     pub superseded_by: Option<RunId>,
     /// Why its end was asked for.
     pub cancel: Option<String>,
+    /// What its planning waits for, that may pass by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<String>,
     /// Raised by every change of anything in the run; events resume from it.
     pub revision: i64,
     /// By connector name.

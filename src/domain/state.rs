@@ -42,6 +42,8 @@ pub enum SkipReason {
     NotAsked,
     /// The code is a stranger's, and nobody has approved it.
     Unapproved,
+    /// Its pipeline tests the merge with the base, and there is none.
+    Conflict { what: String },
     /// Another step failed and the run was to stop at the first failure.
     FailFast { step: StepId },
 }
@@ -51,6 +53,7 @@ impl fmt::Display for SkipReason {
         match self {
             Self::Needs { step } => write!(f, "not run: `{step}` did not succeed"),
             Self::Condition { why } => write!(f, "not run: {why}"),
+            Self::Conflict { what } => write!(f, "not run: {what}"),
             Self::NotAsked => f.write_str("not run: not asked for"),
             Self::Unapproved => f.write_str("not run: it waits for an approval"),
             Self::FailFast { step } => write!(f, "not run: stopped at the failure of `{step}`"),
@@ -72,6 +75,16 @@ impl StepState {
     /// Was it left out by its condition?
     pub fn is_of_no_use(&self) -> bool {
         matches!(self, Self::Skipped { reason: SkipReason::Condition { .. }, .. })
+    }
+
+    /// What stands in the way of the merge that it would test, if something does.
+    pub fn conflict(&self) -> Option<&str> {
+        match self {
+            Self::Skipped { reason: SkipReason::Conflict { what }, .. } => Some(what),
+            Self::Waiting | Self::Running { .. } | Self::Finished { .. } | Self::Skipped { .. } => {
+                None
+            }
+        }
     }
 
     pub fn is_settled(&self) -> bool {

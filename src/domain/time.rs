@@ -34,6 +34,18 @@ impl Timestamp {
         DateTime::parse_from_rfc3339(text).ok().map(|time| Self(time.timestamp_millis()))
     }
 
+    /// As RFC 3339 without fractions, as GitHub has it in addresses.
+    pub fn to_the_second(self) -> String {
+        self.utc().to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
+    /// So much earlier; no earlier than 1970.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(by).max(0))
+    }
+
     fn utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
@@ -78,6 +90,9 @@ mod tests {
     fn prints_rfc_3339_with_milliseconds_and_reads_back() {
         let time = Timestamp::from_millis(1_700_000_000_123);
         assert_eq!(time.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(time.to_the_second(), "2023-11-14T22:13:20Z");
+        assert_eq!(time.before(Duration::from_millis(123)).as_millis(), 1_700_000_000_000);
+        assert_eq!(time.before(Duration::MAX).as_millis(), 0);
         let json = serde_json::to_string(&time).unwrap();
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time);
     }

@@ -38,7 +38,7 @@ impl Trigger {
             Self::Push => PipelineTrigger::Push,
             Self::Schedule => PipelineTrigger::Schedule,
             Self::MergeGroup => PipelineTrigger::MergeGroup,
-            Self::Manual if !of_pull => PipelineTrigger::MergeGroup,
+            Self::Manual | Self::Button if !of_pull => PipelineTrigger::MergeGroup,
             Self::PullRequest | Self::Comment | Self::Button | Self::Manual => {
                 PipelineTrigger::PullRequest
             }
@@ -294,6 +294,16 @@ mod tests {
         step && part.targets().iter().all(|target| scope.targets().contains(target))
             && (!all(part) || all(scope))
             && (!part.connectors().asks_for_affected() || scope.connectors().is_whole())
+    }
+
+    #[test]
+    fn what_is_asked_of_a_merge_group_runs_its_pipelines() {
+        for trigger in [Trigger::MergeGroup, Trigger::Button, Trigger::Manual] {
+            assert_eq!(trigger.pipelines(false), PipelineTrigger::MergeGroup);
+        }
+        for trigger in [Trigger::PullRequest, Trigger::Button, Trigger::Manual, Trigger::Comment] {
+            assert_eq!(trigger.pipelines(true), PipelineTrigger::PullRequest);
+        }
     }
 
     proptest! {

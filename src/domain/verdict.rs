@@ -42,7 +42,7 @@ enum Weight {
 
 /// Judges all runs of one pull request (or merge group) on one head commit, oldest first. Runs of pushes
 /// and schedules do not count: they are about the branch, not about the pull request. Several that
-/// share a head commit are judged one by one ([`super::parties::parties`]).
+/// share a head commit are judged one by one ([`super::parties::Parties`]).
 pub fn head_verdict(runs: &[Run]) -> HeadVerdict<'_> {
     verdict_of(&runs.iter().collect::<Vec<_>>())
 }

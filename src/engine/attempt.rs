@@ -15,6 +15,7 @@ use super::asks::{self, Asks};
 use super::builtin::{self, Made};
 use super::found::{Found, Look, Reports};
 use super::lineage::{self, Ancestor, Came, Heirs, Lineage};
+use super::pinned;
 use super::places;
 use super::slots::Slot;
 use super::spool::{Spool, Spooled};
@@ -35,7 +36,7 @@ use crate::domain::time::{Timestamp, human};
 use crate::exec::{Divided, Division, Ended, Executor, Labels, SourceArchive, StepRun};
 
 /// How many chunks of output may wait to be written.
-const CHUNKS: usize = 32;
+const CHUNKS: usize = 16;
 /// How long what a step left is looked at once its end is asked for: small reports are read.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
@@ -138,7 +139,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             annotations: found.annotations,
             coverage: found.coverage,
             segments,
-            excerpt: spooled.excerpt(ended.outcome),
+            excerpt: spooled.excerpt(ended.outcome).into(),
             log: stored.log,
             artifacts: stored.artifacts,
             cache: None,
@@ -293,7 +294,19 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         let (plan, images) = (self.job.plan.clone(), self.job.images);
         let redactor = self.job.secrets.redactor();
         let (image, records) = (self.image.clone(), self.records.clone());
-        builtin::Task { builtin, plan, step, images, image, records, redactor, overdue, asks }
+        let share = self.job.cache.as_ref().map(|cache| cache.share);
+        builtin::Task {
+            builtin,
+            plan,
+            step,
+            images,
+            share,
+            image,
+            records,
+            redactor,
+            overdue,
+            asks,
+        }
     }
 
     /// Its parent, that one's parent and so on, should they have to be run again.
@@ -353,11 +366,11 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
         env.extend(self.job.env.clone());
         StepRun {
             labels: Labels { step: spec.id.clone(), ..self.labels() },
-            image: spec.image.clone(),
+            image: self.job.plan.image_of(spec).to_owned(),
             run: spec.run.clone(),
             env,
             secrets: Vec::new(),
-            services: spec.services.clone(),
+            services: pinned::services(self.job.plan, spec),
             workdir: self.ground.1.clone(),
             source: self.ground.0.clone(),
             network: spec.network,
@@ -372,6 +385,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
 
     /// An executor that was stopped says *cancelled*; who stopped it, and why, is known here.
     fn judge(&self, ended: &mut Ended, timed_out: bool) {
+        pinned::explain(self.job.plan, self.spec, ended);
         if ended.outcome != Outcome::Cancelled {
             return;
         }

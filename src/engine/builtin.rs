@@ -11,6 +11,7 @@ mod upload;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use super::{Images, JobRun};
 use crate::ambient;
 use crate::domain::annotation::Annotations;
 use crate::domain::builtin::{Builtin, JUNIT, Report};
+use crate::domain::cache::Share;
 use crate::domain::names::StepId;
 use crate::domain::overview;
 use crate::domain::pipeline::StepSpec;
@@ -28,8 +30,12 @@ use crate::domain::plan::Plan;
 use crate::domain::redact::Redactor;
 use crate::domain::run::{Segment, StepRecord};
 use crate::domain::state::Outcome;
+use crate::domain::time::Timestamp;
 use crate::exec::images::Halted;
 use crate::exec::{Ended, Executor, StepRun};
+
+/// A wait that people need not be told of.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// A built-in step that is about to begin.
 pub(super) struct Task {
@@ -37,6 +43,8 @@ pub(super) struct Task {
     pub(super) plan: Plan,
     pub(super) step: StepRun,
     pub(super) images: Images,
+    /// With whom the job shares what it leaves.
+    pub(super) share: Option<Share>,
     /// The image that a step before it built.
     pub(super) image: Option<String>,
     /// How the job's steps went, for one that tells of them.
@@ -94,6 +102,8 @@ struct Site<'a, E> {
     stop: &'a CancellationToken,
     /// The image that was built, known at once: it must be removed whatever comes after.
     built: OnceLock<String>,
+    /// When the engine began to build it.
+    begun: Arc<OnceLock<Timestamp>>,
     /// How the commands ended that it ran.
     ran: OnceLock<Ended>,
     /// What it read of the annotations that those left.
@@ -128,7 +138,8 @@ pub(super) async fn run<E: Executor>(
     let started_at = ambient::now();
     let (built, ran, found) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
     let (executor, task, log, stop) = (&*executor, &task, &log, &stop);
-    let site = Site { executor, task, log, stop, built, ran, found };
+    let begun = Arc::default();
+    let site = Site { executor, task, log, stop, built, begun, ran, found };
     let judged = judge(&site).await;
     let (outcome, reason, retry) = match judged {
         // It tells how others went, which is no fault of its own.
@@ -145,7 +156,10 @@ pub(super) async fn run<E: Executor>(
         Err(Halted::Errored { reason, retry }) => (Outcome::Errored, Some(reason), retry),
     };
     let finished_at = ambient::now();
-    let whole = || vec![Segment { name: "run".to_owned(), started_at, finished_at }];
+    // Stopped before the engine began is not its author's doing: it waited for what it builds on.
+    let waited = task.builtin == Builtin::Build && outcome == Outcome::Cancelled;
+    let begun = site.begun.get().copied().or((!waited).then_some(started_at));
+    let whole = || parts(started_at, begun, finished_at);
     let (built, ran) = (site.built.into_inner(), site.ran.into_inner());
     let made = Made { image: built, annotations: site.found.into_inner() };
     let (exit_code, image_digest, segments) = match ran {
@@ -164,6 +178,24 @@ pub(super) async fn run<E: Executor>(
         services: BTreeMap::new(),
     };
     (ended, made)
+}
+
+/// What of its time it waited for what it builds on, and what it ran; less than a moment's wait is not told.
+fn parts(started_at: Timestamp, begun: Option<Timestamp>, finished_at: Timestamp) -> Vec<Segment> {
+    let part = |name: &str, started_at, finished_at| {
+        (started_at <= finished_at).then(|| Segment {
+            name: name.to_owned(),
+            started_at,
+            finished_at,
+        })
+    };
+    let Some(begun) = begun else {
+        return part("pull", started_at, finished_at).into_iter().collect();
+    };
+    let waited = begun.since(started_at) >= MOMENT;
+    let from = if waited { begun } else { started_at };
+    let pull = part("pull", started_at, begun).filter(|_| waited);
+    pull.into_iter().chain(part("run", from, finished_at)).collect()
 }
 
 async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Halted> {

@@ -1,6 +1,7 @@
 //! The loop of one job: decide → start → record.
 
 mod ground;
+mod pace;
 mod queue;
 mod rebuild;
 mod replay;
@@ -22,7 +23,7 @@ use super::builtin;
 use super::lineage::Heirs;
 use super::reuse::{self, Prospect};
 use super::slots::Slot;
-use super::{Engine, EngineError, JobRun, Journal, Stop};
+use super::{Engine, EngineError, JobRun, Journal, Pace, Stop};
 use crate::ambient;
 use crate::domain::decide::{self, Decision, States};
 use crate::domain::inherit;
@@ -100,6 +101,8 @@ pub(super) struct Course<'a, E: Executor, J: Journal> {
     waited: BTreeMap<StepId, Maker>,
     /// Steps that nobody was at when that was last asked.
     free: BTreeSet<StepId>,
+    /// Has a step of it begun here?
+    begun: bool,
 }
 
 impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
@@ -146,6 +149,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
             turns: BTreeSet::new(),
             waited: BTreeMap::new(),
             free: BTreeSet::new(),
+            begun: false,
         }
     }
 
@@ -295,6 +299,7 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let Some(attempt) = self.job.plan.step(step).and_then(|spec| self.attempt(spec)) else {
             return;
         };
+        self.begun = true;
         self.ready.remove(step);
         self.warm.remove(step);
         let on = self.shares.remove(step);
@@ -428,19 +433,28 @@ impl<'a, E: Executor, J: Journal> Course<'a, E, J> {
         let wanted = self.most_urgent().filter(|_| may_begin);
         self.ask_for(wanted);
         let asks = self.asking.is_some();
+        let (journal, queue) = (self.journal, self.pace_of_queue());
+        let rests = self.is_idle() && !self.resting.is_empty() && !asks;
         let asking = async {
             match &mut self.asking {
-                Some((_, slot)) => slot.await,
+                Some((_, slot)) => pace::waited(slot, (journal, queue)).await,
                 None => pending().await,
             }
         };
-        tokio::select! {
+        let resting = async {
+            journal.paces(Pace::Rests);
+            pending().await
+        };
+        let event = tokio::select! {
             biased;
             () = self.stop.stopped(), if !stopping => Some(Event::Stop),
             Some(event) = self.under_way.next(), if !self.under_way.is_empty() => Some(event),
             slot = asking, if asks => Some(Event::Slot(slot)),
+            event = resting, if rests => Some(event),
             else => None,
-        }
+        };
+        journal.paces(Pace::Busy);
+        event
     }
 
     /// States as the scheduler sees them: a step that rests, or whose earlier result is being

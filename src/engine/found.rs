@@ -76,8 +76,9 @@ pub(super) struct Found {
     pub(super) trouble: Option<String>,
 }
 
-/// Reads what the file holds; the redactor is for what the format has in a form of its own.
-type Parse<T> = fn(&[u8], &Arc<Redactor>) -> Result<T, String>;
+/// Reads what the file holds, with a remark on it if there is something to be said; the redactor is
+/// for what the format has in a form of its own.
+type Parse<T> = fn(&[u8], &Arc<Redactor>) -> Result<(T, Option<String>), String>;
 
 /// Why a report was not read.
 #[derive(Debug)]
@@ -96,13 +97,14 @@ impl Found {
         let mut found = Self { artifacts, annotations, ..Self::default() };
         let (look, Reports { junit, sarif, coverage }) = (&*look, &look.reports);
         let tests = ("test report", junit.as_deref());
-        found.tests = found.read(tests, (look, enough), junit::parse);
+        found.tests = found.read(tests, (look, enough), junit::read);
         if found.annotations.is_none() {
             let sarif = ("SARIF report", sarif.as_deref());
-            found.annotations = found.read(sarif, (look, enough), sarif::parse);
+            found.annotations = found.read(sarif, (look, enough), whole_sarif);
         }
         let coverage = ("coverage report", coverage.as_deref());
-        found.coverage = found.read(coverage, (look, enough), |bytes, _| coverage::parse(bytes));
+        let whole = |bytes: &[u8], _: &Arc<Redactor>| Ok((coverage::parse(bytes)?, None));
+        found.coverage = found.read(coverage, (look, enough), whole);
         let before = found.artifacts.len();
         found.artifacts.retain(|path| matches!(look.redactor.text(path), Cow::Borrowed(_)));
         let telling = before - found.artifacts.len();
@@ -140,7 +142,12 @@ impl Found {
     ) -> Option<T> {
         let path = path?;
         let Unread { why, telling } = match read((&look.out, path), &look.redactor, enough, parse) {
-            Ok(read) => return Some(read),
+            Ok((read, remark)) => {
+                if let Some(remark) = remark {
+                    self.trouble(format!("{what} `{path}`: {remark}"));
+                }
+                return Some(read);
+            }
             Err(unread) => unread,
         };
         let before = self.artifacts.len();
@@ -160,7 +167,16 @@ pub(super) fn annotations(
     redactor: &Arc<Redactor>,
     enough: &CancellationToken,
 ) -> Result<Annotations, String> {
-    read((out, path), redactor, enough, sarif::parse).map_err(|unread| unread.why)
+    let read = read((out, path), redactor, enough, whole_sarif);
+    read.map(|(annotations, _)| annotations).map_err(|unread| unread.why)
+}
+
+/// What is cut off is no JSON, so that what is read is all there is.
+fn whole_sarif(
+    bytes: &[u8],
+    redactor: &Arc<Redactor>,
+) -> Result<(Annotations, Option<String>), String> {
+    Ok((sarif::parse(bytes, redactor)?, None))
 }
 
 /// Frees a report of secrets where it lies, and reads it.
@@ -169,7 +185,7 @@ fn read<T>(
     redactor: &Arc<Redactor>,
     enough: &CancellationToken,
     parse: Parse<T>,
-) -> Result<T, Unread> {
+) -> Result<(T, Option<String>), Unread> {
     let veiled = place(out, path).and_then(|file| match veil(&file, redactor, enough) {
         Ok(()) => Ok(file),
         Err(e) => Err(e.to_string()),
@@ -462,7 +478,7 @@ mod tests {
         fs::write(folder.path().join("junit.xml"), "<testsuite/>").unwrap();
         let enough = CancellationToken::new();
         enough.cancel();
-        let unread = read((folder.path(), "junit.xml"), &redactor, &enough, junit::parse);
+        let unread = read((folder.path(), "junit.xml"), &redactor, &enough, junit::read);
         let unread = unread.unwrap_err();
         assert!(unread.telling && unread.why == "it was not read to its end", "{unread:?}");
         assert!(super::matching(folder.path(), &["**".to_owned()], &enough).is_empty());

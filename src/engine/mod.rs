@@ -10,6 +10,7 @@ mod builtin;
 mod course;
 mod found;
 mod lineage;
+mod pinned;
 mod places;
 mod reuse;
 mod slots;
@@ -124,6 +125,10 @@ pub trait Journal: Send + Sync {
         ready(Ok(()))
     }
 
+    /// The job has something to do, or only waits from now on. Told at every turn of it, changed or
+    /// not.
+    fn paces(&self, _pace: Pace) {}
+
     /// The connector renewed a secret: its value is lasting once this is answered, and nowhere in
     /// clear. Of several the last one counts.
     fn renewed(&self, _renewed: &Renewed) -> impl Future<Output = Result<(), Self::Error>> + Send {
@@ -138,6 +143,18 @@ pub trait Journal: Send + Sync {
     ) -> impl Future<Output = Result<Vec<WrittenBack>, Self::Error>> + Send {
         ready(Ok(Vec::new()))
     }
+}
+
+/// Whether a job has anything to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It has.
+    Busy,
+    /// Nothing of it has begun here, and it waits for a slot.
+    Queues,
+    /// It goes on when a pause is over: before another try, or before it asks whether another job
+    /// has worked out what it wants.
+    Rests,
 }
 
 /// Where a job's source comes from: asked for when a step is about to run, and not before.

@@ -192,7 +192,9 @@ pub(super) fn as_supposed(
                 SkipReason::NotAsked | SkipReason::Unapproved | SkipReason::Condition { .. } => {
                     true
                 }
-                SkipReason::Needs { .. } | SkipReason::FailFast { .. } => false,
+                SkipReason::Needs { .. }
+                | SkipReason::FailFast { .. }
+                | SkipReason::Conflict { .. } => false,
             },
             Some(state) => state.outcome() == Some(Outcome::Succeeded),
             None => false,
@@ -226,12 +228,12 @@ pub(super) async fn learn<E: Executor>(
 async fn images<E: Executor>(executor: &E, job: &JobRun<'_>) -> BTreeMap<String, Option<String>> {
     let mut images = BTreeMap::new();
     for spec in job.plan.steps() {
-        let of_services = spec.services.iter().map(|service| &service.image);
-        for image in of_services.chain([&spec.image]) {
+        let of_service = |service| job.plan.service_image_of(spec, service);
+        for image in spec.services.iter().map(of_service).chain([job.plan.image_of(spec)]) {
             if !images.contains_key(image) {
                 // What can't be told now makes no key.
                 let digest = executor.identify(image).await.unwrap_or_default();
-                images.insert(image.clone(), digest);
+                images.insert(image.to_owned(), digest);
             }
         }
     }

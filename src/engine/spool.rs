@@ -18,8 +18,8 @@ use crate::domain::state::Outcome;
 /// How much of a log is kept beside the state: of one that tells of a failure, and of any other.
 const TELLING: usize = 12 * 1024;
 const LAST: usize = 4 * 1024;
-/// How many chunks are written as one.
-const BATCH: usize = 64;
+/// How many chunks are written as one: an engine's have up to 32 KiB, and many steps print at once.
+const BATCH: usize = 32;
 
 /// What the log came to.
 #[derive(Debug, Default)]

@@ -1,13 +1,16 @@
 //! What built-in steps ask of an executor that has images: to build one, and to call its own
 //! entrypoint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::StepRun;
+use crate::domain::build::Sources;
+use crate::domain::time::Timestamp;
 
 /// Where a called image finds its configuration: in memory, so that no layer ever holds it.
 pub const CONFIG: &str = "/checkvalve/secrets/config.json";
@@ -17,17 +20,23 @@ pub const CONFIG: &str = "/checkvalve/secrets/config.json";
 pub struct ImageBuild {
     /// Whose it is, its network and limits; its variables are the build's arguments.
     pub step: StepRun,
-    /// A tar archive with a `Dockerfile` at its top.
+    /// A tar archive. Of an image that stays it has the `Dockerfile` at its top; that of one that goes
+    /// with its job is added by the executor, as it was read.
     pub context: PathBuf,
+    /// What it takes from elsewhere.
+    pub sources: Sources,
+    /// What the context's `.dockerignore` says, if it has one.
+    pub ignore: Option<String>,
     /// The name that the image gets.
     pub tag: String,
     pub labels: BTreeMap<String, String>,
-    /// What it builds on.
-    pub images: Vec<String>,
-    /// For which platforms, where it says so.
-    pub platforms: BTreeSet<String>,
+    /// With whom it shares what it leaves on the engine, in plain letters: others may make of that
+    /// what they want.
+    pub scope: String,
     /// Does it go with its job?
     pub passing: bool,
+    /// When the engine began with it; before that it had what it builds on brought.
+    pub begun: Arc<OnceLock<Timestamp>>,
 }
 
 /// How a build ended.

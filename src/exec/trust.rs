@@ -51,7 +51,7 @@ impl Trust {
     }
 
     /// The variables that are to name the file.
-    pub(super) fn variables(&self) -> impl Iterator<Item = &'static str> {
+    pub fn variables(&self) -> impl Iterator<Item = &'static str> {
         ADDING.into_iter().chain(REPLACING.into_iter().filter(|_| self.whole))
     }
 }

@@ -116,6 +116,13 @@ impl BareRepo {
                 }
             }
         }
+        // What it had received so far: of a large repository gigabytes, each time.
+        let Ok(packs) = std::fs::read_dir(self.dir.join("objects/pack")) else { return };
+        for pack in packs.filter_map(Result::ok) {
+            if pack.file_name().to_string_lossy().starts_with("tmp_") {
+                let _ = std::fs::remove_file(pack.path());
+            }
+        }
     }
 
     async fn fetch_missing(

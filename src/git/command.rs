@@ -184,7 +184,7 @@ impl Git {
             command.stdin(Stdio::piped());
         }
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.process_group(0).spawn().map_err(GitError::NotInstalled)?;
+        let mut child = command.process_group(0).spawn().map_err(GitError::start)?;
         let mut group = Group(child.id());
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -57,6 +57,16 @@ impl GitError {
         Self::Io { what, source }
     }
 
+    /// git did not start: it is not there, or the system has no room for another process just now.
+    pub(super) fn start(source: io::Error) -> Self {
+        let is_missing =
+            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+        if is_missing {
+            return Self::NotInstalled(source);
+        }
+        Self::io("git could not be started", source)
+    }
+
     /// Is it worth trying again, with nothing changed by anyone?
     pub fn may_pass(&self) -> bool {
         match self {
@@ -176,5 +186,14 @@ mod tests {
         let full = "error: file write error: No space left on device\nfatal: unable to write";
         assert!(matches!(of(full), GitError::DiskFull(_)));
         assert!(matches!(of("fatal: odd"), GitError::Failed { .. }));
+    }
+
+    #[test]
+    fn no_room_for_another_process_is_not_a_missing_git() {
+        let of = |kind: io::ErrorKind| GitError::start(io::Error::from(kind));
+        assert!(matches!(of(io::ErrorKind::NotFound), GitError::NotInstalled(_)));
+        assert!(
+            of(io::ErrorKind::WouldBlock).may_pass() && of(io::ErrorKind::OutOfMemory).may_pass()
+        );
     }
 }

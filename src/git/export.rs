@@ -53,7 +53,7 @@ pub(super) fn from_objects(git: &Git, entries: &[TreeEntry], tar: &Path) -> Resu
     let io = |e| GitError::io("git cat-file", e);
     let mut command = git.command(Settings::default());
     command.args(["cat-file", "--batch", "--buffer"]).stdin(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(GitError::NotInstalled)?;
+    let mut child = command.spawn().map_err(GitError::start)?;
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(GitError::io("git cat-file", std::io::Error::other("no pipes")));
     };

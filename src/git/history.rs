@@ -39,7 +39,7 @@ impl Objects {
         command.args(["--no-ext-diff", "--format=%x01%H%x02%P%x02%ct%x02%ae%x02%an"]);
         command.arg(tip.as_str()).arg("--").args(pathspecs(wanted)).stderr(Stdio::null());
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn().map_err(GitError::NotInstalled)?;
+        let mut child = command.kill_on_drop(true).spawn().map_err(GitError::start)?;
         let stdout = child.stdout.take().ok_or_else(|| bad(b"no pipe"))?;
         let timed_out = |_| GitError::TimedOut { command: "log".to_owned(), after: HISTORY };
         let walk = walk(BufReader::with_capacity(1 << 16, stdout), wanted, shallow);

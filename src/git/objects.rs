@@ -107,7 +107,7 @@ impl Objects {
         command.args(["cat-file", "--batch", "--buffer"]);
         command.stdin(Stdio::piped()).stderr(Stdio::null());
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn().map_err(GitError::NotInstalled)?;
+        let mut child = command.kill_on_drop(true).spawn().map_err(GitError::start)?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(unexpected("no pipes"));
         };

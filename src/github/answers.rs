@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::error::{GithubError, quotable};
 use super::rates::Rates;
 use super::transport::{Answer, Request, Silence};
+use crate::domain::reads::{READ, WRITE};
 
 /// A call, with what is needed to judge its failures.
 #[derive(Debug, Clone)]
@@ -17,12 +18,14 @@ pub(super) struct Call {
     pub(super) request: Request,
     /// Does doing it twice have the effect of once?
     repeatable: bool,
+    /// Does it wait for points? Not what all else waits for.
+    waits: bool,
 }
 
 impl Call {
     pub(super) fn get(name: &'static str, uri: String) -> Self {
         let request = Request { method: Method::GET, uri, body: None, known: None };
-        Self { name, request, repeatable: true }
+        Self { name, request, repeatable: true, waits: true }
     }
 
     /// The same, answered 304 and without a body where this is still its tag.
@@ -31,22 +34,39 @@ impl Call {
         self
     }
 
+    /// The same, not held up by what else is asked.
+    pub(super) fn at_once(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+
+    /// Points that it is to take first. What an installation writes is paid for where it is decided.
+    pub(super) fn cost(&self, who: Option<u64>) -> Option<u32> {
+        let reads = self.request.method == Method::GET;
+        match (reads, who) {
+            _ if !self.waits => None,
+            (true, _) => Some(READ),
+            (false, None) => Some(WRITE),
+            (false, Some(_)) => None,
+        }
+    }
+
     /// Sets something: sending it twice does no harm.
     pub(super) fn set(name: &'static str, method: Method, uri: String, body: Value) -> Self {
         let request = Request { method, uri, body: Some(body), known: None };
-        Self { name, request, repeatable: true }
+        Self { name, request, repeatable: true, waits: true }
     }
 
     /// Makes something: sending it twice would make two.
     pub(super) fn make(name: &'static str, uri: String, body: Value) -> Self {
         let request = Request { method: Method::POST, uri, body: Some(body), known: None };
-        Self { name, request, repeatable: false }
+        Self { name, request, repeatable: false, waits: true }
     }
 
     /// Adds something to what is there: sending it twice would add it twice.
     pub(super) fn add(name: &'static str, uri: String, body: Value) -> Self {
         let request = Request { method: Method::PATCH, uri, body: Some(body), known: None };
-        Self { name, request, repeatable: false }
+        Self { name, request, repeatable: false, waits: true }
     }
 
     /// The error of a call that may or may not have reached GitHub.

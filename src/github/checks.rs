@@ -78,6 +78,18 @@ impl Github {
         self.as_installation(repository.installation, &call).await.map(drop)
     }
 
+    /// Gives the check run another name; the rest of it stays.
+    pub async fn rename_check(
+        &self,
+        repository: &Repository,
+        id: u64,
+        name: &str,
+    ) -> Result<(), GithubError> {
+        let uri = format!("/repos/{}/check-runs/{id}", repository.name);
+        let call = Call::set("rename the check run", Method::PATCH, uri, json!({ "name": name }));
+        self.as_installation(repository.installation, &call).await.map(drop)
+    }
+
     /// Adds annotations to a check run that looks as desired. After [`GithubError::Unknown`] they
     /// may be there: count them with [`Github::count_annotations`] before adding them again.
     pub async fn annotate_check(

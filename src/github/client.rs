@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -17,7 +18,10 @@ use super::answers::{Call, Setback, judge, silent};
 use super::app::{App, Renewal, Token, clock_is_to_blame};
 use super::contents::Content;
 use super::error::GithubError;
+use super::points::{Ledger, NoLeave, Points};
+use super::polled::{Polled, is_polled};
 use super::rates::{Rate, Rates, Silence};
+use super::register::VERSION_HEADER;
 use super::transport::{Answer, Transport};
 use super::wire;
 use crate::ambient;
@@ -57,9 +61,13 @@ pub struct Github {
     ourselves: OnceCell<wire::App>,
     tokens: Cache<u64, Arc<Token>>,
     rates: Rates,
+    points: Points,
+    /// Some answer came from an Enterprise Server.
+    pub(super) enterprise: AtomicBool,
     pub(super) permissions: Cache<(u64, String), Permission>,
     /// Files of default branches.
     pub(super) contents: Cache<(u64, String), Content>,
+    pub(super) polled: Polled,
 }
 
 impl Github {
@@ -72,6 +80,8 @@ impl Github {
             ourselves: OnceCell::new(),
             tokens: Cache::builder().max_capacity(CACHED_TOKENS).expire_after(Renewal).build(),
             rates: Rates::default(),
+            points: Points::default(),
+            enterprise: AtomicBool::new(false),
             permissions: Cache::builder()
                 .max_capacity(CACHED_PERMISSIONS)
                 .time_to_live(PERMISSION_LIVES)
@@ -80,7 +90,15 @@ impl Github {
                 .max_capacity(CACHED_CONTENTS)
                 .time_to_live(PERMISSION_LIVES)
                 .build(),
+            polled: Polled::default(),
         })
+    }
+
+    /// The same, staying with all others that share this ledger within GitHub's limits of requests.
+    #[must_use]
+    pub fn sharing(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.points = Points::of(ledger, !self.transport.is_public());
+        self
     }
 
     /// The installation's token: for git over HTTPS, and for our own calls. Cached until five
@@ -110,6 +128,19 @@ impl Github {
     /// The installation's rate limit, as GitHub's last answer told it.
     pub fn rate(&self, installation: u64) -> Option<Rate> {
         self.rates.rate(Some(installation))
+    }
+
+    /// Installations (`None`: the App itself) that have less than half left of what they may ask in an
+    /// hour, as far as that is known, or that wait for points.
+    pub fn short_of_room(&self) -> Vec<Option<u64>> {
+        let mut short = self.rates.short(ambient::now());
+        short.extend(self.points.short());
+        short
+    }
+
+    /// Installations that wait for points: seconds, until there are more.
+    pub fn short_of_points(&self) -> Vec<u64> {
+        self.points.short().into_iter().flatten().collect()
     }
 
     /// Installations whose limits an answer said to be exceeded, until
@@ -143,12 +174,20 @@ impl Github {
         let path = format!("/app/installations/{installation}/access_tokens");
         // A token too many does no harm, so it may be sent twice.
         let call = Call::set("get an installation's token", http::Method::POST, path, json!({}));
+        let call = call.at_once();
         let answer = self.as_app(&call).await.map_err(|error| {
             let suspended = matches!(
                 &error,
                 GithubError::Refused { status: 403, message, .. } if message.contains("suspended")
             );
-            if suspended { GithubError::Suspended { installation } } else { error }
+            if suspended {
+                GithubError::Suspended { installation }
+            } else if matches!(error, GithubError::NotFound { .. }) {
+                // Of what was to be asked for with the token it says nothing.
+                GithubError::NotInstalled { installation }
+            } else {
+                error
+            }
         })?;
         let minted: Minted = call.read(&answer)?;
         // Both times are GitHub's, so that a wrong clock here does not matter.
@@ -216,7 +255,13 @@ impl Github {
             let token = self.installation_token(installation).await?;
             match self.attempt(Some(installation), call, &token.secret).await {
                 Ok(answer) => return Ok(answer),
-                Err(Setback::Final(error)) => return Err(error),
+                Err(Setback::Final(error)) => {
+                    // A token has the permissions that there were when it was minted.
+                    if matches!(error, GithubError::Permission { .. }) {
+                        self.forget(installation, &token).await;
+                    }
+                    return Err(error);
+                }
                 Err(Setback::Passing(error)) => patience.pause(error).await?,
                 Err(Setback::Unauthorized { .. })
                     if token.may_be_too_fresh() && waits_for_replication > 0 =>
@@ -250,12 +295,25 @@ impl Github {
         call: &Call,
         bearer: &SecretString,
     ) -> Result<Answer, Setback> {
-        if let Some(wait) = self.rates.closed(who) {
-            return Err(Setback::Final(GithubError::RateLimited { call: call.name, wait }));
+        self.may_ask(who, call)?;
+        if let Some(cost) = call.cost(who) {
+            self.points.take(who, cost).await.map_err(|no| no_leave(call, no))?;
+            // Perhaps it was told to wait meanwhile.
+            self.may_ask(who, call)?;
         }
         let sent = self.transport.send(&call.request, Some(bearer)).await;
         let result = match sent {
-            Ok(answer) => judge(call, who, answer, &self.rates),
+            Ok(answer) => {
+                let of_server = answer.header(VERSION_HEADER).is_some();
+                if of_server {
+                    self.enterprise.store(true, Ordering::Relaxed);
+                }
+                // Another answer may be of something that stands in between.
+                if of_server || answer.status.is_success() {
+                    self.points.heard(who, answer.header("x-ratelimit-limit").is_some());
+                }
+                judge(call, who, answer, &self.rates)
+            }
             Err(silence) => Err(silent(call, silence)),
         };
         let method = &call.request.method;
@@ -266,6 +324,13 @@ impl Github {
             Err(setback) => tracing::debug!(%method, uri = call.request.uri, ?setback),
         }
         result
+    }
+
+    fn may_ask(&self, who: Option<u64>, call: &Call) -> Result<(), Setback> {
+        match self.rates.closed(who) {
+            Some(wait) => Err(Setback::Final(GithubError::RateLimited { call: call.name, wait })),
+            None => Ok(()),
+        }
     }
 
     /// Reads a listing page after page along GitHub's own `next` links, until the end or until
@@ -279,9 +344,11 @@ impl Github {
         mut take: impl FnMut(P) -> Result<bool, GithubError>,
     ) -> Result<(), GithubError> {
         let refused = |message: String| GithubError::Refused { call: name, status: 200, message };
+        let polled = is_polled(&uri);
         let mut call = Call::get(name, uri);
         for _ in 0..PAGES {
             let answer = match who {
+                _ if polled => self.poll(who, &call).await?,
                 Some(installation) => self.as_installation(installation, &call).await?,
                 None => self.as_app(&call).await?,
             };
@@ -316,6 +383,14 @@ impl Github {
             }),
         }
     }
+}
+
+fn no_leave(call: &Call, no: NoLeave) -> Setback {
+    let call = call.name;
+    Setback::Final(match no {
+        NoLeave::After(wait) => GithubError::RateLimited { call, wait },
+        NoLeave::Unknown(why) => GithubError::Unavailable { call, why },
+    })
 }
 
 fn too_long(call: &Call) -> GithubError {

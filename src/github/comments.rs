@@ -8,10 +8,10 @@ use super::answers::Call;
 use super::client::Github;
 use super::error::GithubError;
 use super::wire;
+use crate::ambient;
+use crate::domain::recovery::ListedComment;
 use crate::domain::run::Repository;
-
-/// GitHub refuses longer comments with 422 (characters, not bytes).
-const COMMENT_MAX_CHARS: usize = 65_536;
+use crate::domain::time::Timestamp;
 
 /// The reactions that we give to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub enum Reaction {
 }
 
 impl Reaction {
-    fn content(self) -> &'static str {
+    /// As GitHub calls it.
+    pub fn content(self) -> &'static str {
         match self {
             Self::Eyes => "eyes",
             Self::Rocket => "rocket",
@@ -44,9 +45,66 @@ struct Comment {
     performed_via_github_app: Option<wire::Id>,
 }
 
+/// A comment of a list of the whole repository's.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(deserialize_with = "wire::number")]
+    id: u64,
+    #[serde(default)]
+    body: Option<String>,
+    user: Option<wire::User>,
+    created_at: String,
+    updated_at: String,
+    /// `…/issues/<number>`, also of a pull request.
+    issue_url: String,
+    /// `…/pull/<number>#issuecomment-<id>`, or `…/issues/…`.
+    html_url: String,
+}
+
+/// Comments of a repository from some time on, those that were written or edited first come first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommentsPage {
+    pub comments: Vec<ListedComment>,
+    /// By GitHub's clock.
+    pub now: Timestamp,
+    /// Of this very answer; absent where GitHub gives no tags.
+    pub tag: Option<String>,
+    /// Are there more?
+    pub more: bool,
+}
+
 impl Github {
-    /// Comments on the pull request; the comment's id. After [`GithubError::Unknown`], look with
-    /// [`Github::find_comment`] before commenting again.
+    /// Up to a hundred of the repository's comments that were written or edited at `since` or later;
+    /// `None` if they are those that were answered with this `tag`, which costs nothing of the primary
+    /// limit.
+    pub async fn comments_since(
+        &self,
+        repository: &Repository,
+        since: Timestamp,
+        tag: Option<&str>,
+    ) -> Result<Option<CommentsPage>, GithubError> {
+        // What is edited meanwhile moves to the end, and who goes on from the last one misses nothing.
+        let uri = format!(
+            "/repos/{}/issues/comments?since={}&sort=updated&direction=asc&per_page=100",
+            repository.name,
+            since.to_the_second()
+        );
+        let call = Call::get("list the repository's comments", uri).unless(tag.map(str::to_owned));
+        let answer = self.as_installation(repository.installation, &call).await?;
+        if answer.status == http::StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let comments = call.read::<Vec<Listed>>(&answer)?.into_iter();
+        Ok(Some(CommentsPage {
+            comments: comments.map(|comment| listed(&call, comment)).collect::<Result<_, _>>()?,
+            now: answer.date().map_or_else(ambient::now, Timestamp::from_millis),
+            tag: answer.header("etag").map(str::to_owned),
+            more: self.next_page(&call, &answer)?.is_some(),
+        }))
+    }
+
+    /// Comments on the pull request; the comment's id. What is longer than GitHub's limit is refused.
+    /// After [`GithubError::Unknown`], look with [`Github::find_comment`] before commenting again.
     pub async fn comment(
         &self,
         repository: &Repository,
@@ -54,7 +112,7 @@ impl Github {
         body: &str,
     ) -> Result<u64, GithubError> {
         let uri = format!("/repos/{}/issues/{pull}/comments", repository.name);
-        let call = Call::make("comment on the pull request", uri, json!({ "body": cut(body) }));
+        let call = Call::make("comment on the pull request", uri, json!({ "body": body }));
         Ok(self.call::<wire::Id>(repository.installation, &call).await?.id)
     }
 
@@ -66,7 +124,7 @@ impl Github {
         body: &str,
     ) -> Result<(), GithubError> {
         let uri = format!("/repos/{}/issues/comments/{comment}", repository.name);
-        let body = json!({ "body": cut(body) });
+        let body = json!({ "body": body });
         let call = Call::set("edit our comment", Method::PATCH, uri, body);
         self.as_installation(repository.installation, &call).await.map(drop)
     }
@@ -107,7 +165,22 @@ impl Github {
     }
 }
 
-/// A reply that is too long says less, but says it.
-fn cut(body: &str) -> &str {
-    body.char_indices().nth(COMMENT_MAX_CHARS).map_or(body, |(end, _)| &body[..end])
+fn listed(call: &Call, comment: Listed) -> Result<ListedComment, GithubError> {
+    let Listed { id, body, user, created_at, updated_at, issue_url, html_url } = comment;
+    let unreadable = |what: &str| GithubError::Refused {
+        call: call.name,
+        status: 200,
+        message: format!("of comment {id}, {what}"),
+    };
+    let time = |text: &str| Timestamp::parse(text).ok_or_else(|| unreadable("a time is no time"));
+    let number = issue_url.rsplit('/').next().and_then(|number| number.parse::<u64>().ok());
+    let number = number.ok_or_else(|| unreadable("it is not known where it stands"))?;
+    Ok(ListedComment {
+        id,
+        pull: html_url.contains(&format!("/pull/{number}#")).then_some(number),
+        author: user.map_or_else(wire::ghost, Into::into),
+        body: body.unwrap_or_default(),
+        written_at: time(&created_at)?,
+        updated_at: time(&updated_at)?,
+    })
 }

@@ -33,8 +33,8 @@ impl Github {
         }
         let uri = format!("/repos/{}/contents/{path}", repository.name);
         let call = Call::get("read a file of the default branch", uri);
-        let content = match self.call::<Value>(repository.installation, &call).await {
-            Ok(answer) => of(&answer),
+        let content = match self.poll(Some(repository.installation), &call).await {
+            Ok(answer) => of(&call.read(&answer)?),
             Err(GithubError::NotFound { .. }) => Content::Nothing,
             Err(error) => return Err(error),
         };

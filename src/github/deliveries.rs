@@ -1,6 +1,9 @@
 //! The log that GitHub keeps of what it delivered to the App's hook, for three days (an Enterprise
 //! Server: seven). A delivery that failed is not repeated unless it is asked for.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -8,8 +11,9 @@ use serde_json::json;
 use super::answers::Call;
 use super::client::Github;
 use super::error::GithubError;
+use super::wire;
 use crate::ambient;
-use crate::domain::recovery::{Attempt, AttemptEnd};
+use crate::domain::recovery::{Attempt, AttemptEnd, ENTERPRISE_WINDOW, WINDOW};
 use crate::domain::time::Timestamp;
 
 /// The log is paged by a cursor; this is its beginning.
@@ -17,6 +21,7 @@ const LOG: &str = "/app/hook/deliveries?per_page=100";
 
 #[derive(Deserialize)]
 struct Item {
+    #[serde(deserialize_with = "wire::number")]
     id: u64,
     guid: String,
     delivered_at: String,
@@ -40,11 +45,20 @@ pub struct LogPage {
 }
 
 impl Github {
+    /// So far back the log goes, and so long it delivers again, on this GitHub as far as its answers
+    /// have told which it is.
+    pub fn delivery_window(&self) -> Duration {
+        if self.enterprise.load(Ordering::Relaxed) { ENTERPRISE_WINDOW } else { WINDOW }
+    }
+
     /// A page of the log: the newest, or the one that an earlier page names as its next.
     pub async fn delivery_log(&self, page: Option<&str>) -> Result<LogPage, GithubError> {
-        let page = page.and_then(|page| self.within(page)).unwrap_or_else(|| LOG.to_owned());
-        let call = Call::get("read the log of deliveries", page);
-        let answer = self.as_app(&call).await?;
+        let later = page.and_then(|page| self.within(page));
+        // Its beginning is asked for every few minutes.
+        let is_polled = later.is_none();
+        let call = Call::get("read the log of deliveries", later.unwrap_or_else(|| LOG.to_owned()));
+        let answer =
+            if is_polled { self.poll(None, &call).await? } else { self.as_app(&call).await? };
         let items: Vec<Item> = call.read(&answer)?;
         let attempts = items.into_iter().map(|item| attempt(&call, item));
         Ok(LogPage {
@@ -73,4 +87,21 @@ fn attempt(call: &Call, item: Item) -> Result<Attempt, GithubError> {
     })?;
     let end = AttemptEnd::of_status(&status);
     Ok(Attempt { id, guid, event, action, delivered_at, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempts_number_may_be_written_as_a_text() {
+        let item = |id: &str| {
+            let text = format!(
+                r#"{{"id": {id}, "guid": "g", "delivered_at": "2026-11-22T09:00:00Z", "status": "OK"}}"#
+            );
+            serde_json::from_str::<Item>(&text).unwrap().id
+        };
+        assert_eq!(item("12345678"), 12_345_678);
+        assert_eq!(item(r#""12345678""#), 12_345_678);
+    }
 }

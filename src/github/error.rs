@@ -56,6 +56,11 @@ pub enum GithubError {
              on that repository"
     )]
     NotFound { call: &'static str, path: String },
+    #[error(
+        "the App has no installation {installation}: it was uninstalled, or installed anew under \
+             another number"
+    )]
+    NotInstalled { installation: u64 },
     #[error("GitHub refuses to {call} ({status}): {message}")]
     Refused { call: &'static str, status: u16, message: String },
     #[error("GitHub could not be reached to {call}: {why}")]
@@ -80,12 +85,18 @@ impl GithubError {
             | Self::Suspended { .. }
             | Self::Permission { .. }
             | Self::NotFound { .. }
+            | Self::NotInstalled { .. }
             | Self::Refused { .. } => Retry::Never,
         }
     }
 }
 
 impl GithubError {
+    /// GitHub has none of that, or a host of its does not know it yet.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::NotInstalled { .. })
+    }
+
     /// A refusal that ends when somebody mends a setting (a key, a permission, a suspension), or
     /// when GitHub's own replicas agree: worth coming back to, though not soon.
     pub fn may_be_mended(&self) -> bool {
@@ -93,7 +104,8 @@ impl GithubError {
             Self::Unauthorized { .. }
             | Self::Suspended { .. }
             | Self::Permission { .. }
-            | Self::NotFound { .. } => true,
+            | Self::NotFound { .. }
+            | Self::NotInstalled { .. } => true,
             Self::PrivateKey { .. }
             | Self::ApiUrl { .. }
             | Self::Certificates { .. }

@@ -9,7 +9,7 @@ mod branches;
 mod occasion;
 
 use super::wire;
-use crate::domain::event::{Actor, Button, CheckFacts, Event, PullAction, PullFacts};
+use crate::domain::event::{Actor, Button, CheckFacts, Event, PullAction, PullFacts, is_acted_on};
 use crate::domain::names::Sha;
 use crate::domain::run::Repository;
 use crate::domain::time::Timestamp;
@@ -59,6 +59,15 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Understood, PayloadError> {
     Ok(Understood { action, event, occasion })
 }
 
+/// The installation of the App whose event it is, if the payload names one.
+pub fn installation(body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Installed {
+        installation: Option<wire::Id>,
+    }
+    Some(serde_json::from_slice::<Installed>(body).ok()?.installation?.id)
+}
+
 #[derive(Deserialize)]
 struct Head {
     /// Any JSON: an unknown event may mean something else by it.
@@ -90,6 +99,10 @@ impl Delivery<'_> {
             ) if !self.installed => {
                 Ok(ignored(format!("`{}` names no installation of the App", self.event)))
             }
+            ("issue_comment", "edited") => {
+                Ok(ignored("an edited comment never runs anything".to_owned()))
+            }
+            _ if !is_acted_on(self.event, self.told_action()) => Ok(self.ignored()),
             ("push", _) => self.push(),
             ("merge_group", "checks_requested" | "destroyed") => self.merge_group(),
             ("repository", _) => self.repository_changed(),
@@ -98,11 +111,12 @@ impl Delivery<'_> {
             ("issue_comment", "created") => self.comment(),
             ("check_run", "rerequested" | "requested_action") => self.check_run(),
             ("check_suite", "rerequested") => self.check_suite(),
-            ("issue_comment", "edited") => {
-                Ok(ignored("an edited comment never runs anything".to_owned()))
-            }
             _ => Ok(self.ignored()),
         }
+    }
+
+    fn told_action(&self) -> Option<&str> {
+        Some(self.action).filter(|action| !action.is_empty())
     }
 
     fn read<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
@@ -169,7 +183,9 @@ impl Delivery<'_> {
         let sender = payload.sender.map_or_else(wire::ghost, Into::into);
         let repository = self.repository(&payload.repository, &payload.installation)?;
         let pull = PullFacts::try_from(payload.pull_request).map_err(|error| self.shape(&error))?;
-        Ok(Event::PullRequest { action, repository, pull, sender })
+        let before = payload.before.as_ref().and_then(Value::as_str);
+        let before = before.and_then(|before| before.parse().ok());
+        Ok(Event::PullRequest { action, repository, pull, before, sender })
     }
 
     fn comment(&self) -> Result<Event, PayloadError> {
@@ -248,6 +264,9 @@ struct InstallationPayload {
 #[derive(Deserialize)]
 struct PullRequestPayload {
     pull_request: wire::Pull,
+    /// Of `synchronize` alone.
+    #[serde(default)]
+    before: Option<Value>,
     repository: wire::Repository,
     installation: wire::Id,
     sender: Option<wire::User>,

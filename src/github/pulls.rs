@@ -14,6 +14,7 @@ use crate::domain::time::Timestamp;
 const OVERLAP: i64 = 5 * 60 * 1000;
 /// Against a server whose pages never end; a hundred pull requests each.
 const PAGES: u32 = 100;
+const READ_PULL: &str = "read the pull request";
 
 /// What an earlier look at a repository's open pull requests left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,19 +94,16 @@ impl Github {
         })
     }
 
-    /// The pull request now; `None` if there is none of that number, or we may not see it.
+    /// The pull request now. One that is gone can't be told from one that a host of GitHub's does not know
+    /// yet: who is told [`GithubError::NotFound`] asks again before believing it.
     pub async fn pull(
         &self,
         repository: &Repository,
         number: u64,
-    ) -> Result<Option<PullFacts>, GithubError> {
+    ) -> Result<PullFacts, GithubError> {
         let uri = format!("/repos/{}/pulls/{number}", repository.name);
-        let call = Call::get("read the pull request", uri);
-        match self.call::<wire::Pull>(repository.installation, &call).await {
-            Ok(pull) => facts(call.name, pull).map(Some),
-            Err(GithubError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let call = Call::get(READ_PULL, uri);
+        facts(call.name, self.call::<wire::Pull>(repository.installation, &call).await?)
     }
 
     /// Every open pull request, oldest first.

@@ -59,6 +59,14 @@ impl Rates {
         self.with(who, |standing| standing.rate)
     }
 
+    /// Who has less than half left of a limit that is known.
+    pub(super) fn short(&self, now: Timestamp) -> Vec<Option<u64>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_short = |rate: Rate| rate.reset > now && rate.remaining * 2 < rate.limit;
+        let short = all.iter().filter(|(_, standing)| standing.rate.is_some_and(is_short));
+        short.map(|(who, _)| *who).collect()
+    }
+
     /// How long GitHub must not be asked, if so.
     pub(super) fn closed(&self, who: Option<u64>) -> Option<Duration> {
         let until = self.with(who, |standing| standing.closed_until)?;
@@ -140,4 +148,37 @@ fn rate(answer: &Answer) -> Option<Rate> {
         remaining: number("x-ratelimit-remaining")?,
         reset: Timestamp::from_millis(reset),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(remaining: u64, reset: i64) -> Answer {
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [
+            ("x-ratelimit-limit", "100".to_owned()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", reset.to_string()),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        Answer { status: http::StatusCode::OK, headers, body: bytes::Bytes::new() }
+    }
+
+    #[test]
+    fn there_is_room_while_half_of_every_limit_is_left_or_its_hour_is_over() {
+        let rates = Rates::default();
+        let short = |at: i64| rates.short(Timestamp::from_millis(at * 1000));
+        let has_room = |at: i64| short(at).is_empty();
+        assert!(has_room(0), "what is not told is not known");
+        rates.note(Some(1), &answer(50, 3600), false);
+        assert!(has_room(0));
+        rates.note(Some(2), &answer(49, 1800), false);
+        assert!(!has_room(1799));
+        assert_eq!(short(1799), [Some(2)], "the others have theirs");
+        assert!(has_room(1800), "it is all there again");
+        rates.note(Some(1), &answer(0, 3600), false);
+        assert!(!has_room(1800) && has_room(3600));
+    }
 }

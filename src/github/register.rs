@@ -14,7 +14,7 @@ use super::transport::{Answer, Transport};
 use super::wire;
 
 /// Told by an Enterprise Server in each of its answers, as `enterprise-server@3.19.0`.
-const VERSION_HEADER: &str = "x-github-enterprise-version";
+pub(super) const VERSION_HEADER: &str = "x-github-enterprise-version";
 /// The webhooks that GitHub describes for Enterprise Servers up to this one have no `merge_group`.
 const WITHOUT_MERGE_QUEUES: (u32, u32) = (3, 19);
 

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::error::GithubError;
 use crate::ambient::authorities;
+use crate::ambient::failpoint::{self, Deed};
 
 /// GitHub ends requests that take it over 10 s; a little more is the way there and back.
 const ONE_EXCHANGE: Duration = Duration::from_secs(12);
@@ -125,8 +126,10 @@ impl Transport {
         let mut uri = request.uri.clone();
         for _ in 0..REDIRECTS {
             let exchange = self.exchange(request, &uri, bearer);
+            let exchange = tokio::time::timeout(ONE_EXCHANGE, exchange);
+            let place = || format!("{} {uri}", request.method);
             let answer =
-                tokio::time::timeout(ONE_EXCHANGE, exchange).await.unwrap_or_else(|_| {
+                failpoint::around(Deed::Call, place, exchange).await.unwrap_or_else(|_| {
                     let why = format!("no answer within {} s", ONE_EXCHANGE.as_secs());
                     Err(Silence { seen: true, why })
                 })?;
@@ -175,6 +178,11 @@ impl Transport {
         let redirects = [301, 302, 307, 308].contains(&answer.status.as_u16());
         let location = answer.header(LOCATION.as_str()).filter(|_| redirects)?;
         self.within(location)
+    }
+
+    /// Is it github.com?
+    pub(super) fn is_public(&self) -> bool {
+        self.api.host().is_some_and(|host| host.eq_ignore_ascii_case("api.github.com"))
     }
 
     /// A link of GitHub's, if it stays on the API's own host.

@@ -6,7 +6,7 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-pub use super::payload::{PayloadError, Understood, parse};
+pub use super::payload::{PayloadError, Understood, installation, parse};
 
 /// The event's name.
 pub const EVENT_HEADER: &str = "x-github-event";

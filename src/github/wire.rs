@@ -105,7 +105,18 @@ struct Branch {
     #[serde(rename = "ref")]
     name: String,
     /// Null when the fork was deleted.
-    repo: Option<FullName>,
+    repo: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default, deserialize_with = "a_number")]
+    id: Option<u64>,
+    full_name: String,
+}
+
+fn a_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    number(deserializer).map(Some)
 }
 
 impl TryFrom<Pull> for PullFacts {
@@ -120,6 +131,7 @@ impl TryFrom<Pull> for PullFacts {
             draft: pull.draft.unwrap_or(false),
             head_sha: pull.head.sha.parse()?,
             head_ref: pull.head.name,
+            head_repo_id: pull.head.repo.as_ref().and_then(|repo| repo.id),
             head_repo: pull.head.repo.map(|repo| repo.full_name.parse()).transpose()?,
             base_sha: pull.base.sha.parse()?,
             base_ref: pull.base.name,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::domain::audit::{AuditRecord, Decision, Route};
+use crate::domain::check::ShownCheck;
 use crate::domain::ids::RunId;
 use crate::domain::impact::{ChangeKind, Reason};
 use crate::domain::links::Links;
@@ -13,12 +14,35 @@ use crate::domain::run::{Job, Run, Selection, StepRecord};
 use crate::domain::state::{Conclusion, Outcome, RunState};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
+use crate::domain::trust::{Approved, Trust};
 
-use super::look;
+use super::checks::step_of_check;
 use super::report::plan_hash;
+use super::{look, trust};
 
-/// GitHub's ids of a run's check runs, by the check run's name (`<connector> / <step>`).
+/// GitHub's ids of the check runs that show a run's steps, by `<connector> / <step>`.
 pub type CheckRunIds = BTreeMap<String, u64>;
+
+/// Of a head's check runs, oldest first, those that show this run's steps: made for it, whatever they
+/// are called; or made for another with whom it shares the commit, and what came of the step.
+pub fn check_run_ids(run: &Run, shown: &[ShownCheck]) -> CheckRunIds {
+    let run_id = run.id.to_string();
+    let of = |check: &ShownCheck| {
+        let (connector, step, whose) = step_of_check(&check.name)?;
+        Some((format!("{connector} / {step}"), whose.is_some()))
+    };
+    let mut ids = CheckRunIds::new();
+    let others = shown.iter().filter(|check| check.occasion != run_id && check.pull != run.pull);
+    for check in others {
+        if let Some((step, false)) = of(check) {
+            ids.insert(step, check.github_id);
+        }
+    }
+    for check in shown.iter().filter(|check| check.occasion == run_id) {
+        ids.extend(of(check).map(|(step, _)| (step, check.github_id)));
+    }
+    ids
+}
 
 /// `/api/v1/runs/{run}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +53,8 @@ pub struct RunJson {
     pub head_sha: Sha,
     pub base_sha: Sha,
     pub trigger: Trigger,
+    /// On whose word its code runs.
+    pub trust: TrustJson,
     pub state: RunState,
     pub conclusion: Option<Conclusion>,
     pub created_at: Timestamp,
@@ -49,6 +75,45 @@ pub struct RunJson {
     /// Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connectors: Option<Vec<ConnectorJson>>,
+}
+
+/// On whose word a run's code runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrustJson {
+    pub state: Trust,
+    /// A sentence.
+    pub because: String,
+    /// Absent in lists, and where it runs by none, or by one that is not known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalJson>,
+}
+
+/// Somebody's word for a commit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ApprovalJson {
+    pub actor: String,
+    pub at: Timestamp,
+    pub route: Route,
+    pub head_sha: Sha,
+    pub base_ref: String,
+    /// Since when it holds no more.
+    pub void_at: Option<Timestamp>,
+    pub void_because: Option<String>,
+}
+
+impl TrustJson {
+    pub fn of(run: &Run, approved: Option<&Approved>) -> Self {
+        let approval = approved.map(|approved| ApprovalJson {
+            actor: approved.actor.clone(),
+            at: approved.at,
+            route: approved.route,
+            head_sha: approved.head_sha.clone(),
+            base_ref: approved.base_ref.clone(),
+            void_at: approved.void.as_ref().map(|(at, _)| *at),
+            void_because: approved.void.as_ref().map(|(_, why)| why.clone()),
+        });
+        Self { state: run.trust, because: trust::because(run, approved), approval }
+    }
 }
 
 /// Something that was asked for, and what was decided.
@@ -197,6 +262,7 @@ pub fn listed(run: &Run, links: &Links) -> RunJson {
         head_sha: run.head_sha.clone(),
         base_sha: run.base_sha.clone(),
         trigger: run.trigger,
+        trust: TrustJson::of(run, None),
         state: run.state,
         conclusion: run.conclusion,
         created_at: run.created_at,

@@ -76,7 +76,7 @@ impl<'a> Row<'a> {
     /// The worst of its steps; running while any is unsettled.
     pub fn look(&self) -> Look {
         let has = |look: Look| self.cells.iter().any(|cell| cell.look == look);
-        let worst = [Look::Errored, Look::Failed, Look::TimedOut];
+        let worst = [Look::Errored, Look::Failed, Look::TimedOut, Look::ActionRequired];
         if has(Look::Running) {
             return Look::Running;
         }

@@ -26,7 +26,7 @@ pub enum Look {
 
 impl Look {
     /// A step within its job: a failure that does not count looks different, and what a concluded
-    /// job never started is cancelled.
+    /// job never started is cancelled. A merge that can't be made is for people to act on.
     pub fn of_step(job: &Job, step: &StepRecord) -> Self {
         let tolerated = job.plan.step(&step.id).is_some_and(|spec| spec.allow_failure);
         match &step.state {
@@ -35,6 +35,7 @@ impl Look {
             }
             StepState::Waiting => Self::Waiting,
             StepState::Running { .. } => Self::Running,
+            state if state.conflict().is_some() => Self::ActionRequired,
             StepState::Skipped { .. } => Self::Skipped,
             StepState::Finished { outcome, .. } => match outcome {
                 Outcome::Succeeded => Self::Passed,

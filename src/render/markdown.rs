@@ -99,18 +99,23 @@ pub fn fenced(content: &str, max: usize) -> String {
 /// Markdown of ours within `max` bytes, with every fence closed and no HTML in it, so that what
 /// follows is not swallowed by what a message quotes.
 pub fn closed(markdown: &str, max: usize) -> String {
-    const CUT: &str = "\n*(cut: it was longer than a check can show)*\n\n";
+    closed_or(markdown, max, "\n*(cut: it was longer than a check can show)*\n\n")
+}
+
+/// The same; `cut` says that it goes on.
+pub fn closed_or(markdown: &str, max: usize, cut: &str) -> String {
     const CLOSING: usize = 16;
     let mut closed = String::new();
     let mut fence: Option<&str> = None;
     // A return alone ends a line, too.
     let markdown = markdown.replace("\r\n", "\n").replace('\r', "\n");
     for line in markdown.lines() {
-        let shown = if fence.is_some() { Cow::Borrowed(line) } else { without_html(line) };
-        if closed.len() + shown.len() + CLOSING + CUT.len() > max {
-            return finish(closed, fence) + CUT;
-        }
         let marks = fence_marks(line);
+        let in_fence = fence.is_some() || marks.is_some();
+        let shown = if in_fence { Cow::Borrowed(line) } else { without_html(line) };
+        if closed.len() + shown.len() + CLOSING + cut.len() > max {
+            return finish(closed, fence) + cut;
+        }
         fence = match (fence, marks) {
             // A fence longer than what closing it may cost is none of ours.
             (None, Some(marks)) if marks.len() >= CLOSING - 1 => continue,
@@ -137,28 +142,51 @@ fn fence_marks(line: &str) -> Option<&str> {
     let start = line.trim_start_matches(' ');
     let sign = start.chars().next().filter(|sign| matches!(sign, '`' | '~'))?;
     let marks = &start[..start.len() - start.trim_start_matches(sign).len()];
-    (line.len() - start.len() <= 3 && marks.len() >= 3).then_some(marks)
+    // After backticks another one makes them inline code.
+    let inline = sign == '`' && start[marks.len()..].contains('`');
+    (line.len() - start.len() <= 3 && marks.len() >= 3 && !inline).then_some(marks)
 }
 
-/// Escapes what would begin a tag or a comment, or call somebody, but for inline code.
+/// Escapes what would begin a tag or a comment, or call somebody, but for inline code; and backticks
+/// that nothing on the line closes, which would make code of what follows.
 fn without_html(line: &str) -> Cow<'_, str> {
-    if !line.contains(['<', '@']) {
+    if !line.contains(['<', '@', '`']) {
         return Cow::Borrowed(line);
     }
-    let mut in_code = false;
     let mut escaped = String::with_capacity(line.len() + 8);
-    for c in line.chars() {
-        match c {
-            '`' => {
-                in_code = !in_code;
-                escaped.push(c);
-            }
-            '<' if !in_code => escaped.push_str("&lt;"),
-            '@' if !in_code => escaped.push_str("@\u{200b}"),
-            c => escaped.push(c),
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        let run = rest.len() - rest.trim_start_matches('`').len();
+        let shown = match c {
+            '`' => code_span(rest, run),
+            // Escaped, it opens nothing.
+            '\\' if after.starts_with(['`', '\\']) => &rest[..2],
+            _ => &rest[..c.len_utf8()],
+        };
+        match shown {
+            "" => escaped.push_str(&"\\`".repeat(run)),
+            "<" => escaped.push_str("&lt;"),
+            "@" => escaped.push_str("@\u{200b}"),
+            shown => escaped.push_str(shown),
         }
+        rest = &rest[if shown.is_empty() { run } else { shown.len() }..];
     }
     Cow::Owned(escaped)
+}
+
+/// The inline code that `text` begins with, between runs of so many backticks; empty if none closes it.
+fn code_span(text: &str, opening: usize) -> &str {
+    let mut at = opening;
+    while let Some(next) = text[at..].find('`') {
+        let begin = at + next;
+        let run = text[begin..].len() - text[begin..].trim_start_matches('`').len();
+        at = begin + run;
+        if run == opening {
+            return &text[..at];
+        }
+    }
+    ""
 }
 
 fn longest_run(text: &str, sign: char) -> usize {
@@ -229,6 +257,11 @@ mod tests {
         assert_eq!(closed("<!-- `<x>`", 200), "&lt;!-- `<x>`\n\n");
         assert_eq!(closed("a\r```\rb @c", 200), "a\n```\nb @c\n```\n\n");
         assert_eq!(closed("@ada `@ada`", 200), "@\u{200b}ada `@ada`\n\n");
+        // One backtick without another makes no code of what follows, on this line or the next.
+        assert_eq!(closed("don`t\n@ada `@b`", 200), "don\\`t\n@\u{200b}ada `@b`\n\n");
+        assert_eq!(closed("``a`@b`` ``@c", 200), "``a`@b`` \\`\\`@\u{200b}c\n\n");
+        assert_eq!(closed("```a`\n<b> @c", 200), "\\`\\`\\`a\\`\n&lt;b> @\u{200b}c\n\n");
+        assert_eq!(closed("\\`@a` <b>", 200), "\\`@\u{200b}a\\` &lt;b>\n\n");
         let long = closed(&format!("```\n{}", "line\n".repeat(100)), 200);
         assert!(long.len() <= 200 && long.contains("line\n```\n\n*(cut"), "{long}");
     }

@@ -18,4 +18,5 @@ pub mod report;
 pub mod style;
 mod svg;
 pub mod timeline;
+pub mod trust;
 pub mod why;

@@ -1,12 +1,24 @@
-//! What we answer to comments.
+//! What we answer to comments and buttons.
 
 use std::collections::BTreeSet;
 
+use crate::domain::event::PullFacts;
 use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::policy::Permission;
 use crate::domain::rules::closest;
 use crate::domain::run::{Job, Run};
 use crate::domain::trigger::{Scope, Target};
+use crate::render::markdown::closed_or;
+
+/// GitHub refuses longer comments (422): it says characters, and means bytes elsewhere.
+pub const COMMENT_MAX_BYTES: usize = 65_536;
+
+/// A reply as it stands on GitHub: closed, whatever it quotes, calling nobody, within GitHub's limit, and
+/// with the mark, by which it is found again, whole.
+pub fn reply(said: &str, mark: &str) -> String {
+    const CUT: &str = "\n*(cut: it was longer than a comment can be)*\n\n";
+    closed_or(said, COMMENT_MAX_BYTES - mark.len(), CUT) + mark
+}
 
 /// A connector or step as people write it, in code marks that its content can't close.
 pub fn target(target: &Target) -> String {
@@ -92,6 +104,14 @@ pub fn nothing_to_take_back() -> String {
     "Nothing is taken back: this commit is not approved.".to_owned()
 }
 
+/// `/ok-to-test cancel`, heard late.
+pub fn approved_later(by: &str) -> String {
+    format!(
+        "Nothing is taken back: `{by}` approved this commit after that was written. Comment it again \
+         if that approval is meant, too."
+    )
+}
+
 /// `/ok-to-test` with a commit that is not the head.
 pub fn not_the_head(given: &str, head: &Sha) -> String {
     let given: String = given.chars().take(12).collect();
@@ -148,12 +168,39 @@ pub fn no_such_head() -> String {
     "No open pull request has this commit as its head now.".to_owned()
 }
 
+/// A button on the commit of a merge group that nobody waits for any more.
+pub fn group_is_gone() -> String {
+    "The merge group of this commit is gone: it was merged, or taken out of the queue.".to_owned()
+}
+
 /// A button on a commit that is the head of several pull requests.
 pub fn ambiguous(pulls: &[u64]) -> String {
     let pulls: Vec<String> = pulls.iter().map(|number| format!("#{number}")).collect();
     format!(
         "This commit is the head of {}: comment `/retest` on the one that is meant.",
         pulls.join(" and ")
+    )
+}
+
+/// The button that approves, on a commit that is the head of several pull requests.
+pub fn ambiguous_approval(pulls: &[u64], head: &Sha) -> String {
+    let pulls: Vec<String> = pulls.iter().map(|number| format!("#{number}")).collect();
+    format!(
+        "Nothing is approved: this commit is the head of {}. Look at the one that is meant, and comment \
+         {} there.",
+        pulls.join(" and "),
+        approval(head)
+    )
+}
+
+/// The button that approves, for a pull request that was pointed at another base since.
+pub fn another_base(pull: &PullFacts, head: &Sha) -> String {
+    let base: String = pull.base_ref.chars().filter(|c| *c != '`' && !c.is_control()).collect();
+    format!(
+        "Nothing is approved: #{} is against `{base}` by now, which is not what the button was for. \
+         Look at what it changes there, then comment {}.",
+        pull.number,
+        approval(head)
     )
 }
 
@@ -195,6 +242,13 @@ pub fn nothing_to_run_again(planning: bool) -> String {
 
 pub fn nothing_to_cancel() -> String {
     "Nothing is cancelled: nothing runs or waits.".to_owned()
+}
+
+/// `/cancel` came late.
+pub fn made_later() -> String {
+    "Nothing is cancelled: this was heard late, and what runs or waits now was made after it was \
+     written. Comment `/cancel` again to end that."
+        .to_owned()
 }
 
 pub fn ended_already() -> String {

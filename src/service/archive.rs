@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::planning::Definition;
 use super::reports::Reports;
@@ -27,6 +27,8 @@ const REPLAY: &str = "replay.json";
 
 /// How many jobs are archived at once: those that still wait for their verdict come first.
 const AT_ONCE: usize = 2;
+/// And of these, how many reports are written: each is a megabyte or two meanwhile.
+const REPORTS_AT_ONCE: usize = 1;
 
 /// Archives what has concluded. Clones share what they do at once.
 #[derive(Debug, Clone)]
@@ -37,11 +39,19 @@ pub struct Archivist {
     /// A folder for what is being put together.
     scratch: PathBuf,
     room: Arc<Semaphore>,
+    desk: Arc<Semaphore>,
 }
 
 impl Archivist {
     pub fn new(store: Store, blobs: Blobs, links: Links, scratch: PathBuf) -> Self {
-        Self { store, blobs, links, scratch, room: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            store,
+            blobs,
+            links,
+            scratch,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            desk: Arc::new(Semaphore::new(REPORTS_AT_ONCE)),
+        }
     }
 
     /// Archives concluded jobs, then concluded runs; false when there were none.
@@ -80,6 +90,10 @@ impl Archivist {
     ) -> anyhow::Result<()> {
         let Some(job) = run.jobs.iter().find(|job| job.id == id) else { return Ok(()) };
         let _room = self.room.acquire().await?;
+        // Who carried it out and who looks for what was left may both have waited for the room.
+        if self.store.is_job_archived(id).await? {
+            return Ok(());
+        }
         let to = objects::job_prefix(run, &job.connector);
         let kept = referred_to(job);
         for epoch in 1..=job.epoch {
@@ -94,6 +108,7 @@ impl Archivist {
         }
         let (links, blobs, scratch) = (&self.links, &self.blobs, &*self.scratch);
         if job.started_at.is_some() {
+            let _desk = self.desk.acquire().await?;
             Reports { run, job, links, blobs, spool, scratch }.write().await?;
         }
         Ok(self.store.mark_job_archived(id).await?)
@@ -106,10 +121,17 @@ impl Archivist {
         let mut replay = report::replay_json(run);
         let name = format!("{prefix}/{REPLAY}");
         let written = self.blobs.get(&name, None).await?;
-        replay["planning"] = written.map_or(Value::Null, |object| planning_of(&object.bytes));
+        let planning = written.map(|object| planning_of(&object.bytes)).transpose();
         self.put(&prefix, "index.html", index.into(), "text/html; charset=utf-8").await?;
         self.put(&prefix, "run.json", pretty(&json), "application/json").await?;
-        self.put(&prefix, REPLAY, compact(&replay), "application/json").await?;
+        match planning {
+            Ok(planning) => {
+                replay["planning"] = planning.unwrap_or_default();
+                self.put(&prefix, REPLAY, compact(&replay), "application/json").await?;
+            }
+            // What can't be read is not written over.
+            Err(error) => warn!(run.id = %run.id, "{name} is left as it is: {error}"),
+        }
         self.store.mark_run_archived(run.id).await?;
         info!(run.id = %run.id, "archived");
         Ok(())
@@ -156,9 +178,9 @@ pub(super) async fn keep_definition(
 }
 
 /// What was written down when the run was planned.
-fn planning_of(replay: &[u8]) -> Value {
-    let mut replay: Value = serde_json::from_slice(replay).unwrap_or_default();
-    replay.get_mut("planning").map(Value::take).unwrap_or_default()
+fn planning_of(replay: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut replay: Value = serde_json::from_slice(replay)?;
+    Ok(replay.get_mut("planning").map(Value::take).unwrap_or_default())
 }
 
 /// On one line: of a tree of thousands of files people read nothing.

@@ -30,16 +30,21 @@ pub(super) async fn pushed(
     }
     store.look_again(repository.id).await?;
     let Some(head) = &push.after else { return ignored("the branch was deleted") };
+    let cause = format!("push-{occasion}");
     let base = match &push.before {
         Some(before) => before.clone(),
-        // Nothing to compare with but what ran last; where there is not even that, itself.
-        None => store.last_pushed(repository.id, branch).await?.unwrap_or_else(|| head.clone()),
+        // Told again, it is compared with what it was compared with: what ran last is another by now.
+        None => match store.pushed_onto(repository.id, (head, &cause)).await? {
+            Some(base) => base,
+            // Nothing to compare with but what ran last; where there is not even that, itself.
+            None => store.last_pushed(repository.id, branch).await?.unwrap_or_else(|| head.clone()),
+        },
     };
     let title = if push.title.is_empty() { branch.clone() } else { push.title.clone() };
     let run = NewRun {
         title,
         trigger: Trigger::Push,
-        cause: format!("push-{occasion}"),
+        cause,
         actor: sender.login.clone(),
         reuse: Reuse::All,
         ..of_branch(repository, branch, (&base, head))
@@ -65,10 +70,10 @@ pub(super) async fn grouped(
         ..of_branch(repository, &group.base_ref, (&group.base_sha, &group.head_sha))
     };
     match action {
-        GroupAction::ChecksRequested => {
-            store.note_group(repository, (&run.head_sha, &run.head_ref), false).await?;
-            Ok(Handled::Done(made(store.create_run(run).await?)))
-        }
+        GroupAction::ChecksRequested => Ok(match store.create_run(run).await? {
+            Created::Outdated => Handled::Ignored("stale: the merge group is gone".to_owned()),
+            created @ (Created::Fresh(_) | Created::Exists(_)) => Handled::Done(made(created)),
+        }),
         GroupAction::Destroyed { reason } => destroyed(store, &run, reason).await,
     }
 }
@@ -82,6 +87,9 @@ async fn destroyed(store: &Store, group: &NewRun, reason: &str) -> Result<Handle
         "dequeued" => "the merge group was taken out of the queue",
         _ => "the merge group is gone",
     };
+    // First, so that no run of it is made behind our back; a pull request with the same commit is
+    // judged without it from now on.
+    store.end_group(&group.repository, (&group.head_sha, &group.head_ref)).await?;
     let runs = store.runs_of_head(group.repository.id, &group.head_sha).await?;
     let of_group = |run: &&_| is_of_group(run) && run.head_ref == group.head_ref;
     let mut ended = 0;
@@ -90,8 +98,6 @@ async fn destroyed(store: &Store, group: &NewRun, reason: &str) -> Result<Handle
         store.cancel_run(run.id, None, why).await?;
         ended += 1;
     }
-    // A pull request with the same commit is judged without it from now on.
-    store.note_group(&group.repository, (&group.head_sha, &group.head_ref), true).await?;
     Ok(Handled::Done(format!("{why}: {ended} run(s) asked to end")))
 }
 

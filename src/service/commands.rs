@@ -5,6 +5,10 @@ mod approvals;
 mod buttons;
 mod comments;
 mod effects;
+mod groups;
+mod meant;
+
+use std::time::Duration;
 
 pub(super) use self::approvals::Asker;
 pub(super) use self::buttons::handled;
@@ -21,7 +25,7 @@ use crate::domain::trigger::{Scope, Trigger};
 use crate::domain::trust::Trust;
 use crate::github::{Github, GithubError};
 use crate::render::replies;
-use crate::store::{Act, CancelOrder, NewRun, Orders, Store, StoreError};
+use crate::store::{Act, NewRun, Orders, Store, StoreError};
 
 /// Obeys commands.
 pub(super) struct Commands<'a> {
@@ -101,8 +105,11 @@ impl Commands<'_> {
                 Command::Test(tested) => effects.test(tested),
                 Command::Retest(named) => effects.retest(&runs, named),
                 Command::Cancel(named) => {
-                    let open = self.store.open_runs(self.repository.id, pull.number).await?;
-                    effects.cancel(&open, &runs, named);
+                    let mut open = self.store.open_runs(self.repository.id, pull.number).await?;
+                    let all = open.len();
+                    let now = self.store.time().await?;
+                    open.retain(|run| !approvals::is_later(run, person, now));
+                    effects.cancel_earlier((&open, all), &runs, named);
                 }
                 Command::OkToTest(_) => {}
                 Command::Help => effects.help = true,
@@ -122,13 +129,7 @@ impl Commands<'_> {
         effects: &Effects,
         (trigger, cause): (Trigger, String),
     ) -> Result<AuditRecord, Failure> {
-        let why = format!("cancelled by {}", act.actor);
-        let cancel = |(run, connectors): &(RunId, Option<Vec<_>>)| CancelOrder {
-            run: *run,
-            connectors: connectors.clone(),
-            why: why.clone(),
-        };
-        let mut cancels: Vec<CancelOrder> = effects.cancels.iter().map(cancel).collect();
+        let mut cancels = effects.cancel_orders(&act.actor);
         let (approval, run) = match &effects.approval {
             Some(approval) => {
                 cancels.extend(approval.ends(&act.actor));
@@ -146,7 +147,7 @@ impl Commands<'_> {
             trust: effects.trust,
             ..new_run(self.repository, pull)
         });
-        let orders = Orders { approval, cancels, run: run.or(asked) };
+        let orders = Orders { approval, cancels, run: run.or(asked), about: None };
         Ok(self.store.obey(act, &orders, &|done| effects.ruling(done)).await?)
     }
 
@@ -208,4 +209,7 @@ pub enum Failure {
     Github(#[from] GithubError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What was asked for is done; the answer has to wait so long.
+    #[error("there is no room in GitHub's limits to answer for another {} s", .0.as_secs())]
+    Budget(Duration),
 }

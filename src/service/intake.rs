@@ -13,11 +13,12 @@ use crate::config::server::Served;
 use crate::domain::cache::Reuse;
 use crate::domain::event::{Actor, Event, PullAction, PullFacts};
 use crate::domain::ids::RunId;
+use crate::domain::names::Sha;
 use crate::domain::run::Repository;
 use crate::domain::state::{Conclusion, RunState};
 use crate::domain::trigger::{Scope, Trigger};
-use crate::github::{Github, GithubError, Retry, webhook};
-use crate::store::{ClaimedDelivery, Created, Handled, NewRun, RunQuery, Store, StoreError};
+use crate::github::{Github, GithubError, Retry, promptly, webhook};
+use crate::store::{ClaimedDelivery, Created, Due, Handled, NewRun, RunQuery, Store, StoreError};
 
 /// After this many tries, about a day, a delivery that our side can't handle is given up, loudly.
 /// An outage of GitHub's, or a key that somebody has to mend, takes hours.
@@ -28,6 +29,8 @@ const NOT_FOUND_ATTEMPTS: u32 = 4;
 const TURN: Duration = Duration::from_millis(500);
 /// A third of a claim's term.
 const EXTEND: Duration = Duration::from_secs(3);
+/// Events about which GitHub is asked nothing.
+const ASKS_NOTHING: [&str; 2] = ["push", "merge_group"];
 /// A pull request that changes under our hands so often is looked at again later.
 const ROUNDS: u32 = 5;
 
@@ -44,11 +47,11 @@ impl Intake {
     /// no more.
     pub async fn pass(&self, stop: &CancellationToken) -> anyhow::Result<bool> {
         self.store.calm().await;
-        let mut next = self.store.claim_delivery().await?;
+        let mut next = self.store.claim_delivery_of(self.due()).await?;
         let begun = Instant::now();
         while let Some(claim) = next {
             let handled = tokio::select! {
-                handled = self.handle(&claim) => handled,
+                handled = promptly(Box::pin(self.handle(&claim))) => handled,
                 () = self.keep(&claim) => {
                     warn!(github.delivery = claim.guid, "another process handles the delivery");
                     return Ok(true);
@@ -62,7 +65,7 @@ impl Intake {
             self.store.calm().await;
             let go_on = begun.elapsed() < TURN && !stop.is_cancelled();
             let settled = if go_on {
-                self.store.settle_and_claim_delivery(claim, handled).await
+                self.store.settle_and_claim_delivery(claim, handled, self.due()).await
             } else {
                 self.store.settle_delivery(claim, handled).await.map(|()| None)
             };
@@ -76,6 +79,34 @@ impl Intake {
             }
         }
         Ok(false)
+    }
+
+    /// What somebody has handled again leaves half of what GitHub answers its installation in an hour to
+    /// what comes now; of what an installation has to spare, no other one takes anything. Nor does one wait
+    /// behind another that has no points.
+    fn due(&self) -> Due {
+        let short = self.github.short_of_room();
+        Due {
+            fresh: short.contains(&None),
+            short: short.into_iter().flatten().collect(),
+            held: self.github.short_of_points(),
+        }
+    }
+
+    /// The installation that has no points to ask about this one.
+    fn held_for(&self, claim: &ClaimedDelivery) -> Option<u64> {
+        let short = self.github.short_of_points();
+        if short.is_empty() || ASKS_NOTHING.contains(&claim.event.as_str()) {
+            return None;
+        }
+        webhook::installation(&claim.body).filter(|installation| short.contains(installation))
+    }
+
+    /// The installation for whose sake this one is to wait.
+    fn gives_way(&self, claim: &ClaimedDelivery) -> Option<u64> {
+        // What comes now is not read for it.
+        let installation = claim.again.then(|| webhook::installation(&claim.body)).flatten()?;
+        self.github.short_of_room().contains(&Some(installation)).then_some(installation)
     }
 
     /// Extends the claim until it is lost: a claim is short, so that what a dead process held comes
@@ -100,6 +131,12 @@ impl Intake {
         if claim.body.is_empty() {
             return Handled::Ignored("about check runs themselves".to_owned());
         }
+        if let Some(installation) = self.gives_way(claim) {
+            return Handled::GivesWay(installation);
+        }
+        if let Some(installation) = self.held_for(claim) {
+            return Handled::Held(installation);
+        }
         let understood = match webhook::parse(&claim.event, &claim.body) {
             Ok(understood) => understood,
             Err(error) => return Handled::Refused(error.to_string()),
@@ -108,6 +145,9 @@ impl Intake {
         let occasion = understood.occasion.as_deref().unwrap_or(&claim.guid);
         match self.act(understood.event, (&claim.guid, occasion)).await {
             Ok(handled) => handled,
+            Err(failure @ Failure::Github(GithubError::RateLimited { .. })) => {
+                self.held_for(claim).map_or_else(|| later(claim, &failure), Handled::Held)
+            }
             Err(failure) => later(claim, &failure),
         }
     }
@@ -128,7 +168,7 @@ impl Intake {
             | Event::CheckSuite { repository, .. }
             | Event::Push { repository, .. }
             | Event::MergeGroup { repository, .. }
-            | Event::Label { repository, .. } => repository.clone(),
+            | Event::Label { repository, .. } => Box::pin(self.as_known(repository)).await?,
         };
         if !self.served.serves(&repository.name) {
             let name = &repository.name;
@@ -137,7 +177,8 @@ impl Intake {
         let commands =
             Commands { store: &self.store, github: &self.github, repository: &repository };
         match event {
-            Event::PullRequest { action, pull, sender, .. } => {
+            Event::PullRequest { action, pull, before, sender, .. } => {
+                self.bring(&repository, (&pull, before), action, &sender).await?;
                 self.follow(&repository, &pull, action, &sender).await
             }
             Event::Comment { pull, comment, author, body, written, .. } => {
@@ -149,8 +190,8 @@ impl Intake {
             Event::CheckSuite { suite, head_sha, sender, .. } => {
                 commands.suite(suite, &head_sha, &sender, (guid, occasion)).await
             }
-            Event::Label { pull, label, sender, .. } => {
-                commands.label(pull, &label, (&sender, occasion)).await
+            Event::Label { pull, label, sender, written, .. } => {
+                commands.label(pull, &label, (&sender, written, occasion)).await
             }
             Event::Push { push, sender, .. } => {
                 branches::pushed(&self.store, &repository, &push, (&sender, occasion)).await
@@ -165,6 +206,28 @@ impl Intake {
         }
     }
 
+    /// Notes which heads an event names, before anything is asked that may fail: that there was
+    /// another one is to be known, also if the event can't be followed for now, or is stale.
+    async fn bring(
+        &self,
+        repository: &Repository,
+        (told, before): (&PullFacts, Option<Sha>),
+        action: PullAction,
+        sender: &Actor,
+    ) -> Result<(), StoreError> {
+        if !trust::brings(repository, told, action) {
+            return Ok(());
+        }
+        let pusher = trust::pushed_by(told, action, sender);
+        self.store.bring(repository.id, told, pusher).await?;
+        if let Some(head_sha) = before {
+            // Who pushed that one, its own event says.
+            let replaced = PullFacts { head_sha, ..told.clone() };
+            self.store.bring(repository.id, &replaced, None).await?;
+        }
+        Ok(())
+    }
+
     /// Brings our runs in line with the pull request. It is read before we act: an event whose head
     /// is no longer current makes no run. And it is read again after: deliveries overtake each
     /// other, and one that was read early and written late would else have the last word, ending
@@ -177,30 +240,41 @@ impl Intake {
         sender: &Actor,
     ) -> Result<Handled, Failure> {
         let mut now = self.github.pull(repository, told.number).await?;
-        // Also of a head that is no longer current: that there was another one is to be known.
-        if trust::brings(repository, told, action) {
-            let pusher = trust::pushed_by(told, action, sender);
-            self.store.bring(repository.id, told, pusher).await?;
-        }
-        if let Some(stale) = stale(told, action, now.as_ref()) {
+        if let Some(stale) = stale(told, action, &now) {
             return Ok(Handled::Ignored(stale.to_owned()));
         }
         let mut event = Some(action);
         for _ in 0..ROUNDS {
-            let done = match &now {
-                Some(pull) if pull.open => self.open(repository, pull, event, sender).await?,
-                Some(_) | None => Some(self.closed(repository, told).await?),
+            let done = if now.open {
+                self.open(repository, &now, event, sender).await?
+            } else {
+                Some(self.closed(repository, told).await?)
             };
             let after = self.github.pull(repository, told.number).await?;
             match done {
                 // What happened meanwhile is another event's, and its sender is not ours.
-                _ if !same(now.as_ref(), after.as_ref()) => (now, event) = (after, None),
+                _ if !same(&now, &after) => (now, event) = (after, None),
                 Some(done) => return Ok(Handled::Done(done)),
                 // It is as we saw it: another process noted an older look at it just now.
                 None => {}
             }
         }
         Ok(Handled::Later(Duration::from_secs(1), "the pull request keeps changing".to_owned()))
+    }
+
+    /// Follows one that GitHub's whole list of open ones has no more. Where it can't be read either, it is
+    /// gone.
+    pub(super) async fn follow_unlisted(
+        &self,
+        repository: &Repository,
+        pull: &PullFacts,
+    ) -> Result<Handled, Failure> {
+        match self.follow(repository, pull, PullAction::Closed, &pull.author).await {
+            Err(Failure::Github(GithubError::NotFound { .. })) => {
+                Ok(Handled::Done(self.closed(repository, pull).await?))
+            }
+            followed => followed,
+        }
     }
 
     /// `event`: what brought the pull request into this state, where that is known. `None`: nothing
@@ -261,28 +335,21 @@ impl Intake {
 }
 
 /// Why a delivery says nothing of what is now.
-fn stale(told: &PullFacts, action: PullAction, now: Option<&PullFacts>) -> Option<&'static str> {
-    match now {
-        Some(now) if now.open && action == PullAction::Closed => {
-            Some("stale: the pull request is open again")
-        }
-        _ if action == PullAction::Closed => None,
-        None => Some("the pull request is gone"),
-        Some(now) if !now.open => Some("the pull request is closed"),
-        Some(now) if now.head_sha != told.head_sha => Some("stale: the head is another by now"),
-        Some(_) => None,
+fn stale(told: &PullFacts, action: PullAction, now: &PullFacts) -> Option<&'static str> {
+    match (action == PullAction::Closed, now.open) {
+        (true, true) => Some("stale: the pull request is open again"),
+        (false, false) => Some("the pull request is closed"),
+        (false, true) if now.head_sha != told.head_sha => Some("stale: the head is another by now"),
+        (true, false) | (false, true) => None,
     }
 }
 
 /// Is it what was acted on? A base branch that moves on changes nothing.
-fn same(acted_on: Option<&PullFacts>, now: Option<&PullFacts>) -> bool {
-    let open = |pull: &&PullFacts| pull.open;
-    match (acted_on.filter(open), now.filter(open)) {
-        (None, None) => true,
-        (Some(one), Some(other)) => {
-            one.head_sha == other.head_sha && one.base_ref == other.base_ref
-        }
-        (Some(_), None) | (None, Some(_)) => false,
+pub(super) fn same(acted_on: &PullFacts, now: &PullFacts) -> bool {
+    match (acted_on.open, now.open) {
+        (false, false) => true,
+        (true, true) => acted_on.head_sha == now.head_sha && acted_on.base_ref == now.base_ref,
+        (true, false) | (false, true) => false,
     }
 }
 
@@ -306,16 +373,14 @@ fn later(claim: &ClaimedDelivery, failure: &Failure) -> Handled {
     let wait = match failure {
         Failure::Github(error) => match error.retry() {
             Retry::Never if !error.may_be_mended() => return Handled::Refused(failure.to_string()),
-            Retry::Never
-                if matches!(error, GithubError::NotFound { .. })
-                    && claim.attempt >= NOT_FOUND_ATTEMPTS =>
-            {
+            Retry::Never if error.is_missing() && claim.attempt >= NOT_FOUND_ATTEMPTS => {
                 return Handled::Refused(failure.to_string());
             }
             Retry::After(wait) => wait.max(backoff),
             Retry::Never | Retry::Unknown => backoff,
         },
         Failure::Store(_) => backoff,
+        Failure::Budget(wait) => (*wait).max(backoff),
     };
     if claim.attempt >= MAX_ATTEMPTS {
         warn!(github.delivery = claim.guid, "given up after {MAX_ATTEMPTS} attempts: {failure}");

@@ -14,6 +14,10 @@ use crate::store::Store;
 /// which nobody found the time until now ends before, and says so.
 const TOO_OLD: Duration = Duration::from_hours(24 * 13);
 
+/// GitHub gives a merge group's checks six hours at most, and merges or drops it when they are over. Of
+/// one that is there after this, nobody was told what came of it.
+const UNHEARD: Duration = Duration::from_hours(24);
+
 /// How long the janitor's lease holds; also its period, and a bit.
 const TERM: Duration = Duration::from_secs(90);
 
@@ -35,13 +39,23 @@ pub struct Janitor {
 
 impl Janitor {
     /// Removes this host's containers with their networks, and what steps left to their heirs, whose
-    /// job is held by no one under their epoch. Every host does this for its own engine.
+    /// job is held by no one under their epoch, and layers of builds that are over. Every host does
+    /// this for its own engine.
     pub async fn reap(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
+        let done = self.reap_jobs(reaper).await;
+        // It may take long, and nothing else waits for it.
+        if let Err(error) = reaper.clear_builds().await {
+            warn!("what builds left was not looked at: {error}");
+        }
+        done.map(|()| false)
+    }
+
+    async fn reap_jobs(&self, reaper: &Reaper) -> anyhow::Result<()> {
         let (owned, shares) = (reaper.owned().await?, reaper.shares().await?);
         let networks = reaper.networks().await?;
         if owned.is_empty() && shares.is_empty() && networks.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let all = owned.iter().chain(&shares).chain(&networks);
         let pairs: Vec<_> = all.map(|(_, job, epoch)| (*job, *epoch)).collect();
@@ -67,7 +81,7 @@ impl Janitor {
             info!(%job, epoch, share, "removing what a dead worker left");
             reaper.forget(share).await;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Removes snapshots that were not used for long, or are too many, from this host's engine.
@@ -79,7 +93,7 @@ impl Janitor {
         let open = self.store.open_jobs(&jobs).await?;
         for (image, job) in built.iter().filter(|(_, job)| !open.contains(job)) {
             info!(%job, image, "removing what a dead worker built");
-            reaper.forget(image).await;
+            reaper.forget_built(image).await;
         }
         let gone = reaper.trim_snapshots(self.retention, SNAPSHOTS).await?;
         if gone > 0 {
@@ -97,11 +111,19 @@ impl Janitor {
         if settled > 0 {
             warn!(jobs = settled, "abandoned jobs were settled");
         }
+        let deserted = self.store.restart_deserted().await?;
+        if deserted > 0 {
+            warn!(jobs = deserted, "their workers are gone: what ran there waits again");
+        }
         for run in self.store.runs_open_for(TOO_OLD).await? {
             warn!(run.id = %run, "ended: it was open for 13 days");
             let why =
                 "it did not end within 13 days, and GitHub waits for 14; `/retest` begins anew";
             self.store.cancel_run(run, None, why).await?;
+        }
+        let unheard = self.store.end_groups_unheard(UNHEARD).await?;
+        if unheard > 0 {
+            info!(groups = unheard, "merge groups of which nothing was heard count as gone");
         }
         self.store.free_secrets().await?;
         self.store.forget(self.retention).await?;

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::places::Place;
 use super::rotations::{JobRotations, Keeper, NotKept};
 use super::tails::Tails;
 use crate::blobs::{BlobError, Blobs};
@@ -19,7 +20,7 @@ use crate::domain::objects;
 use crate::domain::renewal::{Renewed, WrittenBack};
 use crate::domain::run::{Artifact, Job, LogRef, Run, StepRecord};
 use crate::domain::turn::{Maker, Turn};
-use crate::engine::{Journal, Kept, Left};
+use crate::engine::{Journal, Kept, Left, Pace};
 use crate::store::{Lease, NewResult, Store, StoreError};
 
 /// How many objects of an earlier result are copied at once.
@@ -63,6 +64,7 @@ pub(super) struct JobJournal<'a> {
     final_prefix: String,
     connector: ConnectorName,
     tails: Mutex<Tails>,
+    place: &'a Place,
     pub(super) rotations: JobRotations<'a>,
 }
 
@@ -71,8 +73,8 @@ impl<'a> JobJournal<'a> {
         keeper: &'a Keeper,
         blobs: &'a Blobs,
         lease: &'a Lease,
-        run: &'a Run,
-        job: &'a Job,
+        (run, job): (&'a Run, &'a Job),
+        place: &'a Place,
     ) -> Self {
         let connector = &job.connector;
         Self {
@@ -84,6 +86,7 @@ impl<'a> JobJournal<'a> {
             final_prefix: objects::job_prefix(run, connector),
             connector: connector.clone(),
             tails: Mutex::default(),
+            place,
             rotations: JobRotations::new(keeper, lease, &job.plan),
         }
     }
@@ -128,6 +131,10 @@ impl Journal for JobJournal<'_> {
 
     async fn record(&self, steps: &[StepRecord]) -> Result<(), JournalError> {
         Ok(self.store.record(self.lease, steps).await?)
+    }
+
+    fn paces(&self, pace: Pace) {
+        self.place.paces(pace);
     }
 
     async fn printed(&self, step: &StepId, attempt: u32, offset: u64, chunk: &Bytes) {

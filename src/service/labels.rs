@@ -4,6 +4,7 @@ use super::commands::{Asker, Commands, Failure, handled};
 use crate::domain::audit::Route;
 use crate::domain::command;
 use crate::domain::event::Actor;
+use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 use crate::store::{Act, Handled};
 
@@ -15,7 +16,7 @@ impl Commands<'_> {
         &self,
         pull: u64,
         label: &str,
-        (sender, occasion): (&Actor, &str),
+        (sender, written, occasion): (&Actor, Option<Timestamp>, &str),
     ) -> Result<Handled, Failure> {
         let asked = command::parse(label);
         if asked.is_empty() {
@@ -33,7 +34,7 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        let person = Asker { actor: sender, route: Route::Label, written: None };
+        let person = Asker { actor: sender, route: Route::Label, written, comment: None };
         Ok(handled(&self.decide(act, &person, (&asked, Trigger::Button)).await?))
     }
 }

@@ -9,6 +9,8 @@ pub mod intake;
 pub mod janitor;
 pub mod journal;
 mod labels;
+pub mod ledger;
+pub mod places;
 pub mod planner;
 pub mod planning;
 pub mod publisher;

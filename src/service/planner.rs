@@ -10,13 +10,14 @@ use super::archive;
 use super::commands::Commands;
 use super::planning::{self, Asked, Base, Planned, PlanningError};
 use super::schedule;
-use super::source::{SourceError, Sources};
+use super::source::{self, SourceError, Sources};
 use crate::ambient;
 use crate::blobs::{BlobError, Blobs};
 use crate::config::grants::Grants;
 use crate::domain::audit::Decision;
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::names::{Sha, StepId};
+use crate::domain::patience::Passing;
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::run::{Problem, ProblemKind, Run};
 use crate::domain::state::Conclusion;
@@ -27,8 +28,8 @@ use crate::store::{NewJob, PlannedRun, PlanningLease, Store, StoreError};
 
 const TERM: Duration = Duration::from_mins(1);
 
-/// How often planning is tried before the run is concluded as an infrastructure error.
-const MAX_ATTEMPTS: u32 = 4;
+/// So often planning is begun without coming to any end before the run is given up.
+const MOST_DEATHS: u32 = 8;
 
 /// Plans runs.
 #[derive(Clone)]
@@ -47,7 +48,7 @@ impl Planner {
         let Some(lease) = self.store.claim_planning(self.worker, TERM).await? else {
             return Ok(false);
         };
-        if lease.attempt > 2 * MAX_ATTEMPTS {
+        if lease.attempt.saturating_sub(lease.waited.tries) > MOST_DEATHS {
             // It may be what kills us.
             return self.give_up(lease).await.map(|()| true);
         }
@@ -68,7 +69,7 @@ impl Planner {
     }
 
     async fn give_up(&self, lease: PlanningLease) -> anyhow::Result<()> {
-        let times = lease.attempt - 1;
+        let times = lease.attempt.saturating_sub(lease.waited.tries + 1);
         warn!(run = %lease.run.id, "planning was begun {times} times and never ended: given up");
         let problem = Problem {
             kind: ProblemKind::Infrastructure,
@@ -79,7 +80,8 @@ impl Planner {
             ),
             place: None,
         };
-        match self.store.fail_planning(lease, Conclusion::Failure, problem).await {
+        let (conclusion, problem) = outcome(&lease.run, problem);
+        match self.store.fail_planning(lease, conclusion, problem).await {
             Err(StoreError::LeaseLost) => Ok(()),
             other => Ok(other?),
         }
@@ -210,12 +212,11 @@ impl Planner {
         if let PlanFailure::Planning(PlanningError::Unknown(_)) = failure {
             self.tell_asker(&lease.run, &format!("Not run: {failure}."), Decision::Refused).await;
         }
-        if failure.is_final() || lease.attempt >= MAX_ATTEMPTS {
-            let (conclusion, problem) = failure.problem();
-            return self.store.fail_planning(lease, conclusion, problem).await;
+        if let Some(pause) = lease.waited.pause(failure.passing(), &failure.awaits()) {
+            return self.store.retry_planning(lease, &pause).await;
         }
-        let wait = Duration::from_secs(1 << lease.attempt);
-        self.store.retry_planning(lease, wait, &failure.to_string()).await
+        let (conclusion, problem) = outcome(&lease.run, failure.problem());
+        self.store.fail_planning(lease, conclusion, problem).await
     }
 
     /// A name that nothing has is answered where it was written.
@@ -225,6 +226,16 @@ impl Planner {
         if let Err(error) = commands.turned_out(run, not, decision).await {
             warn!(run = %run.id, "who asked for it was not told: {error}");
         }
+    }
+}
+
+/// What a run comes to whose planning has failed for good. A stranger's commit waits for its approval
+/// all the same: that is what somebody can do about it.
+fn outcome(run: &Run, problem: Problem) -> (Conclusion, Problem) {
+    let waits = run.problem.clone().filter(|waits| waits.kind == ProblemKind::NotTrusted);
+    match waits {
+        Some(waits) => (Conclusion::ActionRequired, waits.beside(problem.kind)),
+        None => (Conclusion::Failure, problem),
     }
 }
 
@@ -267,28 +278,36 @@ enum PlanFailure {
 }
 
 impl PlanFailure {
-    /// Would another try end the same way?
-    fn is_final(&self) -> bool {
+    /// Would another try end otherwise?
+    fn passing(&self) -> Passing {
         match self {
-            Self::Planning(PlanningError::Git(error)) | Self::Source(SourceError::Git(error)) => {
-                !error.may_pass()
-            }
-            Self::Planning(_) | Self::Source(SourceError::OtherMerge { .. }) => true,
-            // A token that is refused now may be granted in a moment.
-            Self::Source(SourceError::Github(_)) | Self::Store(_) | Self::Blobs(_) => false,
+            Self::Source(error) => error.passing(),
+            Self::Planning(PlanningError::Git(error)) => source::of_git(error),
+            Self::Planning(_) => Passing::Never,
+            Self::Store(_) | Self::Blobs(_) => Passing::Away(Duration::ZERO),
         }
     }
 
-    fn problem(&self) -> (Conclusion, Problem) {
+    fn awaits(&self) -> String {
+        match self {
+            Self::Source(error) => error.awaits(),
+            Self::Planning(PlanningError::Git(error)) => source::git_awaits(error),
+            // Whoever reads the check is told no addresses and paths of ours.
+            Self::Store(_) => "the server's database does not answer".to_owned(),
+            Self::Blobs(_) => "the server's object store does not answer".to_owned(),
+            other @ Self::Planning(_) => other.to_string(),
+        }
+    }
+
+    fn problem(&self) -> Problem {
         if let Self::Planning(PlanningError::Configuration(problem)) = self {
-            return (Conclusion::Failure, (**problem).clone());
+            return (**problem).clone();
         }
         if let Self::Planning(PlanningError::Unknown(_)) = self {
             let (title, text) = (format!("Not run: {self}"), format!("{self}."));
-            let kind = ProblemKind::Configuration;
-            return (Conclusion::Failure, Problem { kind, title, text, place: None });
+            return Problem { kind: ProblemKind::Configuration, title, text, place: None };
         }
-        let problem = Problem {
+        Problem {
             kind: ProblemKind::Infrastructure,
             title: "Infrastructure error: the change could not be read".to_owned(),
             text: format!(
@@ -296,7 +315,6 @@ impl PlanFailure {
                  push a new commit if the old one is gone."
             ),
             place: None,
-        };
-        (Conclusion::Failure, problem)
+        }
     }
 }

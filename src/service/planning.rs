@@ -8,6 +8,7 @@ mod composed;
 mod definition;
 mod documents;
 mod jobs;
+mod lean;
 mod mentions;
 mod merged;
 mod registry;
@@ -33,7 +34,9 @@ pub use self::definition::Definition;
 use self::definition::{OfMerge, Wanted};
 use self::jobs::Declared;
 pub use self::jobs::plans;
-use self::merged::Merging;
+use self::lean::Needed;
+pub use self::lean::lean;
+use self::merged::{Made, Merging};
 pub use self::registry::registries_here;
 pub use self::sources::sources_here;
 use self::survey::Terms;
@@ -192,7 +195,12 @@ pub async fn plan_for(
             (survey.ok_or(PlanningError::NoPipeline(event))?, None)
         }
     };
-    Box::pin(plan_survey(survey, scope, Some(granted), merging)).await
+    let mut planned = Box::pin(plan_survey(survey, scope, Some(granted), merging)).await?;
+    if let Some(definition) = planned.definition.take() {
+        let plans = planned.jobs.iter().map(|job| &job.plan);
+        planned.definition = Some(lean(definition, plans).await);
+    }
+    Ok(planned)
 }
 
 /// Plans again what was planned, from what was written down then, and from nothing else. What the
@@ -201,7 +209,8 @@ pub async fn plan_again(definition: &Definition) -> Result<Planned, PlanningErro
     let survey = survey::of_definition(definition).await?;
     match &definition.wanted {
         Some(Wanted::Scope { scope }) => {
-            let merging = definition.merged.as_deref().map(Merging::Written);
+            let written = definition.merged.as_deref().map(Merging::Written);
+            let merging = written.or(definition.conflict.as_ref().map(Merging::Parted));
             Box::pin(plan_survey(survey, scope, None, merging)).await
         }
         Some(Wanted::Names { names }) => plans(&survey, names),
@@ -229,28 +238,24 @@ async fn plan_survey(
     let secrets = standing.unwrap_or(&survey.rules().secrets);
     let declared = Declared { secrets, granted };
     let (of_merge, of_head) = jobs::split(&survey, wanted);
-    let jobs::Found { mut jobs, mut without_pipeline, mut waiting } =
-        jobs::planned(&survey, &of_head, declared)?;
+    let found = jobs::planned(&survey, &of_head, declared)?;
+    let of_merge = match merging.filter(|_| !of_merge.is_empty()) {
+        Some(merging) => Some(merged::planned(merging, &survey, (&of_merge, declared)).await?),
+        None => None,
+    };
     let wanted = Wanted::Scope { scope: scope.clone() };
-    let mut definition = made_of.map(|made_of| {
-        Box::new(made_of.planned(wanted.clone(), jobs.iter().map(|job| job.plan.sources())))
+    let (made, of_merge, mut notes) = match of_merge {
+        Some(merged::OfMerge { made, found, notes }) => (Some(made), found, notes),
+        None => (None, jobs::Found::default(), Vec::new()),
+    };
+    let made_of = made_of.map(|made_of| {
+        let jobs: Vec<&PlannedJob> = found.jobs.iter().chain(&of_merge.jobs).collect();
+        let needed = Needed::of(&survey, &jobs, &made_of);
+        made_of.needing(needed)
     });
-    let mut notes = Vec::new();
-    if let Some(merging) = merging.filter(|_| !of_merge.is_empty()) {
-        let found = merged::planned(merging, &survey, (&of_merge, declared)).await?;
-        let sources = found.jobs.iter().map(|job| job.plan.sources());
-        let made_of = found.definition.map(|made_of| made_of.planned(wanted, sources));
-        let merge = found.merge;
-        definition = definition.zip(made_of).map(|(definition, made_of)| {
-            Box::new(definition.with_merged(OfMerge { merge, definition: made_of }))
-        });
-        jobs.extend(found.jobs);
-        jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
-        without_pipeline.extend(found.without_pipeline);
-        without_pipeline.sort();
-        waiting += found.waiting;
-        notes = found.notes;
-    }
+    let definition = made_of.and_then(|it| written_down(it, wanted, (&found, &of_merge), made));
+    let found = found.and(of_merge);
+    let jobs::Found { jobs, without_pipeline, waiting } = found;
     notes.extend(wait_for_approval(jobs.len(), waiting));
     let mut selection = survey.selection(without_pipeline);
     selection.notes.extend(notes);
@@ -263,6 +268,27 @@ async fn plan_survey(
         Some(step) => again::begin_at(step, planned).map_err(PlanningError::Unknown),
         None => Ok(planned),
     }
+}
+
+/// All that was planned, and of what.
+fn written_down(
+    made_of: Definition,
+    wanted: Wanted,
+    (of_head, of_merge): (&jobs::Found, &jobs::Found),
+    made: Option<Made>,
+) -> Option<Box<Definition>> {
+    let made_of = made_of.planned(wanted.clone(), of_head.sources());
+    let definition = match made {
+        None => made_of,
+        Some(Made::Conflict(conflict)) => {
+            made_of.planned(wanted, of_merge.sources()).with_conflict(conflict)
+        }
+        Some(Made::Merge(merge, definition)) => {
+            let definition = definition?.planned(wanted, of_merge.sources());
+            made_of.with_merged(OfMerge { merge, definition })
+        }
+    };
+    Some(Box::new(definition))
 }
 
 /// What of a stranger's change is not run yet.

@@ -4,6 +4,8 @@
 mod annotating;
 mod comparing;
 mod order;
+mod renaming;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,9 +14,12 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use self::order::{Agenda, Write};
+use self::shown::{Misnamed, Names, misnamed};
 use crate::domain::ids::{CheckId, WorkerId};
 use crate::domain::links::Links;
+use crate::domain::time::Timestamp;
 use crate::github::{Github, GithubError, Retry, Silence};
+use crate::render::checks::HEAD_CHECK;
 use crate::store::{CheckRecord, ClaimedHead, Closed, Rest, Spent, Store, StoreError};
 
 /// Longer than two calls of GitHub's may take: each intent and acknowledgement renews it.
@@ -69,6 +74,44 @@ struct Told {
     rest: Rest,
     /// GitHub does not take one of the check runs.
     refused: Option<GithubError>,
+}
+
+/// What telling the verdict before all else came to.
+#[derive(Default)]
+struct Verdict {
+    /// There was something to tell, and GitHub took it.
+    told: bool,
+    /// GitHub has the check run no more: it is to be made again.
+    lost: bool,
+    refused: Option<GithubError>,
+}
+
+/// What has become of verdict and names when all else is told.
+#[derive(Default)]
+struct Before {
+    /// GitHub has just been told the verdict, or has refused it: it is not asked twice.
+    is_asked: bool,
+    /// Of these check runs nothing is told until they may be called otherwise: GitHub would get others
+    /// beside them. And for how long.
+    held: Vec<(Misnamed, Duration)>,
+    /// When names may be changed for which the budget did not go far enough.
+    later: Option<Duration>,
+    /// GitHub refused something, and is not asked about all that is left ten times a second.
+    is_refused: bool,
+}
+
+impl Before {
+    /// Is it to be told now?
+    fn lets(&self, write: &Write) -> bool {
+        let Write { desired, record, .. } = write;
+        let is_held = |(held, _): &(Misnamed, _)| held.id == record.id || held.name == desired.name;
+        let is_told = self.is_asked && desired.name == HEAD_CHECK;
+        !is_told && !self.held.iter().any(is_held)
+    }
+
+    fn later(&self) -> Option<Duration> {
+        self.held.iter().map(|(_, wait)| *wait).chain(self.later).min()
+    }
 }
 
 /// What GitHub did not take, and why not the last one.
@@ -152,12 +195,38 @@ impl Publisher {
 
     async fn publish(&self, holder: &mut Held<'_>) -> Result<Told, Trouble> {
         let head = holder.head;
+        let Names { wrong, mut held } = misnamed(head);
+        let verdict =
+            if wrong.is_empty() { Verdict::default() } else { self.tell_verdict(holder).await? };
+        let renamed = self.rename(holder, wrong).await?;
+        let is_asked = verdict.told || verdict.refused.is_some();
+        let refused = verdict.refused.or(renamed.refused);
+        // What is known of the head is not what GitHub shows of it any more.
+        if renamed.any || verdict.lost {
+            let rest = Rest { again: Some(SOON), ..Rest::default() };
+            return Ok(Told { rest, refused });
+        }
+        held.extend(renamed.held);
+        let is_refused = refused.is_some();
+        let before = Before { is_asked, held, later: renamed.later, is_refused };
+        let told = self.publish_as_named(holder, &before).await?;
+        Ok(Told { refused: told.refused.or(refused), ..told })
+    }
+
+    /// The same, where names are as they should be, or can't be for now.
+    async fn publish_as_named(
+        &self,
+        holder: &mut Held<'_>,
+        before: &Before,
+    ) -> Result<Told, Trouble> {
+        let head = holder.head;
         let found = self.look_for(head).await?;
         let began = Instant::now();
-        let agenda = order::agenda(head, &self.links, &found);
+        let mut agenda = order::agenda(head, &self.links, &found);
+        agenda.writes.retain(|write| before.lets(write));
         let change = Some(began.elapsed()).filter(|took| *took > BRIEF);
         let change = change.unwrap_or_default().min(LONG);
-        let again = agenda.later;
+        let again = sooner(agenda.later, before.later());
         if agenda.writes.is_empty() {
             let more = self.annotate(holder, agenda.stage, &agenda.standing).await?;
             let again = sooner(again, more);
@@ -183,7 +252,7 @@ impl Publisher {
         };
         let mut lack = granted.iter().any(annotates);
         let (mut more, mut pause) = (None, SOON);
-        if refused.is_some() {
+        if refused.is_some() || before.is_refused {
             more = self.annotate(holder, agenda.stage, &agenda.standing).await?;
             pause = SOONEST;
         } else {
@@ -191,6 +260,26 @@ impl Publisher {
         }
         let again = sooner(sooner(again, more), lack.then_some(pause));
         Ok(Told { rest: Rest { change, again }, refused })
+    }
+
+    /// The verdict does not wait for names.
+    async fn tell_verdict(&self, holder: &mut Held<'_>) -> Result<Verdict, Trouble> {
+        let head = holder.head;
+        let found = self.look_for(head).await?;
+        let mut agenda = order::agenda(head, &self.links, &found);
+        agenda.writes.retain(|write| write.desired.name == HEAD_CHECK);
+        if agenda.writes.is_empty() {
+            return Ok(Verdict::default());
+        }
+        let wishes: Vec<_> = agenda.writes.iter().map(Write::wish).collect();
+        let asked = Instant::now();
+        let spent = self.store.spend(head, agenda.stage, &wishes).await?;
+        holder.renewed = asked;
+        let granted = agenda.writes.iter().zip(spent.granted);
+        let granted: Vec<&Write> =
+            granted.filter(|(_, granted)| *granted).map(|(write, _)| write).collect();
+        let Refused { names, error: refused, lost } = self.carry_out(holder, &granted).await?;
+        Ok(Verdict { told: granted.len() > names.len(), lost, refused })
     }
 
     /// Of the check runs that GitHub may or may not have made, those that it has.
@@ -220,7 +309,7 @@ impl Publisher {
             let this = Some(write).filter(makes).map(|write| write.record.id);
             match self.write(holder, write, next).await {
                 Err(Trouble::Github(error))
-                    if self.has_lost(holder.head, write, &error).await? =>
+                    if self.has_lost(holder.head, write.at_github(), &error).await? =>
                 {
                     warn!(check = write.desired.name, "GitHub has it no more: {error}");
                     self.store.forget_check(holder.head, write.record.id).await?;
@@ -252,11 +341,11 @@ impl Publisher {
     async fn has_lost(
         &self,
         head: &ClaimedHead,
-        write: &Write,
+        (id, since): (Option<u64>, Timestamp),
         error: &GithubError,
     ) -> Result<bool, Trouble> {
-        let told = write.record.told_at.is_some_and(|told_at| head.now.since(told_at) > LAG);
-        let (Some(id), true, GithubError::NotFound { .. }) = (write.github_id, told, error) else {
+        let told = head.now.since(since) > LAG;
+        let (Some(id), true, GithubError::NotFound { .. }) = (id, told, error) else {
             return Ok(false);
         };
         match self.github.checks(&head.repository, &head.head_sha).await {

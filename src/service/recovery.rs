@@ -1,6 +1,8 @@
-//! What never came is found: GitHub's log of deliveries is compared with what we hold, and open pull
-//! requests with the runs that were made of them. At start and every few minutes, by one process.
+//! What never came is found: GitHub's log of deliveries is compared with what we hold, open pull
+//! requests with the runs that were made of them, and what people said in comments with what was
+//! obeyed. At start and every few minutes, by one process.
 
+mod comments;
 mod log;
 mod sweep;
 
@@ -13,7 +15,7 @@ use tracing::warn;
 
 use super::intake::Intake;
 use crate::domain::ids::WorkerId;
-use crate::github::PullsBefore;
+use crate::github::{PullsBefore, in_background};
 use crate::store::StoreError;
 
 /// The name of its lease.
@@ -37,10 +39,14 @@ pub struct Recovery {
 /// What this process remembers between two passes. Without it more is asked, and nothing else.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// When open pull requests were looked at last.
+    /// When open pull requests and comments were looked at last.
     swept: Option<Instant>,
     /// What the last look at each repository left.
     looks: BTreeMap<u64, Look>,
+    /// What the last look at each repository's comments left.
+    heard: BTreeMap<u64, comments::Heard>,
+    /// Comments, by repository, that were tried in vain.
+    owed: BTreeMap<(u64, u64), comments::Owed>,
     /// The log can't be had here, and that was said.
     no_log: bool,
 }
@@ -68,7 +74,7 @@ impl Recovery {
             }
         };
         if self.is_to_sweep() {
-            self.sweep(stop).await?;
+            in_background(Box::pin(self.sweep(stop))).await?;
         }
         Ok(more && !stop.is_cancelled())
     }
@@ -96,10 +102,13 @@ impl Recovery {
     async fn repositories(&self) -> Result<Vec<crate::domain::run::Repository>, StoreError> {
         let withdrawn: BTreeSet<u64> = self.intake.store.withdrawn().await?.into_iter().collect();
         let known = self.intake.store.repositories().await?.into_iter();
-        let mut repositories: Vec<_> = known.map(|row| row.repository).collect();
-        repositories.retain(|repository| {
-            !withdrawn.contains(&repository.id) && self.intake.served.serves(&repository.name)
-        });
-        Ok(repositories)
+        let (ours, others): (Vec<_>, Vec<_>) =
+            known.map(|row| row.repository).partition(|repository| {
+                !withdrawn.contains(&repository.id) && self.intake.served.serves(&repository.name)
+            });
+        for repository in others {
+            self.intake.store.stop_reading_comments(repository.id).await?;
+        }
+        Ok(ours)
     }
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::branches::of_branch;
+use super::commands::Failure;
+use super::installations::{lose, owed};
+use super::intake::Intake;
 use super::planning::{self, PlanningError};
 use super::source::{SourceError, Sources};
 use crate::config::server::Served;
@@ -16,8 +19,8 @@ use crate::domain::run::Repository;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{Scope, Trigger};
-use crate::github::{Github, GithubError};
-use crate::store::{Branch, DueTime, Store, StoreError};
+use crate::github::{Github, GithubError, Retry, in_background};
+use crate::store::{Branch, DueTime, Store, StoreError, Withdrawn};
 
 /// How often the loop looks at the clock.
 pub const PERIOD: Duration = Duration::from_secs(15);
@@ -29,7 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_mins(30);
 const LOOK_SOON: Duration = Duration::from_mins(1);
 /// How often GitHub is asked where the App is installed.
 const LIST_EVERY: Duration = Duration::from_hours(1);
-/// The first time after a start, which is busy enough.
+/// When they are listed again where that could not be done for all.
+const LIST_AGAIN: Duration = Duration::from_mins(10);
+/// The first time after a start, which is busy enough; and after a look that failed.
 const LIST_FIRST: Duration = Duration::from_mins(1);
 
 /// Why runs of a repository end that the App is not given any more.
@@ -58,12 +63,18 @@ pub struct Pauses {
 impl Scheduler {
     /// Makes the runs that are due at `now`.
     pub async fn pass(&self, now: Timestamp) -> anyhow::Result<bool> {
+        in_background(Box::pin(self.go_round(now))).await
+    }
+
+    async fn go_round(&self, now: Timestamp) -> anyhow::Result<bool> {
         if !self.store.hold("schedules", self.worker, TERM).await? {
             return Ok(false);
         }
         if self.is_to_list(now)
             && let Err(error) = self.list().await
         {
+            // What was left undone is not left for an hour.
+            self.pauses().list_at = Some(now.plus(LIST_AGAIN));
             warn!("where the App is installed could not be listed: {error}");
         }
         let withdrawn: BTreeSet<u64> = self.store.withdrawn().await?.into_iter().collect();
@@ -118,30 +129,100 @@ impl Scheduler {
         wait
     }
 
-    /// Asks GitHub which repositories the App has: new ones, new names, and those that are gone,
-    /// should the events that told so have been lost.
+    /// Asks GitHub which repositories the App has: new ones, new names, those that are back, and those
+    /// that are gone, should the events that told so have been lost.
     pub async fn list(&self) -> Result<(), ScheduleError> {
-        let mut there = BTreeSet::new();
+        let (mut there, mut unread, mut failed) = (BTreeSet::new(), BTreeSet::new(), None);
+        // What comes while they are listed is not missed in what was listed before.
+        let known = self.store.repositories().await?;
+        let owed = owed(&self.store).await?;
         for installation in self.github.installations().await? {
-            for repository in self.github.repositories(installation).await? {
-                if self.served.serves(&repository.name) {
-                    there.insert(repository.id);
-                    self.store.restore(&repository).await?;
+            let given = match self.github.repositories(installation).await {
+                Ok(given) => given,
+                // One that can't be read must not keep the others from being listed.
+                Err(error) => {
+                    warn!(installation, "its repositories could not be listed: {error}");
+                    unread.insert(installation);
+                    failed = Some(error.into());
+                    continue;
+                }
+            };
+            let withdrawn: BTreeSet<u64> = self.store.withdrawn().await?.into_iter().collect();
+            for repository in given {
+                if !self.served.serves(&repository.name) {
+                    continue;
+                }
+                there.insert(repository.id);
+                let (id, withdrawn) = (repository.id, withdrawn.contains(&repository.id));
+                // What it is owed is looked at again, and must not keep the others from coming back.
+                if let Err(error) = self.take(&repository, withdrawn, owed.contains(&id)).await? {
+                    failed = Some(error);
                 }
             }
         }
-        for row in self.store.repositories().await? {
-            let repository = row.repository;
-            if !there.contains(&repository.id) && self.served.serves(&repository.name) {
-                super::installations::lose(
-                    &self.store,
-                    crate::store::Withdrawn::Repository(repository.id),
-                    NOT_GIVEN,
-                )
-                .await?;
+        let withdrawn: BTreeSet<u64> = self.store.withdrawn().await?.into_iter().collect();
+        let is_missed = |repository: &Repository| {
+            let is_listed = there.contains(&repository.id) || withdrawn.contains(&repository.id);
+            let is_read = !unread.contains(&repository.installation);
+            is_read && !is_listed && self.served.serves(&repository.name)
+        };
+        for repository in known.into_iter().map(|row| row.repository).filter(is_missed) {
+            match self.is_lost(&repository).await {
+                Ok(true) => {
+                    lose(&self.store, Withdrawn::Repository(repository.id), NOT_GIVEN).await?;
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    warn!(repository = %repository.name, "is it given to the App? {error}");
+                    failed = Some(error);
+                }
             }
         }
-        Ok(())
+        Ok(failed.map_or(Ok(()), Err)?)
+    }
+
+    /// Of one that was not listed: it may have come back since, or moved to an installation that was
+    /// listed before.
+    async fn is_lost(&self, before: &Repository) -> Result<bool, Failure> {
+        let now = self.store.known_repository(before.id).await?;
+        if now.is_none_or(|now| now.installation != before.installation) {
+            return Ok(false);
+        }
+        if !self.github.installations().await?.contains(&before.installation) {
+            return Ok(true);
+        }
+        let asked = BTreeSet::from([before.installation]);
+        Ok(self.intake().given(before.id, asked).await?.is_none())
+    }
+
+    /// Takes a repository as GitHub lists it, and resumes what it is owed; answers why that is to be tried
+    /// again soon.
+    async fn take(
+        &self,
+        repository: &Repository,
+        is_withdrawn: bool,
+        is_owed: bool,
+    ) -> Result<Result<(), Failure>, StoreError> {
+        if !is_withdrawn {
+            // First: its name, and whether it is private, do not wait for what it is owed.
+            self.store.restore(repository).await?;
+        }
+        if !is_withdrawn && !is_owed {
+            return Ok(Ok(()));
+        }
+        let Err(error) = Box::pin(self.intake().regain(repository)).await else {
+            return Ok(Ok(()));
+        };
+        warn!(repository = %repository.name, "what it is owed is not resumed: {error}");
+        // What somebody has to mend waits for the next list: this one's work is done.
+        let is_soon = is_withdrawn || !is_for_somebody(&error);
+        Ok(if is_soon { Err(error) } else { Ok(()) })
+    }
+
+    /// What does what an event would have done.
+    fn intake(&self) -> Intake {
+        let Self { store, github, served, .. } = self;
+        Intake { store: store.clone(), github: github.clone(), served: served.clone() }
     }
 
     async fn follow(
@@ -247,6 +328,23 @@ pub enum ScheduleError {
     Planning(#[from] PlanningError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("there is no room in GitHub's limits for another {} s", .0.as_secs())]
+    Budget(Duration),
+}
+
+impl From<Failure> for ScheduleError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Budget(after) => Self::Budget(after),
+            Failure::Github(error) => Self::Github(error),
+            Failure::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Does nothing help but that somebody mends a setting?
+fn is_for_somebody(failure: &Failure) -> bool {
+    matches!(failure, Failure::Github(error) if error.retry() == Retry::Never)
 }
 
 /// How late a schedule's run was made, where that wants a word.

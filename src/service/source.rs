@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
@@ -10,12 +11,16 @@ use tracing::debug;
 
 use crate::domain::annotation::Standing;
 use crate::domain::names::Sha;
+use crate::domain::patience::{Passing, Pause, Waited};
 use crate::domain::plan::{Inputs, Merge};
 use crate::domain::run::Repository;
 use crate::engine::Source;
 use crate::exec::SourceArchive;
 use crate::git::{BareRepo, GitCache, GitError, Merged};
-use crate::github::{Github, GithubError};
+use crate::github::{Github, GithubError, Retry};
+
+/// What a job's part of the tree is called in its folder.
+pub(super) const ARCHIVE: &str = "source.tar";
 
 /// Why a commit could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,80 @@ pub enum SourceError {
         .head.short(), .base.short()
     )]
     OtherMerge { head: Sha, base: Sha },
+}
+
+impl SourceError {
+    /// Is it worth waiting for?
+    pub fn passing(&self) -> Passing {
+        match self {
+            Self::Git(error) => of_git(error),
+            Self::Github(error) => match error.retry() {
+                Retry::After(wait) => Passing::Away(wait),
+                Retry::Unknown => Passing::Away(Duration::ZERO),
+                Retry::Never if error.is_missing() => Passing::Refused,
+                Retry::Never if error.may_be_mended() => Passing::Away(Duration::ZERO),
+                // A token that is refused now may be granted in a moment.
+                Retry::Never => Passing::Refused,
+            },
+            // Another host may have the version of git that planned it.
+            Self::OtherMerge { .. } => Passing::Refused,
+        }
+    }
+
+    /// What is waited for, in words that stay the same from one try to the next.
+    pub fn awaits(&self) -> String {
+        match self {
+            Self::Git(error) => git_awaits(error),
+            Self::Github(error) => match error.retry() {
+                Retry::After(_) if matches!(error, GithubError::RateLimited { .. }) => {
+                    "GitHub limits how often we may ask".to_owned()
+                }
+                Retry::After(_) | Retry::Unknown => "GitHub's API does not answer".to_owned(),
+                Retry::Never => self.to_string(),
+            },
+            Self::OtherMerge { .. } => self.to_string(),
+        }
+    }
+}
+
+/// A refusal of git's may be that of a host of GitHub's which does not know a new token yet; and what
+/// git stumbles over here, for want of memory or in a broken cache, another host may do.
+pub(super) fn of_git(error: &GitError) -> Passing {
+    if matches!(
+        error,
+        GitError::NoAccess { .. }
+            | GitError::NotInstalled(_)
+            | GitError::Failed { .. }
+            | GitError::Output { .. }
+    ) {
+        return Passing::Refused;
+    }
+    if matches!(error, GitError::TimedOut { .. }) {
+        return Passing::TimedOut;
+    }
+    if error.may_pass() { Passing::Away(Duration::ZERO) } else { Passing::Never }
+}
+
+/// Whoever reads it on the check is told no paths of ours, and the same words at each try.
+pub(super) fn git_awaits(error: &GitError) -> String {
+    let words = match error {
+        GitError::NoAccess { .. } => {
+            "git may not read the repository yet; if that lasts, check that the App is installed \
+             on it with read access to contents"
+        }
+        GitError::Network { .. } | GitError::TimedOut { .. } => "GitHub does not answer git",
+        GitError::NotInstalled(_) => "the server has no git that starts",
+        GitError::Failed { .. } | GitError::Output { .. } => "git fails on the server",
+        GitError::DiskFull(_) => "no space is left on the server's disk",
+        GitError::Io { .. } => "the server can't read or write its files",
+        GitError::NoRepository(_)
+        | GitError::Vanished { .. }
+        | GitError::UnknownRevision(_)
+        | GitError::NoBase
+        | GitError::Unread { .. }
+        | GitError::NoWorkTree => return error.to_string(),
+    };
+    words.to_owned()
 }
 
 /// Where commits come from.
@@ -90,7 +169,7 @@ impl Sources {
             self.merge(repository, head, merge).await?;
             commit = &merge.commit;
         }
-        let tar: PathBuf = folder.join("source.tar");
+        let tar: PathBuf = folder.join(ARCHIVE);
         repo.export(commit, inputs, &tar).await?;
         Ok(SourceArchive { tar })
     }
@@ -156,17 +235,40 @@ pub struct CommitSource {
     pub folder: PathBuf,
     /// Written once, whoever asks for it how often.
     pub fetched: OnceCell<Arc<SourceArchive>>,
+    /// Why something of it could not be had.
+    pub fault: Fault,
+}
+
+/// The last reason why something could not be had.
+#[derive(Debug, Default)]
+pub struct Fault(Mutex<Option<(Passing, String)>>);
+
+impl Fault {
+    /// Keeps it, and says it in words.
+    pub(super) fn note(&self, error: &SourceError) -> String {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((error.passing(), error.awaits()));
+        error.to_string()
+    }
+
+    /// The pause before another try, if that is worth it.
+    pub(super) fn pause(&self, waited: Waited) -> Option<Pause> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (passing, awaits) = last.as_ref()?;
+        waited.pause(*passing, awaits)
+    }
 }
 
 impl Source for CommitSource {
     fn fetch(&self) -> BoxFuture<'_, Result<Arc<SourceArchive>, String>> {
         Box::pin(async {
-            let Self { sources, repository, head, merge, inputs, folder, fetched, .. } = self;
+            let Self { sources, repository, head, merge, inputs, folder, fetched, fault, .. } =
+                self;
             let of = (head, merge.as_ref());
             let archive = fetched.get_or_try_init(async || {
                 sources.archive(repository, of, inputs, folder).await.map(Arc::new)
             });
-            archive.await.cloned().map_err(|error| error.to_string())
+            archive.await.cloned().map_err(|error| fault.note(&error))
         })
     }
 

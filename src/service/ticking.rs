@@ -36,7 +36,8 @@ pub async fn drive<F, W>(
     W: Future<Output = anyhow::Result<bool>>,
 {
     while !stop.is_cancelled() {
-        let passed = AssertUnwindSafe(pass()).catch_unwind().await;
+        // Loops mostly wait: what a pass has in hand is there while it lasts.
+        let passed = AssertUnwindSafe(Box::pin(pass())).catch_unwind().await;
         match passed.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
             Ok(true) => {}
             Ok(false) => tokio::select! {

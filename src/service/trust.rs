@@ -112,7 +112,10 @@ fn is_bot(login: &str) -> bool {
 
 /// Is the head's branch in the repository itself, where only writers push?
 pub fn in_same_repository(repository: &Repository, pull: &PullFacts) -> bool {
-    pull.head_repo.as_ref() == Some(&repository.name)
+    match pull.head_repo_id {
+        Some(id) => id == repository.id,
+        None => pull.head_repo.as_ref() == Some(&repository.name),
+    }
 }
 
 /// Does an event of this kind bring a head to a fork's pull request?

@@ -8,18 +8,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::archive::Archivist;
 use super::journal::{FLUSH, JobJournal, JournalError};
+use super::places::{KEPT, Place, Places};
 use super::rotations::{self, Keeper};
 use super::secrets::{Files, Gathered, SecretAccess, Wanted, committed};
-use super::source::{CommitSource, Sources};
+use super::source::{ARCHIVE, CommitSource, Fault, Sources};
 use crate::ambient;
 use crate::blobs::BlobError;
 use crate::domain::cache::{Reuse, Share};
 use crate::domain::ids::WorkerId;
 use crate::domain::names::StepId;
+use crate::domain::patience::Pause;
 use crate::domain::run::{Job, Run, StepRecord, job_conclusion};
 use crate::domain::secret::JobSecrets;
 use crate::domain::state::{Outcome, RunState, StepState};
@@ -43,6 +46,10 @@ pub struct Worker {
     /// Where sources, logs and outputs of running jobs lie.
     pub spool: PathBuf,
     pub term: Duration,
+    /// How many jobs are in hand at once.
+    pub places: Places,
+    /// Where jobs go on that only wait, and with which the process ends.
+    pub tasks: TaskTracker,
 }
 
 /// A job in hand.
@@ -51,35 +58,65 @@ struct Held<'a> {
     run: &'a Run,
     job: &'a Job,
     spool: &'a Path,
+    place: &'a Place,
 }
 
 impl Worker {
-    /// Carries out the next job; false when none is due. `stop` gives the job back unfinished.
+    /// Takes the next job in hand, and stays with it until it has ended or only waits; false when none
+    /// is due. `stop` gives it back unfinished.
     pub async fn pass(&self, stop: &CancellationToken) -> anyhow::Result<bool> {
-        let Some((lease, run, job)) = self.store.claim_job(self.worker, self.term).await? else {
+        let place = tokio::select! {
+            place = self.places.take() => place,
+            () = stop.cancelled() => return Ok(false),
+        };
+        // A job takes minutes, its claim and its end milliseconds: what these need does not wait with it.
+        let claim = Box::pin(self.store.claim_job(self.worker, self.term));
+        let Some(claimed) = claim.await? else {
             return Ok(false);
         };
+        let (waits, worker, stop) = (place.waits(), self.clone(), stop.clone());
+        let job = self.tasks.spawn(async move {
+            Box::pin(worker.work(claimed, &place, &stop)).await;
+        });
+        tokio::select! {
+            ended = job => ended?,
+            // It goes on by itself; meanwhile there is a place for another.
+            () = waits => {}
+        }
+        Ok(true)
+    }
+
+    /// A claimed job, to its end.
+    async fn work(
+        &self,
+        (lease, run, job): (Lease, Run, Job),
+        place: &Place,
+        stop: &CancellationToken,
+    ) {
         info!(run.id = %run.id, connector.name = %job.connector, attempt = job.attempt, "job claimed");
         let spool = self.spool.join(format!("{}-{}", job.id, lease.epoch));
-        let held = Held { run: &run, job: &job, spool: &spool };
+        let held = Held { run: &run, job: &job, spool: &spool, place };
         let ended = Box::pin(self.carry_out(held, &lease, stop)).await;
         let ended = match ended {
-            Ok(records) => self.settle(held, lease, records).await,
-            Err(JobFailure::ShuttingDown) => self.release(lease).await,
+            Ok(records) => Box::pin(self.settle(held, lease, records)).await,
+            Err(JobFailure::ShuttingDown) => Box::pin(self.release(lease)).await,
+            Err(JobFailure::Waits(pause)) => Box::pin(self.postpone(lease, pause)).await,
             // Not given back: when the lease expires the job is claimed again, which counts, and
             // what fails for ever is given up.
             Err(failure) => Err(failure),
         };
-        clear_away(&spool, ended.is_err()).await;
+        Box::pin(clear_away(&spool, ended.is_err())).await;
         match ended {
             Ok(()) => {}
             Err(JobFailure::Lost) => info!(job = %job.id, "the job is another worker's now"),
             Err(JobFailure::ShuttingDown) => info!(job = %job.id, "the job goes back to the queue"),
+            Err(JobFailure::Waits(Pause { after, awaits, .. })) => {
+                warn!(job = %job.id, "the job is tried again in {after:?}: {awaits}");
+            }
             Err(JobFailure::Other(error)) => {
                 warn!(job = %job.id, "the job is tried again: {error:#}");
             }
         }
-        Ok(true)
     }
 
     /// Runs the job's steps, for as long as the lease holds.
@@ -90,13 +127,13 @@ impl Worker {
         shutdown: &CancellationToken,
     ) -> Result<Vec<StepRecord>, JobFailure> {
         let stop = Stop::new();
-        let Held { run, job, .. } = held;
+        let Held { run, job, place, .. } = held;
         let blobs = &self.archivist.blobs;
-        let journal = JobJournal::new(&self.keeper, blobs, lease, run, job);
+        let journal = JobJournal::new(&self.keeper, blobs, lease, (run, job), place);
         let work = async {
-            let mut records = self.steps(held, &journal, &stop).await?;
+            let mut records = self.steps(held, lease, (&journal, &stop)).await?;
             // Whatever the outcome: who was cancelled has nobody left to do it.
-            let back = journal.rotations.write_rest().await?;
+            let back = Box::pin(journal.rotations.write_rest()).await?;
             rotations::tell(&job.plan, &mut records, &back);
             journal.flush().await;
             Ok(records)
@@ -113,6 +150,11 @@ impl Worker {
         Err(JobFailure::ShuttingDown)
     }
 
+    async fn postpone(&self, lease: Lease, pause: Pause) -> Result<(), JobFailure> {
+        self.store.put_off_job(lease, &pause).await?;
+        Err(JobFailure::Waits(pause))
+    }
+
     /// The fenced end: after it the objects of this epoch are the accepted ones.
     async fn settle(
         &self,
@@ -120,7 +162,7 @@ impl Worker {
         lease: Lease,
         records: Vec<StepRecord>,
     ) -> Result<(), JobFailure> {
-        let Held { run, job, spool } = held;
+        let Held { run, job, spool, place } = held;
         let conclusion = job_conclusion(&job.plan, &records);
         let concluded_at = self.store.settle_job(lease, &records, conclusion).await?;
         info!(run.id = %run.id, connector.name = %job.connector, "job concluded: {}", conclusion.as_str());
@@ -133,6 +175,13 @@ impl Worker {
         };
         let id = job.id;
         let settled = Run { jobs: vec![job], ..run.clone() };
+        // The verdict is told: an object store that is slow keeps no place from another job.
+        if !place.keeps() {
+            warn!(job = %id, "{KEPT} jobs wait for the object store: its reports and final names come later");
+            return Ok(());
+        }
+        // Of what lies here only the logs are wanted; the source is the large part of it.
+        drop(tokio::fs::remove_file(spool.join(ARCHIVE)).await);
         // The janitor repeats this if it fails.
         if let Err(error) = self.archivist.archive_job(&settled, id, Some(spool)).await {
             warn!(job = %id, "its reports and final names come later: {error:#}");
@@ -144,15 +193,15 @@ impl Worker {
     async fn steps(
         &self,
         held: Held<'_>,
-        journal: &JobJournal<'_>,
-        stop: &Stop,
+        lease: &Lease,
+        (journal, stop): (&JobJournal<'_>, &Stop),
     ) -> Result<Vec<StepRecord>, JobFailure> {
         let Held { run, job, spool, .. } = held;
         if let Some(why) = &job.cancel {
             stop.stop(why);
         }
         tokio::fs::create_dir_all(spool).await.map_err(anyhow::Error::from)?;
-        let source = CommitSource {
+        let source = Arc::new(CommitSource {
             sources: self.sources.clone(),
             repository: run.repository.clone(),
             head: run.head_sha.clone(),
@@ -161,12 +210,17 @@ impl Worker {
             inputs: job.plan.inputs().clone(),
             folder: spool.to_owned(),
             fetched: OnceCell::new(),
-        };
+            fault: Fault::default(),
+        });
         let gathered = tokio::select! {
-            gathered = self.secrets(held, &source, journal) => gathered,
+            gathered = Box::pin(self.secrets(held, &source, journal)) => gathered,
             // Nothing of it runs any more.
             () = stop.stopped() => Ok(Gathered::default()),
         };
+        let waits = || source.fault.pause(lease.waited).map(JobFailure::Waits);
+        if let Some(waits) = waits().filter(|_| gathered.is_err()) {
+            return Err(waits);
+        }
         let secrets = match gathered {
             Ok(Gathered { again: Some(why), .. }) | Err(why) if job.attempt < 3 => {
                 return Err(anyhow::anyhow!(why).into());
@@ -177,10 +231,14 @@ impl Worker {
                 return Ok(ended(job.steps.clone(), Outcome::Errored, &why));
             }
         };
-        let ended = self.engine.run(self.job_run(held, source, secrets), journal, stop).await;
+        let job_run = self.job_run(held, source.clone(), secrets);
+        let ended = self.engine.run(job_run, journal, stop).await;
         match ended {
             Ok(records) => Ok(records),
-            Err(EngineError::Source { why, records }) if job.attempt >= 3 => {
+            Err(EngineError::Source { why, records }) => {
+                if let Some(waits) = waits() {
+                    return Err(waits);
+                }
                 let why = format!("the source could not be had: {why}");
                 Ok(self::ended(records, Outcome::Errored, &why))
             }
@@ -227,15 +285,20 @@ impl Worker {
         let paths = wanted.paths(&self.secrets.providers);
         let commits = std::slice::from_ref(&run.head_sha);
         let repo = self.sources.with_commits(&run.repository, commits).await;
-        let repo = repo.map_err(|error| error.to_string())?;
+        let repo = repo.map_err(|error| source.fault.note(&error))?;
         let commit = job.plan.merge().map_or(&run.head_sha, |merge| &merge.commit);
         let files = committed(repo.objects(), commit, &paths).await;
         let files = files.map_err(|error| error.to_string())?;
         Ok(self.secrets.of_job(name, &wanted, &files).await)
     }
 
-    fn job_run<'a>(&self, held: Held<'a>, source: CommitSource, secrets: JobSecrets) -> JobRun<'a> {
-        let Held { run, job, spool } = held;
+    fn job_run<'a>(
+        &self,
+        held: Held<'a>,
+        source: Arc<CommitSource>,
+        secrets: JobSecrets,
+    ) -> JobRun<'a> {
+        let Held { run, job, spool, .. } = held;
         let labels = JobLabels {
             instance: self.instance.clone(),
             run: run.id,
@@ -249,7 +312,7 @@ impl Worker {
             labels,
             env: step_environment(run),
             secrets,
-            source: Arc::new(source),
+            source,
             cache: Some(JobCache {
                 repository: run.repository.id,
                 reuse: reuse(run),
@@ -287,7 +350,7 @@ impl Worker {
             }
             let sent = Instant::now();
             let left = fence.saturating_sub(good.elapsed());
-            match tokio::time::timeout(left, self.store.heartbeat(lease)).await {
+            match tokio::time::timeout(left, Box::pin(self.store.heartbeat(lease))).await {
                 Ok(Ok(beat)) => {
                     good = sent;
                     if let Some(why) = beat.cancel {
@@ -331,7 +394,7 @@ async fn flush_on(journal: &JobJournal<'_>) {
     flushes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         flushes.tick().await;
-        journal.flush().await;
+        Box::pin(journal.flush()).await;
     }
 }
 
@@ -366,6 +429,8 @@ enum JobFailure {
     Lost,
     /// This process ends; the job is another's, or ours after a restart.
     ShuttingDown,
+    /// For what may pass by itself.
+    Waits(Pause),
     Other(anyhow::Error),
 }
 

@@ -3,8 +3,10 @@
 use super::Store;
 use super::error::StoreError;
 use super::nudge::Topic;
-use super::pulls::see_repository;
-use super::rows::{number, parse};
+use super::pool::Tx;
+use super::pulls::list_repository;
+use super::rows::{from_json, number, parse};
+use crate::domain::event::PullFacts;
 use crate::domain::ids::RunId;
 use crate::domain::names::RepoName;
 use crate::domain::run::Repository;
@@ -37,6 +39,30 @@ statements! {
             again_at = case when again_at is null then null else 0 end
          where repository_id in (select id from repositories where installation = $1)
             and (version > published_version or again_at is not null or error is not null)"
+    );
+    // Of these there may be nothing else to be told.
+    MISNAMED_DUE = sql!(
+        "update heads set version = version + 1, not_before = 0
+         where repository_id in (select id from repositories where installation = $1)
+            and exists (select 1 from checks c where c.repository_id = heads.repository_id
+                and c.head_sha = heads.head_sha and c.refused_name is not null)"
+    );
+    NAMES_AGAIN = sql!(
+        "update checks set refused_name = null, refused_name_until = null
+         where refused_name is not null
+            and repository_id in (select id from repositories where installation = $1)"
+    );
+    // The newest of its own runs of the head that was seen last. Without a repository: of all of them.
+    ENDED = sql!(
+        "select p.repository_id, p.facts, r.head_sha, r.cancel from pulls p
+         join runs r on r.repository_id = p.repository_id and r.pull = p.number
+            and r.head_sha = p.own_head and r.triggered_by = 'pull_request'
+         where (cast($1 as bigint) is null or p.repository_id = $1)
+            and r.cancel is not null and coalesce(r.conclusion, '') <> 'success'
+            and not exists (select 1 from runs n where n.repository_id = r.repository_id
+                and n.pull = r.pull and n.head_sha = r.head_sha
+                and n.triggered_by = 'pull_request' and n.id > r.id)
+         order by p.repository_id, p.number"
     );
     UNCONCLUDED = sql!(
         "select id from runs where repository_id = $1 and state <> 'concluded' order by id"
@@ -87,11 +113,12 @@ impl Store {
     /// GitHub lists it now: the App may act on it (again), under this name. True if it could not before.
     pub async fn restore(&self, repository: &Repository) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        see_repository(&mut tx, repository).await?;
-        tx.execute(LISTED, args![repository.id, repository.private]).await?;
+        // First: seen under another installation, it counts as given back.
         let restored = tx.execute(RESTORE, args![repository.id]).await? > 0;
+        list_repository(&mut tx, repository).await?;
+        tx.execute(LISTED, args![repository.id, repository.private]).await?;
         if restored {
-            tx.execute(HEADS_DUE, args![repository.installation]).await?;
+            try_again(&mut tx, repository.installation).await?;
         }
         for topic in [Topic::Heads, Topic::Schedules] {
             tx.nudge(topic);
@@ -103,15 +130,16 @@ impl Store {
     /// Has tried again at once what GitHub refused to publish for an installation.
     pub async fn publish_again(&self, installation: u64) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        tx.execute(HEADS_DUE, args![installation]).await?;
+        try_again(&mut tx, installation).await?;
         tx.nudge(Topic::Heads);
         tx.commit().await
     }
 
-    /// Notes a repository's name, installation and visibility.
+    /// Notes the name and the installation that GitHub says a repository has now; and that it is private,
+    /// if it is.
     pub async fn see(&self, repository: &Repository) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        see_repository(&mut tx, repository).await?;
+        list_repository(&mut tx, repository).await?;
         tx.commit().await
     }
 
@@ -121,9 +149,35 @@ impl Store {
         Ok(rows.into_iter().map(|(id,)| number(id)).collect())
     }
 
+    /// Pull requests, of all repositories or of this one, that are open as far as is known, and whose
+    /// own run was asked to end: with their repositories' ids, and why.
+    pub async fn pulls_ended(
+        &self,
+        repository: Option<u64>,
+    ) -> Result<Vec<(u64, PullFacts, String)>, StoreError> {
+        let rows: Vec<(i64, String, String, String)> =
+            self.inner.main.all(ENDED, args![repository]).await?;
+        let mut ended = Vec::new();
+        for (repository, facts, head, why) in rows {
+            let facts: PullFacts = from_json("pulls.facts", &facts)?;
+            if facts.open && facts.head_sha.as_str() == head {
+                ended.push((number(repository), facts, why));
+            }
+        }
+        Ok(ended)
+    }
+
     /// A repository's runs that have not come to their end.
     pub async fn unconcluded(&self, repository: u64) -> Result<Vec<RunId>, StoreError> {
         let rows: Vec<(String,)> = self.inner.main.all(UNCONCLUDED, args![repository]).await?;
         rows.iter().map(|(id,)| parse("runs.id", id)).collect()
     }
+}
+
+/// What GitHub refused to take, or to call so.
+async fn try_again(tx: &mut Tx<'_>, installation: u64) -> Result<(), StoreError> {
+    for statement in [HEADS_DUE, MISNAMED_DUE, NAMES_AGAIN] {
+        tx.execute(statement, args![installation]).await?;
+    }
+    Ok(())
 }

@@ -8,15 +8,19 @@ use super::audit::Act;
 use super::error::StoreError;
 use super::pool::Tx;
 use super::pulls::has_moved;
-use super::rows::to_word;
+use super::rows::{from_word, to_word};
 use crate::domain::event::PullFacts;
 use crate::domain::names::Sha;
+use crate::domain::run::Run;
+use crate::domain::time::Timestamp;
+use crate::domain::trust::{Approved, Trust};
 
 /// What is to become of an approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApprovalOrder {
-    /// This commit, looked at against this branch.
-    Give { head: Sha, base_ref: String },
+    /// This commit, looked at against this branch, which GitHub named when the pull request was known
+    /// in this generation, or not at all.
+    Give { head: Sha, base_ref: String, known: Option<i64> },
     /// Taken back.
     Withdraw { head: Sha },
 }
@@ -27,6 +31,8 @@ pub struct Approval {
     pub actor: String,
     /// The audit record's.
     pub cause: String,
+    /// By the database's clock.
+    pub at: Timestamp,
 }
 
 statements! {
@@ -48,12 +54,20 @@ statements! {
             and (head_sha <> $3 or base_ref <> $4)"
     );
     FIND = sql!(
-        "select actor, cause from approvals
+        "select actor, cause, at from approvals
          where repository_id = $1 and pull = $2 and head_sha = $3 and base_ref = $4
             and void_at is null"
     );
+    // Whether or not it still holds.
+    OF_RUN = sql!(
+        "select actor, at, route, void_at, void_because from approvals
+         where repository_id = $1 and pull = $2 and head_sha = $3 and base_ref = $4"
+    );
     FORGET_APPROVALS = sql!("delete from approvals where at < ", now!(), " - $1");
 }
+
+/// By whom, when, by which way; since when it is void, and why.
+type Given = (String, i64, String, Option<i64>, Option<String>);
 
 impl Store {
     /// The approval of the pull request's head as it is now, if there is one.
@@ -63,8 +77,26 @@ impl Store {
         pull: &PullFacts,
     ) -> Result<Option<Approval>, StoreError> {
         let of = args![repository, pull.number, &pull.head_sha, pull.base_ref.as_str()];
-        let row: Option<(String, String)> = self.inner.main.one(FIND, of).await?;
-        Ok(row.map(|(actor, cause)| Approval { actor, cause }))
+        let row: Option<(String, String, i64)> = self.inner.main.one(FIND, of).await?;
+        Ok(row.map(|(actor, cause, at)| Approval { actor, cause, at: Timestamp::from_millis(at) }))
+    }
+
+    /// By which approval the code of a run runs, if by any and as far as that is still known: the last
+    /// one of its commit against its base.
+    pub async fn approval_of_run(&self, run: &Run) -> Result<Option<Approved>, StoreError> {
+        let Some(pull) = run.pull.filter(|_| run.trust == Trust::Approved) else { return Ok(None) };
+        let of = args![run.repository.id, pull, &run.head_sha, run.base_ref.as_str()];
+        let row: Option<Given> = self.inner.main.one(OF_RUN, of).await?;
+        let Some((actor, at, route, void_at, because)) = row else { return Ok(None) };
+        let void = void_at.map(|at| (Timestamp::from_millis(at), because.unwrap_or_default()));
+        Ok(Some(Approved {
+            actor,
+            at: Timestamp::from_millis(at),
+            route: from_word("approvals.route", &route)?,
+            head_sha: run.head_sha.clone(),
+            base_ref: run.base_ref.clone(),
+            void,
+        }))
     }
 
     pub(super) async fn forget_approvals(&self, older_than: Duration) -> Result<(), StoreError> {
@@ -80,9 +112,10 @@ pub(super) async fn carry_out(
 ) -> Result<bool, StoreError> {
     let repository = act.repository.id;
     let changed = match order {
-        ApprovalOrder::Give { head, base_ref } => {
-            // Judged by an older look: of what was seen since, nobody has approved anything.
-            if has_moved(tx, (repository, act.pull), (head, base_ref)).await? {
+        ApprovalOrder::Give { head, base_ref, known } => {
+            // Judged by an older look: of what was seen since, nobody has approved anything. What was
+            // seen before may be older than what GitHub named.
+            if has_moved(tx, (repository, act.pull), *known, (head, base_ref)).await? {
                 return Ok(false);
             }
             let row = args![

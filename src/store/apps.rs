@@ -55,6 +55,27 @@ pub struct SecretRow {
     pub seen: bool,
     /// Is what is signed with it accepted?
     pub counts: bool,
+    /// The registered App whose it is; `None`: that of the settings.
+    pub app: Option<String>,
+}
+
+/// A secret of the settings that a server accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenSecret {
+    pub mark: String,
+    /// Is it meant to follow the one that GitHub signs with now?
+    pub next: bool,
+}
+
+/// How often a server says which secrets its settings hold, and how long that is believed.
+pub const SAID_EVERY: Duration = Duration::from_mins(10);
+const BELIEVED: Duration = Duration::from_mins(30);
+
+/// Of an App that is not the one that is registered.
+macro_rules! another_apps {
+    () => {
+        "coalesce(app_id, '') <> coalesce((select app_id from apps), '')"
+    };
 }
 
 macro_rules! secret_columns {
@@ -64,7 +85,9 @@ macro_rules! secret_columns {
              cast(case when seen_at is null then 0 else 1 end as bigint),
              cast(case when accepted_until <= ",
             now!(),
-            " then 0 else 1 end as bigint)"
+            " or ",
+            another_apps!(),
+            " then 0 else 1 end as bigint), app_id"
         )
     };
 }
@@ -98,14 +121,50 @@ statements! {
     KNOWN = sql!("select since from webhook_secrets where mark = $1");
     // Whichever of its keys is there already.
     ADD = sql!(
-        "insert into webhook_secrets (mark, state, sealed, since, accepted_until)
-         values ($1, $2, $3, ", now!(), ", ", now!(), " + $4) on conflict do nothing"
+        "insert into webhook_secrets (mark, state, sealed, since, accepted_until, app_id)
+         values ($1, $2, $3, ", now!(), ", ", now!(), " + $4, (select app_id from apps))
+         on conflict do nothing"
     );
     REPLACE = sql!(
         "update webhook_secrets set state = 'previous', accepted_until = ", now!(), " + $1
          where state = 'current'"
     );
-    DROP_NEXT = sql!("delete from webhook_secrets where state = 'next'");
+    // Of which no more is known than that servers accept them.
+    RETIRE = sql!(
+        "insert into webhook_secrets (mark, state, since, accepted_until, app_id)
+         select mark, 'previous', ", now!(), ", ", now!(), " + $1, (select app_id from apps)
+         from given_secrets where which = 'current' and said_at > ", now!(), " - $2
+         on conflict do nothing"
+    );
+    SAY = sql!(
+        "insert into given_secrets (mark, which, said_at) values ($1, $2, ", now!(), ")
+         on conflict (mark) do update set which = excluded.which, said_at = excluded.said_at"
+    );
+    SAID = sql!(
+        "select mark, which from given_secrets where said_at > ", now!(), " - $1 order by mark"
+    );
+    END_SAID = sql!("delete from given_secrets where said_at <= ", now!(), " - $1");
+    DISOWN = sql!(
+        "insert into foreign_secrets (mark, app_id) select $1, app_id from apps where one = 1
+         on conflict do nothing"
+    );
+    // Also those of servers that die before they can say so themselves, however long ago they spoke of
+    // them: no secret that stood in a setting is that of an App which is only being registered.
+    DISOWN_SAID = sql!(
+        "insert into foreign_secrets (mark, app_id)
+         select given_secrets.mark, apps.app_id from given_secrets, apps where apps.one = 1
+         on conflict do nothing"
+    );
+    FOREIGN = sql!(
+        "select mark, app_id from foreign_secrets where app_id = (select app_id from apps)
+            and mark not in (select mark from webhook_secrets) order by mark"
+    );
+    // Of another App: however it came here, it does not count.
+    END_FOREIGN = sql!(
+        "delete from webhook_secrets where state = 'previous' and mark in
+            (select mark from foreign_secrets where app_id = (select app_id from apps))"
+    );
+    FORGET_FOREIGN = sql!("delete from foreign_secrets");
     PROMOTE = sql!(
         "update webhook_secrets set state = 'current', since = ", now!(), "
          where mark = $1 and state = 'next'"
@@ -119,14 +178,17 @@ statements! {
     SEE = sql!(
         "update webhook_secrets set seen_at = ", now!(), " where mark = $1 and seen_at is null"
     );
+    // A `rotate-webhook-secret` that is older than `app_id` says of no App whose secret it keeps: it counts
+    // for none, and is that command's to give up.
     CLEAR = sql!(
         "update webhook_secrets set sealed = null
-         where sealed is not null and accepted_until <= ", now!()
+         where sealed is not null and (accepted_until <= ", now!(), "
+            or (app_id is not null and ", another_apps!(), "))"
     );
 }
 
 type AppColumns = (String, String, String, String, Vec<u8>);
-type SecretColumns = (String, String, Option<Vec<u8>>, i64, i64, i64);
+type SecretColumns = (String, String, Option<Vec<u8>>, i64, i64, i64, Option<String>);
 
 impl Store {
     /// The App that was registered here.
@@ -142,12 +204,23 @@ impl Store {
     }
 
     /// Keeps the App that was registered, its webhook's secret with it, and ends all tokens; false,
-    /// and nothing is kept, if there is one already.
-    pub async fn keep_app(&self, app: &StoredApp, secret: &NewSecret) -> Result<bool, StoreError> {
-        retried!(self.keep_app_once(app, secret))
+    /// and nothing is kept, if there is one already. What is kept of another App's secrets does not
+    /// count from now on, nor do these `foreign` ones, which settings hold, and those that servers spoke of.
+    pub async fn keep_app(
+        &self,
+        app: &StoredApp,
+        secret: &NewSecret,
+        foreign: &[String],
+    ) -> Result<bool, StoreError> {
+        retried!(self.keep_app_once(app, secret, foreign))
     }
 
-    async fn keep_app_once(&self, app: &StoredApp, new: &NewSecret) -> Result<bool, StoreError> {
+    async fn keep_app_once(
+        &self,
+        app: &StoredApp,
+        new: &NewSecret,
+        foreign: &[String],
+    ) -> Result<bool, StoreError> {
         let StoredApp { app_id, slug, url, client_id, sealed } = app;
         let mut tx = self.begin().await?;
         let sealed = Bytes::copy_from_slice(sealed);
@@ -156,9 +229,11 @@ impl Store {
         if tx.execute(KEEP_APP, values).await? == 0 {
             return Ok(false);
         }
-        // Of another App than this one's.
-        tx.execute(REPLACE, args![Duration::ZERO]).await?;
-        tx.execute(DROP_NEXT, args![]).await?;
+        tx.execute(FORGET_SECRETS, args![]).await?;
+        for mark in foreign {
+            tx.execute(DISOWN, args![mark.as_str()]).await?;
+        }
+        tx.execute(DISOWN_SAID, args![]).await?;
         add(&mut tx, SecretState::Current, new, None).await?;
         tx.execute(END_OFFERS, args![]).await?;
         tx.commit().await?;
@@ -177,8 +252,34 @@ impl Store {
             return Ok(false);
         }
         tx.execute(FORGET_SECRETS, args![]).await?;
+        tx.execute(FORGET_FOREIGN, args![]).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// The same of `foreign` secrets that a server's settings held while the App was being registered.
+    pub async fn disown_secrets(&self, foreign: &[String]) -> Result<(), StoreError> {
+        for mark in foreign {
+            self.inner.main.execute(DISOWN, args![mark.as_str()]).await?;
+        }
+        Ok(())
+    }
+
+    /// A server says which secrets its settings hold.
+    pub async fn say_given_secrets(&self, given: &[GivenSecret]) -> Result<(), StoreError> {
+        self.inner.main.execute(END_SAID, args![BELIEVED]).await?;
+        for GivenSecret { mark, next } in given {
+            let which = if *next { "next" } else { "current" };
+            self.inner.main.execute(SAY, args![mark.as_str(), which]).await?;
+        }
+        Ok(())
+    }
+
+    /// The secrets that the settings of servers hold which run now, as they said.
+    pub async fn given_secrets(&self) -> Result<Vec<GivenSecret>, StoreError> {
+        let rows: Vec<(String, String)> = self.inner.main.all(SAID, args![BELIEVED]).await?;
+        let given = |(mark, which): (String, String)| GivenSecret { mark, next: which == "next" };
+        Ok(rows.into_iter().map(given).collect())
     }
 
     /// Forgets one secret of the webhook, which does not count from now on.
@@ -198,10 +299,22 @@ impl Store {
         Ok(rows.into_iter().map(|(mark,)| mark).collect())
     }
 
-    /// The webhook's secrets that are kept here, the oldest first.
+    /// The webhook's secrets that are kept here, the oldest first; after them those that are known not
+    /// to be the App's, as such that were replaced.
     pub async fn webhook_secrets(&self) -> Result<Vec<SecretRow>, StoreError> {
-        let rows: Vec<SecretColumns> = self.inner.main.all(SECRETS, args![]).await?;
-        rows.into_iter().map(secret).collect()
+        let mut tx = self.snapshot().await?;
+        let rows: Vec<SecretColumns> = tx.all(SECRETS, args![]).await?;
+        let foreign: Vec<(String, String)> = tx.all(FOREIGN, args![]).await?;
+        let foreign = foreign.into_iter().map(|(mark, app)| SecretRow {
+            mark,
+            state: SecretState::Previous,
+            sealed: None,
+            heard: false,
+            seen: false,
+            counts: false,
+            app: Some(app),
+        });
+        rows.into_iter().map(secret).chain(foreign.map(Ok)).collect()
     }
 
     /// Begins to replace the webhook's secret, or goes on: the one that is next, which is `new` unless
@@ -224,7 +337,8 @@ impl Store {
     }
 
     /// GitHub signs with the next secret: it is the current one. What counted before (the current
-    /// one, and `given` by the settings) does for so long. False if it was not the next one any more.
+    /// one, and `given` by the settings, the caller's or those that servers spoke of) does for so long.
+    /// False if it was not the next one any more.
     pub async fn promote_secret(
         &self,
         mark: &str,
@@ -240,6 +354,8 @@ impl Store {
         for one in given.iter().filter(|one| one.mark != mark) {
             add(&mut tx, SecretState::Previous, one, Some(grace)).await?;
         }
+        tx.execute(RETIRE, args![grace, BELIEVED]).await?;
+        tx.execute(END_FOREIGN, args![]).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -282,7 +398,7 @@ async fn add(
 }
 
 fn secret(row: SecretColumns) -> Result<SecretRow, StoreError> {
-    let (mark, state, sealed, heard, seen, counts) = row;
+    let (mark, state, sealed, heard, seen, counts, app) = row;
     let state = match state.as_str() {
         "next" => SecretState::Next,
         "current" => SecretState::Current,
@@ -293,5 +409,5 @@ fn secret(row: SecretColumns) -> Result<SecretRow, StoreError> {
         }
     };
     let [heard, seen, counts] = [heard, seen, counts].map(|flag| flag != 0);
-    Ok(SecretRow { mark, state, sealed, heard, seen, counts })
+    Ok(SecretRow { mark, state, sealed, heard, seen, counts, app })
 }

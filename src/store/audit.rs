@@ -41,6 +41,9 @@ pub struct Orders {
     pub approval: Option<ApprovalOrder>,
     pub cancels: Vec<CancelOrder>,
     pub run: Option<NewRun>,
+    /// Where nothing is done to any run, the record stands with this one, as there is no pull request to
+    /// stand with.
+    pub about: Option<RunId>,
 }
 
 /// A run that is to end, or some connectors of it.
@@ -156,7 +159,11 @@ impl Store {
             done.made = Some(make(&mut tx, run, &mut heads).await?);
         }
         write(&mut tx, act, &judge(&done)).await?;
-        for run in done.runs() {
+        let mut runs = done.runs();
+        if runs.is_empty() {
+            runs.extend(orders.about);
+        }
+        for run in runs {
             tx.execute(WRITE_RUN, args![run, repository, act.cause.as_str()]).await?;
         }
         let record = by_cause(&mut tx, repository, &act.cause).await?;

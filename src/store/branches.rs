@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Store;
 use super::error::StoreError;
 use super::nudge::Topic;
+use super::pool::Tx;
+use super::read;
 use super::rows::{from_json, number, parse, to_json};
 use super::runs::{NewRun, make};
 use super::settle::raise_head;
+use crate::domain::health::Past;
 use crate::domain::ids::RunId;
-use crate::domain::names::Sha;
+use crate::domain::names::{ConnectorName, Sha};
+use crate::domain::run::{Job, Selection};
 use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
 
@@ -48,6 +52,24 @@ statements! {
         "select repository_id, name, head_sha, schedules, problem, look_at from branches
          order by repository_id"
     );
+    // Not what came of no fault of a connector's: a job of which a step could not be carried out, and one
+    // that was given up, whose last holder is still named.
+    PAST = sql!(
+        "select j.connector, j.conclusion, j.concluded_at, j.run_id from jobs j
+         join (select id from runs where repository_id = $1
+                and triggered_by in ('push', 'schedule') order by id desc limit $2) r
+            on r.id = j.run_id
+         where j.conclusion in ('success', 'failure') and j.worker is null
+            and not exists (select 1 from steps s where s.job_id = j.id and s.outcome = 'errored')
+         order by j.run_id desc, j.position limit $3"
+    );
+    // What the last run knew of the branch; its jobs are those that it has selected.
+    KNOWS = sql!(
+        "select id, selection from runs
+         where repository_id = $1 and triggered_by in ('push', 'schedule') and selection is not null
+         order by id desc limit 1"
+    );
+    SELECTED = sql!("select connector from jobs where run_id = $1");
     NAMED = sql!("select name from branches where repository_id = $1");
     LOOK_AGAIN = sql!("update branches set look_at = 0 where repository_id = $1");
     KNOWN = sql!(
@@ -63,6 +85,17 @@ statements! {
         "insert into due_times (repository_id, schedule, due_at, run_id) values ($1, $2, $3, $4)
          on conflict do nothing"
     );
+    LAST_OF_BRANCH = sql!(
+        "select j.id from runs r join jobs j on j.run_id = r.id
+         where r.repository_id = $1 and r.triggered_by in ('push', 'schedule')
+            and j.connector = $2 and j.conclusion is not null
+         order by r.id desc limit 1"
+    );
+    PUSHED_ONTO = sql!(
+        "select base_sha from runs
+         where repository_id = $1 and triggered_by = 'push' and head_sha = $2 and cause = $3
+         order by id limit 1"
+    );
     LAST_PUSH = sql!(
         "select head_sha from runs
          where repository_id = $1 and triggered_by = 'push' and head_ref = $2
@@ -73,6 +106,20 @@ statements! {
 type Columns = (i64, String, String, String, Option<String>, i64);
 
 impl Store {
+    /// A connector's last job on the default branch that came to its end, however long ago.
+    pub async fn last_of_branch(
+        &self,
+        repository: u64,
+        connector: &ConnectorName,
+    ) -> Result<Option<Job>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let last: Option<(String,)> = tx.one(LAST_OF_BRANCH, args![repository, connector]).await?;
+        match last {
+            Some((job,)) => read::job(&mut tx, &job).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Notes a branch. Schedules that are new to it count from `now` on; due times of those that are
     /// gone are forgotten, so that one that comes back is new.
     pub async fn note_branch(&self, branch: &Branch, now: Timestamp) -> Result<(), StoreError> {
@@ -113,6 +160,30 @@ impl Store {
     pub async fn default_branch(&self, repository: u64) -> Result<Option<String>, StoreError> {
         let row: Option<(String,)> = self.inner.main.one(NAMED, args![repository]).await?;
         Ok(row.map(|(name,)| name))
+    }
+
+    /// What the newest of a default branch's runs came to, newest first: of so many runs, so many jobs.
+    /// Connectors that the branch has no more are left out.
+    pub async fn past_of_branch(
+        &self,
+        repository: u64,
+        (runs, jobs): (u32, u32),
+    ) -> Result<Vec<Past>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let mut rows: Vec<(String, String, i64, String)> =
+            tx.all(PAST, args![repository, runs, jobs]).await?;
+        if let Some(there) = there(&mut tx, repository).await? {
+            rows.retain(|(connector, ..)| there.contains(connector));
+        }
+        let past = rows.into_iter().map(|(connector, conclusion, at, run)| {
+            Ok(Past {
+                connector: parse("jobs.connector", &connector)?,
+                passed: conclusion == "success",
+                at: Timestamp::from_millis(at),
+                run: parse("jobs.run_id", &run)?,
+            })
+        });
+        past.collect()
     }
 
     /// The last due time of each of a repository's schedules, by their keys.
@@ -160,6 +231,17 @@ impl Store {
         Ok(Some(run.id))
     }
 
+    /// What the run of a push compares it with, if there is one of this cause already.
+    pub async fn pushed_onto(
+        &self,
+        repository: u64,
+        (head, cause): (&Sha, &str),
+    ) -> Result<Option<Sha>, StoreError> {
+        let row: Option<(String,)> =
+            self.inner.main.one(PUSHED_ONTO, args![repository, head, cause]).await?;
+        row.map(|(base,)| parse("runs.base_sha", &base)).transpose()
+    }
+
     /// The head of the last push to a branch of which a run is known.
     pub async fn last_pushed(
         &self,
@@ -170,6 +252,21 @@ impl Store {
             self.inner.main.one(LAST_PUSH, args![repository, branch]).await?;
         row.map(|(head,)| parse("runs.head_sha", &head)).transpose()
     }
+}
+
+/// The connectors of a default branch, by the last run that knew them all.
+async fn there(tx: &mut Tx<'_>, repository: u64) -> Result<Option<BTreeSet<String>>, StoreError> {
+    let last: Option<(String, String)> = tx.one(KNOWS, args![repository]).await?;
+    let Some((run, selection)) = last else { return Ok(None) };
+    let selection: Selection = from_json("runs.selection", &selection)?;
+    let Some(unselected) = &selection.unselected else { return Ok(None) };
+    let mut there: BTreeSet<String> = unselected.names().map(str::to_owned).collect();
+    let selected: Vec<(String,)> = tx.all(SELECTED, args![run]).await?;
+    there.extend(selected.into_iter().map(|(connector,)| connector));
+    for removed in &selection.removed {
+        there.remove(removed);
+    }
+    Ok(Some(there))
 }
 
 fn branch(row: Columns) -> Result<Branch, StoreError> {

@@ -7,6 +7,20 @@ use super::error::StoreError;
 use crate::domain::event::PullFacts;
 use crate::domain::names::Sha;
 
+macro_rules! forget_brought {
+    () => {
+        concat!(
+            "delete from brought where at < ",
+            now!(),
+            " - $1 and not exists (select 1 from runs r
+                where r.repository_id = brought.repository_id and r.pull = brought.pull
+                    and r.head_sha = brought.head_sha)
+            and not exists (select 1 from pulls p
+                where p.repository_id = brought.repository_id and p.number = brought.pull and "
+        )
+    };
+}
+
 statements! {
     // Who is known to have pushed a head first is not replaced by who pushed it again.
     BRING = sql!(
@@ -25,7 +39,12 @@ statements! {
             and (head_sha <> $3 or base_ref <> $4)
          limit 1"
     );
-    FORGET_BROUGHT = sql!("delete from brought where at < ", now!(), " - $1");
+    // Of the head of a pull request, which may be closed and come back, and of one that has runs, it is
+    // asked as long as there are those.
+    FORGET_BROUGHT = super::pool::Sql::pair(
+        concat!(forget_brought!(), "json_extract(p.facts, '$.head_sha') = brought.head_sha)"),
+        concat!(forget_brought!(), "cast(p.facts as json) ->> 'head_sha' = brought.head_sha)"),
+    );
 }
 
 impl Store {

@@ -8,8 +8,9 @@ use super::checks::{self, CheckRecord, ClaimedHead};
 use super::error::StoreError;
 use super::pool::Tx;
 use super::rows::{count, from_json, number, to_json, to_word};
-use crate::domain::budget::{Budget, Urgency, Write};
+use crate::domain::budget::{Answer, Budget, Lack, Urgency, Write};
 use crate::domain::detail::{Detail, Room};
+use crate::domain::run::Repository;
 use crate::domain::time::Timestamp;
 
 /// A write that a publisher would make.
@@ -107,7 +108,26 @@ impl Store {
         Ok(spent)
     }
 
-    /// Counts new content that nobody asks leave for: comments, reactions.
+    /// Takes a reaction or a reply of the installation's budget; how long to wait and for what, if there
+    /// is none.
+    pub async fn leave_to_answer(
+        &self,
+        repository: &Repository,
+        to: Answer,
+    ) -> Result<Option<Lack>, StoreError> {
+        let mut tx = self.begin().await?;
+        let (mut budget, closed_until) = lock(&mut tx, repository.installation).await?;
+        let now = Timestamp::from_millis(tx.now().await?);
+        if closed_until > now {
+            return Ok(Some(Lack { wait: closed_until.since(now), told_enough: false }));
+        }
+        let lack = budget.answer(repository.id, to, now).err();
+        tx.execute(KEEP, args![repository.installation, to_json(&budget)?]).await?;
+        tx.commit().await?;
+        Ok(lack)
+    }
+
+    /// Counts new content that is made without asking, since nobody would come back for it.
     pub async fn count_content(&self, installation: u64) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let (mut budget, _) = lock(&mut tx, installation).await?;

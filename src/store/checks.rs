@@ -1,6 +1,6 @@
 //! Check runs of ours, as GitHub last acknowledged them.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
@@ -12,6 +12,7 @@ use super::error::StoreError;
 use super::pool::Tx;
 use super::rows::{number, parse};
 use super::settle::raise_head;
+use crate::domain::check::ShownCheck;
 use crate::domain::detail::{Detail, Room};
 use crate::domain::ids::CheckId;
 use crate::domain::names::Sha;
@@ -41,6 +42,16 @@ pub struct CheckRecord {
     /// The status or conclusion that it acknowledged.
     pub shown: Option<String>,
     pub annotated: Annotated,
+    /// By which name GitHub does not let it be called.
+    pub refused_name: Option<RefusedName>,
+}
+
+/// A name that GitHub does not let a check run be called by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedName {
+    pub name: String,
+    /// When it may be asked for again; `None`: never.
+    pub until: Option<Timestamp>,
 }
 
 impl CheckRecord {
@@ -58,7 +69,13 @@ impl CheckRecord {
             told_at: None,
             shown: None,
             annotated: Annotated::default(),
+            refused_name: None,
         }
+    }
+
+    /// Since when GitHub has it at the latest: when it last acknowledged something of it, if that is known.
+    pub fn known_since(&self) -> Timestamp {
+        self.told_at.unwrap_or(self.created_at)
     }
 
     /// May GitHub have it? It may not, if it was never asked.
@@ -122,7 +139,8 @@ pub struct ClaimedHead {
 macro_rules! check_columns {
     () => {
         "id, name, occasion, github_id, digest, completed, created_at, begun_at, told_at, shown,
-         annotated, annotating, annotating_since, annotated_before, head_sha from checks"
+         annotated, annotating, annotating_since, annotated_before, head_sha, refused_name,
+         refused_name_until from checks"
     };
 }
 
@@ -175,9 +193,23 @@ statements! {
             github_id = case when github_id is null or github_id < $2 then $2 else github_id end
          where id = $1"
     );
+    // What it shows was told under the old name.
+    RENAME = sql!(
+        "update checks set name = $2, digest = null, refused_name = null, refused_name_until = null
+         where id = $1"
+    );
+    REFUSE_NAME = sql!(
+        "update checks set refused_name = $2, refused_name_until = ", now!(), " + cast($3 as bigint)
+         where id = $1"
+    );
     OF_HEAD = sql!(
         "select ", check_columns!(), " where repository_id = $1 and head_sha = $2
          order by created_at, id"
+    );
+    SHOWN = sql!(
+        "select c.name, c.github_id, c.occasion, r.pull from checks c join runs r on r.id = c.occasion
+         where c.repository_id = $1 and c.head_sha = $2 and c.github_id is not null
+         order by c.created_at, c.id"
     );
     BY_GITHUB_ID = sql!(
         "select ", check_columns!(), " where repository_id = $1 and github_id = $2
@@ -202,6 +234,8 @@ pub(super) struct CheckRow {
     annotating_since: Option<i64>,
     annotated_before: i64,
     head_sha: String,
+    refused_name: Option<String>,
+    refused_name_until: Option<i64>,
 }
 }
 
@@ -267,6 +301,33 @@ impl Store {
         tx.commit().await
     }
 
+    /// GitHub calls it so by now; what it shows is told again.
+    pub async fn rename_check(
+        &self,
+        head: &ClaimedHead,
+        check: CheckId,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        fence(&mut tx, head).await?;
+        tx.execute(RENAME, args![check, name]).await?;
+        tx.commit().await
+    }
+
+    /// GitHub does not let it be called so: it is not asked to again before this is over, or ever.
+    pub async fn refuse_name(
+        &self,
+        head: &ClaimedHead,
+        check: CheckId,
+        (name, pause): (&str, Option<Duration>),
+    ) -> Result<(), StoreError> {
+        let pause = pause.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 4));
+        let mut tx = self.begin().await?;
+        fence(&mut tx, head).await?;
+        tx.execute(REFUSE_NAME, args![check, name, pause]).await?;
+        tx.commit().await
+    }
+
     /// Goes on holding the head.
     pub async fn extend_head(&self, head: &ClaimedHead) -> Result<(), StoreError> {
         held(self.inner.main.execute(FENCE, of(head)).await?)
@@ -297,17 +358,21 @@ impl Store {
         row.map(record).transpose()
     }
 
-    /// GitHub's ids of the current check runs of a run's steps: (connector / step name, id), by name.
-    pub async fn check_ids(
+    /// The check runs that GitHub has of a head, oldest first.
+    pub async fn shown_checks(
         &self,
         repository: u64,
         head: &Sha,
-    ) -> Result<Vec<(String, u64)>, StoreError> {
-        let rows: Vec<CheckRow> = self.inner.main.all(OF_HEAD, args![repository, head]).await?;
-        // Oldest first: of one name the latest that GitHub knows stays.
-        let current: BTreeMap<String, u64> =
-            rows.into_iter().filter_map(|row| Some((row.name, number(row.github_id?)))).collect();
-        Ok(current.into_iter().collect())
+    ) -> Result<Vec<ShownCheck>, StoreError> {
+        let rows: Vec<(String, i64, String, Option<i64>)> =
+            self.inner.main.all(SHOWN, args![repository, head]).await?;
+        let shown = rows.into_iter().map(|(name, github_id, occasion, pull)| ShownCheck {
+            name,
+            github_id: number(github_id),
+            occasion,
+            pull: pull.map(number),
+        });
+        Ok(shown.collect())
     }
 }
 
@@ -372,6 +437,10 @@ fn record(row: CheckRow) -> Result<(CheckRecord, Sha), StoreError> {
             since: row.annotating_since.map(Timestamp::from_millis),
             before: u64::try_from(row.annotated_before).ok(),
         },
+        refused_name: row.refused_name.map(|name| RefusedName {
+            name,
+            until: row.refused_name_until.map(Timestamp::from_millis),
+        }),
     };
     Ok((record, parse("checks.head_sha", &row.head_sha)?))
 }

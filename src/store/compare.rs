@@ -10,7 +10,7 @@ use super::heads::Claimed;
 use super::nudge::Topic;
 use super::pool::Tx;
 use super::pulls::see_repository;
-use super::rows::parse;
+use super::rows::{number, parse};
 use crate::domain::ids::{CheckId, RunId, WorkerId};
 use crate::domain::names::Sha;
 use crate::domain::run::Repository;
@@ -36,6 +36,15 @@ pub struct Compared {
     pub etag: Option<String>,
     /// Something has to be told again.
     pub again: bool,
+}
+
+/// Of a merge group of which nobody has heard that it is gone.
+macro_rules! of_group_left {
+    () => {
+        "r.pull is null and r.triggered_by not in ('push', 'schedule')
+            and not exists (select 1 from ended_groups g where g.repository_id = r.repository_id
+                and g.head_sha = r.head_sha and g.head_ref = r.head_ref)"
+    };
 }
 
 statements! {
@@ -82,8 +91,26 @@ statements! {
         "insert into ended_groups (repository_id, head_sha, head_ref, ended_at)
          values ($1, $2, $3, ", now!(), ") on conflict do nothing"
     );
-    BACK_GROUP = sql!(
-        "delete from ended_groups where repository_id = $1 and head_sha = $2 and head_ref = $3"
+    // Of a repository.
+    GROUPS_LEFT = sql!(
+        "select distinct r.head_sha, r.head_ref from runs r
+         where r.repository_id = $1 and ", of_group_left!(), " order by r.head_sha, r.head_ref"
+    );
+    // Whose runs are all over for so long.
+    GROUPS_UNHEARD = sql!(
+        "select distinct r.repository_id, r.head_sha, r.head_ref from runs r
+         where r.concluded_at < ", now!(), " - $1 and ", of_group_left!(), "
+            and not exists (select 1 from runs n where n.head_sha = r.head_sha
+                and n.repository_id = r.repository_id and n.head_ref = r.head_ref
+                and n.pull is null and n.triggered_by not in ('push', 'schedule')
+                and (n.concluded_at is null or n.concluded_at >= ", now!(), " - $1))
+         order by r.repository_id, r.head_sha, r.head_ref limit 50"
+    );
+    // Whoever makes a run of it waits.
+    LOCK = sql!("update repositories set seen_at = seen_at where id = $1");
+    GROUP_ENDED = sql!(
+        "select ended_at from ended_groups
+         where repository_id = $1 and head_sha = $2 and head_ref = $3"
     );
     RAISE_KNOWN = sql!(
         "update heads set version = version + 1 where repository_id = $1 and head_sha = $2"
@@ -120,7 +147,7 @@ impl Store {
             // Retention took all of its runs.
             let (repository, head, _, epoch, ..) = claimed;
             let args = args![repository, head, epoch, None::<i64>, None::<&str>, false];
-            let _: Option<(i64,)> = self.inner.main.one(COMPARED, args).await?;
+            self.inner.main.execute(COMPARED, args).await?;
         }
     }
 
@@ -176,21 +203,65 @@ impl Store {
         rows.iter().map(|(id,)| parse("runs.id", id)).collect()
     }
 
-    /// A merge group is gone, or asked for again: others with its commit are judged anew.
-    pub async fn note_group(
+    /// A merge group is gone: no run is made for it any more, and others with its commit are judged
+    /// without it. One that is enqueued again has another commit.
+    pub async fn end_group(
         &self,
         repository: &Repository,
         (head, branch): (&Sha, &str),
-        gone: bool,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        // Also locks the repository's row: a run is made before, and found, or after, and is not.
         see_repository(&mut tx, repository).await?;
-        let statement = if gone { END_GROUP } else { BACK_GROUP };
-        if tx.execute(statement, args![repository.id, head, branch]).await? > 0 {
+        if tx.execute(END_GROUP, args![repository.id, head, branch]).await? > 0 {
             raise_known(&mut tx, repository.id, head).await?;
         }
         tx.commit().await
     }
+
+    /// The same for all of a repository's, of which nothing will be heard.
+    pub async fn end_groups(&self, repository: u64) -> Result<(), StoreError> {
+        let groups: Vec<(String, String)> =
+            self.inner.main.all(GROUPS_LEFT, args![repository]).await?;
+        for (head, branch) in groups {
+            self.end_unheard(repository, (&head, &branch)).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for those whose runs are all over for this long: GitHub has merged or dropped them, and was
+    /// not heard. Answers how many those are.
+    pub async fn end_groups_unheard(&self, age: Duration) -> Result<usize, StoreError> {
+        let groups: Vec<(i64, String, String)> =
+            self.inner.main.all(GROUPS_UNHEARD, args![age]).await?;
+        for (repository, head, branch) in &groups {
+            self.end_unheard(number(*repository), (head, branch)).await?;
+        }
+        Ok(groups.len())
+    }
+
+    async fn end_unheard(
+        &self,
+        repository: u64,
+        (head, branch): (&str, &str),
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.execute(LOCK, args![repository]).await?;
+        if tx.execute(END_GROUP, args![repository, head, branch]).await? > 0 {
+            raise_known(&mut tx, repository, &parse("runs.head_sha", head)?).await?;
+        }
+        tx.commit().await
+    }
+}
+
+/// Is the merge group that a run is for gone?
+pub(super) async fn group_has_ended(
+    tx: &mut Tx<'_>,
+    run: &super::NewRun,
+) -> Result<bool, StoreError> {
+    let group = args![run.repository.id, &run.head_sha, run.head_ref.as_str()];
+    let ended: Option<(i64,)> = tx.one(GROUP_ENDED, group).await?;
+    Ok(ended.is_some())
 }
 
 /// Has a head published anew, if it ever was: whose head it is has changed.

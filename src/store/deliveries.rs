@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::{Rows, Tx};
 use super::rows::{count, number};
+use crate::domain::event::is_acted_on;
 use crate::domain::recovery::HANDLING;
 use crate::domain::time::Timestamp;
 
@@ -39,11 +40,26 @@ pub enum Taken {
 pub struct ClaimedDelivery {
     pub guid: String,
     pub event: String,
+    pub action: Option<String>,
     pub body: Bytes,
     pub received_at: Timestamp,
     /// 1 for the first try at handling it.
     pub attempt: u32,
+    /// Did somebody have it handled again?
+    pub again: bool,
     pub(crate) epoch: i64,
+}
+
+/// Which of the deliveries that are due.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Due {
+    /// Without any that somebody had handled again.
+    pub fresh: bool,
+    /// Without those that somebody had handled again, and that are known to wait for one of these
+    /// installations ([`Handled::GivesWay`]).
+    pub short: Vec<u64>,
+    /// Without those that are known to wait for one of these ([`Handled::Held`]).
+    pub held: Vec<u64>,
 }
 
 /// How a delivery was handled.
@@ -57,6 +73,12 @@ pub enum Handled {
     Refused(String),
     /// Try again after this long; the error of this time.
     Later(Duration, String),
+    /// Somebody had it handled again, and it waits until this installation may ask GitHub for more. That
+    /// was no try.
+    GivesWay(u64),
+    /// This installation has asked GitHub for as much as it may for now, which is over in seconds. That was
+    /// no try either.
+    Held(u64),
 }
 
 /// A delivery as `deliveries list` and `show` print it.
@@ -117,8 +139,9 @@ pub struct HandledAgain {
 }
 
 pub(super) const DELIVERIES: Rows = Rows {
-    insert: "insert into deliveries (guid, event, action, headers, body, received_at, due_at)",
-    columns: 5,
+    insert: "insert into deliveries
+        (guid, event, action, headers, body, place, received_at, due_at)",
+    columns: 6,
     fixed: concat!(", ", now!(), ", ", now!()),
     rest: " on conflict (guid) do nothing returning guid",
 };
@@ -141,21 +164,23 @@ macro_rules! of_class {
     };
 }
 
-/// Of many deliveries that are handled again, one becomes due after the other.
-const PACE: Duration = Duration::from_millis(100);
 /// So many of them are asked for in one transaction.
 const TOGETHER: usize = 500;
 
 statements! {
+    // What is handled again (1) is older than what comes now (0), and can wait for it; what gives way (2) is
+    // come by when there is nothing else.
     CLAIM = skip_locked!(
         concat!(
             "update deliveries set epoch = epoch + 1, attempt = attempt + 1,
                 lease_until = ", now!(), " + $1
              where guid = (select guid from deliveries
                 where state = 'waiting' and due_at <= ", now!(), " and lease_until <= ", now!(), "
-                order by received_at, guid limit 1"
+                    and again <= $2
+                    and (held_for is null or $3 not like '%,' || held_for || ',%')
+                order by again, received_at, place, guid limit 1"
         ),
-        ") returning guid, event, body, received_at, attempt, epoch"
+        ") returning guid, event, action, body, received_at, attempt, epoch, again"
     );
     EXTEND = sql!(
         "update deliveries set lease_until = ", now!(), " + $3
@@ -166,12 +191,23 @@ statements! {
             handled_at = ", now!(), "
          where guid = $1 and epoch = $2 and state = 'waiting'"
     );
-    // Every check run of ours comes back as a delivery: counted, not kept.
+    // Every check run of ours comes back as a delivery: counted, not kept. What somebody pressed is
+    // kept as all else is, so that it can be handled again.
     DROP_BODY = sql!(
         "update deliveries set body = $2 where guid = $1"
     );
     LATER = sql!(
         "update deliveries set due_at = ", now!(), " + $3, note = $4, lease_until = 0
+         where guid = $1 and epoch = $2 and state = 'waiting'"
+    );
+    GIVE_WAY = sql!(
+        "update deliveries set again = 2, held_for = $3, note = $4, attempt = attempt - 1,
+            lease_until = 0
+         where guid = $1 and epoch = $2 and state = 'waiting'"
+    );
+    // In its turn, as soon as its installation may ask.
+    HOLD = sql!(
+        "update deliveries set held_for = $3, note = $4, attempt = attempt - 1, lease_until = 0
          where guid = $1 and epoch = $2 and state = 'waiting'"
     );
     LIST = sql!(
@@ -183,10 +219,12 @@ statements! {
     );
     SHOW = sql!("select ", listed!(), " from deliveries where guid = $1");
     CONTENT = sql!("select body, headers from deliveries where guid = $1");
-    // Its tries are counted anew: it may have been given up.
+    // Its tries are counted anew: it may have been given up. One that was not handled yet is handled for
+    // the first time.
     AGAIN = sql!(
-        "update deliveries set state = 'waiting', due_at = ", now!(), " + $2, lease_until = 0,
-            epoch = epoch + 1, attempt = 0, handled_at = null
+        "update deliveries set state = 'waiting', due_at = ", now!(), ", lease_until = 0,
+            epoch = epoch + 1, attempt = 0, handled_at = null,
+            again = case when state = 'waiting' then again else 1 end
          where guid = $1"
     );
     NOTE_AGAIN = sql!(
@@ -200,7 +238,7 @@ statements! {
     FORGET_AGAIN = sql!("delete from handled_again where at < ", now!(), " - $1");
 }
 
-type Claimed = (String, String, Vec<u8>, i64, i64, i64);
+type Claimed = (String, String, Option<String>, Vec<u8>, i64, i64, i64, i64);
 type Listed = (
     String,
     String,
@@ -226,10 +264,16 @@ impl Store {
         self.inner.intake.calm().await;
     }
 
-    /// The oldest unhandled delivery that is due, leased for ten seconds.
+    /// The oldest unhandled delivery that is due, leased for ten seconds. Those that are handled again
+    /// come after all others.
     pub async fn claim_delivery(&self) -> Result<Option<ClaimedDelivery>, StoreError> {
+        self.claim_delivery_of(Due::default()).await
+    }
+
+    /// The same, of some alone.
+    pub async fn claim_delivery_of(&self, due: Due) -> Result<Option<ClaimedDelivery>, StoreError> {
         let mut tx = self.begin().await?;
-        let claimed = claim(&mut tx).await?;
+        let claimed = claim(&mut tx, due).await?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -256,10 +300,11 @@ impl Store {
         &self,
         claimed: ClaimedDelivery,
         how: Handled,
+        next: Due,
     ) -> Result<Option<ClaimedDelivery>, StoreError> {
         let mut tx = self.begin().await?;
         settle(&mut tx, claimed, how).await?;
-        let next = claim(&mut tx).await?;
+        let next = claim(&mut tx, next).await?;
         tx.commit().await?;
         Ok(next)
     }
@@ -321,9 +366,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         for guid in guids {
-            // One after the other: they are older than what comes now, and would all go before it.
-            let after = PACE.saturating_mul(u32::try_from(found.len()).unwrap_or(u32::MAX));
-            if tx.execute(AGAIN, args![guid.as_str(), after]).await? == 0 {
+            if tx.execute(AGAIN, args![guid.as_str()]).await? == 0 {
                 continue;
             }
             let id = crate::ambient::ulid().to_string();
@@ -361,20 +404,28 @@ fn of_class(query: &DeliveryQuery) -> Vec<super::arg::Arg> {
     ]
 }
 
-async fn claim(tx: &mut Tx<'_>) -> Result<Option<ClaimedDelivery>, StoreError> {
-    let claimed: Option<Claimed> = tx.one(CLAIM, args![TERM]).await?;
-    Ok(claimed.map(|(guid, event, body, received_at, attempt, epoch)| ClaimedDelivery {
-        guid,
-        event,
-        body: body.into(),
-        received_at: Timestamp::from_millis(received_at),
-        attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
-        epoch,
+async fn claim(tx: &mut Tx<'_>, due: Due) -> Result<Option<ClaimedDelivery>, StoreError> {
+    let again = if due.fresh { 0_i64 } else { 2 };
+    let short = due.short.iter().map(u64::to_string);
+    let without = short.chain(due.held.iter().map(|one| held_for(*one)));
+    let without = without.fold(String::from(","), |list, one| format!("{list}{one},"));
+    let claimed: Option<Claimed> = tx.one(CLAIM, args![TERM, again, without]).await?;
+    Ok(claimed.map(|(guid, event, action, body, received_at, attempt, epoch, again)| {
+        ClaimedDelivery {
+            guid,
+            event,
+            action,
+            body: body.into(),
+            received_at: Timestamp::from_millis(received_at),
+            attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+            again: again != 0,
+            epoch,
+        }
     }))
 }
 
 async fn settle(tx: &mut Tx<'_>, claimed: ClaimedDelivery, how: Handled) -> Result<(), StoreError> {
-    let ClaimedDelivery { guid, epoch, event, .. } = claimed;
+    let ClaimedDelivery { guid, epoch, event, action, .. } = claimed;
     let (state, note) = match how {
         Handled::Done(note) => ("done", note),
         Handled::Ignored(note) => ("ignored", note),
@@ -382,12 +433,27 @@ async fn settle(tx: &mut Tx<'_>, claimed: ClaimedDelivery, how: Handled) -> Resu
         Handled::Later(after, note) => {
             return held(tx.execute(LATER, args![guid, epoch, after, note]).await?);
         }
+        Handled::GivesWay(installation) => {
+            let note = "waits: what it would ask of GitHub is left to what comes now";
+            let args = args![guid, epoch, installation.to_string(), note];
+            return held(tx.execute(GIVE_WAY, args).await?);
+        }
+        Handled::Held(installation) => {
+            let note = "waits: its installation has asked GitHub for all that it may for now";
+            return held(tx.execute(HOLD, args![guid, epoch, held_for(installation), note]).await?);
+        }
     };
     held(tx.execute(SETTLE, args![guid.as_str(), epoch, state, note, HANDLING]).await?)?;
-    if state == "ignored" && matches!(event.as_str(), "check_run" | "check_suite") {
+    let of_checks = matches!(event.as_str(), "check_run" | "check_suite");
+    if state == "ignored" && of_checks && !is_acted_on(&event, action.as_deref()) {
         tx.execute(DROP_BODY, args![guid, Bytes::new()]).await?;
     }
     Ok(())
+}
+
+/// What waits for an installation's points: another wait than one for half of its hour.
+fn held_for(installation: u64) -> String {
+    format!("points of {installation}")
 }
 
 fn listed(row: Listed) -> DeliveryRow {

@@ -246,6 +246,18 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The branches of this commit's merge groups that are gone.
+    pub async fn gone_groups(
+        &self,
+        repository: u64,
+        head: &Sha,
+    ) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = self.inner.main.all(GROUPS, args![repository, head]).await?;
+        Ok(rows.into_iter().map(|(branch,)| branch).collect())
+    }
+}
+
 /// Whose head this commit is no more.
 async fn gone(tx: &mut Tx<'_>, repository: u64, head: &Sha) -> Result<Vec<Whose>, StoreError> {
     let mut gone = Vec::new();

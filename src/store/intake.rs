@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -31,6 +31,8 @@ type Answer = Result<Taken, StoreError>;
 
 struct Waiting {
     delivery: NewDelivery,
+    /// Of all that came to this process.
+    place: i64,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -38,6 +40,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Intake {
     queue: mpsc::Sender<Waiting>,
+    /// How many came.
+    came: AtomicI64,
     unanswered: AtomicUsize,
     committers: usize,
 }
@@ -76,14 +80,15 @@ impl Intake {
         if matches!(pool, Pool::Postgres(_)) {
             tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
         }
-        Self { queue, unanswered: AtomicUsize::new(0), committers }
+        Self { queue, came: AtomicI64::new(0), unanswered: AtomicUsize::new(0), committers }
     }
 
     pub(super) async fn take_in(&self, delivery: NewDelivery) -> Answer {
         let _unanswered = Unanswered::new(&self.unanswered);
         let stopped = || StoreError::Intake("the program is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Waiting { delivery, answer }).await.map_err(|_| stopped())?;
+        let place = self.came.fetch_add(1, Ordering::Relaxed);
+        self.queue.send(Waiting { delivery, place, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
@@ -135,7 +140,7 @@ impl Committer {
     }
 
     async fn settle(&self, batch: Vec<Waiting>) {
-        let error = match self.commit(batch.iter().map(|one| &one.delivery)).await {
+        let error = match self.commit(batch.iter()).await {
             Ok(fresh) => return answer(batch, fresh),
             Err(error) => error,
         };
@@ -148,7 +153,7 @@ impl Committer {
         }
         // One of them may be at fault: the others must not fail with it.
         for one in batch {
-            let alone = self.commit(std::iter::once(&one.delivery)).await;
+            let alone = self.commit(std::iter::once(&one)).await;
             let taken = alone.map(|fresh| taken(!fresh.is_empty()));
             let _ = one.answer.send(taken.map_err(|error| StoreError::Intake(error.to_string())));
         }
@@ -157,17 +162,17 @@ impl Committer {
     /// Stores what is new of these in one transaction; answers the GUIDs that were.
     async fn commit(
         &self,
-        batch: impl Iterator<Item = &NewDelivery>,
+        batch: impl Iterator<Item = &Waiting>,
     ) -> Result<BTreeSet<String>, StoreError> {
         // In the order of their GUIDs, in which two commits can't wait for each other.
-        let mut unique: BTreeMap<&str, &NewDelivery> = BTreeMap::new();
-        for delivery in batch {
-            unique.entry(&delivery.guid).or_insert(delivery);
+        let mut unique: BTreeMap<&str, &Waiting> = BTreeMap::new();
+        for one in batch {
+            unique.entry(&one.delivery.guid).or_insert(one);
         }
-        let rows = unique.into_values().map(|delivery| {
-            let NewDelivery { guid, event, action, headers, body } = delivery;
-            let headers = headers.as_deref();
-            args![guid.as_str(), event.as_str(), action.as_deref(), headers, body.clone()]
+        let rows = unique.into_values().map(|one| {
+            let NewDelivery { guid, event, action, headers, body } = &one.delivery;
+            let (action, headers) = (action.as_deref(), headers.as_deref());
+            args![guid.as_str(), event.as_str(), action, headers, body.clone(), one.place]
         });
         let rows: Vec<_> = rows.collect();
         // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.

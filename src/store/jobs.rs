@@ -10,16 +10,20 @@ use super::nudge::Topic;
 use super::pool::{Sql, Tx};
 use super::read;
 use super::rotations;
-use super::rows::{StateColumns, parse, state_columns, to_json};
+use super::rows::{StateColumns, count, parse, state_columns, to_json};
 use super::settle::{end_steps, job_changed};
 use crate::domain::ids::{JobId, RunId, WorkerId};
 use crate::domain::names::ConnectorName;
+use crate::domain::patience::{Pause, Waited};
 use crate::domain::run::{Job, Run, StepFacts, StepRecord};
 use crate::domain::state::Conclusion;
 use crate::domain::time::Timestamp;
 
 /// A job whose holders died this often is given up: it may be what kills them.
 pub const MOST_CLAIMS: u32 = 5;
+
+/// Who polls finds what is due later than this soon enough.
+const WOKEN_WITHIN: Duration = Duration::from_mins(1);
 
 /// The right to work on a job until it expires. Made by [`Store::claim_job`] alone.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Lease {
     pub epoch: i64,
     /// How long after the last good heartbeat was *sent* it may expire.
     pub term: Duration,
+    /// How often it was held before, and came to nothing for what may pass.
+    pub waited: Waited,
 }
 
 /// What a heartbeat answers.
@@ -52,17 +58,29 @@ macro_rules! take {
     };
 }
 
-/// Of the jobs with the same lock, the one that waits longest, unless one runs; none whose secrets
+/// What a claim of a job answers: [`Taken`].
+macro_rules! taken {
+    () => {
+        "id, run_id, epoch, tries, refused, rested"
+    };
+}
+
+/// Of the jobs with the same lock, the one that waits longest, unless one runs (one that was put off is in
+/// nobody's way); none whose secrets
 /// another one may still renew.
 macro_rules! free {
     () => {
-        "(j.lock_key is null or not exists (select 1 from jobs o
+        concat!(
+            "(j.lock_key is null or not exists (select 1 from jobs o
             where o.lock_key = j.lock_key and o.state <> 'concluded'
-                and (o.state = 'running' or (o.created_at, o.position, o.id)
-                    < (j.created_at, j.position, j.id))))
+                and (o.state = 'running' or (o.due_at <= ",
+            now!(),
+            "
+                    and (o.created_at, o.position, o.id) < (j.created_at, j.position, j.id)))))
             and not exists (select 1 from job_secrets s
                 join secret_locks l on l.secret = s.secret
                 where s.job_id = j.id and l.job_id <> j.id)"
+        )
     };
 }
 
@@ -75,12 +93,13 @@ statements! {
                 and lease_until <= ", now!(), " and cancel is null and attempt < $3
                 order by lease_until limit 1"
         ),
-        ") returning id, run_id, epoch"
+        concat!(") returning ", taken!())
     );
     // The runs that have a job to be claimed: those that hold the fewest workers first, so that a
     // change of everything is in nobody's way. Some, since others may claim in between.
     TO_SERVE = sql!(
-        "select j.run_id from jobs j where j.state = 'queued' and ", free!(), "
+        "select j.run_id from jobs j where j.state = 'queued' and j.due_at <= ", now!(), "
+            and ", free!(), "
          group by j.run_id, j.priority
          order by j.priority,
             (select count(*) from jobs r where r.run_id = j.run_id and r.state = 'running'),
@@ -90,10 +109,10 @@ statements! {
     CLAIM_QUEUED = skip_locked!(
         concat!(
             take!(), " where id = (select id from jobs j where j.run_id = $3
-                and j.state = 'queued' and ", free!(), "
+                and j.state = 'queued' and j.due_at <= ", now!(), " and ", free!(), "
                 order by j.priority, j.created_at, j.position limit 1"
         ),
-        ") returning id, run_id, epoch"
+        concat!(") returning ", taken!())
     );
     START_RUN = sql!(
         "update runs set state = 'running', started_at = coalesce(started_at, ", now!(), ")
@@ -113,6 +132,8 @@ statements! {
         "update jobs set epoch = epoch where id = $1 and epoch = $2 and state = 'running'
          returning run_id"
     );
+    // What is told of a job says that it waits no more.
+    GOES_ON = sql!("update jobs set waits = null where id = $1 and waits is not null");
     RECORD = sql!(
         "update steps set state = $3, outcome = $4, skipped = $5, started_at = $6,
             finished_at = $7, attempt = $8, queued_at = $9, reason = $10, facts = $11,
@@ -128,6 +149,13 @@ statements! {
     // Given back is not failed: it does not count as a claim.
     RELEASE = sql!(
         "update jobs set state = 'queued', worker = null, attempt = attempt - 1, lease_until = 0,
+            revision = -1
+         where id = $1 and epoch = $2 and state = 'running' and cancel is null returning run_id"
+    );
+    // No failed holder's claim either: what is waited for is counted by itself.
+    POSTPONE = sql!(
+        "update jobs set state = 'queued', worker = null, attempt = attempt - 1, lease_until = 0,
+            due_at = ", now!(), " + $3, waits = $4, tries = $5, refused = $6, rested = $7,
             revision = -1
          where id = $1 and epoch = $2 and state = 'running' and cancel is null returning run_id"
     );
@@ -180,9 +208,10 @@ impl Store {
         term: Duration,
     ) -> Result<Claimed, StoreError> {
         let mut tx = self.begin().await?;
-        let Some((job, run, epoch)) = take(&mut tx, worker, term).await? else {
+        let Some(taken) = take(&mut tx, worker, term).await? else {
             return Ok(Claimed::None);
         };
+        let (job, run, epoch, tries, refused, rested) = taken;
         if !rotations::lock(&mut tx, &job).await? {
             return Ok(Claimed::Contended);
         }
@@ -191,7 +220,8 @@ impl Store {
         let run = read::header(&mut tx, &run).await?;
         let job = read::job(&mut tx, &job).await?;
         tx.commit().await?;
-        let lease = Lease { run: run.id, job: job.id, worker, epoch, term };
+        let waited = Waited { tries: count(tries), refused: count(refused), rested: count(rested) };
+        let lease = Lease { run: run.id, job: job.id, worker, epoch, term, waited };
         Ok(Claimed::Job(Box::new((lease, run, job))))
     }
 
@@ -212,6 +242,7 @@ impl Store {
         let job = lease.job.to_string();
         let mut tx = self.begin_lightly().await?;
         let run = fenced(&mut tx, FENCE, lease).await?;
+        tx.execute(GOES_ON, args![job.as_str()]).await?;
         record(&mut tx, &job, steps).await?;
         job_changed(&mut tx, &run, &job).await?;
         tx.commit().await
@@ -258,7 +289,21 @@ impl Store {
 
     /// Gives the job back unfinished (worker shutting down): queued again at once, or ended if that was asked for.
     pub async fn release_job(&self, lease: Lease) -> Result<(), StoreError> {
-        match retried!(self.release_once(&lease)) {
+        self.give_back(lease, None).await
+    }
+
+    /// Gives the job back for what may pass: it is queued again, not to be claimed before the pause
+    /// is over, or ended if that was asked for.
+    pub async fn put_off_job(&self, lease: Lease, pause: &Pause) -> Result<(), StoreError> {
+        self.give_back(lease, Some(pause)).await?;
+        if let Some(wait) = Some(pause.after).filter(|wait| *wait < WOKEN_WITHIN) {
+            self.inner.nudges.wake_after(Topic::Jobs, wait);
+        }
+        Ok(())
+    }
+
+    async fn give_back(&self, lease: Lease, pause: Option<&Pause>) -> Result<(), StoreError> {
+        match retried!(self.give_back_once(&lease, pause)) {
             Err(StoreError::LeaseLost) => {}
             done => return done,
         }
@@ -270,11 +315,19 @@ impl Store {
         self.settle_job(lease, &[], Conclusion::Cancelled).await.map(drop)
     }
 
-    async fn release_once(&self, lease: &Lease) -> Result<(), StoreError> {
+    async fn give_back_once(&self, lease: &Lease, pause: Option<&Pause>) -> Result<(), StoreError> {
         let job = lease.job.to_string();
         let mut tx = self.begin().await?;
-        let run = fenced(&mut tx, RELEASE, lease).await?;
-        tx.execute(RESTART_STEPS, args![job.as_str()]).await?;
+        let run = match pause {
+            None => fenced(&mut tx, RELEASE, lease).await?,
+            Some(Pause { after, awaits, waited: Waited { tries, refused, rested } }) => {
+                let (job, awaits) = (job.as_str(), awaits.as_str());
+                let postpone = args![job, lease.epoch, *after, awaits, *tries, *refused, *rested];
+                let run: Option<(String,)> = tx.one(POSTPONE, postpone).await?;
+                run.map(|(run,)| run).ok_or(StoreError::LeaseLost)?
+            }
+        };
+        restart_steps(&mut tx, &job).await?;
         rotations::free(&mut tx, &job).await?;
         job_changed(&mut tx, &run, &job).await?;
         tx.nudge(Topic::Jobs);
@@ -353,16 +406,18 @@ enum Claimed {
     Contended,
 }
 
+/// Job, run, epoch; and how often it came to nothing: in all, and refused in a row; and what was rested.
+type Taken = (String, String, i64, i64, i64, i64);
+
 async fn take(
     tx: &mut Tx<'_>,
     worker: WorkerId,
     term: Duration,
-) -> Result<Option<(String, String, i64)>, StoreError> {
-    let taken_over: Option<(String, String, i64)> =
-        tx.one(CLAIM_EXPIRED, args![worker, term, MOST_CLAIMS]).await?;
-    if let Some((job, run, epoch)) = taken_over {
-        tx.execute(RESTART_STEPS, args![job.as_str()]).await?;
-        return Ok(Some((job, run, epoch)));
+) -> Result<Option<Taken>, StoreError> {
+    let taken_over: Option<Taken> = tx.one(CLAIM_EXPIRED, args![worker, term, MOST_CLAIMS]).await?;
+    if let Some(taken) = taken_over {
+        restart_steps(tx, &taken.0).await?;
+        return Ok(Some(taken));
     }
     let runs: Vec<(String,)> = tx.all(TO_SERVE, args![]).await?;
     for (run,) in runs {
@@ -372,6 +427,11 @@ async fn take(
         }
     }
     Ok(None)
+}
+
+/// What ran of a job waits again, for another attempt.
+pub(super) async fn restart_steps(tx: &mut Tx<'_>, job: &str) -> Result<(), StoreError> {
+    tx.execute(RESTART_STEPS, args![job]).await.map(drop)
 }
 
 /// Keeps a job from being taken over until the transaction ends; answers its run.

@@ -8,7 +8,7 @@ use super::pool::Sql;
 use super::read::assemble;
 use super::rows::{RunRow, parse};
 use crate::domain::ids::{JobId, RunId, WorkerId};
-use crate::domain::recovery::WINDOW;
+use crate::domain::recovery::ENTERPRISE_WINDOW;
 use crate::domain::run::Run;
 
 /// Runs answered by one call: each is whole.
@@ -36,6 +36,7 @@ statements! {
             and archive_at <= ", now!(), "
          order by archive_at, concluded_at, id limit $1"
     );
+    IS_ARCHIVED = sql!("select epoch from jobs where id = $1 and archived_at is not null");
     RUN_OF = sql!("select ", run_columns!(), " where r.id = $1");
     ARCHIVE_JOB = sql!("update jobs set archived_at = ", now!(), " where id = $1 and state = 'concluded'");
     // A run's page links its jobs' reports, so those come first.
@@ -69,7 +70,12 @@ statements! {
             select 1 from due_times later where later.repository_id = due_times.repository_id
                 and later.schedule = due_times.schedule and later.due_at > due_times.due_at)"
     );
-    DELETE_GROUPS = sql!("delete from ended_groups where ended_at < ", now!(), " - $1");
+    // Without it, a run that is left would be a group's in the queue.
+    DELETE_GROUPS = sql!(
+        "delete from ended_groups where ended_at < ", now!(), " - $1 and not exists (
+            select 1 from runs r where r.head_sha = ended_groups.head_sha
+                and r.repository_id = ended_groups.repository_id and r.pull is null)"
+    );
     DELETE_COMMENTS = sql!("delete from comments where seen_at < ", now!(), " - $1");
     HOLD = sql!(
         "insert into leases (name, worker, lease_until) values ($1, $2, ", now!(), " + $3)
@@ -98,6 +104,12 @@ impl Store {
             found.extend(run.map(|run| (run, job)));
         }
         Ok(found)
+    }
+
+    /// Has somebody archived it since it was listed?
+    pub async fn is_job_archived(&self, job: JobId) -> Result<bool, StoreError> {
+        let found: Option<(i64,)> = self.inner.main.one(IS_ARCHIVED, args![job]).await?;
+        Ok(found.is_some())
     }
 
     pub async fn mark_job_archived(&self, job: JobId) -> Result<(), StoreError> {
@@ -156,7 +168,7 @@ impl Store {
         self.forget_audit(older_than).await?;
         self.forget_handled_again(older_than).await?;
         // GitHub's log must not find anew what was given up.
-        self.forget_missing(older_than.max(2 * WINDOW)).await?;
+        self.forget_missing(older_than.max(2 * ENTERPRISE_WINDOW)).await?;
         self.forget_approvals(older_than).await?;
         self.forget_brought(older_than).await?;
         self.forget_old_tails(older_than.min(TAILS_KEPT)).await

@@ -42,6 +42,7 @@ mod planning;
 mod pulls;
 mod queue;
 mod read;
+mod reads;
 mod recovery;
 mod rotations;
 mod runs;
@@ -53,17 +54,17 @@ use std::sync::Arc;
 
 pub use self::access::Withdrawn;
 pub use self::approvals::{Approval, ApprovalOrder};
-pub use self::apps::{NewSecret, SecretRow, SecretState, StoredApp};
+pub use self::apps::{GivenSecret, NewSecret, SAID_EVERY, SecretRow, SecretState, StoredApp};
 pub use self::audit::{Act, CancelOrder, Done, Orders};
 pub use self::branches::{Branch, DueTime};
 pub use self::budgets::{Closed, Spent, Stage, Wish};
 pub use self::cache::NewResult;
 pub use self::cancels::Stopped;
-pub use self::checks::{Annotated, CheckRecord, ClaimedHead};
-pub use self::comments::CommentAnswer;
+pub use self::checks::{Annotated, CheckRecord, ClaimedHead, RefusedName};
+pub use self::comments::{CommentAnswer, CommentLease, Hold};
 pub use self::compare::{Compared, Comparison};
 pub use self::deliveries::{
-    ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Handled, HandledAgain, NewDelivery,
+    ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Due, Handled, HandledAgain, NewDelivery,
     Taken,
 };
 pub use self::error::StoreError;
@@ -129,6 +130,7 @@ const STATEMENTS: &[&[(&str, pool::Sql)]] = &[
     pulls::STATEMENTS,
     queue::STATEMENTS,
     read::STATEMENTS,
+    reads::STATEMENTS,
     recovery::STATEMENTS,
     rotations::STATEMENTS,
     runs::STATEMENTS,

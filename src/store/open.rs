@@ -16,6 +16,7 @@ use sqlx::{
 use super::nudge::Nudges;
 use super::pool::Pool;
 use super::{Inner, Store, StoreError, intake, logs};
+use crate::ambient::failpoint::{self, Deed};
 
 /// Version, description and text of each file in `migrations/`. A list, as the driver's macro for
 /// it would build both databases' drivers a second time, for the compiler's own use.
@@ -35,6 +36,16 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "heads", include_str!("../../migrations/0013_heads.sql")),
     (14, "app", include_str!("../../migrations/0014_app.sql")),
     (15, "postponed", include_str!("../../migrations/0015_postponed.sql")),
+    (16, "comments", include_str!("../../migrations/0016_comments.sql")),
+    (17, "secrets_of_apps", include_str!("../../migrations/0017_secrets_of_apps.sql")),
+    (19, "handled_again_last", include_str!("../../migrations/0019_handled_again_last.sql")),
+    (20, "log_under_way", include_str!("../../migrations/0020_log_under_way.sql")),
+    (21, "waits", include_str!("../../migrations/0021_waits.sql")),
+    (22, "held_and_waited", include_str!("../../migrations/0022_held_and_waited.sql")),
+    (23, "held_back", include_str!("../../migrations/0023_held_back.sql")),
+    (25, "names_and_groups", include_str!("../../migrations/0025_names_and_groups.sql")),
+    (26, "reads", include_str!("../../migrations/0026_reads.sql")),
+    (27, "in_their_order", include_str!("../../migrations/0027_in_their_order.sql")),
 ];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.
@@ -60,6 +71,10 @@ const FRESH: Duration = Duration::from_millis(500);
 const STATEMENTS: usize = 300;
 /// How long a start waits for another process's.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a connection of `SQLite` keeps of the file, at most: minus KiB. The kernel keeps the rest, and ten
+/// connections each would keep their own copy. Readers read little more than once.
+const CACHE: &str = "-512";
+const READERS_CACHE: &str = "-256";
 /// Of `SQLite`, besides the writer.
 const READERS: u32 = 4;
 
@@ -173,6 +188,7 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         // Pages of 4 KiB: a checkpoint each 16 MiB, so that a burst of webhooks does not wait for many.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", CACHE)
         .optimize_on_close(true, None);
     let explain = |error| StoreError::of_file(file, error);
     let writer = SqlitePoolOptions::new()
@@ -196,7 +212,7 @@ async fn sqlite(file: &Path, synchronous: SqliteSynchronous) -> Result<Pool, Sto
         .max_connections(READERS)
         .test_before_acquire(false)
         .before_acquire(|conn, _| Box::pin(ready(Ok(usable(conn)))))
-        .connect_lazy_with(options.pragma("query_only", "on"));
+        .connect_lazy_with(options.pragma("query_only", "on").pragma("cache_size", READERS_CACHE));
     Ok(Pool::Sqlite { writer, readers, file: Arc::from(file) })
 }
 
@@ -234,7 +250,7 @@ async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<(), MigrateError>
     let mut tx = conn.begin_with("begin immediate").await?;
     migrate(&mut *tx).await?;
     tx.execute(SQLITE_CLOCK).await?;
-    Ok(tx.commit().await?)
+    Ok(failpoint::around(Deed::Commit, migrations, tx.commit()).await?)
 }
 
 async fn migrate_postgres(conn: &mut PgConnection) -> Result<(), MigrateError> {
@@ -244,7 +260,12 @@ async fn migrate_postgres(conn: &mut PgConnection) -> Result<(), MigrateError> {
     tx.execute(POSTGRES_CLOCK).await?;
     // Here, under the lock: of two who say "if not exists" at once, one is refused.
     tx.execute(logs::TABLE).await?;
-    Ok(tx.commit().await?)
+    Ok(failpoint::around(Deed::Commit, migrations, tx.commit()).await?)
+}
+
+/// The place of their commit.
+fn migrations() -> String {
+    "migrations".to_owned()
 }
 
 /// Migrations that we do not know are a newer program's; they only expand, so we can go on.

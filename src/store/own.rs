@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Store;
 use super::cache::{NewResult, forget, keep};
 use super::error::StoreError;
-use super::pulls::see_repository;
+use super::pulls::list_repository;
 use super::rows::{parse, to_json};
 use super::runs::NewRun;
 use crate::domain::cache::Ingredients;
@@ -34,7 +34,7 @@ impl Store {
     /// Notes that a run is carried out here and now.
     pub async fn begin_own_run(&self, run: &NewRun) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        see_repository(&mut tx, &run.repository).await?;
+        list_repository(&mut tx, &run.repository).await?;
         let values = args![
             run.id,
             run.repository.id,

@@ -17,7 +17,8 @@ use super::settle::{Extent, changed, raise_head};
 use crate::domain::ids::{JobId, WorkerId};
 use crate::domain::impact::{ChangeKind, Reason};
 use crate::domain::names::{Sha, StepId};
-use crate::domain::plan::Plan;
+use crate::domain::patience::{Pause, Waited};
+use crate::domain::plan::{Conflict, Plan};
 use crate::domain::run::{Problem, Run, Selection};
 use crate::domain::state::{Conclusion, SkipReason};
 
@@ -44,14 +45,18 @@ pub struct PlannedRun {
 #[derive(Debug)]
 pub struct PlanningLease {
     pub run: Run,
+    /// How often it was claimed.
     pub attempt: u32,
+    /// How often of those it came to nothing for what may pass.
+    pub waited: Waited,
     pub(crate) epoch: i64,
 }
 
 pub(super) const JOBS: Rows = Rows {
     insert: "insert into jobs (id, run_id, connector, change_kind, reasons, plan, position,
-        priority, created_at, lock_key, supersede, revision)",
-    columns: 11,
+        priority, created_at, lock_key, supersede, state, conclusion, started_at, concluded_at,
+        revision)",
+    columns: 15,
     fixed: ", -1",
     rest: "",
 };
@@ -79,7 +84,7 @@ statements! {
                     and due_at <= ", now!(), " and lease_until <= ", now!(), "
                 order by priority, created_at limit 1"
         ),
-        ") returning id, attempt, epoch"
+        ") returning id, attempt, epoch, tries, refused, rested"
     );
     EXTEND = sql!(
         "update runs set lease_until = ", now!(), " + $3
@@ -101,7 +106,7 @@ statements! {
     );
     RETRY = sql!(
         "update runs set due_at = ", now!(), " + $3, lease_until = 0, planning_error = $4,
-            worker = null
+            tries = $5, refused = $6, rested = $7, worker = null
          where id = $1 and epoch = $2 and state = 'queued' and planned_at is null"
     );
     // Those with a lock come in the order in which they were made: who waits behind another is as
@@ -124,11 +129,13 @@ impl Store {
             return Ok(None);
         }
         let mut tx = self.begin().await?;
-        let claimed: Option<(String, i64, i64)> = tx.one(CLAIM, args![worker, term]).await?;
-        let Some((run, attempt, epoch)) = claimed else { return Ok(None) };
+        let claimed: Option<(String, i64, i64, i64, i64, i64)> =
+            tx.one(CLAIM, args![worker, term]).await?;
+        let Some((run, attempt, epoch, tries, refused, rested)) = claimed else { return Ok(None) };
         let run = read::header(&mut tx, &run).await?;
         tx.commit().await?;
-        Ok(Some(PlanningLease { run, attempt: count(attempt), epoch }))
+        let waited = Waited { tries: count(tries), refused: count(refused), rested: count(rested) };
+        Ok(Some(PlanningLease { run, attempt: count(attempt), waited, epoch }))
     }
 
     pub async fn extend_planning(
@@ -191,15 +198,24 @@ impl Store {
         held(self.inner.main.execute(WITHDRAW, args![lease.run.id, lease.epoch]).await?)
     }
 
-    /// Planning failed for now: try again after this long.
+    /// Planning failed for now: it is tried again after the pause, and the check says meanwhile what
+    /// is waited for.
     pub async fn retry_planning(
         &self,
         lease: PlanningLease,
-        after: Duration,
-        error: &str,
+        pause: &Pause,
     ) -> Result<(), StoreError> {
-        let args = args![lease.run.id, lease.epoch, after, error];
-        held(self.inner.main.execute(RETRY, args).await?)
+        let run = lease.run.id.to_string();
+        let Pause { after, awaits, waited: Waited { tries, refused, rested } } = pause;
+        let (run, awaits) = (run.as_str(), awaits.as_str());
+        let retry = args![run, lease.epoch, *after, awaits, *tries, *refused, *rested];
+        let mut tx = self.begin().await?;
+        held(tx.execute(RETRY, retry).await?)?;
+        if pause.is_told() {
+            let head = changed(&mut tx, run, Extent::Run).await?;
+            raise_head(&mut tx, head).await?;
+        }
+        tx.commit().await
     }
 }
 
@@ -218,6 +234,10 @@ async fn insert_jobs(
     let mut jobs = VecDeque::with_capacity(new.len());
     let mut steps = VecDeque::new();
     for (position, job) in (0_i64..).zip(new) {
+        // Nobody need claim one of which nothing runs.
+        let held = job.plan.conflict().map(|_| Conclusion::ActionRequired.as_str());
+        let (state, ended_at) =
+            if held.is_some() { ("concluded", Some(now)) } else { ("queued", None) };
         jobs.push_back(args![
             job.id,
             run,
@@ -230,6 +250,10 @@ async fn insert_jobs(
             now,
             lock(job),
             i64::from(!job.plan.outlives_head()),
+            state,
+            held,
+            ended_at,
+            ended_at,
         ]);
         steps.extend(step_rows(run, job, now)?);
     }
@@ -244,13 +268,22 @@ async fn insert_jobs(
 fn step_rows(run: &str, job: &NewJob, now: i64) -> Result<Vec<Vec<Arg>>, StoreError> {
     let left_out: BTreeSet<&StepId> = job.left_out.iter().collect();
     let guarded = job.plan.is_guarded();
-    let reason = if guarded { SkipReason::Unapproved } else { SkipReason::NotAsked };
+    let not_wanted = if guarded { SkipReason::Unapproved } else { SkipReason::NotAsked };
+    let conflict = job.plan.conflict().map(Conflict::what);
     let mut rows = Vec::new();
     for (position, step) in (0_i64..).zip(job.plan.steps()) {
-        let (state, skipped, finished_at, said) = if left_out.contains(&step.id) {
-            ("skipped", Some(to_json(&reason)?), Some(now), Some(reason.to_string()))
-        } else {
-            ("waiting", None, None, None)
+        let of_no_use = || step.left_out.clone().map(|why| SkipReason::Condition { why });
+        let skip = match &conflict {
+            _ if left_out.contains(&step.id) => Some(not_wanted.clone()),
+            Some(what) => of_no_use().or(Some(SkipReason::Conflict { what: what.clone() })),
+            // The job's holder says which are of no use.
+            None => None,
+        };
+        let (state, skipped, finished_at, said) = match skip {
+            Some(reason) => {
+                ("skipped", Some(to_json(&reason)?), Some(now), Some(reason.to_string()))
+            }
+            None => ("waiting", None, None, None),
         };
         rows.push(args![
             job.id,

@@ -1,6 +1,7 @@
 //! The two drivers behind one face: the same statement, bound and read in the same way.
 
 use std::fmt::Write as _;
+use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use sqlx::{AssertSqlSafe, Executor, FromRow, Postgres, SqlSafeStr, Sqlite};
 use super::arg::{Arg, bind};
 use super::error::StoreError;
 use super::nudge::{Nudges, Topic, Topics};
+use crate::ambient::failpoint::{self, Deed};
 
 /// How long a statement may take before its caller hears [`StoreError::Slow`]: a black-holed
 /// connection must not hang a loop for ever.
@@ -254,7 +256,8 @@ impl Pool {
             let query = sqlx::query_with(text::<Db>(sql), bind::<Db>(args)?);
             Box::pin(async move { Ok(query.execute(pool).await?.rows_affected()) }) as Work<'_, u64>
         });
-        self.patiently(work).await
+        let place = || sql.sqlite.to_owned();
+        failpoint::around(Deed::Commit, place, self.patiently(work)).await
     }
 
     /// Inserts these rows with one statement, which is its own transaction: one way there and back.
@@ -270,7 +273,8 @@ impl Pool {
             let query: QueryAs<'_, Db, T, _> = sqlx::query_as_with(text, args);
             Box::pin(query.fetch_all(pool)) as Work<'_, Vec<T>>
         });
-        self.patiently(work).await
+        let place = || rows.insert.to_owned();
+        failpoint::around(Deed::Commit, place, self.patiently(work)).await
     }
 
     pub(super) async fn prepare(&self, name: &str, sql: Sql) -> Result<(), StoreError> {
@@ -419,9 +423,21 @@ impl Tx<'_> {
         self.topics.add(topic);
     }
 
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
+    #[track_caller]
+    pub(super) fn commit(self) -> impl Future<Output = Result<(), StoreError>> {
+        let asked_for = Location::caller();
+        async move {
+            let (nudges, topics) = (self.nudges, self.topics);
+            let place = || asked_for.to_string();
+            failpoint::around(Deed::Commit, place, self.commit_now()).await?;
+            nudges.wake(topics);
+            Ok(())
+        }
+    }
+
+    async fn commit_now(self) -> Result<(), StoreError> {
         match self.conn {
-            Conn::Sqlite(tx) => self.pool.patiently(tx.commit()).await?,
+            Conn::Sqlite(tx) => self.pool.patiently(tx.commit()).await,
             Conn::Postgres(mut tx) => {
                 if let Some(payload) = self.nudges.payload(self.topics) {
                     let notify = sqlx::query("select pg_notify($1, $2)")
@@ -429,10 +445,8 @@ impl Tx<'_> {
                         .bind(payload);
                     self.pool.patiently(notify.execute(&mut *tx)).await?;
                 }
-                self.pool.patiently(tx.commit()).await?;
+                self.pool.patiently(tx.commit()).await
             }
         }
-        self.nudges.wake(self.topics);
-        Ok(())
     }
 }

@@ -25,9 +25,16 @@ pub struct RepositoryRow {
 }
 
 statements! {
-    // An event may be days old when it comes: by it nothing private is shown. What GitHub lists now
-    // is another matter ([`Store::restore`]).
+    // An event may be days old when it comes: by it nothing private is shown, nothing is called as it was
+    // then, and nothing comes back. What GitHub lists now is another matter.
     SEE_REPOSITORY = sql!(
+        "insert into repositories (id, name, installation, private, seen_at)
+         values ($1, $2, $3, $4, ", now!(), ")
+         on conflict (id) do update set
+            private = case when excluded.private = 1 then 1 else repositories.private end,
+            seen_at = excluded.seen_at"
+    );
+    LIST_REPOSITORY = sql!(
         "insert into repositories (id, name, installation, private, seen_at)
          values ($1, $2, $3, $4, ", now!(), ")
          on conflict (id) do update set name = excluded.name,
@@ -51,6 +58,9 @@ statements! {
     REPOSITORIES = sql!(
         "select id, name, installation, private, last_run_at from repositories
          order by lower(name), id"
+    );
+    KNOWN_REPOSITORY = sql!(
+        "select id, name, installation, private, last_run_at from repositories where id = $1"
     );
     // A name can pass to another repository; who was seen under it last has it.
     REPOSITORY = sql!(
@@ -121,6 +131,12 @@ impl Store {
         rows.into_iter().map(repository_row).collect()
     }
 
+    /// The one of this id.
+    pub async fn known_repository(&self, id: u64) -> Result<Option<Repository>, StoreError> {
+        let row = self.inner.main.one(KNOWN_REPOSITORY, args![id]).await?;
+        Ok(row.map(repository_row).transpose()?.map(|row| row.repository))
+    }
+
     pub async fn repository(&self, name: &RepoName) -> Result<Option<Repository>, StoreError> {
         let row = self.inner.main.one(REPOSITORY, args![name]).await?;
         Ok(row.map(repository_row).transpose()?.map(|row| row.repository))
@@ -133,12 +149,22 @@ fn moved(before: &PullFacts, after: &PullFacts) -> bool {
         || before.base_ref != after.base_ref
 }
 
+/// As an event tells of it, or whoever acts on one: what is known of it already stays.
 pub(super) async fn see_repository(
     tx: &mut Tx<'_>,
     repository: &Repository,
 ) -> Result<(), StoreError> {
     let Repository { id, name, installation, private } = repository;
     tx.execute(SEE_REPOSITORY, args![*id, name, *installation, *private]).await.map(drop)
+}
+
+/// As it is now.
+pub(super) async fn list_repository(
+    tx: &mut Tx<'_>,
+    repository: &Repository,
+) -> Result<(), StoreError> {
+    let Repository { id, name, installation, private } = repository;
+    tx.execute(LIST_REPOSITORY, args![*id, name, *installation, *private]).await.map(drop)
 }
 
 /// The head with which a run's pull request was seen last.
@@ -150,14 +176,19 @@ pub(super) async fn head_seen(
     Ok(known.map(seen).transpose()?.map(|seen| seen.facts.head_sha))
 }
 
-/// Was the pull request seen last with another head or base branch than these?
+/// Was the pull request seen with another head or base branch than these, after it was known in this
+/// generation?
 pub(super) async fn has_moved(
     tx: &mut Tx<'_>,
     (repository, pull): (u64, Option<u64>),
+    known: Option<i64>,
     (head, base_ref): (&Sha, &str),
 ) -> Result<bool, StoreError> {
-    let known = tx.one(PULL, args![repository, pull]).await?.map(seen).transpose()?;
-    Ok(known.is_some_and(|it| it.facts.head_sha != *head || it.facts.base_ref != base_ref))
+    let seen = tx.one(PULL, args![repository, pull]).await?.map(seen).transpose()?;
+    Ok(seen.is_some_and(|now| {
+        let is_newer = known.is_none_or(|known| now.generation > known);
+        is_newer && (now.facts.head_sha != *head || now.facts.base_ref != base_ref)
+    }))
 }
 
 fn seen((facts, generation): (String, i64)) -> Result<PullSeen, StoreError> {

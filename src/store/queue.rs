@@ -42,6 +42,7 @@ statements! {
     CALLS = sql!("select name, calls from recovery");
     RUNS = sql!("select triggered_by, coalesce(conclusion, state), count(*) from runs group by 1, 2 order by 1, 2");
     MENDS = sql!("select what, times from mends order by what");
+    UNARCHIVED = sql!("select count(*) from jobs where state = 'concluded' and archived_at is null");
     STEPS = sql!("select state, coalesce(outcome, state), count(*) from steps group by 1, 2 order by 1, 2");
 }
 
@@ -96,6 +97,8 @@ impl Store {
                 }),
             );
         }
+        let (unarchived,): (i64,) = tx.one(UNARCHIVED, args![]).await?.unwrap_or_default();
+        samples.push(("checkvalve_jobs_unarchived".to_owned(), Vec::new(), unarchived));
         Ok(samples)
     }
 }

@@ -11,6 +11,7 @@ use super::rows::{JobRow, RunRow, StepRow, parse};
 use crate::domain::ids::{JobId, RunId};
 use crate::domain::names::{RepoName, Sha, StepId};
 use crate::domain::run::{Job, Run, StepRecord};
+use crate::domain::time::Timestamp;
 
 /// Which runs a page or the API asks for; newest first.
 #[derive(Debug, Clone, Default)]
@@ -152,6 +153,12 @@ impl Store {
         let mut tx = self.snapshot().await?;
         let rows = tx.all(OPEN_OF_PULL, args![repository, pull]).await?;
         assemble(&mut tx, rows).await
+    }
+
+    /// The time, by the database's clock.
+    pub async fn time(&self) -> Result<Timestamp, StoreError> {
+        let mut tx = self.snapshot().await?;
+        Ok(Timestamp::from_millis(tx.now().await?))
     }
 
     /// All runs of a head, oldest first.

@@ -19,6 +19,8 @@ pub struct LogMark {
     pub read_to: Timestamp,
     /// A look under way: when it began, and the page that is next.
     pub reading: Option<(Timestamp, String)>,
+    /// Of that look: when the oldest attempt was sent whose end was yet to be seen.
+    pub pending: Option<Timestamp>,
 }
 
 /// An event that never came.
@@ -42,19 +44,22 @@ pub struct MissingRow {
 
 macro_rules! missing_columns {
     () => {
-        "guid, attempt, event, action, delivered_at, failure, state, asked, note from missing"
+        "guid, attempt, event, action, delivered_at, failure, state, asked, note"
     };
 }
 
 statements! {
-    MARK = sql!("select since, read_to, reading_from, next_page from recovery where name = 'log'");
+    MARK = sql!(
+        "select since, read_to, reading_from, next_page, pending from recovery where name = 'log'"
+    );
     OLDEST = sql!("select received_at from deliveries order by received_at limit 1");
     BEGIN = sql!(
         "insert into recovery (name, since, read_to) values ('log', $1, $2)
          on conflict (name) do nothing"
     );
     SET_MARK = sql!(
-        "update recovery set read_to = $1, reading_from = cast($2 as bigint), next_page = $3
+        "update recovery set read_to = $1, reading_from = cast($2 as bigint), next_page = $3,
+            pending = cast($4 as bigint)
          where name = 'log'"
     );
     COUNT_CALLS = sql!("update recovery set calls = calls + $1 where name = 'log'");
@@ -77,7 +82,7 @@ statements! {
             and exists (select 1 from deliveries d where d.guid = missing.guid)"
     );
     DUE = sql!(
-        "select ", missing_columns!(), " where state = 'missing' and due_at <= ", now!(), "
+        "select ", missing_columns!(), " from missing where state = 'missing' and due_at <= ", now!(), "
          order by delivered_at, guid limit $1"
     );
     ASKED = sql!(
@@ -85,18 +90,32 @@ statements! {
          where guid = $1 and state = 'missing'"
     );
     ANEW = sql!(
-        "update missing set state = 'missing', asked = 0, note = null, due_at = ", now!(), "
+        "update missing set state = 'missing', asked = 0, note = null, seen_at = ", now!(), ",
+            due_at = ", now!(), "
          where guid = $1 and state <> 'came'"
     );
     GIVE_UP = sql!(
         "update missing set state = 'given_up', note = $2 where guid = $1 and state = 'missing'"
     );
+    GIVE_UP_OLD = sql!(
+        "update missing set state = 'given_up', note = $2 || failure
+         where state = 'missing' and asked > 0 and seen_at <= ", now!(), " - $1
+         returning ", missing_columns!()
+    );
     LIST = sql!(
-        "select ", missing_columns!(), " where state <> 'came'
+        "select ", missing_columns!(), " from missing where state <> 'came'
          order by delivered_at desc, guid limit $1"
     );
-    SHOW = sql!("select ", missing_columns!(), " where guid = $1");
+    SHOW = sql!("select ", missing_columns!(), " from missing where guid = $1");
     FORGET = sql!("delete from missing where seen_at < ", now!(), " - $1");
+    COMMENTS_READ_TO = sql!("select comments_read_to from repositories where id = $1");
+    READ_COMMENTS_TO = sql!(
+        "update repositories set comments_read_to = $2
+         where id = $1 and coalesce(comments_read_to, 0) < $2"
+    );
+    FORGET_COMMENTS = sql!(
+        "update repositories set comments_read_to = null where id = $1 and comments_read_to is not null"
+    );
     KNOWN = sql!(
         "select facts, own_head from pulls where repository_id = $1 and number = $2"
     );
@@ -107,17 +126,18 @@ statements! {
     );
 }
 
-type Mark = (i64, i64, Option<i64>, Option<String>);
+type Mark = (i64, i64, Option<i64>, Option<String>, Option<i64>);
 type Columns = (String, i64, String, Option<String>, i64, String, String, i64, Option<String>);
 
 impl Store {
     /// How far the log was read; `None` before the first look.
     pub async fn log_mark(&self) -> Result<Option<LogMark>, StoreError> {
         let mark: Option<Mark> = self.inner.main.one(MARK, args![]).await?;
-        Ok(mark.map(|(since, read_to, reading_from, next_page)| LogMark {
+        Ok(mark.map(|(since, read_to, reading_from, next_page, pending)| LogMark {
             since: Timestamp::from_millis(since),
             read_to: Timestamp::from_millis(read_to),
             reading: reading_from.map(Timestamp::from_millis).zip(next_page),
+            pending: pending.map(Timestamp::from_millis),
         }))
     }
 
@@ -136,7 +156,8 @@ impl Store {
             Some((from, page)) => (Some(*from), Some(page.as_str())),
             None => (None, None),
         };
-        self.inner.main.execute(SET_MARK, args![mark.read_to, from, page]).await.map(drop)
+        let mark = args![mark.read_to, from, page, mark.pending];
+        self.inner.main.execute(SET_MARK, mark).await.map(drop)
     }
 
     /// So many calls more were spent on recovery.
@@ -198,6 +219,19 @@ impl Store {
         self.inner.main.execute(GIVE_UP, args![guid, why]).await.map(drop)
     }
 
+    /// Gives up what was asked for in vain for so long, since it was first missed or somebody wanted
+    /// it again; answers those. The reason is `why`, and how the last attempt failed.
+    pub async fn give_up_old(
+        &self,
+        asked_for: Duration,
+        why: &str,
+    ) -> Result<Vec<MissingRow>, StoreError> {
+        let mut tx = self.begin().await?;
+        let rows = tx.all(GIVE_UP_OLD, args![asked_for, why]).await?;
+        tx.commit().await?;
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     /// Events that never came, and those that were given up; newest first.
     pub async fn missing(&self, limit: u32) -> Result<Vec<MissingRow>, StoreError> {
         let rows = self.inner.main.all(LIST, args![limit]).await?;
@@ -211,6 +245,24 @@ impl Store {
 
     pub(super) async fn forget_missing(&self, older_than: Duration) -> Result<(), StoreError> {
         self.inner.main.execute(FORGET, args![older_than]).await.map(drop)
+    }
+
+    /// Up to when what people said in a repository has been looked at, by GitHub's clock; `None` before
+    /// the first look.
+    pub async fn comments_read_to(&self, repository: u64) -> Result<Option<Timestamp>, StoreError> {
+        let row: Option<(Option<i64>,)> =
+            self.inner.main.one(COMMENTS_READ_TO, args![repository]).await?;
+        Ok(row.and_then(|(read_to,)| read_to).map(Timestamp::from_millis))
+    }
+
+    /// Goes on from here with the next look; never back.
+    pub async fn read_comments_to(&self, repository: u64, to: Timestamp) -> Result<(), StoreError> {
+        self.inner.main.execute(READ_COMMENTS_TO, args![repository, to]).await.map(drop)
+    }
+
+    /// Nobody listens there for now: what is said meanwhile is said to others.
+    pub async fn stop_reading_comments(&self, repository: u64) -> Result<(), StoreError> {
+        self.inner.main.execute(FORGET_COMMENTS, args![repository]).await.map(drop)
     }
 
     /// A pull request as it was seen last, with the head of its own run.

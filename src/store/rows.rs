@@ -106,6 +106,7 @@ macro_rules! run_columns {
         "r.id, r.repository_id, p.name as repository, p.installation, p.private, r.pull, r.title,
          r.head_ref, r.base_ref, r.head_sha, r.base_sha, r.merge_base, r.triggered_by, r.cause,
          r.actor, r.scope, r.reuse, r.trust, r.kept_under, r.state, r.conclusion, r.problem, r.selection, r.created_at,
+         case when r.planned_at is null and r.state = 'queued' then r.planning_error end as awaits,
          r.started_at, r.concluded_at, r.superseded_by, r.cancel, r.revision
          from runs r join repositories p on p.id = r.repository_id"
     };
@@ -136,6 +137,7 @@ pub(super) struct RunRow {
     conclusion: Option<String>,
     problem: Option<String>,
     selection: Option<String>,
+    awaits: Option<String>,
     created_at: i64,
     started_at: Option<i64>,
     concluded_at: Option<i64>,
@@ -179,6 +181,7 @@ impl RunRow {
             concluded_at: time(self.concluded_at),
             superseded_by: optional::<RunId>("runs.superseded_by", self.superseded_by.as_deref())?,
             cancel: self.cancel,
+            awaits: self.awaits,
             revision: self.revision,
             jobs: Vec::new(),
         })
@@ -189,6 +192,7 @@ macro_rules! job_columns {
     () => {
         "id, run_id, connector, change_kind, reasons, plan, state, conclusion, attempt, epoch,
          created_at, started_at, concluded_at, cancel, revision,
+         case when state <> 'concluded' then waits end as waits,
          case when state = 'queued' and lock_key is not null then
             (select '`' || h.connector || '` of '
                 || coalesce('#' || cast(r.pull as text), r.head_ref) || ' (' || r.id || ')'
@@ -226,6 +230,7 @@ pub(super) struct JobRow {
     started_at: Option<i64>,
     concluded_at: Option<i64>,
     cancel: Option<String>,
+    waits: Option<String>,
     lock_holder: Option<String>,
     secret: Option<String>,
     secret_holder: Option<String>,
@@ -261,6 +266,7 @@ impl JobRow {
             started_at: time(self.started_at),
             concluded_at: time(self.concluded_at),
             cancel: self.cancel,
+            awaits: self.waits,
             steps,
         })
     }

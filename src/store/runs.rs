@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Store;
 use super::cancels::cancel_whole;
+use super::compare::group_has_ended;
 use super::error::StoreError;
 use super::nudge::Topic;
 use super::pool::Tx;
@@ -46,7 +47,7 @@ pub struct NewRun {
 pub enum Created {
     Fresh(RunId),
     Exists(RunId),
-    /// Nothing was made: the pull request was seen with another head since.
+    /// Nothing was made: the pull request was seen with another head since, or the merge group is gone.
     Outdated,
 }
 
@@ -78,8 +79,8 @@ statements! {
 impl Store {
     /// Makes the run (unplanned); a pull request's own asks runs of *another* head of it to cancel
     /// (`superseded by SHA`, `superseded_by`), in one transaction, if its head is still the one that
-    /// was seen last (but for jobs whose pipeline says `supersede: false`): between seeing and making, another process may have seen a newer one. A run
-    /// that exists is left as it is.
+    /// was seen last (but for jobs whose pipeline says `supersede: false`): between seeing and making, another process may have seen a newer one. A merge
+    /// group's, whoever asks for it, is not made once that is gone. A run that exists is left as it is.
     pub async fn create_run(&self, run: NewRun) -> Result<Created, StoreError> {
         retried!(self.create_run_once(&run))
     }
@@ -112,6 +113,10 @@ pub(super) async fn make(
         && let Some(seen) = head_seen(tx, run).await?
         && seen != run.head_sha
     {
+        return Ok(Created::Outdated);
+    }
+    // Its event was told late, or again, or somebody asks for it: what waits for its checks is no more.
+    if run.pull.is_none() && !run.trigger.is_of_branch() && group_has_ended(tx, run).await? {
         return Ok(Created::Outdated);
     }
     if let Some(pull) = run.pull.filter(|_| run.trigger == Trigger::PullRequest) {

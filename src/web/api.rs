@@ -21,8 +21,9 @@ use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::run::{Job, Run, StepRecord};
 use crate::domain::state::StepState;
-use crate::domain::trigger::Trigger;
-use crate::render::api::{self as shape, AuditJson, CheckRunIds, ConnectorJson, RunJson, StepJson};
+use crate::render::api::{
+    self as shape, AuditJson, CheckRunIds, ConnectorJson, RunJson, StepJson, TrustJson,
+};
 use crate::render::look::Look;
 use crate::store::{LogTail, RunQuery};
 
@@ -33,7 +34,6 @@ const PAGE: u32 = 100;
 pub(crate) struct Views<'a> {
     web: &'a Web,
     run: &'a Run,
-    /// GitHub's ids by check run name.
     checks: CheckRunIds,
 }
 
@@ -47,8 +47,8 @@ pub(crate) struct StepEvent {
 
 impl<'a> Views<'a> {
     pub(crate) async fn of(web: &'a Web, run: &'a Run) -> Result<Self, WebError> {
-        let checks = web.store.check_ids(run.repository.id, &run.head_sha).await?;
-        Ok(Self { web, run, checks: checks.into_iter().collect() })
+        let shown = web.store.shown_checks(run.repository.id, &run.head_sha).await?;
+        Ok(Self { web, run, checks: shape::check_run_ids(run, &shown) })
     }
 
     /// Without its connectors, as in the list.
@@ -108,7 +108,9 @@ pub(crate) async fn run(
     let views = Views::of(&web, &run).await?;
     let records = web.store.audit_of_run(run.repository.id, run.id).await?;
     let audit = Some(records.iter().map(AuditJson::from).collect());
-    Ok(Json(RunJson { audit, ..views.whole() }).into_response())
+    let approved = web.store.approval_of_run(&run).await?;
+    let trust = TrustJson::of(&run, approved.as_ref());
+    Ok(Json(RunJson { trust, audit, ..views.whole() }).into_response())
 }
 
 /// `GET /api/v1/runs/{run}/connectors/{connector}/why`: as `affected --explain` says it.
@@ -222,14 +224,7 @@ pub(crate) async fn badge(
     Named((owner, repo, connector)): Named<(String, String, ConnectorName)>,
 ) -> Answer {
     let repository = visible_repository(&web, visitor, (owner, repo)).await?;
-    let query = RunQuery { repository: Some(repository.name), limit: PAGE, ..RunQuery::default() };
-    let runs = web.store.runs(&query).await?;
-    let of_branch = |run: &&Run| matches!(run.trigger, Trigger::Push | Trigger::Schedule);
-    let job = runs
-        .iter()
-        .filter(of_branch)
-        .flat_map(|run| &run.jobs)
-        .find(|job| job.connector == connector && job.conclusion.is_some());
+    let job = web.store.last_of_branch(repository.id, &connector).await?;
     let Some(job) = job else {
         return Err(WebError::new(
             StatusCode::NOT_FOUND,
@@ -238,7 +233,7 @@ pub(crate) async fn badge(
             "Declare `on: [push]` for its pipeline, and push to the default branch.",
         ));
     };
-    let look = Look::of_job(job);
+    let look = Look::of_job(&job);
     let colour = match look {
         Look::Passed => "brightgreen",
         Look::Failed | Look::TimedOut => "red",

@@ -16,7 +16,7 @@ use super::access::Operator;
 use super::error::{Answer, WebError};
 use super::names::Named;
 use crate::ambient;
-use crate::domain::audit::{Route, Ruling};
+use crate::domain::audit::{Decision, Route, Ruling};
 use crate::domain::cache::Reuse;
 use crate::domain::ids::RunId;
 use crate::domain::names::{ConnectorName, StepId};
@@ -26,7 +26,9 @@ use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::domain::trust::Trust;
 use crate::domain::verdict::{head_verdict, to_retest};
 use crate::render::replies;
-use crate::store::{Act, CancelOrder, Done, NewRun, Orders, PullSeen, Stopped, StoreError};
+use crate::store::{
+    Act, CancelOrder, Created, Done, NewRun, Orders, PullSeen, Stopped, StoreError,
+};
 
 /// The actor of what the token asks for.
 const ACTOR: &str = "api";
@@ -114,14 +116,16 @@ fn act(run: &Run, what: &str, wish: &Wish) -> Act {
 }
 
 /// Why it is not done is written down before it is said.
-async fn refused(web: &Web, act: &Act, error: WebError) -> Result<WebError, WebError> {
-    note(web, act, error.message()).await?;
+async fn refused(web: &Web, act: &Act, run: &Run, error: WebError) -> Result<WebError, WebError> {
+    note(web, act, run, error.message()).await?;
     Ok(error)
 }
 
-async fn note(web: &Web, act: &Act, because: &str) -> Result<(), WebError> {
+async fn note(web: &Web, act: &Act, run: &Run, because: &str) -> Result<(), WebError> {
     let ruling = Ruling::refused(because);
-    web.store.obey(act, &Orders::default(), &|_| ruling.clone()).await?;
+    let about = run.pull.is_none().then_some(run.id);
+    let orders = Orders { about, ..Orders::default() };
+    web.store.obey(act, &orders, &|_| ruling.clone()).await?;
     Ok(())
 }
 
@@ -144,7 +148,7 @@ pub(crate) async fn cancel(
     if run.selection.is_some()
         && let Err(error) = check_names(&wish, &run)
     {
-        return Err(refused(&web, &act, error).await?);
+        return Err(refused(&web, &act, &run, error).await?);
     }
     let why = "cancelled through the API".to_owned();
     let order = CancelOrder { run: id, connectors: wish.connectors, why };
@@ -193,32 +197,43 @@ pub(crate) async fn retest(
 ) -> Answer {
     let wish = wish(&body)?;
     let run = found(&web, id).await?;
-    if run.trigger.is_of_branch() {
-        check_names(&wish, &run)?;
-        return repeat(&web, &run, wish).await;
-    }
     let act = act(&run, "retest", &wish);
+    if run.trigger.is_of_branch() {
+        return match check_names(&wish, &run) {
+            Ok(()) => repeat(&web, &run, (&act, wish)).await,
+            Err(error) => Err(refused(&web, &act, &run, error).await?),
+        };
+    }
     let (scope, trust) = match to_run(&web, &run, &wish).await {
         Ok(Some(found)) => found,
         Ok(None) => {
             let because = "everything on this commit runs, waits or has succeeded";
-            note(&web, &act, because).await?;
+            note(&web, &act, &run, because).await?;
             return Ok(nothing(&web, id, because));
         }
         Err(NotRun::Planning(unplanned)) => {
             let because = "a run of this commit is still being planned";
-            note(&web, &act, because).await?;
+            note(&web, &act, &run, because).await?;
             return Ok(nothing(&web, unplanned, because));
         }
-        Err(NotRun::Refused(error)) => return Err(refused(&web, &act, error).await?),
+        Err(NotRun::Refused(error)) => return Err(refused(&web, &act, &run, error).await?),
         Err(NotRun::Broken(error)) => return Err(error),
     };
     let targets = scope.targets().to_vec();
     let new = NewRun { trust, ..new_run(&run, scope.clone()) };
-    let orders = Orders { run: Some(new), ..Orders::default() };
-    let judge = |_: &Done| Ruling::of(&replies::will_run(&scope), &[]);
-    let made = web.store.obey(&act, &orders, &judge).await?.runs.pop();
-    let Some(made) = made else { return Ok(nothing(&web, id, "the head is another by now")) };
+    let made = new.id;
+    let about = run.pull.is_none().then_some(run.id);
+    let orders = Orders { run: Some(new), about, ..Orders::default() };
+    let judge = |done: &Done| match done.made {
+        Some(Created::Outdated) => Ruling::refused(replies::group_is_gone()),
+        Some(Created::Fresh(_) | Created::Exists(_)) | None => {
+            Ruling::of(&replies::will_run(&scope), &[])
+        }
+    };
+    let record = web.store.obey(&act, &orders, &judge).await?;
+    if record.ruling.decision == Decision::Refused {
+        return Err(gone(record.ruling.because));
+    }
     tracing::info!(run = %made, of = %id, "retest through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
@@ -226,11 +241,10 @@ pub(crate) async fn retest(
 
 /// A run of the default branch is repeated as it was asked for: no pull request waits for its verdict, so
 /// there is none over several runs.
-async fn repeat(web: &Web, run: &Run, wish: Wish) -> Answer {
-    let act = act(run, "retest", &wish);
+async fn repeat(web: &Web, run: &Run, (act, wish): (&Act, Wish)) -> Answer {
     if run.state != RunState::Concluded {
         let because = "it still waits or runs";
-        note(web, &act, because).await?;
+        note(web, act, run, because).await?;
         return Ok(nothing(web, run.id, because));
     }
     let target = |connector: ConnectorName| Target { connector: connector.to_string(), step: None };
@@ -243,7 +257,7 @@ async fn repeat(web: &Web, run: &Run, wish: Wish) -> Answer {
     let new = NewRun { reuse, ..new_run(run, scope.clone()) };
     let made = new.id;
     let orders = Orders { run: Some(new), ..Orders::default() };
-    web.store.obey(&act, &orders, &|_| Ruling::of(&replies::will_run(&scope), &[])).await?;
+    web.store.obey(act, &orders, &|_| Ruling::of(&replies::will_run(&scope), &[])).await?;
     tracing::info!(run = %made, of = %run.id, "repeated through the API");
     let body = json!({"run": made, "url": web.links.run(made), "targets": targets});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
@@ -336,6 +350,12 @@ fn check_current(run: &Run, seen: Option<PullSeen>) -> Result<(), WebError> {
     };
     let mend = "Retest a run of the pull request's current head.";
     Err(WebError::new(StatusCode::CONFLICT, "stale", message, mend))
+}
+
+/// Nobody waits for the checks of a merge group that has left the queue.
+fn gone(why: String) -> WebError {
+    let mend = "Retest a run of a pull request's current head, or of a group that is in the queue.";
+    WebError::new(StatusCode::CONFLICT, "stale", why, mend)
 }
 
 fn limited(

@@ -22,7 +22,7 @@ use super::error::WebError;
 use super::metrics::HookResult;
 use super::signers::Doubt;
 use crate::github::webhook::{
-    DELIVERY_HEADER, EVENT_HEADER, PAYLOAD_MAX_BYTES, SIGNATURE_HEADER, form_payload,
+    DELIVERY_HEADER, EVENT_HEADER, EVENTS, PAYLOAD_MAX_BYTES, SIGNATURE_HEADER, form_payload,
 };
 use crate::store::{NewDelivery, Taken};
 
@@ -36,23 +36,15 @@ const HEARD_OUT: usize = 2 * PAYLOAD_MAX_BYTES;
 /// delivered again ("Troubleshooting webhooks").
 const PATIENCE: Duration = Duration::from_secs(9);
 const PATIENCE_OF_ENTERPRISE: Duration = Duration::from_secs(29);
+const _: () = assert!(PATIENCE.as_secs() < 10 && PATIENCE_OF_ENTERPRISE.as_secs() < 30);
 /// An Enterprise Server says so in each delivery.
 const ENTERPRISE_HEADER: &str = "x-github-enterprise-version";
 
 /// How long the first delivery of an App waits until its registration has brought its secret.
 const REGISTRATION: Duration = Duration::from_secs(4);
 
-/// The events that we subscribe to or get without asking; others are kept and ignored.
-const OURS: [&str; 8] = [
-    "check_run",
-    "check_suite",
-    "installation",
-    "installation_repositories",
-    "issue_comment",
-    "merge_group",
-    "ping",
-    "pull_request",
-];
+/// Come to every App, beside the events that one subscribes to. Others are kept and ignored.
+const UNASKED: [&str; 3] = ["installation", "installation_repositories", "ping"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ContentType {
@@ -281,7 +273,8 @@ fn delivery(
     };
     let head = head(&body)?;
     let echo = is_echo(&event, head.action.as_deref());
-    let ignored = echo || !OURS.contains(&event.as_str());
+    let acted_on = EVENTS.contains(&event.as_str()) || UNASKED.contains(&event.as_str());
+    let ignored = echo || !acted_on;
     let result = if ignored { HookResult::Ignored } else { HookResult::Accepted };
     let body = if echo { stub(head.action.as_deref()) } else { body };
     let headers = kept(headers);

@@ -291,7 +291,10 @@ async fn keep(
     let app = kept_app(&registration.seal, made).map_err(|error| lost(error.to_string()))?;
     let secret = kept_secret(&registration.seal, &made.webhook_secret);
     let secret = secret.map_err(|error| lost(error.to_string()))?;
-    let kept = web.store.keep_app(&app, &secret).await.map_err(|error| lost(error.to_string()))?;
+    // Whatever the settings hold: this App has just been made.
+    let foreign = web.signers.given_marks();
+    let kept = web.store.keep_app(&app, &secret, &foreign).await;
+    let kept = kept.map_err(|error| lost(error.to_string()))?;
     if !kept {
         tracing::warn!(
             app = app.slug,

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use crate::github::webhook::{SignatureError, WebhookSecrets, Which};
 use crate::secrets::seal::{NotOpened, Seal};
-use crate::store::{NewSecret, SecretRow, SecretState, Store, StoreError};
+use crate::store::{GivenSecret, NewSecret, SAID_EVERY, SecretRow, SecretState, Store, StoreError};
 
 /// For whom a webhook's secret is sealed.
 const NAME: &str = "webhook secret";
@@ -74,8 +75,8 @@ pub struct Signers {
     seal: Arc<Seal>,
     given: Vec<Given>,
     known: watch::Sender<Arc<Known>>,
-    /// One asks the database; it knows of which secrets was said that they do not open.
-    looking: Mutex<BTreeSet<String>>,
+    /// One asks the database.
+    looking: Mutex<Looked>,
     /// How many did.
     looks: AtomicU64,
     /// Did the last one get an answer?
@@ -84,7 +85,16 @@ pub struct Signers {
     said: AtomicBool,
 }
 
-type Said<'a> = tokio::sync::MutexGuard<'a, BTreeSet<String>>;
+/// What whoever asks the database knows of those that asked before.
+#[derive(Debug, Default)]
+struct Looked {
+    /// Of which secrets was said that they do not open.
+    closed: BTreeSet<String>,
+    /// When the database was told which secrets the settings hold.
+    told: Option<Instant>,
+}
+
+type Looking<'a> = tokio::sync::MutexGuard<'a, Looked>;
 
 /// What is kept of a webhook's secret.
 pub fn kept_secret(seal: &Seal, secret: &SecretString) -> Result<NewSecret, NotOpened> {
@@ -180,32 +190,60 @@ impl Signers {
         self.look_once(looking).await
     }
 
-    async fn look_once(&self, mut said: Said<'_>) -> Result<(), SignersError> {
+    async fn look_once(&self, mut looked: Looking<'_>) -> Result<(), SignersError> {
         // Counted before: who comes while the answer is under way needs another one.
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.answered.store(false, Ordering::SeqCst);
         let rows = self.store.webhook_secrets().await?;
-        if rows.iter().any(|row| !row.counts && row.sealed.is_some()) {
+        // What an old `rotate-webhook-secret` keeps as the next one is its to give up.
+        let is_spared = |row: &SecretRow| row.app.is_none() && row.state == SecretState::Next;
+        if rows.iter().any(|row| !row.counts && row.sealed.is_some() && !is_spared(row)) {
             self.store.clear_secrets().await?;
         }
         self.say(&rows);
         let known = known(&self.given, &rows, |sealed| opened_secret(&self.seal, sealed))?;
-        for mark in known.closed.iter().filter(|mark| said.insert((*mark).clone())) {
+        for mark in known.closed.iter().filter(|mark| looked.closed.insert((*mark).clone())) {
             tracing::warn!(
                 mark,
                 "a secret of the webhook, not the current one, is passed over: {NotOpened}"
             );
         }
         let unheard = |row: &&SecretRow| {
-            row.state == SecretState::Next && !row.heard && !known.closed.contains(&row.mark)
+            let is_next = row.state == SecretState::Next && row.counts;
+            is_next && !row.heard && !known.closed.contains(&row.mark)
         };
         let unheard: Vec<&SecretRow> = rows.iter().filter(unheard).collect();
         self.known.send_replace(Arc::new(known));
         for row in unheard {
             self.store.hear_secret(&row.mark).await?;
         }
+        if looked.told.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+            self.tell().await?;
+            looked.told = Some(Instant::now());
+        }
         self.answered.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Says which secrets the settings hold, so that a rotation retires them that is carried out where
+    /// other settings are.
+    async fn tell(&self) -> Result<(), StoreError> {
+        let given = self.given.iter().map(|given| GivenSecret {
+            mark: given.mark.clone(),
+            next: given.which == Which::Next,
+        });
+        self.store.say_given_secrets(&given.collect::<Vec<_>>()).await
+    }
+
+    /// The marks of the settings' secrets. They are not those of an App that is only being registered.
+    pub(crate) fn given_marks(&self) -> Vec<String> {
+        self.given.iter().map(|given| given.mark.clone()).collect()
+    }
+
+    /// An App was registered while these settings were in force: their secrets are another one's.
+    pub async fn disown(&self) -> Result<(), SignersError> {
+        self.store.disown_secrets(&self.given_marks()).await?;
+        self.look().await
     }
 
     /// Notes that a delivery came with the next secret: whoever replaces it waits for that.
@@ -230,7 +268,7 @@ impl Signers {
         });
     }
 
-    /// Says once that the settings hold a secret that was replaced.
+    /// Says once that the settings hold a secret that was replaced, or is another App's.
     fn say(&self, rows: &[SecretRow]) {
         let replaced = |given: &&Given| {
             let row = rows.iter().find(|row| row.mark == given.mark);
@@ -244,9 +282,10 @@ impl Signers {
                 Which::Current | Which::Previous => "CHECKVALVE_WEBHOOK_SECRET",
             };
             tracing::warn!(
-                "{name} was replaced by `rotate-webhook-secret`: the new one lies in the database. \
-                 What is signed with the old one is accepted for a while, then no more; take it out \
-                 of the settings"
+                "{name} was replaced by `rotate-webhook-secret`, or is another App's than the one that \
+                 was registered here: the one that counts lies in the database. What is signed with \
+                 the setting's is accepted for a while after it was replaced, then no more; take it \
+                 out of the settings"
             );
         }
     }
@@ -283,9 +322,16 @@ fn known(
         };
         accepted.push((which, secret));
     }
-    let had: BTreeSet<&str> = rows.iter().map(|row| row.mark.as_str()).collect();
-    let new = given.iter().filter(|given| !had.contains(given.mark.as_str()));
-    accepted.extend(new.map(|given| (given.which, given.secret.clone())));
+    for one in given {
+        match rows.iter().find(|row| row.mark == one.mark) {
+            None => accepted.push((one.which, one.secret.clone())),
+            // Replaced by somebody who did not have it: the settings do.
+            Some(row) if row.counts && row.sealed.is_none() => {
+                accepted.push((Which::Previous, one.secret.clone()));
+            }
+            Some(_) => {}
+        }
+    }
     accepted.sort_by_key(|(which, _)| *which);
     Ok(Known { secrets: WebhookSecrets::of(accepted), unseen, closed })
 }
@@ -300,7 +346,8 @@ mod tests {
 
     fn row(text: &str, state: SecretState, counts: bool) -> SecretRow {
         let sealed = Some(text.as_bytes().to_vec());
-        SecretRow { mark: text.to_owned(), state, sealed, heard: true, seen: false, counts }
+        let mark = text.to_owned();
+        SecretRow { mark, state, sealed, heard: true, seen: false, counts, app: None }
     }
 
     fn told(given: &[Given], rows: &[SecretRow]) -> Vec<(String, Option<Which>)> {
@@ -339,6 +386,13 @@ mod tests {
         let by_hand = [given(Which::Current, "b")];
         expect(&told(&by_hand, &over), [None, None, now, now]);
         expect(&told(&[], &[]), [None; 4]);
+        // Retired by somebody who has other settings: it counts for that while, then no more.
+        let unknown = |counts| SecretRow { sealed: None, ..row("set", State::Previous, counts) };
+        let retired = [row("a", State::Current, true), unknown(true)];
+        expect(&told(&both, &retired), [before, then, now, None]);
+        expect(&told(&[], &retired), [None, None, now, None]);
+        let retired = [row("a", State::Current, true), unknown(false)];
+        expect(&told(&both, &retired), [None, then, now, None]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What GitHub shows of a head is true in the end, whatever was refused, lost or turned up late.
 
+use std::path::Path;
 use std::time::Duration;
 
 use checkvalve::ambient;
@@ -13,10 +14,22 @@ use checkvalve::service::janitor::Janitor;
 use github_simulator::{CheckRun, CompletedPatch};
 
 use crate::fixture::{create, new_run, worker};
-use crate::world::{REPO, World};
+use crate::world::{REPO, SECOND, World};
 
-const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
+
+pub(crate) async fn janitor(world: &World, folder: &Path) -> Janitor {
+    let url = format!("file:{}", folder.join("objects").display()).parse().unwrap();
+    let blobs = Blobs::open(&url, |_| None).await.unwrap();
+    let (links, scratch) = (world.publisher.links.clone(), folder.join("scratch"));
+    Janitor {
+        store: world.store.clone(),
+        archivist: Archivist::new(world.store.clone(), blobs, links, scratch),
+        reaper: None,
+        worker: worker(),
+        retention: 45 * DAY,
+    }
+}
 
 fn made(world: &World, head: &Sha, name: &str) -> Vec<CheckRun> {
     let all = world.sim.check_runs(REPO, head.as_str());
@@ -24,7 +37,7 @@ fn made(world: &World, head: &Sha, name: &str) -> Vec<CheckRun> {
 }
 
 /// A check run that says that it runs.
-fn open(head: &Sha, name: &str) -> DesiredCheck {
+pub(crate) fn open(head: &Sha, name: &str) -> DesiredCheck {
     DesiredCheck {
         name: name.to_owned(),
         head_sha: head.clone(),
@@ -41,10 +54,7 @@ fn open(head: &Sha, name: &str) -> DesiredCheck {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conclusion_outlives_days_without_access() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (1, 8)).await;
+    let (mut world, repository, head) = World::running((1, 8)).await;
     world.settle(SECOND).await;
     world.end(1, &[]).await;
     // What waited for days is refused once more, since GitHub's replicas do not agree yet.
@@ -78,9 +88,7 @@ async fn a_conclusion_outlives_days_without_access() {
 async fn a_check_run_that_stays_gets_the_annotations_of_every_occasion() {
     let mut world = World::new().await;
     let repository = world.repository(REPO).await;
-    for _ in 0..380 {
-        world.store.count_content(repository.installation).await.unwrap();
-    }
+    world.use_up(&repository, 380).await;
     let head = world.commit(&repository, "1").await;
     world.run(&repository, &head, (3, 8)).await;
     world.settle(SECOND).await;
@@ -115,10 +123,7 @@ async fn a_check_run_that_stays_gets_the_annotations_of_every_occasion() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_github_refuses_keeps_no_annotations_of_others_back() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (1, 3)).await;
+    let (mut world, _, head) = World::running((1, 3)).await;
     world.settle(SECOND).await;
     let verdict = world.check(&head, "checkvalve").id;
     let path = format!("/repos/{REPO}/check-runs/{verdict}");
@@ -137,10 +142,7 @@ async fn what_github_refuses_keeps_no_annotations_of_others_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_github_lost_or_shows_otherwise_is_set_right() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (1, 3)).await;
+    let (mut world, repository, head) = World::running((1, 3)).await;
     world.end(1, &[]).await;
     world.settle(SECOND).await;
     let lost = world.check(&head, "source-000 / s1").id;
@@ -180,10 +182,7 @@ async fn what_github_lost_or_shows_otherwise_is_set_right() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_run_that_is_lost_before_its_end_is_made_again() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (1, 3)).await;
+    let (mut world, _, head) = World::running((1, 3)).await;
     world.settle(SECOND).await;
     for name in ["checkvalve", "source-000 / s1"] {
         world.sim.lose_check_run(REPO, world.check(&head, name).id).unwrap();
@@ -201,10 +200,7 @@ async fn a_check_run_that_is_lost_before_its_end_is_made_again() {
 /// After a create whose outcome nobody knew, say: GitHub shows the newest of a name.
 #[tokio::test(flavor = "multi_thread")]
 async fn twins_that_turn_up_late_are_concluded_as_ours_are() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (1, 2)).await;
+    let (mut world, repository, head) = World::running((1, 2)).await;
     world.settle(SECOND).await;
     let github = world.publisher.github.clone();
     let ours = world.check(&head, "checkvalve");
@@ -236,10 +232,7 @@ async fn twins_that_turn_up_late_are_concluded_as_ours_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn github_is_away_for_an_hour_and_back() {
-    let mut world = World::new().await;
-    let repository = world.repository(REPO).await;
-    let head = world.commit(&repository, "1").await;
-    world.run(&repository, &head, (2, 2)).await;
+    let (mut world, _, head) = World::running((2, 2)).await;
     world.settle(SECOND).await;
     world.end(1, &[]).await;
     // A call is tried four times; then the head waits, and nothing of it is lost.
@@ -267,17 +260,7 @@ async fn what_nobody_began_ends_before_github_calls_it_stale() {
     world.settle(SECOND).await;
     assert_eq!(world.checks(&head)["checkvalve"], "queued");
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("file:{}", folder.path().join("objects").display()).parse().unwrap();
-    let blobs = Blobs::open(&url, |_| None).await.unwrap();
-    let links = world.publisher.links.clone();
-    let scratch = folder.path().join("scratch");
-    let janitor = Janitor {
-        store: world.store.clone(),
-        archivist: Archivist::new(world.store.clone(), blobs, links, scratch),
-        reaper: None,
-        worker: worker(),
-        retention: 45 * DAY,
-    };
+    let janitor = janitor(&world, folder.path()).await;
     janitor.tidy().await.unwrap();
     world.settle(SECOND).await;
     assert_eq!(world.checks(&head)["checkvalve"], "queued", "a day is no fortnight");

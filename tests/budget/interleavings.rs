@@ -6,7 +6,7 @@ use std::time::Duration;
 use checkvalve::ambient;
 use checkvalve::domain::event::{Actor, PullFacts};
 use checkvalve::domain::names::Sha;
-use checkvalve::domain::parties::{Whose, parties, worst};
+use checkvalve::domain::parties::{Parties, Whose, worst};
 use checkvalve::domain::run::{Job, Repository, job_conclusion};
 use checkvalve::domain::state::{Outcome, RunState};
 use checkvalve::domain::trigger::Trigger;
@@ -83,6 +83,7 @@ fn facts(number: u64, head: &Sha) -> PullFacts {
         head_sha: head.clone(),
         head_ref: "faster".to_owned(),
         head_repo: None,
+        head_repo_id: None,
         base_sha: "0".repeat(40).parse().unwrap(),
         base_ref: format!("base-{number}"),
     }
@@ -228,7 +229,7 @@ impl Story {
             }
             let shown = &self.world.checks(head)["checkvalve"];
             // Which of those that left did so last, the store knows.
-            let here = parties(&runs, &gone);
+            let here = Parties::of(&runs, &gone).judged;
             if gone.len() < usize::try_from(PULLS).unwrap() {
                 let verdict = worst(here.iter().map(|party| party.verdict.conclusion)).unwrap();
                 assert_eq!(shown, verdict.as_str());

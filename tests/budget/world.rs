@@ -16,29 +16,32 @@ use checkvalve::domain::run::{Repository, job_conclusion};
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::github::{Github, GithubSettings};
+use checkvalve::service::ledger::SharedPoints;
 use checkvalve::service::publisher::Publisher;
 use checkvalve::store::{NewJob, NewRun, PlannedRun, Store};
 use checkvalve::{ambient, domain::ids::RunId};
 use github_simulator::{Change, CheckRun, Commit, Config, RepositoryOptions, Simulator};
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
+use crate::clock::Clock;
 use crate::fixture::{LONG, connector, create_with, finished, new_run, planned, spec, worker};
+use crate::given::given;
 
 const KEY: &str = include_str!("../../simulator/keys/test-only-app-key.pem");
 pub(crate) const REPO: &str = "acme/connectors";
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) struct World {
     pub(crate) sim: Simulator,
     pub(crate) store: Store,
     pub(crate) publisher: Publisher,
     url: String,
-    clock: SqliteConnection,
+    clock: Clock,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::checked(ambient::env("CHECKVALVE_GITHUB_CONTRACT").map(Into::into)).await
+        Self::checked(given("CHECKVALVE_GITHUB_CONTRACT", "openapi-subset.json")).await
     }
 
     /// Against GitHub's published description, if that is given.
@@ -49,19 +52,25 @@ impl World {
         let file = folder.path().join("checkvalve.db");
         let url = format!("sqlite:{}", file.display());
         let store = Store::open(&url).await.unwrap();
-        let mut clock = SqliteConnection::connect(&url).await.unwrap();
-        clock
-            .execute(
-                "create table moved_on (by BIGINT not null);
-                 insert into moved_on values (0);
-                 drop view clock;
-                 create view clock as select cast(round(unixepoch('subsec') * 1000) as integer)
-                    + (select by from moved_on) as now",
-            )
-            .await
-            .unwrap();
+        let clock = Clock::of(&url).await;
         let publisher = publisher(&sim, store.clone());
         Self { sim, store, publisher, url, clock, _folder: folder }
+    }
+
+    /// The same, with a head whose run has so many connectors, each with so many steps in a row.
+    pub(crate) async fn running(size: (usize, usize)) -> (Self, Repository, Sha) {
+        let world = Self::new().await;
+        let repository = world.repository(REPO).await;
+        let head = world.commit(&repository, "1").await;
+        world.run(&repository, &head, size).await;
+        (world, repository, head)
+    }
+
+    /// As if so much had been made in this hour.
+    pub(crate) async fn use_up(&self, repository: &Repository, times: u32) {
+        for _ in 0..times {
+            self.store.count_content(repository.installation).await.unwrap();
+        }
     }
 
     /// A publisher as of another process: it shares nothing but the database.
@@ -69,14 +78,14 @@ impl World {
         publisher(&self.sim, Store::open(&self.url).await.unwrap())
     }
 
+    /// GitHub's client as of another process, which shares its points with all of the database.
+    pub(crate) async fn reader(&self) -> Github {
+        sharing(&self.sim, Store::open(&self.url).await.unwrap())
+    }
+
     /// Time goes by, here and at GitHub.
     pub(crate) async fn skip(&mut self, by: Duration) {
-        let by_millis = i64::try_from(by.as_millis()).unwrap();
-        sqlx::query("update moved_on set by = by + $1")
-            .bind(by_millis)
-            .execute(&mut self.clock)
-            .await
-            .unwrap();
+        self.clock.skip(by).await;
         self.sim.advance(by);
     }
 
@@ -163,7 +172,14 @@ impl World {
     pub(crate) async fn backdate(&mut self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap();
         let runs = "update runs set created_at = created_at - $1, concluded_at = concluded_at - $1";
-        sqlx::query(runs).bind(by).execute(&mut self.clock).await.unwrap();
+        sqlx::query(runs).bind(by).execute(&mut self.clock.database).await.unwrap();
+    }
+
+    /// As if this check run had been told of before it was written down when.
+    pub(crate) async fn forget_when(&mut self, name: &str) {
+        let forget = sqlx::query("update checks set told_at = null where name = $1").bind(name);
+        let done = forget.execute(&mut self.clock.database).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
     }
 
     /// Compares what is due with what GitHub shows, and tells what that leads to; some minutes later.
@@ -248,14 +264,18 @@ impl World {
     }
 }
 
-fn publisher(sim: &Simulator, store: Store) -> Publisher {
+fn sharing(sim: &Simulator, store: Store) -> Github {
     let settings = GithubSettings {
         api_url: sim.api_url(),
         app_id: sim.app().id.to_string(),
         private_key: KEY.into(),
         ca_file: None,
     };
-    let github = Arc::new(Github::new(settings).unwrap());
+    Github::new(settings).unwrap().sharing(Arc::new(SharedPoints { store }))
+}
+
+fn publisher(sim: &Simulator, store: Store) -> Publisher {
+    let github = Arc::new(sharing(sim, store.clone()));
     let links = Links {
         public: "https://ci.example.org".to_owned(),
         github: "https://github.com".to_owned(),

@@ -15,6 +15,7 @@ use checkvalve::exec::host::Host;
 use futures_util::StreamExt;
 
 use super::images::{busybox, engine};
+use super::registry::{Manner, Registry};
 use super::scripted::Scripted;
 use super::speaker::{Speaker, WELL};
 use super::{Begin, Done, built, carry_out, plan, resident_mib, resume, run, uses};
@@ -101,7 +102,7 @@ async fn a_build_that_fails_is_the_connectors_and_leaves_nothing() {
             "FROM checkvalve/1:job_x\n",
             "Dockerfile:1:1: `checkvalve/1:job_x` is an image that another job made",
         ),
-        ("FRM x\n", "nknown instruction"),
+        ("FRM x\n", "Dockerfile:1:1: there is no instruction `FRM`"),
         ("FROM --platform=linux/s390x x:1\n", "for `linux/s390x`, and the engine is one of linux/"),
     ] {
         let Some((_, done)) = build(&[("Dockerfile", file)]).await else { return };
@@ -132,11 +133,27 @@ async fn a_spec_that_does_not_answer_fails_the_build() {
 async fn a_build_that_hangs_ends_at_its_limit() {
     let Some(_) = engine().await else { return };
     let file = dockerfile("RUN sleep 1000");
-    let steps = vec![StepSpec { timeout_ms: 4_000, ..step() }];
+    let steps = vec![StepSpec { timeout_ms: 8_000, ..step() }];
     let begun = Instant::now();
     let done = carry_out(docker().await, &plan(steps), &[("Dockerfile", &file)]).await;
     assert_eq!(done.outcome("build"), Outcome::TimedOut, "{}", done.reason("build"));
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(done.step("build").facts.segments.last().unwrap().name, "run");
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_the_whole_time_is_not_the_connectors_fault() {
+    let Some(_) = engine().await else { return };
+    let manner = Manner { delay: Duration::from_mins(1), ..Manner::default() };
+    let registry = Registry::with(&busybox(&["sh"]), manner).await;
+    let file = format!("FROM {}/some/image:1\n", registry.address);
+    let steps = vec![StepSpec { timeout_ms: 1_500, ..step() }];
+    let done = carry_out(docker().await, &plan(steps), &[("Dockerfile", &file)]).await;
+    assert_eq!(done.outcome("build"), Outcome::Errored, "{}", done.reason("build"));
+    assert!(done.reason("build").contains("did not get to run within"), "{}", done.reason("build"));
+    assert!(done.step("build").attempt > 1, "it is tried again");
+    let segments = &done.step("build").facts.segments;
+    assert_eq!(segments.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["pull"]);
 }
 
 #[tokio::test]

@@ -4,23 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use checkvalve::ambient;
 use checkvalve::domain::change::{ChangedFile, FileStatus};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// The folder of the cases; `None` is said, and is an error where cases are required.
+use super::given::given;
+
+/// The folder of the cases.
 pub(crate) fn folder() -> Option<PathBuf> {
-    if let Some(folder) = ambient::env("CHECKVALVE_CASES") {
-        return Some(folder.into());
-    }
-    assert_ne!(
-        ambient::env("CHECKVALVE_REQUIRE").as_deref(),
-        Some("cases"),
-        "CHECKVALVE_CASES is not set"
-    );
-    eprintln!("not checked: CHECKVALVE_CASES names no folder of cases");
-    None
+    given("CHECKVALVE_CASES", "layouts.jsonl.gz")
 }
 
 pub(crate) fn lines<T: DeserializeOwned>(file: &Path) -> Vec<T> {

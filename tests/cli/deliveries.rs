@@ -56,9 +56,14 @@ async fn what_github_sent_is_listed_shown_and_handled_again() {
 
     let text = bench.run(&["deliveries", "list"]).exits(0);
     assert!(!text.out.contains('\u{1b}'), "{:?}", text.out);
+    assert!(!text.out.contains("asked again"), "nothing was given up: {}", text.out);
     text.says(&["guid-1  pull_request.opened  made a run", "refused ", "missing ", "timed out"]);
+    store.give_up("guid-3", "GitHub's log has it no more").await.unwrap();
+    let text = bench.run(&["deliveries", "list"]).exits(0);
+    text.says(&["given up  guid-3  push", "deliveries handle GUID` has GitHub asked again"]);
     let listed = bench.run(&["deliveries", "list", "--json"]).exits(0).json();
     fits(&bench, "deliveries", &listed);
+    assert_eq!(listed["missing"][0]["state"], "given_up");
     assert_eq!(listed["deliveries"].as_array().unwrap().len(), 2);
     let class = ["deliveries", "list", "--event", "issue_comment.created", "--outcome", "refused"];
     let class = bench.run(&[&class[..], &["--since", "1h", "--json"]].concat()).exits(0).json();

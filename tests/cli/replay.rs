@@ -49,6 +49,17 @@ fn the_same_plan_comes_of_what_was_written_down() {
     replay(&bench, &[file.to_str().unwrap()]).exits(0);
 }
 
+/// Earlier versions wrote down every path of the tree.
+#[test]
+fn a_file_with_the_whole_tree_is_planned_from_as_well() {
+    let bench = Bench::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/replay-whole.json");
+    let written: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert!(written["planning"]["head"]["files"]["source-b"].is_object(), "nobody planned it");
+    let again = replay(&bench, &[file]).exits(0);
+    assert_eq!(again.out.trim(), written["plan_hash"].as_str().unwrap());
+}
+
 #[test]
 fn another_configuration_or_content_is_another_plan_and_that_is_said() {
     let bench = Bench::new();

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use checkvalve::domain::command::{Asked, Command, Tested, parse};
 use checkvalve::domain::trigger::Target;
 
+use super::given::given;
+
 #[derive(serde::Deserialize)]
 struct Case {
     source: String,
@@ -268,12 +270,8 @@ fn written(comment: &str) -> String {
 
 #[test]
 fn peers_cases_are_read_as_theirs_or_the_difference_has_a_reason() {
-    let Ok(folder) = env("CHECKVALVE_CASES") else {
-        println!("not checked: CHECKVALVE_CASES names no folder with comments.jsonl");
-        return;
-    };
-    let path = std::path::Path::new(&folder).join("comments.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let Some(folder) = given("CHECKVALVE_CASES", "comments.jsonl") else { return };
+    let text = std::fs::read_to_string(folder.join("comments.jsonl")).unwrap();
     let mut counted: BTreeMap<String, usize> = BTreeMap::new();
     let mut differ = BTreeSet::new();
     for line in text.lines() {
@@ -314,9 +312,4 @@ fn peers_cases_are_read_as_theirs_or_the_difference_has_a_reason() {
     assert!(unused.is_empty(), "no longer different: {unused:#?}");
     assert!(table.values().all(|why| why.len() > 8), "a reason is missing");
     assert_eq!(counted, numbers, "the numbers of docs/cases.md");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
-fn env(name: &str) -> Result<String, std::env::VarError> {
-    std::env::var(name)
 }

@@ -1,11 +1,12 @@
 //! Calls of an image's own entrypoint: an end that nobody can vouch for is judged by nobody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::Docker as Api;
 use bollard::query_parameters::ListContainersOptions;
 use checkvalve::ambient;
+use checkvalve::domain::build::sources;
 use checkvalve::domain::pipeline::Resources;
 use checkvalve::exec::Executor;
 use checkvalve::exec::docker::Docker;
@@ -33,11 +34,13 @@ async fn speaker(docker: &Docker, place: &Place) -> String {
     let build = ImageBuild {
         step: place.step("", ""),
         context,
+        sources: sources(&dockerfile, &BTreeMap::new()),
+        ignore: None,
         tag: format!("checkvalve-test/speaker:{own}"),
         labels: BTreeMap::new(),
-        images: vec![BUSYBOX.to_owned()],
-        platforms: BTreeSet::new(),
+        scope: "1.all".to_owned(),
         passing: false,
+        begun: std::sync::Arc::default(),
     };
     let log = mpsc::channel(1).0;
     let end = docker.build(build, log, CancellationToken::new()).await;

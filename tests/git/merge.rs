@@ -2,6 +2,7 @@
 
 use checkvalve::config::repository::FILE;
 use checkvalve::domain::names::Sha;
+use checkvalve::domain::plan::{Conflict, Plan};
 use checkvalve::domain::trigger::Scope;
 use checkvalve::git::Merged;
 use checkvalve::service::planning::{Planned, PlanningError};
@@ -73,7 +74,7 @@ async fn files_that_conflict_are_named() {
 }
 
 const CONFIG: &str = "preset: none\nconnectors: [{ match: \"{name}/x\" }]\npipelines:\n  \
-    - { for: { name: source-a }, merge: true, steps: [{ id: unit, image: x, run: y }] }\n  \
+    - { for: { name: source-a }, merge: true, lock: live, steps: [{ id: unit, image: x, run: y }] }\n  \
     - steps: [{ id: unit, image: x, run: y }]\n";
 
 async fn planned(parted: &Parted) -> Result<Planned, PlanningError> {
@@ -100,18 +101,31 @@ async fn a_plan_of_the_merge_is_made_of_what_the_merge_holds() {
     // A plan is stored with its run.
     let plan = &after.jobs[0].plan;
     let stored = serde_json::to_string(plan).unwrap();
-    assert_eq!(serde_json::from_str::<checkvalve::domain::plan::Plan>(&stored).unwrap(), *plan);
+    assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), *plan);
 }
 
 #[tokio::test]
-async fn what_does_not_merge_is_a_finding_with_the_files() {
-    let common = [(FILE, CONFIG), ("source-a/x", "1")];
-    let parted = parted(&common, &[("source-a/x", "base")], &[("source-a/x", "head")]);
-    let Err(PlanningError::Configuration(problem)) = planned(&parted).await else {
-        panic!("it was planned");
-    };
-    assert_eq!(problem.title, "`source-a/x` conflicts with the base branch");
-    assert!(problem.text.contains("source-a/x") && problem.text.contains(parted.head.as_str()));
+async fn a_conflict_holds_who_tests_the_merge_and_nobody_else() {
+    // Neither of the connectors touches what conflicts: there is no merge for anyone.
+    let common = [(FILE, CONFIG), ("source-a/x", "1"), ("source-b/x", "1"), ("readme", "1")];
+    let head = [("readme", "head"), ("source-a/code", "head"), ("source-b/code", "head")];
+    let parted = parted(&common, &[("readme", "base")], &head);
+    let found = planned(&parted).await.unwrap();
+    let [waits, free] = &found.jobs[..] else { panic!("{found:?}") };
+    assert_eq!((waits.connector.as_str(), free.connector.as_str()), ("source-a", "source-b"));
+    let conflict = waits.plan.conflict().unwrap();
+    assert_eq!(*conflict, Conflict::new(parted.base.clone(), vec!["readme".to_owned()]));
+    assert!(waits.plan.merge().is_none() && waits.plan.lock().is_none());
+    assert_eq!(waits.reasons[0].path, "source-a/code", "why is what the head changed");
+    assert!(free.plan.conflict().is_none());
+    let note = "Held, as their pipelines say `merge: true` and `readme` conflicts with the base \
+                branch: `source-a`.";
+    assert_eq!(found.selection.notes, [note]);
+    let stored = serde_json::to_string(&waits.plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), waits.plan);
+    // It is another plan than that of another conflict.
+    let other = Conflict::new(parted.base, vec!["other".to_owned()]);
+    assert_ne!(waits.plan.digest(), waits.plan.clone().held(Some(other)).digest());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use checkvalve::config::grants::Grants;
 use checkvalve::domain::names::Sha;
+use checkvalve::domain::run::Selection;
 use checkvalve::domain::trigger::Scope;
 use checkvalve::git::BareRepo;
 use checkvalve::service::planning::{self, Planned, PlanningError};
@@ -26,7 +27,9 @@ pub(crate) async fn plan(
     };
     let written = serde_json::to_string(definition).unwrap();
     let again = planning::plan_again(&serde_json::from_str(&written).unwrap()).await?;
-    assert_eq!(again.selection, planned.selection);
+    // Of connectors that are not planned there may be nothing any more.
+    let of_all = |it: &Selection| Selection { unselected: None, notes: Vec::new(), ..it.clone() };
+    assert_eq!(of_all(&again.selection), of_all(&planned.selection));
     assert_eq!(again.jobs.len(), planned.jobs.len());
     for (one, other) in planned.jobs.iter().zip(&again.jobs) {
         assert_eq!(one.plan, other.plan);

@@ -5,8 +5,11 @@
 
 mod enterprise;
 mod failing;
+#[path = "../support/given.rs"]
+mod given;
 #[path = "../support/https.rs"]
 mod https;
+mod polled;
 mod simulated;
 #[path = "../support/tls.rs"]
 mod tls;
@@ -30,13 +33,8 @@ fn settings(api_url: &str, app_id: &str, key: &str) -> GithubSettings {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 fn contract() -> Option<std::path::PathBuf> {
-    env("CHECKVALVE_GITHUB_CONTRACT").map(Into::into)
+    given::given("CHECKVALVE_GITHUB_CONTRACT", "openapi-subset.json")
 }
 
 fn external_id() -> CheckId {

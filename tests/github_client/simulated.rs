@@ -1,25 +1,25 @@
 //! Against the simulator: what GitHub does and refuses.
 
+mod checks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use checkvalve::ambient;
-use checkvalve::domain::check::{
-    AnnotationLevel, CheckAction, CheckAnnotation, CheckConclusion, CheckStatus,
-};
+use checkvalve::domain::check::CheckStatus;
 use checkvalve::domain::names::Sha;
 use checkvalve::domain::policy::Permission;
 use checkvalve::domain::recovery::AttemptEnd;
 use checkvalve::domain::run::Repository;
-use checkvalve::domain::time::Timestamp;
 use checkvalve::github::{Github, GithubError, PullsBefore, Reaction, Retry};
+use checkvalve::render::replies;
 use github_simulator::{
     Change, Commit, Config, OpenPull, Permission as Role, RepositoryOptions, SecondaryLimit,
     Simulator, TokenFormat,
 };
 use secrecy::ExposeSecret;
 
-use super::{KEY, REPOSITORY, check, completed, contract, external_id, settings};
+use super::{KEY, REPOSITORY, check, contract, external_id, settings};
 
 /// A simulated GitHub with one repository, one branch `topic`, and our client.
 struct World {
@@ -120,7 +120,7 @@ async fn tokens_of_both_formats_work() {
         let world = World::new().await;
         world.simulator.faults().token_format(format);
         let number = world.pull().await;
-        assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+        assert!(world.github.pull(&world.repository, number).await.is_ok());
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_wrong_clock_is_corrected_by_githubs_and_a_dead_token_is_replaced() {
     world.github.pull(&world.repository, number).await.unwrap();
     // GitHub's clock moves: the token has expired, and our JWTs are from the past.
     world.simulator.advance(Duration::from_hours(2));
-    assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+    assert!(world.github.pull(&world.repository, number).await.is_ok());
     assert_eq!(world.calls("POST", "/access_tokens"), 3, "minted, refused for the clock, minted");
     assert!(world.github.app_id().await.is_ok(), "the clock is remembered");
     assert_eq!(world.calls("GET", "/app"), 1);
@@ -142,7 +142,7 @@ async fn a_token_that_is_too_fresh_is_waited_for() {
     let world = World::new().await;
     let number = world.pull().await;
     world.simulator.faults().unknown_fresh_tokens(2);
-    assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+    assert!(world.github.pull(&world.repository, number).await.is_ok());
     assert_eq!(world.calls("POST", "/access_tokens"), 1, "no second token for that");
 }
 
@@ -158,7 +158,7 @@ async fn a_suspended_and_a_removed_installation_are_told_apart() {
     assert!(world.github.token(installation).await.is_ok(), "a refusal is not cached");
 
     let error = world.github.token(999_999).await.unwrap_err();
-    assert!(matches!(error, GithubError::NotFound { .. }), "{error}");
+    assert!(matches!(error, GithubError::NotInstalled { .. }), "{error}");
     assert_eq!(error.retry(), Retry::Never);
 }
 
@@ -179,15 +179,16 @@ async fn installations_and_their_repositories_are_listed() {
 async fn a_pull_request_is_read_as_it_is_now() {
     let world = World::new().await;
     let number = world.pull().await;
-    let pull = world.github.pull(&world.repository, number).await.unwrap().unwrap();
+    let pull = world.github.pull(&world.repository, number).await.unwrap();
     assert_eq!((pull.number, pull.open, pull.draft), (number, true, false));
     assert_eq!(pull.head_sha, world.head);
     assert_eq!((pull.head_ref.as_str(), pull.base_ref.as_str()), ("topic", "main"));
     assert_eq!((pull.title.as_str(), pull.author.login.as_str()), ("Mend it", "ada"));
     assert_eq!(pull.head_repo.unwrap(), world.repository.name);
     world.simulator.close_pull_request(REPOSITORY, number, "ada").await.unwrap();
-    assert!(!world.github.pull(&world.repository, number).await.unwrap().unwrap().open);
-    assert_eq!(world.github.pull(&world.repository, 999).await.unwrap(), None);
+    assert!(!world.github.pull(&world.repository, number).await.unwrap().open);
+    let unknown = world.github.pull(&world.repository, 999).await.unwrap_err();
+    assert!(matches!(unknown, GithubError::NotFound { .. }), "{unknown}");
     world.is_clean();
 }
 
@@ -311,172 +312,6 @@ async fn permissions_are_githubs_finer_roles_and_kept_for_a_minute() {
     assert_eq!(world.calls("GET", "/permission"), before, "a login's case does not matter");
 }
 
-// ---- Check runs ---------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn a_check_run_goes_its_way_to_a_conclusion() {
-    let world = World::new().await;
-    let id = external_id();
-    let queued = check(&world.head, CheckStatus::Queued);
-    let run = world.github.create_check(&world.repository, &queued, id).await.unwrap();
-
-    let started_at = Timestamp::from_millis(1_700_000_000_123);
-    let running = check(&world.head, CheckStatus::InProgress { started_at });
-    world.github.update_check(&world.repository, run, &running).await.unwrap();
-
-    let mut done = check(&world.head, completed());
-    done.text = None;
-    done.actions = vec![CheckAction {
-        label: "Re-run failed".to_owned(),
-        description: "Runs again what did not succeed".to_owned(),
-        identifier: "retest-failed".to_owned(),
-    }];
-    world.github.update_check(&world.repository, run, &done).await.unwrap();
-
-    let seen = world.simulator.check_runs(REPOSITORY, world.head.as_str()).remove(0);
-    assert_eq!((seen.id, seen.external_id.as_str()), (run, id.to_string().as_str()));
-    assert_eq!((seen.status.as_str(), seen.conclusion.as_deref()), ("completed", Some("failure")));
-    assert_eq!(seen.started_at.unwrap().timestamp(), 1_700_000_000);
-    assert_eq!(seen.completed_at.unwrap().timestamp(), 1_700_000_012);
-    assert_eq!(seen.details_url, "https://ci.example.org/runs/1");
-    assert_eq!(seen.output.summary.as_deref(), Some("**no**"));
-    assert_eq!(seen.output.text.as_deref().unwrap_or_default(), "", "an old text goes");
-    assert_eq!(seen.actions.len(), 1);
-
-    done.actions.clear();
-    world.github.update_check(&world.repository, run, &done).await.unwrap();
-    let seen = world.simulator.check_runs(REPOSITORY, world.head.as_str()).remove(0);
-    assert_eq!(seen.actions, [], "and old buttons go");
-    world.is_clean();
-}
-
-#[tokio::test]
-async fn every_conclusion_is_accepted_and_texts_never_cost_one() {
-    let world = World::new().await;
-    for conclusion in [
-        CheckConclusion::Success,
-        CheckConclusion::Failure,
-        CheckConclusion::Neutral,
-        CheckConclusion::Cancelled,
-        CheckConclusion::TimedOut,
-        CheckConclusion::ActionRequired,
-        CheckConclusion::Skipped,
-    ] {
-        let completed_at = Timestamp::from_millis(1_700_000_000_000);
-        let status = CheckStatus::Completed { conclusion, started_at: None, completed_at };
-        let mut check = check(&world.head, status);
-        check.name = conclusion.as_str().to_owned();
-        // 65,535 characters are too many bytes, and GitHub counts bytes.
-        check.summary = "🦀".repeat(65_535);
-        check.details_url = String::new();
-        world.github.create_check(&world.repository, &check, external_id()).await.unwrap();
-    }
-    for run in world.simulator.check_runs(REPOSITORY, world.head.as_str()) {
-        assert_eq!(run.conclusion, Some(run.name));
-        assert_eq!(run.output.summary.unwrap().len(), 65_532);
-    }
-    world.is_clean();
-}
-
-#[tokio::test]
-async fn annotations_are_added_and_counted_and_never_sent_twice_by_themselves() {
-    let world = World::new().await;
-    let ended = check(&world.head, completed());
-    let id = world.github.create_check(&world.repository, &ended, external_id()).await.unwrap();
-    let annotation = CheckAnnotation {
-        path: "source-a/code.py".to_owned(),
-        start_line: 3,
-        end_line: 3,
-        start_column: Some(7),
-        end_column: Some(7),
-        annotation_level: AnnotationLevel::Failure,
-        title: "F401".to_owned(),
-        message: "unused".to_owned(),
-    };
-    let all = [
-        annotation.clone(),
-        CheckAnnotation { start_line: 1, start_column: None, end_column: None, ..annotation },
-    ];
-    let annotate = async || world.github.annotate_check(&world.repository, id, &ended, &all).await;
-    annotate().await.unwrap();
-    let count = async || world.github.count_annotations(&world.repository, id).await.unwrap();
-    assert_eq!(count().await, 2);
-    // What the check run says is as it was, and an update takes none of them away.
-    world.github.update_check(&world.repository, id, &ended).await.unwrap();
-    assert_eq!(count().await, 2);
-
-    world.simulator.faults().fail_next("PATCH", "/repos", 1, 502);
-    let before = world.calls("PATCH", "/check-runs");
-    let error = annotate().await.unwrap_err();
-    assert_eq!(error.retry(), Retry::Unknown, "{error}");
-    assert_eq!(world.calls("PATCH", "/check-runs"), before + 1);
-    world.is_clean();
-}
-
-#[tokio::test]
-async fn our_check_run_is_found_among_others_and_older_ones() {
-    let world = World::new().await;
-    let (one, other) = (external_id(), external_id());
-    let queued = check(&world.head, CheckStatus::Queued);
-    assert_eq!(world.github.checks(&world.repository, &world.head).await.unwrap(), []);
-    let first = world.github.create_check(&world.repository, &queued, one).await.unwrap();
-    // A hundred newer ones of the same name: the listing has two pages, and hides the first.
-    for _ in 0..100 {
-        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap();
-        world.simulator.advance(Duration::from_secs(2));
-    }
-    world.github.create_check(&world.repository, &queued, other).await.unwrap();
-    let listed = world.github.checks(&world.repository, &world.head).await.unwrap();
-    let found: Vec<u64> = listed
-        .iter()
-        .filter(|check| check.external_id == one.to_string())
-        .map(|check| check.id)
-        .collect();
-    assert_eq!((found, listed.len()), (vec![first], 102));
-    world.is_clean();
-}
-
-#[tokio::test]
-async fn a_commit_that_github_does_not_know_is_refused_for_good() {
-    let world = World::new().await;
-    let unknown: Sha = "9".repeat(40).parse().unwrap();
-    let queued = check(&unknown, CheckStatus::Queued);
-    let error =
-        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap_err();
-    assert!(matches!(error, GithubError::Refused { status: 422, .. }), "{error}");
-    assert!(error.to_string().contains("create a check run"), "{error}");
-    assert_eq!(error.retry(), Retry::Never);
-    assert_eq!(world.calls("POST", "/check-runs"), 1, "and not asked again");
-}
-
-#[tokio::test]
-async fn a_missing_permission_is_named_with_the_mend() {
-    let permissions = [("metadata", "read"), ("checks", "read")];
-    let permissions = permissions.map(|(name, level)| (name.to_owned(), level.to_owned()));
-    let config = Config { permissions: permissions.into(), ..Config::default() };
-    let world = World::with(config).await;
-    let queued = check(&world.head, CheckStatus::Queued);
-    let error =
-        world.github.create_check(&world.repository, &queued, external_id()).await.unwrap_err();
-    let text = error.to_string();
-    assert!(matches!(error, GithubError::Permission { .. }), "{text}");
-    assert!(text.contains("checks=write") && text.contains("Permissions & events"), "{text}");
-    assert_eq!(error.retry(), Retry::Never);
-}
-
-#[tokio::test]
-async fn a_renamed_repository_is_followed_also_by_writes() {
-    let world = World::new().await;
-    world.simulator.rename_repository(REPOSITORY, "renamed").unwrap();
-    let queued = check(&world.head, CheckStatus::Queued);
-    let run = world.github.create_check(&world.repository, &queued, external_id()).await.unwrap();
-    let done = check(&world.head, completed());
-    world.github.update_check(&world.repository, run, &done).await.unwrap();
-    let seen = world.simulator.check_runs("acme/renamed", world.head.as_str());
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].conclusion.as_deref(), Some("failure"));
-}
-
 // ---- Comments -----------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -497,7 +332,13 @@ async fn comments_are_written_found_edited_and_reacted_to() {
     assert_eq!((seen.id, seen.body.as_str()), (comment, "Edited."));
     let reactions: Vec<&str> = seen.reactions.iter().map(|(_, content)| content.as_str()).collect();
     assert_eq!(reactions, ["eyes", "rocket", "confused"]);
-    github.comment(repository, number, &"ä".repeat(70_000)).await.unwrap();
+    // The longest that we write; who writes more hears of it.
+    let longest = replies::reply(&"- ä\n".repeat(40_000), marker);
+    let last = github.comment(repository, number, &longest).await.unwrap();
+    assert_eq!(world.simulator.comments(REPOSITORY, number)[1].body, longest);
+    assert_eq!(github.find_comment(repository, number, marker).await.unwrap(), Some(last));
+    let longer = github.comment(repository, number, &"ä".repeat(70_000)).await;
+    assert!(matches!(longer, Err(GithubError::Refused { status: 422, .. })), "{longer:?}");
     world.is_clean();
 }
 
@@ -553,7 +394,7 @@ async fn reads_are_tried_again_and_creations_are_not() {
     let world = World::new().await;
     let number = world.pull().await;
     world.simulator.faults().fail_next("GET", "/repos", 2, 502);
-    assert!(world.github.pull(&world.repository, number).await.unwrap().is_some());
+    assert!(world.github.pull(&world.repository, number).await.is_ok());
 
     world.simulator.faults().fail_next("POST", "/repos", 1, 502);
     let queued = check(&world.head, CheckStatus::Queued);

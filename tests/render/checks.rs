@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use checkvalve::domain::check::{CheckStatus, DesiredCheck};
-use checkvalve::domain::run::{ProblemKind, Run, StepFacts};
+use checkvalve::domain::run::{Job, ProblemKind, Run, StepFacts};
 use checkvalve::domain::state::{Outcome, SkipReason, StepState};
 use checkvalve::domain::trigger::Trigger;
+use checkvalve::domain::trust::Trust;
 use checkvalve::render::checks::desired;
 
 use super::sample::{
@@ -338,4 +339,46 @@ fn what_a_maintainer_reads_at_night() {
         }
     }
     insta::assert_snapshot!(read);
+}
+
+#[test]
+fn what_is_waited_for_is_said_until_it_comes() {
+    let awaits = Some("GitHub does not answer `git`".to_owned());
+    let unread = Run { awaits: awaits.clone(), ..unplanned(1, Trigger::PullRequest) };
+    let check = one(&[unread], "checkvalve");
+    assert_eq!(
+        (check.title.as_str(), check.status),
+        ("Waiting to read the change", CheckStatus::Queued)
+    );
+    let said = "**Waits, and goes on by itself:** GitHub does not answer \\`git\\`.";
+    assert!(check.summary.contains(said), "{}", check.summary);
+
+    let held = Job { awaits, ..job("a", vec![spec("unit", &[])]) };
+    let runs = [run(1, Trigger::PullRequest, vec![held])];
+    assert_eq!(one(&runs, "a / unit").title, "Waiting to read the commit");
+    for name in ["checkvalve", "a / unit"] {
+        let summary = one(&runs, name).summary;
+        assert!(summary.contains(said), "{name}: {summary}");
+    }
+}
+
+#[test]
+fn an_error_of_the_repository_file_is_annotated_where_it_stands() {
+    let text = "The repository file is not valid:\n\n```text\nunknown key `stepz`\n```\n";
+    let wrong = |place: Option<(&str, u32)>, trust| {
+        let mut run = broken(1, ProblemKind::Configuration, "unknown key `stepz`", text);
+        run.problem.as_mut().unwrap().place = place.map(|(file, line)| (file.to_owned(), line));
+        one(&[Run { trust, ..run }], "checkvalve").annotations
+    };
+    let place = Some((".github/checkvalve.yml", 7));
+    let annotations = wrong(place, Trust::Trusted);
+    let [at_line] = annotations.as_slice() else { panic!("{annotations:?}") };
+    assert_eq!(
+        (at_line.path.as_str(), at_line.start_line, at_line.end_line),
+        (".github/checkvalve.yml", 7, 7)
+    );
+    assert_eq!(at_line.title, "unknown key `stepz`");
+    assert_eq!(at_line.message, "The repository file is not valid:\n\nunknown key `stepz`");
+    assert_eq!(wrong(None, Trust::Trusted), []);
+    assert_eq!(wrong(place, Trust::Untrusted), [], "that is the base's file");
 }

@@ -4,10 +4,13 @@
 
 mod checks;
 mod coarser;
+mod held;
 mod parties;
 mod pictures;
 mod properties;
+mod replies;
 mod reports;
 mod sample;
+mod showing;
 mod verdict;
 mod why;

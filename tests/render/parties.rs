@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use checkvalve::domain::parties::Whose;
+use checkvalve::domain::check::{
+    ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX, DesiredCheck,
+    SUMMARY_MAX_BYTES,
+};
+use checkvalve::domain::parties::{Approving, Whose};
 use checkvalve::domain::run::{Job, ProblemKind, Run};
 use checkvalve::domain::state::{Outcome, StepState};
 use checkvalve::domain::trigger::Trigger;
+use checkvalve::domain::trust::Trust;
 use checkvalve::render::checks::{Made, View, desired, desired_in};
 
 use super::sample::{at, broken, ended, job, links, run, spec, with};
@@ -122,12 +127,155 @@ fn merge_groups_share_a_commit_and_pushes_do_not() {
     assert!(table(&[group, pull], &view).starts_with("checkvalve: success\n"));
 }
 
+/// A stranger's pull request that nobody has approved, of which `jobs` ran.
+fn strangers(number: u128, whose: (u64, &str), jobs: Vec<Job>) -> Run {
+    let awaited = broken(0, ProblemKind::NotTrusted, "mallory may not write", "Look at it.\n\n");
+    let run = of(number, whose, jobs);
+    Run { trust: Trust::Untrusted, problem: awaited.problem, ..run }
+}
+
+fn green(number: u128, whose: (u64, &str)) -> Run {
+    of(number, whose, vec![two("a", ok())])
+}
+
+fn labels(check: &DesiredCheck) -> Vec<&str> {
+    check.actions.iter().map(|action| action.label.as_str()).collect()
+}
+
 #[test]
 fn what_somebody_must_act_on_comes_before_a_failure() {
-    let [one, _] = differing();
-    let stranger = broken(2, ProblemKind::NotTrusted, "Not run", "Its author may not write.");
-    let stranger = Run { pull: Some(13), base_ref: "release".to_owned(), ..stranger };
-    let head = desired(&[one, stranger], &links()).remove(0);
+    // An approval against one base says nothing of another.
+    let approved = Run { trust: Trust::Approved, ..differing()[0].clone() };
+    let head = desired(&[approved, strangers(2, (13, "release"), vec![])], &links()).remove(0);
     assert_eq!(head.status.word(), "action_required");
-    assert!(head.title.starts_with("→ release: Approval needed: Not run"), "{}", head.title);
+    assert!(head.title.starts_with("→ release: Approval needed: mallory"), "{}", head.title);
+    assert_eq!(labels(&head), ["Approve for #13"]);
+    // Nor does a writer's: where more is affected, his second account would have it green untested.
+    let trusted = green(1, (12, "stacked"));
+    let head = desired(&[trusted, strangers(2, (13, "main"), vec![])], &links()).remove(0);
+    assert_eq!(head.status.word(), "action_required");
+}
+
+#[test]
+fn a_stranger_with_somebody_elses_commit_holds_nothing_up_and_turns_nothing_green() {
+    // Whoever came first, and whatever ran of it.
+    let red = || vec![two("a", failed()), two("z", failed())];
+    let open = || vec![two("a", StepState::Running { started_at: at(20) })];
+    for (ours, hers, base) in [(1, 2, "main"), (2, 1, "main")] {
+        for jobs in [vec![], red(), open(), vec![two("a", ok())]] {
+            let mut runs = [green(ours, (12, "main")), strangers(hers, (13, base), jobs)];
+            runs.sort_by_key(|run| run.id);
+            assert_eq!(
+                table(&runs, &View::default()),
+                "checkvalve: success\na / build: success\na / unit: success\n"
+            );
+            let trusted = runs.iter().find(|run| run.pull == Some(12)).unwrap().clone();
+            let head = desired(&runs, &links()).remove(0);
+            assert_eq!(head.occasion, trusted.id.to_string(), "no new check run for her sake");
+            assert_eq!(head.title, "a passed · #13 waits for an approval");
+            let own = head.summary.find("[Pull request 12]").unwrap();
+            let theirs = head.summary.find("[Pull request 13]").unwrap();
+            assert!(own < theirs && head.summary.contains("waits for an approval"));
+            assert!(head.summary.contains("It does not count here"), "{}", head.summary);
+            // What is red stays red; what was approved stands for it as well.
+            let failed = Run { jobs: vec![two("a", failed())], ..trusted.clone() };
+            let runs_of = |own: &Run| {
+                let other =
+                    |run: &Run| if run.pull == Some(12) { own.clone() } else { run.clone() };
+                runs.iter().map(other).collect::<Vec<_>>()
+            };
+            assert_eq!(desired(&runs_of(&failed), &links())[0].status.word(), "failure");
+            let approved = Run { trust: Trust::Approved, ..trusted.clone() };
+            assert_eq!(desired(&runs_of(&approved), &links())[0].status.word(), "success");
+            // Alone, or beside another like it, it is never green.
+            let hers = runs.iter().find(|run| run.pull == Some(13)).unwrap().clone();
+            let again = Run { pull: Some(14), ..hers.clone() };
+            for alone in [vec![hers.clone()], vec![hers.clone(), again]] {
+                assert_eq!(desired(&alone, &links())[0].status.word(), "action_required");
+            }
+            let gone = [Whose::Pull(12)];
+            let view = View { gone: &gone, ..View::default() };
+            let left = desired_in(&runs, &links(), &view);
+            assert_eq!(left[0].status.word(), "action_required", "who left stands for nothing");
+        }
+    }
+}
+
+#[test]
+fn a_stranger_with_the_commit_of_a_merge_group_does_not_throw_it_out_of_the_queue() {
+    let branch = "gh-readonly-queue/main/pr-7-0123";
+    let group = |jobs| {
+        let run = run(1, Trigger::MergeGroup, jobs);
+        Run { pull: None, head_ref: branch.to_owned(), base_ref: "main".to_owned(), ..run }
+    };
+    let gone = [Whose::Group(branch.to_owned())];
+    let running = || vec![two("a", StepState::Running { started_at: at(20) })];
+    // Against any base, planned or not: GitHub drops the group at the first word that is no success.
+    for (base, jobs) in [("release", vec![]), ("release", running()), ("main", running())] {
+        let queued = group(vec![two("a", ok())]);
+        let runs = [queued.clone(), strangers(2, (13, base), jobs)];
+        let head = desired(&runs, &links()).remove(0);
+        assert_eq!(head.status.word(), "success", "{base}");
+        assert_eq!(head.occasion, queued.id.to_string(), "no new check run for her sake");
+        assert_eq!(head.title, "a passed · #13 waits for an approval");
+        // Once the group has left, she has shown nothing that was not tested for her.
+        let view = View { gone: &gone, ..View::default() };
+        let left = desired_in(&runs, &links(), &view);
+        assert_ne!(left[0].status.word(), "success", "{base}");
+    }
+    // What somebody has approved, or may write, counts beside it as ever.
+    let queued = group(vec![two("a", ok())]);
+    let red = of(2, (13, "release"), vec![two("a", failed())]);
+    for trust in [Trust::Approved, Trust::Trusted] {
+        let runs = [queued.clone(), Run { trust, ..red.clone() }];
+        assert_eq!(desired(&runs, &links())[0].status.word(), "failure");
+    }
+}
+
+#[test]
+fn a_button_on_a_shared_check_says_whom_it_approves() {
+    // One's own buttons come first: strangers, however many, take none of them.
+    let aside = strangers(2, (13, "main"), vec![]);
+    let head = desired(&[green(1, (12, "main")), aside], &links()).remove(0);
+    assert_eq!(labels(&head), ["Run without cache", "Approve for #13"]);
+    let approve = &head.actions[1];
+    assert_eq!(approve.description, "Run it for #13 → main");
+    assert_eq!(Approving::read(&approve.identifier), Some(Approving::of(13, "main")));
+    let release = strangers(2, (13, "release"), vec![]);
+    // Several: each has its own.
+    let main = strangers(3, (14, "main"), vec![]);
+    let head = desired(&[release.clone(), main], &links()).remove(0);
+    assert_eq!(labels(&head), ["Approve for #13", "Approve for #14"]);
+    let of = head.actions.iter().map(|action| Approving::read(&action.identifier).unwrap().pull);
+    assert_eq!(of.collect::<Vec<_>>(), [13, 14]);
+    // Nobody shares it: nothing else can be meant.
+    let head = desired(&[release], &links()).remove(0);
+    assert_eq!(head.actions[0].identifier, "approve");
+}
+
+#[test]
+fn a_crowd_of_strangers_takes_nobodys_room() {
+    let long = "x/".repeat(120);
+    let mut runs = vec![of(1, (12, &long), vec![two("a", failed())])];
+    let crowd = (0..60).map(|n| {
+        let mut run = strangers(u128::from(n) + 2, (n + 13, &long), vec![two("z", failed())]);
+        run.problem.as_mut().unwrap().text = "`x` ".repeat(5_000);
+        run
+    });
+    runs.extend(crowd);
+    let checks = desired(&runs, &links());
+    assert_eq!(checks.len(), 3, "hers have no check runs");
+    let head = &checks[0];
+    let expected = "0 of 1 connector passed · a failed at unit · 60 others wait for approvals";
+    assert_eq!(head.title, expected);
+    assert!(head.summary.len() <= SUMMARY_MAX_BYTES, "{}", head.summary.len());
+    assert!(head.summary.contains("57 more wait for an approval"), "{}", head.summary);
+    let ours = head.summary.find("[Pull request 13]").unwrap();
+    assert!(head.summary[..ours].contains("| [a]"), "{}", head.summary);
+    assert_eq!(head.actions.len(), ACTIONS_MAX);
+    for action in &head.actions {
+        assert!(action.label.chars().count() <= ACTION_LABEL_MAX, "{action:?}");
+        assert!(action.description.chars().count() <= ACTION_DESCRIPTION_MAX, "{action:?}");
+        assert!(action.identifier.len() <= ACTION_IDENTIFIER_MAX, "{action:?}");
+    }
 }

@@ -20,7 +20,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 use super::sample::{NOT_ASKED, at, ended, five, job, links, run, skipped_for, unselected, with};
 
 /// Text with what could break out: fences, tags, controls, characters of many bytes.
-fn nasty() -> impl Strategy<Value = String> {
+pub(crate) fn nasty() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("```".to_owned()),
         Just("~~~~".to_owned()),
@@ -84,7 +84,7 @@ prop_compose! {
         let jobs = jobs.into_iter().zip(&names).enumerate().map(|(index, (states, name))| {
             let mut job = with(job(&format!("{index}{name}"), five()), states);
             for (step, text) in job.steps.iter_mut().zip(texts.iter().cycle().skip(index)) {
-                step.facts.excerpt.clone_from(text);
+                step.facts.excerpt = text.as_str().into();
                 step.facts.reason = Some(text.clone());
                 step.facts.exit_code = Some(i64::from(text.len() % 2 == 1));
             }
@@ -127,7 +127,7 @@ prop_compose! {
 
 /// Every block that content stands in is closed at the end: a paragraph appended to the Markdown
 /// is a paragraph of its own at the top level.
-fn is_closed(markdown: &str) -> bool {
+pub(crate) fn is_closed(markdown: &str) -> bool {
     const SENTINEL: &str = "the sentinel at the end";
     let text = format!("{markdown}\n\n{SENTINEL}\n");
     let mut depth = 0;

@@ -1,12 +1,15 @@
 //! Reports: what a run leaves for machines and for people.
 
+use checkvalve::domain::check::ShownCheck;
 use checkvalve::domain::junit;
+use checkvalve::domain::run::Run;
+use checkvalve::domain::trigger::Trigger;
 use checkvalve::render::api::{self, CheckRunIds};
 use checkvalve::render::report::{
     index_html, job_html, job_json, junit_xml, plan_hash, replay_json, run_json,
 };
 
-use super::sample::{LOG, five, links, plan, rich};
+use super::sample::{LOG, five, links, plan, rich, unplanned};
 
 fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap()
@@ -62,6 +65,10 @@ fn the_api_of_a_run() {
       "state": "concluded",
       "superseded_by": null,
       "trigger": "pull_request",
+      "trust": {
+        "because": "Who wrote and who pushed this commit may write to the repository.",
+        "state": "trusted"
+      },
       "url": "https://ci.example.com/runs/run_01M3250V000000000000000001"
     }
     "#);
@@ -118,4 +125,33 @@ fn a_replay_holds_the_plans_and_their_hash() {
     assert_eq!(replay["plan_hash"], plan_hash(read.iter().rev()), "order does not matter");
     assert_ne!(plan_hash(read.iter()), plan_hash([plan("a", five())].iter()));
     assert_eq!(replay["event"]["trigger"], "pull_request");
+}
+
+#[test]
+fn a_runs_check_runs_are_its_own_whatever_they_are_called() {
+    let old = unplanned(1, Trigger::PullRequest);
+    let new = unplanned(2, Trigger::PullRequest);
+    let other = Run { pull: Some(13), ..unplanned(3, Trigger::PullRequest) };
+    let shown = [
+        (1, "source-a / unit", &old),
+        (2, "source-a / build", &old),
+        (3, "source-a / lint", &old),
+        (4, "source-a / build (→ release)", &other),
+        (5, "source-a / unit", &new),
+        (6, "source-a", &new),
+        (7, "checkvalve", &new),
+    ];
+    let shown = shown.map(|(github_id, name, run)| ShownCheck {
+        name: name.to_owned(),
+        github_id,
+        occasion: run.id.to_string(),
+        pull: run.pull,
+    });
+    let of = |run: &Run, step: &str| {
+        api::check_run_ids(run, &shown).get(&format!("source-a / {step}")).copied()
+    };
+    let all = |run: &Run| ["unit", "build", "lint"].map(|step| of(run, step));
+    assert_eq!(all(&old), [Some(1), Some(2), Some(3)], "not those of the run after it");
+    assert_eq!(all(&new), [Some(5), None, None], "what it has not run, it does not show");
+    assert_eq!(all(&other), [Some(5), Some(4), Some(3)], "shared, or named after its base");
 }

@@ -99,6 +99,7 @@ pub(crate) fn job(connector: &str, steps: Vec<StepSpec>) -> Job {
         started_at: None,
         concluded_at: None,
         cancel: None,
+        awaits: None,
         steps,
     }
 }
@@ -169,6 +170,7 @@ pub(crate) fn unplanned(number: u128, trigger: Trigger) -> Run {
         concluded_at: None,
         superseded_by: None,
         cancel: None,
+        awaits: None,
         revision: 1,
         jobs: Vec::new(),
     }

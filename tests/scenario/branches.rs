@@ -108,7 +108,7 @@ async fn a_push_to_the_default_branch_runs_what_asks_for_it_and_shows_nothing_on
     let runs = told(&world).await;
     assert_eq!(runs[0].2, ["source-a: success", "source-b: success"]);
 
-    // What a push worked out, pull requests use.
+    // Run again, it stays the branch's.
     let url = format!(
         "{}/api/v1/runs/{}/retest",
         world.url,
@@ -160,6 +160,7 @@ async fn a_merge_group_gets_its_verdict_and_ends_with_the_group() {
     let gone = json!({ "action": "destroyed", "reason": "dequeued", "merge_group": group });
     send(&world, "merge_group", gone);
     world.settle().await;
+    let runs = world.runs().await.len();
     let check = world.check(&head, "checkvalve");
     assert_eq!(check.conclusion.as_deref(), Some("cancelled"));
     let title = check.output.title.unwrap_or_default();
@@ -169,6 +170,18 @@ async fn a_merge_group_gets_its_verdict_and_ends_with_the_group() {
         "checkvalve: cancelled\nsource-a / unit: cancelled\n",
         "its own pipeline, and not the pull request's"
     );
+
+    // What asked for its checks is delivered once more, and of another group after its end alone.
+    let mut other = group.clone();
+    other["head_ref"] = json!("refs/heads/gh-readonly-queue/main/pr-8-0123456789abcdef");
+    let gone = json!({ "action": "destroyed", "reason": "invalidated", "merge_group": other });
+    send(&world, "merge_group", gone);
+    for late in [group, other] {
+        send(&world, "merge_group", json!({ "action": "checks_requested", "merge_group": late }));
+    }
+    world.settle().await;
+    assert_eq!(world.runs().await.len(), runs, "nobody waits for it");
+    assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("cancelled"));
     world.finish().await;
 }
 

@@ -1,6 +1,6 @@
 //! One commit, several pull requests; and check runs that are asked for again and again.
 
-use github_simulator::OpenPull;
+use github_simulator::{CheckRun, OpenPull};
 
 use super::world::{REPO, Steps, World};
 use super::{CONFIG, CONFIG_PATH, FILES};
@@ -67,6 +67,73 @@ async fn two_pull_requests_with_one_head_share_its_check_runs_and_the_worst_coun
     world.sim.reopen_pull_request(REPO, one, "ada").await.unwrap();
     world.settle().await;
     assert_eq!(state("checkvalve"), "failure");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_run_is_called_after_the_base_that_its_pull_request_has_now() {
+    let marks = tempfile::tempdir().unwrap();
+    let tried = marks.path().join("unit").display().to_string();
+    // Fails, passes, fails, and so on.
+    let unit = format!("echo x >> {tried}\ntest $(( $(wc -l < {tried}) % 2 )) = 0\n");
+    // One step, each time anew: the fewer check runs, the sooner GitHub's limits let them be told.
+    let others = |line: &&str| !line.contains("id: install") && !line.contains("id: build");
+    let lines: Vec<&str> = CONFIG.lines().filter(others).collect();
+    let config = lines.join("\n").replace("needs: [install]", "cache: never");
+    let mut files = FILES.to_vec();
+    files[0] = (CONFIG_PATH, &config);
+    let world = World::new(Steps::Host, &files).await;
+    for branch in ["release", "next"] {
+        world.push(branch, &[("docs/readme.md", branch)]).await;
+    }
+    let head = world.push("change", &[("source-a/unit.sh", &unit)]).await;
+    let one = world.open("change").await;
+    world.settle().await;
+    let pull = OpenPull::new("change", "release", "ada", "The same for the release");
+    world.sim.open_pull_request(REPO, pull).await.unwrap();
+    world.settle().await;
+    // Those that say for whom they are, as GitHub lists them.
+    let told = || -> Vec<String> {
+        let checks = world.checks(&head).into_iter();
+        let of_unit = checks.filter(|check| check.name.starts_with("source-a / unit (→ "));
+        let state = |check: CheckRun| {
+            let whose = check.name.trim_start_matches("source-a / unit (→ ").to_owned();
+            format!("{} {}", whose.trim_end_matches(')'), check.conclusion.unwrap_or_default())
+        };
+        let mut told: Vec<String> = of_unit.map(state).collect();
+        told.sort();
+        told
+    };
+    assert_eq!(told(), ["main failure", "release success"]);
+    // Pressed once more, it has a newer one: the older must not come to light again.
+    let check = world.check(&head, "source-a / unit (→ main)");
+    for _ in 0..2 {
+        world.sim.rerequest_check_run(REPO, check.id, "ada").await.unwrap();
+        world.settle().await;
+    }
+    assert_eq!(told(), ["main success", "release success"]);
+    world.sim.rerequest_check_run(REPO, check.id, "ada").await.unwrap();
+    world.settle().await;
+    assert_eq!(told(), ["main failure", "release success"]);
+
+    // Pointed at another base, it is another change, with a run of its own.
+    world.sim.retarget_pull_request((REPO, one), "next", "ada").await.unwrap();
+    world.settle().await;
+    assert_eq!(told(), ["next success", "release success"]);
+
+    // A third one, to the same base: whose is whose is told by number.
+    let pull = OpenPull::new("change", "next", "ada", "The same once more");
+    let three = world.sim.open_pull_request(REPO, pull).await.unwrap();
+    world.settle().await;
+    let both = [format!("next, #{one} success"), format!("next, #{three} failure")];
+    assert_eq!(told(), [&both[..], &["release success".to_owned()]].concat());
+    assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("failure"));
+    // And back: the one that is closed is over, and nothing of it is red.
+    world.sim.close_pull_request(REPO, three, "ada").await.unwrap();
+    world.settle().await;
+    let closed = format!("next, #{three} cancelled");
+    assert_eq!(told(), ["next success", &closed, "release success"]);
+    assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("success"));
     world.finish().await;
 }
 

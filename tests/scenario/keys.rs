@@ -1,7 +1,9 @@
 //! What pipelines say of their jobs, seen from GitHub: matrices, locks, merges, heads that stay.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
+use super::images;
 use super::world::{REPO, Steps, World};
 
 const MARKER: &str = "connector.txt";
@@ -109,6 +111,93 @@ async fn two_pull_requests_with_one_lock_take_turns() {
     world.finish().await;
 }
 
+/// How many of `source-a`'s jobs say that they wait for something.
+async fn waiting(world: &World, what: &str) -> usize {
+    let mut waiting = 0;
+    for run in world.runs().await {
+        let run = world.json(&format!("/api/v1/runs/{}", run["id"].as_str().unwrap())).await;
+        let first = &run["connectors"][0];
+        let reason = first["steps"][0]["reason"].as_str().unwrap_or_default();
+        waiting += usize::from(first["name"] == "source-a" && reason.starts_with(what));
+    }
+    waiting
+}
+
+/// Opens six pull requests of equal trees and different commits, of which one works on `source-a` and
+/// five wait for it; four jobs may be in hand. Then one of another connector, which runs.
+async fn six_wait_and_another_runs(
+    world: &World,
+    files: &[(&str, &str)],
+    what: &str,
+) -> Vec<String> {
+    let mut heads = Vec::new();
+    for n in 0..6 {
+        let branch = format!("waits-{n}");
+        world.push(&branch, &[("source-a/note", branch.as_str())]).await;
+        heads.push(world.push(&branch, &[&[("source-a/note", "")], files].concat()).await);
+        world.open(&branch).await;
+    }
+    world.until("five wait", async |world: &World| waiting(world, what).await == 5).await;
+    let free = world.push("free", &[("source-b/code.txt", "new")]).await;
+    world.open("free").await;
+    world.until_check(&free, "source-b / unit", "success").await;
+    assert_eq!(waiting(world, what).await, 5, "and those still wait");
+    heads
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_jobs_wait_for_a_lock_than_there_are_workers_and_others_run() {
+    let world = world(
+        "  - { for: { name: source-a }, lock: live, \
+         steps: [{ id: unit, image: x, run: \"sh ./unit.sh\" }] }\n  \
+         - { steps: [{ id: unit, image: x, run: \"echo run\" }] }\n",
+        &[("source-b/connector.txt", "b")],
+    )
+    .await;
+    let gate = tempfile::tempdir().unwrap();
+    let gate = gate.path().join("open");
+    let waits = format!("while ! test -e {}; do sleep 0.1; done; echo done\n", gate.display());
+    let files = [("source-a/unit.sh", waits.as_str())];
+    let heads = six_wait_and_another_runs(&world, &files, "waits for the lock").await;
+    std::fs::write(&gate, "").unwrap();
+    world.settle().await;
+    for head in heads {
+        assert_eq!(world.check(&head, "checkvalve").conclusion.as_deref(), Some("success"));
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_jobs_wait_for_a_result_than_there_are_workers_and_others_run() {
+    if images::engine().await.is_none() {
+        return;
+    }
+    let config = config(&format!(
+        "  - steps: [{{ id: unit, image: \"{}\", network: none, run: \"sh ./unit.sh\" }}]\n",
+        images::BUSYBOX
+    ));
+    let files = [
+        (".github/checkvalve.yml", config.as_str()),
+        ("source-a/connector.txt", "a"),
+        ("source-b/connector.txt", "b"),
+        ("source-b/unit.sh", "echo b\n"),
+    ];
+    let world = World::new(Steps::Docker, &files).await;
+    let waits = "while ! test -e /tmp/open; do sleep 0.1; done; echo done\n";
+    let files = [("source-a/unit.sh", waits)];
+    let heads = six_wait_and_another_runs(&world, &files, "waits for `unit` of source-a").await;
+    let containers = world.containers();
+    let [one] = &containers[..] else { panic!("one works for all: {containers:?}") };
+    let opened = Command::new("docker").args(["exec", one, "mkdir", "/tmp/open"]).status();
+    assert!(opened.unwrap().success());
+    world.settle().await;
+    for head in heads {
+        let unit = world.check(&head, "source-a / unit");
+        assert_eq!(unit.conclusion.as_deref(), Some("success"));
+    }
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_outlives_its_head_comes_to_its_end() {
     let world = world(
@@ -160,5 +249,57 @@ async fn the_merge_is_tested_and_a_conflict_is_named() {
     assert_eq!(check.conclusion.as_deref(), Some("failure"));
     let title = check.output.title.unwrap();
     assert!(title.contains("`source-a/theirs.txt` conflicts with the base branch"), "{title}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_holds_only_the_connectors_that_test_the_merge() {
+    let world = world(
+        "  - for: { name: source-a }\n    merge: true\n    \
+         steps: [{ id: unit, image: x, run: \"true\" }]\n  \
+         - steps: [{ id: unit, image: x, run: \"cat code.txt\" }]\n",
+        &[("source-b/connector.txt", "b"), ("shared.txt", "before\n")],
+    )
+    .await;
+    let files = [
+        ("shared.txt", "of the head\n"),
+        ("source-a/code.txt", "new\n"),
+        ("source-b/code.txt", "new\n"),
+    ];
+    let head = world.push("change", &files).await;
+    world.push("main", &[("shared.txt", "of the base\n")]).await;
+    let number = world.open("change").await;
+    world.settle().await;
+    assert_eq!(
+        world.table(&head),
+        "checkvalve: failure\nsource-a / unit: action_required\nsource-b / unit: success\n"
+    );
+    let unit = world.check(&head, "source-a / unit");
+    let title = "Not run: `shared.txt` conflicts with the base branch";
+    assert_eq!(unit.output.title.as_deref(), Some(title));
+    let summary = unit.output.summary.unwrap();
+    assert!(summary.contains("```text\nshared.txt\n```"), "{summary}");
+    let page = world.http.get(unit.details_url).send().await.unwrap();
+    assert!(page.text().await.unwrap().contains("conflicts with the base branch"));
+    let run = world.runs().await.remove(0);
+    let report = format!("/runs/{}/source-a/report.json", run["id"].as_str().unwrap());
+    let report = world.json(&report).await;
+    assert_eq!((&report["success"], &report["skipped_steps"][0]), (&false.into(), &"unit".into()));
+
+    // Asked for again it is planned anew: the same commits still don't merge.
+    world.sim.comment(REPO, number, "ada", "/retest").await.unwrap();
+    world.settle().await;
+    assert_eq!(steps(&world).await, "unit: skipped\n");
+    assert_eq!(
+        world.check(&head, "source-a / unit").conclusion.as_deref(),
+        Some("action_required")
+    );
+    // The mend.
+    let head = world.push("change", &[("shared.txt", "of the base\n")]).await;
+    world.settle().await;
+    assert_eq!(
+        world.table(&head),
+        "checkvalve: success\nsource-a / unit: success\nsource-b / unit: success\n"
+    );
     world.finish().await;
 }

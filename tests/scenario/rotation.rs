@@ -184,3 +184,40 @@ async fn github_is_not_told_before_a_server_knows() {
     assert_ne!(world.sim.app().webhook_secret, old);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_the_rotating_shell_does_not_know_is_retired_and_spoken_of() {
+    let mut world = World::new(Steps::Host, FILES).await;
+    let old = world.sim.app().webhook_secret;
+    let rotate = |world: &World, grace: &str| {
+        let mut command = world.command("state", &["rotate-webhook-secret", "--grace", grace]);
+        command.env_remove("CHECKVALVE_WEBHOOK_SECRET");
+        tokio::task::spawn_blocking(move || {
+            let ended = command.output().unwrap();
+            let said = [ended.stdout, ended.stderr].concat();
+            (ended.status.code(), String::from_utf8_lossy(&said).into_owned())
+        })
+    };
+    // The server has it from its settings, and nobody else.
+    let (status, said) = rotate(&world, "2s").await.unwrap();
+    assert_eq!(status, Some(0), "{said}");
+    let told = "A server's CHECKVALVE_WEBHOOK_SECRET, which this command was not given";
+    assert!(said.contains(told) && said.contains("take it out of the server's settings"), "{said}");
+    let new = world.sim.app().webhook_secret;
+    assert!(!said.contains(&new) && !said.contains(&old), "{said}");
+    assert_eq!((signed_with(&world, &old).await, signed_with(&world, &new).await), (202, 202));
+    world
+        .until("the old one does not count any more", async |world: &World| {
+            signed_with(world, &old).await == 401
+        })
+        .await;
+    world.kill();
+    world.start().await;
+    assert_eq!((signed_with(&world, &old).await, signed_with(&world, &new).await), (401, 202));
+    // Nothing stands in the way now, and what could is named all the same.
+    let (status, said) = rotate(&world, "2s").await.unwrap();
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("Should CHECKVALVE_WEBHOOK_SECRET stand in the settings"), "{said}");
+    assert!(said.contains("A server that did not run now"), "{said}");
+    world.finish().await;
+}

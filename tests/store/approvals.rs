@@ -2,56 +2,36 @@
 
 use checkvalve::domain::audit::{Decision, Route, Ruling};
 use checkvalve::domain::event::{Actor, PullFacts};
-use checkvalve::domain::run::{Problem, ProblemKind};
+use checkvalve::domain::run::{Problem, ProblemKind, Run};
 use checkvalve::domain::state::{Conclusion, RunState};
 use checkvalve::domain::trust::Trust;
-use checkvalve::store::{Act, ApprovalOrder, Created, NewRun, Orders, Store};
+use checkvalve::store::{ApprovalOrder, Created, NewRun, Orders, Store};
 
-use crate::fixture::{LONG, Place, create, new_run, planned, read, repository, sha, worker};
+use crate::fixture::{
+    LONG, Place, act, create, new_run, planned, pull, read, repository, sha, worker,
+};
 
 fn facts(head: char, base: &str) -> PullFacts {
-    PullFacts {
-        number: 12,
-        title: "Hers".to_owned(),
-        author: Actor { login: "mallory".to_owned(), bot: false },
-        open: true,
-        draft: false,
-        head_sha: sha(head),
-        head_ref: "change".to_owned(),
-        head_repo: None,
-        base_sha: sha('0'),
-        base_ref: base.to_owned(),
-    }
-}
-
-fn act(cause: &str) -> Act {
-    Act {
-        repository: repository(),
-        pull: Some(12),
-        head: Some(sha('a')),
-        actor: "ada".to_owned(),
-        route: Route::Comment,
-        cause: cause.to_owned(),
-        asked: "/ok-to-test".to_owned(),
-    }
+    let author = Actor { login: "mallory".to_owned(), bot: false };
+    PullFacts { author, base_ref: base.to_owned(), ..pull(head) }
 }
 
 /// Orders it, with a run; did anything come of it?
 async fn order(store: &Store, cause: &str, approval: ApprovalOrder) -> bool {
     let run = NewRun { trust: Trust::Approved, ..new_run('a', cause) };
-    let orders = Orders { approval: Some(approval), cancels: Vec::new(), run: Some(run) };
+    let orders = Orders { approval: Some(approval), run: Some(run), ..Orders::default() };
     let judge = |done: &checkvalve::store::Done| {
         let decision =
             if done.approved == Some(true) { Decision::Accepted } else { Decision::Refused };
         Ruling { decision, because: String::new() }
     };
-    let record = store.obey(&act(cause), &orders, &judge).await.unwrap();
+    let record = store.obey(&act(cause, "/ok-to-test"), &orders, &judge).await.unwrap();
     assert_eq!(record.runs.is_empty(), record.ruling.decision == Decision::Refused);
     record.ruling.decision == Decision::Accepted
 }
 
 fn give(base: &str) -> ApprovalOrder {
-    ApprovalOrder::Give { head: sha('a'), base_ref: base.to_owned() }
+    ApprovalOrder::Give { head: sha('a'), base_ref: base.to_owned(), known: Some(1) }
 }
 
 async fn by(store: &Store, head: char, base: &str) -> Option<String> {
@@ -80,6 +60,25 @@ pub(crate) async fn an_approval_is_of_one_commit_and_void_for_good_once_another_
     assert!(order(&store, "3", give("main")).await);
     store.observe_pull(&repository(), &facts('a', "next"), false).await.unwrap();
     assert_eq!(by(&store, 'a', "main").await, None, "pointed at another base");
+}
+
+pub(crate) async fn by_whose_approval_a_run_runs_is_known_also_when_it_is_void(place: &Place) {
+    let store = place.open().await;
+    store.observe_pull(&repository(), &facts('a', "main"), false).await.unwrap();
+    assert!(order(&store, "1", give("main")).await);
+    let run = store.runs_of_head(repository().id, &sha('a')).await.unwrap().remove(0);
+    let approval = async |run: &Run| store.approval_of_run(run).await.unwrap();
+    let known = approval(&run).await.unwrap();
+    assert_eq!((known.actor.as_str(), known.route), ("ada", Route::Comment));
+    assert_eq!((known.head_sha, known.base_ref.as_str()), (sha('a'), "main"));
+    assert_eq!(known.void, None);
+    for trust in [Trust::Trusted, Trust::Untrusted] {
+        assert_eq!(approval(&Run { trust, ..run.clone() }).await, None, "it runs by none");
+    }
+    assert_eq!(approval(&Run { base_ref: "next".to_owned(), ..run.clone() }).await, None);
+    store.observe_pull(&repository(), &facts('b', "main"), false).await.unwrap();
+    let (_, why) = approval(&run).await.unwrap().void.unwrap();
+    assert!(why.starts_with("the head was bbbb"), "{why}");
 }
 
 pub(crate) async fn who_pushed_a_head_is_known_from_its_event_alone(place: &Place) {

@@ -2,27 +2,17 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use checkvalve::domain::audit::{Decision, Route, Ruling};
+use checkvalve::domain::audit::{Decision, Ruling};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState};
 use checkvalve::domain::trigger::Trigger;
-use checkvalve::store::{Act, CancelOrder, Created, Done, NewRun, Orders};
+use checkvalve::store::{CancelOrder, Created, Done, NewRun, Orders};
 
 use crate::fixture::{
-    LONG, Place, SHORT, connector, create, create_planned, new_run, planned, read, repository, sha,
+    LONG, Place, SHORT, act, connector, create, create_planned, new_run, planned, read, sha,
     wait_out, worker,
 };
 
-fn act(cause: &str) -> Act {
-    Act {
-        repository: repository(),
-        pull: Some(12),
-        head: Some(sha('a')),
-        actor: "ada".to_owned(),
-        route: Route::Comment,
-        cause: cause.to_owned(),
-        asked: "/test; /cancel source-b".to_owned(),
-    }
-}
+const ASKED: &str = "/test; /cancel source-b";
 
 fn comment(head: char, cause: &str) -> NewRun {
     NewRun { trigger: Trigger::Comment, ..new_run(head, cause) }
@@ -39,6 +29,7 @@ pub(crate) async fn an_act_is_carried_out_once_and_written_down(place: &Place) {
             why: "cancelled by ada".to_owned(),
         }],
         run: Some(comment('a', "comment-5")),
+        about: None,
     };
     let judged = AtomicU32::new(0);
     let judge = |done: &Done| {
@@ -47,10 +38,10 @@ pub(crate) async fn an_act_is_carried_out_once_and_written_down(place: &Place) {
         assert!(matches!(done.made, Some(Created::Fresh(_))), "{done:?}");
         Ruling::of(&["ends".to_owned()], &["no".to_owned()])
     };
-    let first = store.obey(&act("comment-5"), &orders(), &judge).await.unwrap();
+    let first = store.obey(&act("comment-5", ASKED), &orders(), &judge).await.unwrap();
     assert_eq!((first.ruling.decision, first.runs.len()), (Decision::Partly, 2));
     assert_eq!(first.ruling.because, "ends\nno");
-    let again = store.obey(&act("comment-5"), &orders(), &judge).await.unwrap();
+    let again = store.obey(&act("comment-5", ASKED), &orders(), &judge).await.unwrap();
     assert_eq!((again, judged.load(Ordering::Relaxed)), (first.clone(), 1));
     let jobs = read(&store, old).await.jobs;
     assert_eq!((jobs[0].state, jobs[1].state), (RunState::Queued, RunState::Concluded));
@@ -77,9 +68,9 @@ pub(crate) async fn of_many_that_carry_out_one_act_one_does(place: &Place) {
         racers.push(tokio::spawn(async move {
             let order = CancelOrder { run: old, connectors: None, why: "ada".to_owned() };
             let run = Some(comment('a', "comment-5"));
-            let orders = Orders { approval: None, cancels: vec![order], run };
+            let orders = Orders { cancels: vec![order], run, ..Orders::default() };
             let judge = |done: &Done| Ruling::of(&[format!("{}", done.stopped[0].1.count())], &[]);
-            store.obey(&act("comment-5"), &orders, &judge).await.unwrap()
+            store.obey(&act("comment-5", ASKED), &orders, &judge).await.unwrap()
         }));
     }
     for racer in racers {
@@ -120,11 +111,11 @@ pub(crate) async fn a_cancel_that_comes_before_the_plan_holds(place: &Place) {
 pub(crate) async fn what_was_asked_for_is_forgotten_when_it_is_old(place: &Place) {
     let store = place.open().await;
     let refuse = |_: &Done| Ruling::refused("may not");
-    store.obey(&act("comment-1"), &Orders::default(), &refuse).await.unwrap();
+    store.obey(&act("comment-1", ASKED), &Orders::default(), &refuse).await.unwrap();
     store.forget(LONG).await.unwrap();
     assert!(store.audited(7, "comment-1").await.unwrap().is_some());
     wait_out().await;
-    store.obey(&act("comment-2"), &Orders::default(), &refuse).await.unwrap();
+    store.obey(&act("comment-2", ASKED), &Orders::default(), &refuse).await.unwrap();
     store.forget(SHORT).await.unwrap();
     assert!(store.audited(7, "comment-1").await.unwrap().is_none());
     assert!(store.audited(7, "comment-2").await.unwrap().is_some());

@@ -12,7 +12,9 @@ use checkvalve::domain::time::Timestamp;
 use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::store::{Branch, DueTime, NewRun, Rest, Withdrawn};
 
-use crate::fixture::{LONG, Place, create, create_planned, new_run, read, repository, sha, worker};
+use crate::fixture::{
+    LONG, Place, create, create_planned, new_run, pull, read, repository, sha, worker,
+};
 
 fn schedule(cron: &str) -> Schedule {
     let kind = vec!["python".to_owned()];
@@ -141,6 +143,39 @@ pub(crate) async fn what_is_private_is_not_shown_by_an_old_event(place: &Place) 
     assert!(private().await, "an event of before, delivered again");
     store.restore(&public).await.unwrap();
     assert!(!private().await, "GitHub lists it as public now");
+}
+
+/// An event of before it was renamed and installed anew, that comes after that was known.
+pub(crate) async fn what_acts_on_an_old_event_replaces_nothing_that_is_known(place: &Place) {
+    let store = place.open().await;
+    let now = Repository { private: false, ..repository() };
+    store.restore(&now).await.unwrap();
+    store.withdraw(Withdrawn::Repository(7), "taken").await.unwrap();
+    let name = "acme/before".parse().unwrap();
+    let then = Repository { name, installation: 1, ..now.clone() };
+    create(&store, NewRun { repository: then.clone(), ..new_run('a', "late") }).await;
+    store.observe_pull(&then, &pull('a'), false).await.unwrap();
+    assert_eq!(store.known_repository(7).await.unwrap(), Some(now.clone()));
+    assert_eq!(store.withdrawn().await.unwrap(), [7]);
+    let private = Repository { private: true, ..then.clone() };
+    create(&store, NewRun { repository: private, ..new_run('a', "private then") }).await;
+    let hidden = Repository { private: true, ..now };
+    assert_eq!(store.known_repository(7).await.unwrap(), Some(hidden));
+    store.restore(&then).await.unwrap();
+    assert_eq!(store.known_repository(7).await.unwrap(), Some(then), "GitHub lists it so now");
+    assert_eq!(store.withdrawn().await.unwrap(), Vec::<u64>::new());
+}
+
+/// Uninstalled and installed again, it has another installation: what was refused is due at once.
+pub(crate) async fn what_was_installed_anew_counts_as_given_back(place: &Place) {
+    let store = place.open().await;
+    create_planned(&store, 'a', &["source-a"]).await;
+    let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    store.retry_head(head, LONG, "refused").await.unwrap();
+    store.withdraw(Withdrawn::Installation(3), "uninstalled").await.unwrap();
+    assert!(store.restore(&Repository { installation: 4, ..repository() }).await.unwrap());
+    assert_eq!(store.withdrawn().await.unwrap(), Vec::<u64>::new());
+    assert!(store.claim_head(worker(), LONG).await.unwrap().is_some());
 }
 
 pub(crate) async fn a_run_that_nobody_asked_for_is_forgotten(place: &Place) {

@@ -26,7 +26,7 @@ pub(crate) async fn a_result_is_found_by_its_key_alone(place: &Place) {
     let (id, name, unit) = (repository().id, connector("source-a"), step("unit"));
     let known = store.recall(id, &name, &unit, &a).await.unwrap();
     assert!(known.result.is_none() && known.last.is_none());
-    let facts = StepFacts { excerpt: "fine".to_owned(), ..StepFacts::default() };
+    let facts = StepFacts { excerpt: "fine".into(), ..StepFacts::default() };
     let result = NewResult {
         repository: id,
         connector: &name,
@@ -48,10 +48,10 @@ pub(crate) async fn a_result_is_found_by_its_key_alone(place: &Place) {
     let known = store.recall(id + 1, &name, &unit, &a).await.unwrap();
     assert!(known.result.is_none() && known.last.is_none());
     // A later one under the same key takes its place.
-    let facts = StepFacts { excerpt: "later".to_owned(), ..StepFacts::default() };
+    let facts = StepFacts { excerpt: "later".into(), ..StepFacts::default() };
     store.keep_result(&lease, NewResult { facts: &facts, ..result }).await.unwrap();
     let found = store.recall(id, &name, &unit, &a).await.unwrap().result.unwrap();
-    assert_eq!(found.facts.excerpt, "later");
+    assert_eq!(&*found.facts.excerpt, "later");
 
     settle(&store, lease, &job, Outcome::Succeeded).await;
     store.forget_run(run).await.unwrap();

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use checkvalve::ambient;
 use checkvalve::domain::budget::Urgency;
+use checkvalve::domain::check::ShownCheck;
 use checkvalve::domain::detail::Detail;
 use checkvalve::domain::ids::CheckId;
 use checkvalve::domain::state::Outcome;
 use checkvalve::store::{
-    Annotated, CheckRecord, ClaimedHead, CommentAnswer, Rest, Spent, Stage, Store, StoreError, Wish,
+    Annotated, CheckRecord, ClaimedHead, Rest, Spent, Stage, Store, StoreError, Wish,
 };
 
 use crate::fixture::{
@@ -89,6 +90,23 @@ pub(crate) async fn a_publisher_that_lost_its_head_is_refused(place: &Place) {
     store.settle_head(current, Rest::default()).await.unwrap();
 }
 
+pub(crate) async fn what_is_called_otherwise_is_told_again_under_its_name(place: &Place) {
+    let store = place.open().await;
+    create(&store, new_run('a', "1")).await;
+    let late = store.claim_head(worker(), SHORT).await.unwrap().unwrap();
+    wait_out().await;
+    let current = store.claim_head(worker(), LONG).await.unwrap().unwrap();
+    let digest = Some("of its old name".to_owned());
+    let told =
+        CheckRecord { github_id: Some(12), digest, completed: true, ..check("x (→ main)") };
+    store.acknowledge_check(&current, &told, None).await.unwrap();
+    let refused = store.rename_check(&late, told.id, "x (→ evil)").await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    store.rename_check(&current, told.id, "x (→ next)").await.unwrap();
+    let (record, _) = store.check_by_github_id(7, 12).await.unwrap().unwrap();
+    assert_eq!((record.name.as_str(), record.digest, record.completed), ("x (→ next)", None, true));
+}
+
 /// What it told GitHub may have been written over what is true: that is told again.
 pub(crate) async fn what_a_late_publisher_told_is_told_again(place: &Place) {
     let store = place.open().await;
@@ -139,16 +157,16 @@ pub(crate) async fn a_head_comes_back_when_it_is_due(place: &Place) {
     let store = place.open().await;
     create(&store, new_run('a', "1")).await;
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
-    store.retry_head(head, Duration::from_millis(80), "rate limited").await.unwrap();
+    store.retry_head(head, Duration::from_millis(500), "rate limited").await.unwrap();
     assert!(store.claim_head(worker(), LONG).await.unwrap().is_none());
     assert_eq!(store.queue().await.unwrap().checks_pending, 1);
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(store.claim_head(worker(), LONG).await.unwrap().is_some());
 }
 
 pub(crate) async fn intents_survive_and_are_found_by_githubs_id(place: &Place) {
     let store = place.open().await;
-    create(&store, new_run('a', "1")).await;
+    let run = create(&store, new_run('a', "1")).await.to_string();
     let head = store.claim_head(worker(), LONG).await.unwrap().unwrap();
     let mut first = check("source-a / unit");
     intend(&store, &head, &[&first]).await.unwrap();
@@ -156,7 +174,7 @@ pub(crate) async fn intents_survive_and_are_found_by_githubs_id(place: &Place) {
     let later = first.created_at.plus(Duration::from_millis(1));
     let pending = CheckRecord { created_at: later, ..check("checkvalve") };
     intend(&store, &head, &[&pending]).await.unwrap();
-    assert!(store.check_ids(7, &sha('a')).await.unwrap().is_empty());
+    assert!(store.shown_checks(7, &sha('a')).await.unwrap().is_empty());
 
     first.github_id = Some(4_000_000_000);
     "a later run".clone_into(&mut first.occasion);
@@ -166,6 +184,7 @@ pub(crate) async fn intents_survive_and_are_found_by_githubs_id(place: &Place) {
     let mut second =
         CheckRecord { created_at: first.created_at.plus(SHORT), ..check("source-a / unit") };
     second.github_id = Some(4_000_000_001);
+    second.occasion.clone_from(&run);
     second.completed = true;
     store.acknowledge_check(&head, &second, None).await.unwrap();
     store.retry_head(head, Duration::ZERO, "").await.unwrap();
@@ -181,8 +200,13 @@ pub(crate) async fn intents_survive_and_are_found_by_githubs_id(place: &Place) {
     let found = store.check_by_github_id(7, 4_000_000_000).await.unwrap();
     assert_eq!(found, Some((stored(&first), sha('a'))));
     assert_eq!(store.check_by_github_id(8, 4_000_000_000).await.unwrap(), None);
-    let ids = store.check_ids(7, &sha('a')).await.unwrap();
-    assert_eq!(ids, [("source-a / unit".to_owned(), 4_000_000_001)]);
+    let (name, github_id, pull) = ("source-a / unit".to_owned(), 4_000_000_001, Some(12));
+    let shown = store.shown_checks(7, &sha('a')).await.unwrap();
+    assert_eq!(
+        shown,
+        [ShownCheck { name, github_id, occasion: run, pull }],
+        "of runs that are there"
+    );
 }
 
 /// Of several intents only the one that GitHub is being asked for is in doubt.
@@ -220,15 +244,4 @@ pub(crate) async fn what_github_was_never_asked_for_is_forgotten(place: &Place) 
     for (found, expected) in begun.into_iter().zip(expected) {
         assert_eq!(sorted(found), sorted(named(expected)));
     }
-}
-
-pub(crate) async fn comments_are_answered_once(place: &Place) {
-    let store = place.open().await;
-    let unknown = CommentAnswer { comment: 5, reply: None, settled: false };
-    assert_eq!(store.comment(7, 5).await.unwrap(), unknown);
-    assert_eq!(store.comment(7, 5).await.unwrap(), unknown);
-    let answer = CommentAnswer { comment: 5, reply: Some(6), settled: true };
-    store.answer_comment(7, &answer).await.unwrap();
-    assert_eq!(store.comment(7, 5).await.unwrap(), answer);
-    assert_eq!(store.comment(8, 5).await.unwrap(), unknown, "another repository's");
 }

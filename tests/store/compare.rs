@@ -5,7 +5,10 @@ use std::time::Duration;
 use checkvalve::domain::event::PullFacts;
 use checkvalve::domain::names::Sha;
 use checkvalve::domain::parties::Whose;
-use checkvalve::store::{CheckRecord, ClaimedHead, Compared, NewRun, Rest, Store, StoreError};
+use checkvalve::domain::trigger::Trigger;
+use checkvalve::store::{
+    CheckRecord, ClaimedHead, Compared, Created, NewRun, Rest, Store, StoreError,
+};
 use sqlx::Connection as _;
 
 use crate::checks::check;
@@ -140,13 +143,26 @@ pub(crate) async fn who_leaves_a_commit_has_it_judged_anew(place: &Place) {
     assert_eq!(told(&store).await, None, "its own run tells of what it came back to");
 
     let group = "gh-readonly-queue/main/pr-1-a";
-    store.note_group(&repository(), (&sha('a'), group), true).await.unwrap();
+    store.end_group(&repository(), (&sha('a'), group)).await.unwrap();
     let gone = vec![Whose::Pull(13), Whose::Group(group.to_owned())];
     assert_eq!(told(&store).await, Some((sha('a'), gone)));
-    store.note_group(&repository(), (&sha('a'), group), true).await.unwrap();
+    store.end_group(&repository(), (&sha('a'), group)).await.unwrap();
     assert_eq!(told(&store).await, None, "told before");
-    store.note_group(&repository(), (&sha('a'), group), false).await.unwrap();
-    assert_eq!(told(&store).await, Some((sha('a'), vec![Whose::Pull(13)])));
+    // It is asked for late, or once more: nothing waits for it.
+    let late = NewRun {
+        pull: None,
+        head_ref: group.to_owned(),
+        trigger: Trigger::MergeGroup,
+        ..new_run('a', "merge-group")
+    };
+    assert_eq!(store.create_run(late.clone()).await.unwrap(), Created::Outdated);
+    // Nor is it run again, whoever asks: a button that was pressed before it went, say.
+    for trigger in [Trigger::Button, Trigger::Manual] {
+        let again = NewRun { trigger, cause: "again".to_owned(), ..late.clone() };
+        assert_eq!(store.create_run(again).await.unwrap(), Created::Outdated);
+    }
+    let other = NewRun { head_sha: sha('c'), ..late };
+    assert!(matches!(store.create_run(other).await.unwrap(), Created::Fresh(_)));
 }
 
 pub(crate) async fn refusals_count_from_the_first_and_end_with_access(place: &Place) {
@@ -174,6 +190,54 @@ pub(crate) async fn refusals_count_from_the_first_and_end_with_access(place: &Pl
     assert!(claim().await.is_none());
     store.publish_again(repository().installation).await.unwrap();
     assert!(claim().await.is_some());
+}
+
+/// GitHub tells nobody what becomes of it while the App is suspended.
+pub(crate) async fn a_merge_group_of_which_nothing_is_heard_counts_as_gone(place: &Place) {
+    let store = place.open().await;
+    let group = "gh-readonly-queue/main/pr-1-a";
+    let of_group = |head: char, cause: &str| NewRun {
+        pull: None,
+        head_ref: group.to_owned(),
+        trigger: Trigger::MergeGroup,
+        ..new_run(head, cause)
+    };
+    let first = create(&store, of_group('a', "merge-group")).await;
+    let push = NewRun { pull: None, trigger: Trigger::Push, ..new_run('c', "push") };
+    let push = create(&store, push).await;
+    store.cancel_run(push, None, "enough").await.unwrap();
+    wait_out().await;
+    assert_eq!(store.end_groups_unheard(SHORT).await.unwrap(), 0, "it has not ended");
+    store.cancel_run(first, None, "enough").await.unwrap();
+    // Somebody has it run again, and again it ends.
+    let again = NewRun { trigger: Trigger::Button, ..of_group('a', "again") };
+    let again = create(&store, again).await;
+    wait_out().await;
+    assert_eq!(store.end_groups_unheard(SHORT).await.unwrap(), 0, "its newest run has not");
+    store.cancel_run(again, None, "enough").await.unwrap();
+    assert_eq!(store.end_groups_unheard(LONG).await.unwrap(), 0, "a moment ago");
+    while told(&store).await.is_some() {}
+    wait_out().await;
+    assert_eq!(store.end_groups_unheard(SHORT).await.unwrap(), 1, "no push is one");
+    assert_eq!(store.end_groups_unheard(SHORT).await.unwrap(), 0, "once");
+    let gone = vec![Whose::Group(group.to_owned())];
+    assert_eq!(told(&store).await, Some((sha('a'), gone)), "it is judged anew");
+
+    // It stays so for as long as there is a run of it.
+    wait_out().await;
+    store.forget(SHORT).await.unwrap();
+    assert_eq!(store.gone_groups(7, &sha('a')).await.unwrap(), [group]);
+    for run in [first, again] {
+        store.forget_run(run).await.unwrap();
+    }
+    store.forget(SHORT).await.unwrap();
+    assert_eq!(store.gone_groups(7, &sha('a')).await.unwrap(), Vec::<String>::new());
+
+    // Nor is anything heard of a repository that is lost.
+    create(&store, of_group('d', "merge-group")).await;
+    store.end_groups(7).await.unwrap();
+    assert_eq!(store.gone_groups(7, &sha('d')).await.unwrap(), [group]);
+    assert_eq!(store.gone_groups(7, &sha('c')).await.unwrap(), Vec::<String>::new());
 }
 
 pub(crate) async fn what_is_refused_for_good_is_not_compared_sooner(place: &Place) {

@@ -28,6 +28,22 @@ pub(crate) async fn one_of_many_equal_deliveries_is_fresh(place: &Place) {
     assert_eq!(store.take_in(delivery("guid-3")).await.unwrap(), Taken::Duplicate);
 }
 
+/// Many of them within one commit, and so within one millisecond.
+pub(crate) async fn deliveries_are_claimed_in_the_order_in_which_they_came(place: &Place) {
+    let store = place.open().await;
+    // No order of GUIDs is theirs.
+    let guids: Vec<String> = (0..30).map(|i| format!("guid-{:02}", i * 7 % 30)).collect();
+    let sent = guids.iter().map(|guid| store.take_in(delivery(guid)));
+    for taken in futures_util::future::join_all(sent).await {
+        assert_eq!(taken.unwrap(), Taken::Fresh);
+    }
+    let mut claimed = Vec::new();
+    while let Some(claim) = store.claim_delivery().await.unwrap() {
+        claimed.push(claim.guid);
+    }
+    assert_eq!(claimed, guids);
+}
+
 pub(crate) async fn bodies_come_back_as_they_were(place: &Place) {
     let store = place.open().await;
     let body: Vec<u8> = (0..=255).cycle().take(70_000).collect();
@@ -82,11 +98,11 @@ pub(crate) async fn what_failed_for_now_comes_back_when_it_is_due(place: &Place)
     let store = place.open().await;
     store.take_in(delivery("a")).await.unwrap();
     let claimed = store.claim_delivery().await.unwrap().unwrap();
-    let later = Handled::Later(Duration::from_millis(80), "GitHub is away".to_owned());
+    let later = Handled::Later(Duration::from_millis(500), "GitHub is away".to_owned());
     store.settle_delivery(claimed, later).await.unwrap();
     assert!(store.claim_delivery().await.unwrap().is_none());
     assert!(!store.queue().await.unwrap().idle);
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(store.claim_delivery().await.unwrap().unwrap().attempt, 2);
 }
 
@@ -160,13 +176,25 @@ pub(crate) async fn classes_of_deliveries_are_found(place: &Place) {
 
 pub(crate) async fn bodies_about_our_own_checks_are_not_kept(place: &Place) {
     let store = place.open().await;
-    let mut ours = delivery("a");
-    ours.event = String::from("check_run");
-    store.take_in(ours).await.unwrap();
+    let kept = async |guid: &str, event, how: Handled| {
+        handled(&store, event, guid, how).await;
+        let stored = store.delivery(guid).await.unwrap().unwrap();
+        (stored.row.state, stored.body.len())
+    };
+    let ignored = || Handled::Ignored("our own".to_owned());
+    let echo = kept("a", ("check_run", Some("completed")), ignored()).await;
+    assert_eq!(echo, ("ignored".to_owned(), 0));
+    // What somebody pressed can be handled again, also where it was not for us.
+    for (guid, event) in [
+        ("b", ("check_run", Some("requested_action"))),
+        ("c", ("check_suite", Some("rerequested"))),
+    ] {
+        assert_eq!(kept(guid, event, ignored()).await, ("ignored".to_owned(), 2), "{guid}");
+    }
+    let again = ["b".to_owned()];
+    store.handle_again(&again, ("ada", "command")).await.unwrap();
     let claimed = store.claim_delivery().await.unwrap().unwrap();
-    store.settle_delivery(claimed, Handled::Ignored("our own".to_owned())).await.unwrap();
-    let stored = store.delivery("a").await.unwrap().unwrap();
-    assert_eq!((stored.row.state.as_str(), stored.body.len()), ("ignored", 0));
+    assert_eq!((claimed.guid.as_str(), claimed.body.len()), ("b", 2));
 }
 
 /// Registered before the query, a nudge is not lost; and on `PostgreSQL` it crosses processes.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkvalve::ambient;
+use checkvalve::domain::audit::Route;
 use checkvalve::domain::cache::Reuse;
 use checkvalve::domain::event::{Actor, PullFacts};
 use checkvalve::domain::ids::{JobId, RunId, WorkerId};
@@ -15,12 +16,12 @@ use checkvalve::domain::run::{Job, Repository, Run, Selection, StepRecord};
 use checkvalve::domain::state::{Conclusion, Outcome, StepState};
 use checkvalve::domain::trigger::{Scope, Trigger};
 use checkvalve::domain::trust::Trust;
-use checkvalve::store::{Created, Lease, NewDelivery, NewJob, NewRun, PlannedRun, Store};
+use checkvalve::store::{Act, Created, Lease, NewDelivery, NewJob, NewRun, PlannedRun, Store};
 
 /// A lease that no test outlives.
 pub(crate) const LONG: Duration = Duration::from_mins(10);
 /// A lease that ends while a test waits.
-pub(crate) const SHORT: Duration = Duration::from_millis(60);
+pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
 /// A database that nobody else has.
 pub(crate) struct Place {
@@ -90,8 +91,22 @@ pub(crate) fn pull(head: char) -> PullFacts {
         head_sha: sha(head),
         head_ref: "faster".to_owned(),
         head_repo: None,
+        head_repo_id: None,
         base_sha: sha('0'),
         base_ref: "main".to_owned(),
+    }
+}
+
+/// What Ada asks for in a comment on pull request 12, at a head of forty times `a`.
+pub(crate) fn act(cause: &str, asked: &str) -> Act {
+    Act {
+        repository: repository(),
+        pull: Some(12),
+        head: Some(sha('a')),
+        actor: "ada".to_owned(),
+        route: Route::Comment,
+        cause: cause.to_owned(),
+        asked: asked.to_owned(),
     }
 }
 

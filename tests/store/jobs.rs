@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use checkvalve::domain::patience::{Pause, Waited};
 use checkvalve::domain::run::{LogRef, StepFacts, Tries};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, StepState};
 use checkvalve::store::{LogTail, MOST_CLAIMS, NewRun, StoreError};
@@ -79,7 +80,7 @@ pub(crate) async fn the_last_job_concludes_the_run(place: &Place) {
         reason: Some("exit status 1".to_owned()),
         exit_code: Some(1),
         log: Some(log),
-        excerpt: "boom".to_owned(),
+        excerpt: "boom".into(),
         ..StepFacts::default()
     };
     let steps = [with(&job, "install", finished(Outcome::Succeeded)), failed.clone()];
@@ -125,10 +126,10 @@ pub(crate) async fn a_late_writer_is_refused_after_takeover(place: &Place) {
 pub(crate) async fn a_heartbeat_keeps_the_lease(place: &Place) {
     let store = place.open().await;
     create_planned(&store, 'a', &["source-a"]).await;
-    let term = Duration::from_millis(400);
+    let term = Duration::from_secs(2);
     let (lease, _, _) = store.claim_job(worker(), term).await.unwrap().unwrap();
     for _ in 0..6 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
         assert_eq!(store.heartbeat(&lease).await.unwrap().cancel, None);
     }
     assert!(store.claim_job(worker(), term).await.unwrap().is_none());
@@ -224,6 +225,41 @@ pub(crate) async fn a_released_job_is_queued_at_once(place: &Place) {
     settle(&store, lease, &job, Outcome::Succeeded).await;
 }
 
+pub(crate) async fn a_postponed_job_says_why_and_comes_back_when_it_is_due(place: &Place) {
+    let store = place.open().await;
+    let id = create_planned(&store, 'a', &["source-a"]).await;
+    let mut waited = Waited::default();
+    // What is waited for does not use up the job's attempts either.
+    for _ in 0..2 * MOST_CLAIMS {
+        let (lease, job) = claim(&store).await;
+        assert_eq!((job.attempt, lease.waited), (1, waited));
+        waited = Waited { tries: waited.tries + 1, refused: 1, rested: waited.rested + 14 };
+        let pause = Pause { after: Duration::from_millis(400), awaits: "git".to_owned(), waited };
+        store.put_off_job(lease, &pause).await.unwrap();
+        assert!(store.claim_job(worker(), LONG).await.unwrap().is_none(), "not before");
+        let job = read(&store, id).await.jobs.remove(0);
+        assert_eq!((job.state, job.awaits.as_deref()), (RunState::Queued, Some("git")));
+        tokio::time::sleep(Duration::from_millis(420)).await;
+    }
+    let (lease, job) = claim(&store).await;
+    assert_eq!(job.awaits.as_deref(), Some("git"), "until it is known to go on");
+    store.record(&lease, &[with(&job, "install", running())]).await.unwrap();
+    assert_eq!(read(&store, id).await.jobs[0].awaits, None);
+    settle(&store, lease, &job, Outcome::Succeeded).await;
+    assert_eq!(read(&store, id).await.conclusion, Some(Conclusion::Success));
+}
+
+pub(crate) async fn a_postponed_job_that_was_cancelled_ends(place: &Place) {
+    let store = place.open().await;
+    let id = create_planned(&store, 'a', &["source-a"]).await;
+    let (lease, _) = claim(&store).await;
+    store.cancel_run(id, None, "closed").await.unwrap();
+    let after = Duration::from_hours(1);
+    let pause = Pause { after, awaits: "git".to_owned(), waited: Waited::default() };
+    store.put_off_job(lease, &pause).await.unwrap();
+    assert_eq!(read(&store, id).await.conclusion, Some(Conclusion::Cancelled));
+}
+
 pub(crate) async fn a_released_job_that_was_cancelled_ends(place: &Place) {
     let store = place.open().await;
     let id = create_planned(&store, 'a', &["source-a"]).await;
@@ -251,6 +287,42 @@ pub(crate) async fn a_job_that_kills_its_holders_is_given_up(place: &Place) {
         let reason = record.facts.reason.as_deref();
         assert_eq!(reason, Some("infrastructure: given up after 5 attempts"));
     }
+}
+
+/// Nobody may have a place for it for long: what is shown of it is true meanwhile.
+pub(crate) async fn what_ran_under_a_lease_that_is_over_waits_again(place: &Place) {
+    let store = place.open().await;
+    let id = create_planned(&store, 'a', &["source-a", "source-b"]).await;
+    let (held, other) = claim(&store).await;
+    store.record(&held, &[with(&other, "install", running())]).await.unwrap();
+    // Long enough to be told of before it is over.
+    let lasts = Duration::from_secs(2);
+    let (late, _, job) = store.claim_job(worker(), lasts).await.unwrap().unwrap();
+    store.record(&late, &[with(&job, "install", running())]).await.unwrap();
+    assert_eq!(store.restart_deserted().await.unwrap(), 0, "both are held");
+    tokio::time::sleep(lasts).await;
+    let before = read(&store, id).await.revision;
+    assert_eq!(store.restart_deserted().await.unwrap(), 1);
+    assert_eq!(store.restart_deserted().await.unwrap(), 0, "once");
+    let run = read(&store, id).await;
+    assert!(run.revision > before, "GitHub is told");
+    let state = |connector: &str| {
+        let job = run.jobs.iter().find(|job| job.connector.as_str() == connector).unwrap();
+        (job.state, job.steps[0].state.clone())
+    };
+    assert_eq!(state(job.connector.as_str()), (RunState::Running, StepState::Waiting));
+    assert!(matches!(state(other.connector.as_str()).1, StepState::Running { .. }));
+    // Who held it may be alive, and its clock late: it neither revives the lease nor writes what it knew.
+    assert!(matches!(store.heartbeat(&late).await, Err(StoreError::LeaseLost)));
+    let written = store.record(&late, &[with(&job, "install", running())]).await;
+    assert!(matches!(written, Err(StoreError::LeaseLost)));
+    let now = read(&store, id).await;
+    assert_eq!(now.jobs, run.jobs);
+    // It is taken over as before, and who held it is not heard any more.
+    let (taken, _, again) = store.claim_job(worker(), LONG).await.unwrap().expect("taken over");
+    assert_eq!(again.id, job.id);
+    assert!(matches!(store.heartbeat(&late).await, Err(StoreError::LeaseLost)));
+    store.heartbeat(&taken).await.unwrap();
 }
 
 pub(crate) async fn an_abandoned_cancelled_job_ends(place: &Place) {

@@ -20,7 +20,7 @@ pub(crate) async fn results_of_an_own_run_are_found_until_it_is_forgotten(place:
     let all = BTreeMap::from([("`run`".to_owned(), "make".to_owned())]);
     let made_of: Ingredients = serde_json::from_value(serde_json::to_value(all).unwrap()).unwrap();
     let (name, unit) = (connector("source-a"), step("unit"));
-    let facts = StepFacts { excerpt: "fine".to_owned(), ..StepFacts::default() };
+    let facts = StepFacts { excerpt: "fine".into(), ..StepFacts::default() };
     let result = NewResult {
         repository: repository().id,
         connector: &name,

@@ -38,10 +38,10 @@ pub(crate) async fn what_never_came_is_asked_for_until_it_comes_or_is_given_up(p
     assert_eq!(guids(&due), ["a", "b"], "oldest first");
     assert_eq!((due[1].attempt, due[1].failure.as_str(), due[1].asked), (2, "timed out", 0));
 
-    store.note_asked("a", Duration::from_millis(60)).await.unwrap();
+    store.note_asked("a", Duration::from_millis(500)).await.unwrap();
     store.note_asked("b", LONG).await.unwrap();
     assert!(store.due_missing(10).await.unwrap().is_empty(), "not while an attempt is fresh");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let due = store.due_missing(10).await.unwrap();
     assert_eq!((guids(&due), due[0].asked), (vec!["a"], 1));
 
@@ -78,6 +78,36 @@ pub(crate) async fn what_never_came_is_asked_for_until_it_comes_or_is_given_up(p
     assert_eq!(counted, [("came".to_owned(), 2)]);
 }
 
+pub(crate) async fn what_is_asked_for_too_long_is_given_up_and_begun_anew_for_who_wants_it(
+    place: &Place,
+) {
+    let store = place.open().await;
+    let failed = [attempt(1, "a", "timed out"), attempt(2, "never asked for", "timed out")];
+    store.note_missing(&failed).await.unwrap();
+    store.note_asked("a", LONG).await.unwrap();
+    assert!(store.give_up_old(LONG, "in vain: ").await.unwrap().is_empty(), "not yet");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let old = Duration::from_millis(500);
+    let given_up = store.give_up_old(old, "in vain: ").await.unwrap();
+    assert_eq!(guids(&given_up), ["a"]);
+    assert_eq!(given_up[0].note.as_deref(), Some("in vain: timed out"));
+    store.ask_again("a").await.unwrap();
+    store.note_asked("a", LONG).await.unwrap();
+    assert!(store.give_up_old(old, "in vain: ").await.unwrap().is_empty(), "its time begins anew");
+}
+
+pub(crate) async fn how_far_comments_were_looked_at_never_goes_back(place: &Place) {
+    let store = place.open().await;
+    assert_eq!(store.comments_read_to(7).await.unwrap(), None);
+    store.see(&repository()).await.unwrap();
+    assert_eq!(store.comments_read_to(7).await.unwrap(), None, "known, and not looked at");
+    let at = Timestamp::from_millis;
+    store.read_comments_to(7, at(20)).await.unwrap();
+    store.read_comments_to(7, at(10)).await.unwrap();
+    store.see(&repository()).await.unwrap();
+    assert_eq!(place.open().await.comments_read_to(7).await.unwrap(), Some(at(20)));
+}
+
 pub(crate) async fn a_look_at_the_log_goes_on_where_it_was(place: &Place) {
     let store = place.open().await;
     assert_eq!(store.log_mark().await.unwrap(), None);
@@ -90,7 +120,8 @@ pub(crate) async fn a_look_at_the_log_goes_on_where_it_was(place: &Place) {
 
     let began = Timestamp::from_millis(77);
     let reading = Some((began, "https://github.example/page?cursor=x".to_owned()));
-    let going_on = LogMark { reading, ..mark.clone() };
+    let pending = Some(Timestamp::from_millis(66));
+    let going_on = LogMark { reading, pending, ..mark.clone() };
     store.set_log_mark(&going_on).await.unwrap();
     let other = place.open().await;
     assert_eq!(other.log_mark().await.unwrap(), Some(going_on));

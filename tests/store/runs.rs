@@ -166,10 +166,12 @@ pub(crate) async fn repositories_are_found_by_any_case(place: &Place) {
     create(&store, new_run('a', "1")).await;
     let found = store.repository(&"Acme/Connectors".parse().unwrap()).await.unwrap();
     assert_eq!(found, Some(repository()));
-    // Renamed, it is found by its new name alone.
+    // Renamed, it is found by its new name alone, once GitHub lists it so: an event may tell an old one.
     let mut renamed = repository();
     renamed.name = "acme/integrations".parse().unwrap();
     store.observe_pull(&renamed, &pull('a'), false).await.unwrap();
+    assert_eq!(store.repositories().await.unwrap()[0].repository, repository());
+    store.see(&renamed).await.unwrap();
     assert!(store.repository(&"acme/connectors".parse().unwrap()).await.unwrap().is_none());
     let all = store.repositories().await.unwrap();
     assert_eq!(all.len(), 1);

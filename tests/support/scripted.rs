@@ -14,7 +14,7 @@ use checkvalve::domain::names::StepId;
 use checkvalve::domain::run::{Artifact, LogRef, Segment, StepRecord};
 use checkvalve::domain::state::Outcome;
 use checkvalve::domain::turn::Maker;
-use checkvalve::engine::{Journal, Kept, Left, Stop};
+use checkvalve::engine::{Journal, Kept, Left, Pace, Stop};
 use checkvalve::exec::{Divided, Division, Ended, Executor, StepRun};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,8 @@ pub(crate) struct Notes {
     pub(crate) busy: Mutex<Option<Maker>>,
     /// How often a copy was taken back.
     pub(crate) taken_back: AtomicUsize,
+    /// How the job went on, each change once.
+    pub(crate) paces: Mutex<Vec<Pace>>,
     /// What later runs may use, by key.
     pub(crate) results: Mutex<BTreeMap<String, (StepRecord, Ingredients)>>,
 }
@@ -120,6 +122,13 @@ impl Journal for Notes {
         }
         let (log, artifacts) = (earlier.facts.log.clone(), earlier.facts.artifacts.clone());
         Ok(Some(Kept { log, artifacts }))
+    }
+
+    fn paces(&self, pace: Pace) {
+        let mut paces = self.paces.lock().unwrap();
+        if paces.last() != Some(&pace) {
+            paces.push(pace);
+        }
     }
 
     async fn maker(&self, _: &Ingredients, _: Option<&Maker>) -> Result<Option<Maker>, Lost> {

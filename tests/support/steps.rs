@@ -85,11 +85,26 @@ pub(crate) async fn run_until(
     step: StepRun,
     cancel: CancellationToken,
 ) -> (Ended, Vec<u8>) {
+    run_heard(executor, step, cancel, || {}).await
+}
+
+/// Runs a step that prints something and goes on, and does something once it was heard; the step can be
+/// stopped. A machine with much to do takes its time until there; an engine tells of a start when the step
+/// may have printed already.
+pub(crate) async fn run_heard(
+    executor: &impl Executor,
+    step: StepRun,
+    cancel: CancellationToken,
+    heard: impl FnOnce(),
+) -> (Ended, Vec<u8>) {
     let (log, mut chunks) = mpsc::channel::<Bytes>(8);
     let gather = async {
-        let mut output = Vec::new();
+        let (mut output, mut heard) = (Vec::new(), Some(heard));
         while let Some(chunk) = chunks.recv().await {
             output.extend_from_slice(&chunk);
+            if let Some(heard) = heard.take() {
+                heard();
+            }
         }
         output
     };
@@ -106,6 +121,13 @@ pub(crate) fn stop_after(delay: Duration) -> CancellationToken {
         later.cancel();
     });
     stop
+}
+
+/// Runs a step that is stopped once it was heard.
+pub(crate) async fn run_and_stop(executor: &impl Executor, step: StepRun) -> (Ended, String) {
+    let cancel = CancellationToken::new();
+    let (ended, output) = run_heard(executor, step, cancel.clone(), || cancel.cancel()).await;
+    (ended, String::from_utf8_lossy(&output).into_owned())
 }
 
 /// Runs a step whose output is only counted.

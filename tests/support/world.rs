@@ -1,11 +1,15 @@
 //! A world for scenarios: a simulated GitHub, the real server as a process of its own, and a small
 //! connector repository. `finish` asserts that nothing is left over.
 
-#![allow(dead_code, unreachable_pub, reason = "each scenario file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_macros,
+    reason = "each scenario file uses a part of it"
+)]
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use github_simulator::{
@@ -15,10 +19,25 @@ use serde_json::Value;
 
 #[path = "cutter.rs"]
 pub mod cutter;
+#[path = "given.rs"]
+mod given;
 #[path = "manifest.rs"]
 pub mod manifest;
 
 pub const REPO: &str = "acme/connectors";
+
+/// A repository file whose connectors, folders called `source-…`, have these steps.
+macro_rules! sources_with {
+    ($steps:expr) => {
+        concat!(
+            "version: 1\npreset: none\nconnectors:\n  - { kind: sh, match: \"{name}/connector.txt\", ",
+            "where: { name: [\"source-*\"] } }\npipelines:\n  - for: { kind: sh }\n    steps:\n",
+            $steps
+        )
+    };
+}
+/// Jobs at once.
+const WORKERS: usize = 4;
 
 /// Where steps of this world run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,12 +136,34 @@ impl World {
 
     /// Starts the server (again) and waits until it is ready.
     pub async fn start(&mut self) {
-        self.server = Some(self.spawn("state", self.port));
-        self.until("the server is ready", async |world: &Self| {
-            let answer = world.http.get(format!("{}/readyz", world.url)).send().await;
-            answer.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
+        self.server = Some(self.spawn(self.serve("state", self.port, WORKERS)));
+        self.until("the server is ready", Self::is_ready).await;
+    }
+
+    /// Starts the server so that it is about to die: with one more variable and so many workers.
+    /// Nobody waits until it is ready, which it may never be.
+    pub fn launch(&mut self, variable: (&str, &str), workers: usize) {
+        let mut command = self.serve("state", self.port, workers);
+        command.env(variable.0, variable.1);
+        self.server = Some(self.spawn(command));
+    }
+
+    pub async fn is_ready(&self) -> bool {
+        let answer = self.http.get(format!("{}/readyz", self.url)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some())
+    }
+
+    /// How the server ended by itself, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.server.as_mut().unwrap().try_wait().unwrap();
+        if ended.is_some() {
+            self.server = None;
+        }
+        ended
     }
 
     /// Starts one more server on the same database and object store, with a state folder of its
@@ -130,7 +171,7 @@ impl World {
     pub async fn start_another(&mut self) {
         let port = free_port();
         let folder = format!("state-{port}");
-        self.others.push(self.spawn(&folder, port));
+        self.others.push(self.spawn(self.serve(&folder, port, WORKERS)));
         self.until("the other server is ready", async |world: &Self| {
             let answer = world.http.get(format!("http://127.0.0.1:{port}/readyz")).send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
@@ -138,14 +179,17 @@ impl World {
         .await;
     }
 
-    fn spawn(&self, folder: &str, port: u16) -> Child {
+    fn serve(&self, folder: &str, port: u16, workers: usize) -> Command {
+        let (listen, workers) = (format!("127.0.0.1:{port}"), workers.to_string());
+        self.command(folder, &["serve", "--listen", &listen, "--workers", &workers])
+    }
+
+    fn spawn(&self, mut command: Command) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.state.path().join("server.log"))
             .unwrap();
-        let listen = format!("127.0.0.1:{port}");
-        let mut command = self.command(folder, &["serve", "--listen", &listen, "--workers", "4"]);
         command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
@@ -161,7 +205,6 @@ impl World {
             command.arg("--config").arg(file);
         }
         command
-            .envs(self.extra.env.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .env("CHECKVALVE_STATE_DIR", self.state.path().join(folder))
             .env("CHECKVALVE_REPOSITORIES", "acme/*")
@@ -172,7 +215,8 @@ impl World {
             .env("CHECKVALVE_SLOTS", "4")
             .env("CHECKVALVE_LOG", "info,checkvalve=debug")
             .env("CHECKVALVE_EXECUTOR", if self.steps == Steps::Docker { "docker" } else { "host" })
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .envs(self.extra.env.iter().map(|(name, value)| (name, value)));
         if !self.extra.unregistered {
             command
                 .env("CHECKVALVE_GITHUB_APP_ID", app.id.to_string())
@@ -200,6 +244,16 @@ impl World {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    /// What the server was started with, `NAME=value` each.
+    pub fn environment(&self) -> Vec<String> {
+        let id = self.server.as_ref().unwrap().id();
+        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap();
+        environment
+            .split(|&b| b == 0)
+            .map(|one| String::from_utf8_lossy(one).into_owned())
+            .collect()
     }
 
     /// SIGTERM, and how long the end took.
@@ -259,12 +313,43 @@ impl World {
 
     /// A commit by Ada; an empty content deletes the file.
     pub async fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
+        self.push_to((REPO, "ada"), branch, files).await
+    }
+
+    /// The same by somebody else, or in a fork.
+    pub async fn push_to(
+        &self,
+        (repository, who): (&str, &str),
+        branch: &str,
+        files: &[(&str, &str)],
+    ) -> String {
         let change = |text: &str| match text {
             "" => Change::Delete,
             text => Change::Write(text.as_bytes().to_vec()),
         };
         let changes = files.iter().map(|(path, text)| ((*path).to_owned(), change(text))).collect();
-        self.sim.commit(REPO, branch, Commit::new("A change", "ada", changes)).await.unwrap()
+        self.sim.commit(repository, branch, Commit::new("A change", who, changes)).await.unwrap()
+    }
+
+    /// A fork, of which our App knows nothing.
+    pub async fn fork(&self, at: &str) {
+        let fork = RepositoryOptions {
+            fork_of: Some(REPO.to_owned()),
+            install: false,
+            ..RepositoryOptions::default()
+        };
+        self.sim.create_repository(at, fork).await.unwrap();
+    }
+
+    /// A pull request from a fork.
+    pub async fn open_from(
+        &self,
+        (fork, author): (&str, &str),
+        (branch, base): (&str, &str),
+    ) -> u64 {
+        let fork = Some(fork.to_owned());
+        let pull = OpenPull { fork, ..OpenPull::new(branch, base, author, "A change") };
+        self.sim.open_pull_request(REPO, pull).await.unwrap()
     }
 
     pub async fn open(&self, branch: &str) -> u64 {
@@ -311,22 +396,26 @@ impl World {
 
     /// Ids of this installation's containers, running or not.
     pub fn containers(&self) -> Vec<String> {
-        let instance =
-            std::fs::read_to_string(self.state.path().join("state/instance")).unwrap_or_default();
-        let filter = format!("label=io.checkvalve.instance={}", instance.trim());
-        let listed = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output();
-        let listed = listed.unwrap();
-        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+        self.labelled(&["ps", "-aq"])
     }
 
     /// Ids of this installation's images: what steps left to their heirs, snapshots, what
     /// was built.
     pub fn images(&self) -> Vec<String> {
+        self.labelled(&["images", "-q", "--no-trunc"])
+    }
+
+    pub fn networks(&self) -> Vec<String> {
+        self.labelled(&["network", "ls", "-q"])
+    }
+
+    /// What the engine lists that has this installation's label.
+    fn labelled(&self, list: &[&str]) -> Vec<String> {
         let instance =
             std::fs::read_to_string(self.state.path().join("state/instance")).unwrap_or_default();
         let filter = format!("label=io.checkvalve.instance={}", instance.trim());
-        let ids = ["images", "-q", "--no-trunc", "--filter", &filter];
-        let listed = Command::new("docker").args(ids).output().unwrap();
+        let listed = Command::new("docker").args(list).args(["--filter", &filter]).output();
+        let listed = listed.unwrap();
         String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
     }
 
@@ -376,9 +465,5 @@ impl Drop for World {
 
 /// GitHub's published description, if it is here; else said and not checked.
 fn contract() -> Option<std::path::PathBuf> {
-    let folder = checkvalve::ambient::env("CHECKVALVE_GITHUB_CONTRACT");
-    if folder.is_none() {
-        eprintln!("GitHub's contract: not checked (CHECKVALVE_GITHUB_CONTRACT is not set)");
-    }
-    folder.map(|folder| Path::new(&folder).to_owned())
+    given::given("CHECKVALVE_GITHUB_CONTRACT", "openapi-subset.json")
 }

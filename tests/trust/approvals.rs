@@ -216,21 +216,12 @@ async fn a_commit_is_approved_for_the_branch_that_it_was_looked_at_against() {
     ask(&world, number, "ada", &approval(&head)).await;
     assert_eq!(world.table(&head), GREEN);
     // Another pull request with the same head is another one.
-    make_other(&world, "release").await;
+    world.open_from((super::FORK, "mallory"), ("change", "release")).await;
+    world.settle().await;
     let check = world.check(&head, "checkvalve");
     let summary = check.output.summary.unwrap();
     assert_eq!(check.conclusion.as_deref(), Some("action_required"), "{summary}");
     world.finish().await;
-}
-
-async fn make_other(world: &World, base: &str) {
-    let fork = Some(super::FORK.to_owned());
-    let pull = github_simulator::OpenPull {
-        fork,
-        ..github_simulator::OpenPull::new("change", base, "mallory", "The same elsewhere")
-    };
-    world.sim.open_pull_request(REPO, pull).await.unwrap();
-    world.settle().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,9 +234,9 @@ async fn what_a_writer_pushes_to_the_repository_itself_is_trusted_whoever_opens_
     assert_eq!(world.table(&head), GREEN);
     // A writer's own fork needs nobody either, as long as it is the writer who pushes.
     let hers = ("Ada/connectors", "ada");
-    super::make_fork_at(&world, hers.0).await;
-    let head = super::push_to(&world, hers, "hers", &[("source-a/code.txt", "newer")]).await;
-    super::open_from(&world, hers, "hers").await;
+    world.fork(hers.0).await;
+    let head = world.push_to(hers, "hers", &[("source-a/code.txt", "newer")]).await;
+    world.open_from(hers, ("hers", "main")).await;
     world.settle().await;
     assert_eq!(world.table(&head), GREEN);
     world.finish().await;

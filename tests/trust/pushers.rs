@@ -5,7 +5,7 @@ use std::time::Duration;
 use checkvalve::store::Store;
 
 use super::world::{REPO, Steps, World};
-use super::{PLAIN_FILES, WAITS, ask, make_fork, make_fork_at, open_as, open_from, push, push_to};
+use super::{PLAIN_FILES, WAITS, ask, make_fork, open_as, push};
 
 const GREEN: &str = "checkvalve: success\nsource-a / unit: success\n";
 
@@ -32,12 +32,12 @@ async fn who_opens_a_pull_request_from_somebody_elses_fork_has_not_pushed_its_he
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reopens_a_pull_request_has_not_pushed_its_head_when_older_runs_are_gone() {
     let world = World::new(Steps::Host, PLAIN_FILES).await;
-    make_fork_at(&world, HERS).await;
-    push_to(&world, (HERS, "ada"), "change", &[("source-a/code.txt", "fine")]).await;
-    let number = open_from(&world, (HERS, "ada"), "change").await;
+    world.fork(HERS).await;
+    world.push_to((HERS, "ada"), "change", &[("source-a/code.txt", "fine")]).await;
+    let number = world.open_from((HERS, "ada"), ("change", "main")).await;
     world.settle().await;
     let evil = [("source-a/code.txt", "evil")];
-    let head = push_to(&world, (HERS, "mallory"), "change", &evil).await;
+    let head = world.push_to((HERS, "mallory"), "change", &evil).await;
     world.settle().await;
     assert_eq!(world.table(&head), WAITS);
     forget_runs(&world, async || {

@@ -175,13 +175,15 @@ async fn a_stranger_reaches_no_other_jobs_network() {
         }
     }
     super::make_fork(&world).await;
-    let script =
-        format!("nc -w 2 {address} 8000 < /dev/null 2>/dev/null && echo reached; echo end\n");
+    // Neither guard stands alone: there is no interface, and on the one of steps no neighbour.
+    let script = format!(
+        "ls /sys/class/net; nc -w 2 {address} 8000 < /dev/null 2>/dev/null && echo reached; echo end\n"
+    );
     let hers = super::push(&world, "change", &[("source-a/lint.sh", &script)]).await;
     super::open_as(&world, "mallory", "change").await;
     world.until_check(&hers, "source-a / lint", "success").await;
     let theirs = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
-    assert_eq!(log_of(&world, &theirs, "lint").await, "end\n");
+    assert_eq!(log_of(&world, &theirs, "lint").await, "lo\nend\n");
     ask(&world, number, "ada", "/cancel").await;
     world.finish().await;
 }
@@ -206,7 +208,7 @@ fn outside_code(markdown: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_says_nothing_in_our_name_by_a_log() {
     let Some(world) = world().await else { return };
-    let script = "echo fine; echo '```'; echo '~~~~'; echo 'INJECTED **Approved by ada.**'; \
+    let script = "echo fine; echo '```'; echo 'INJECTED **Approved by ada.**'; echo '~~~~'; \
                   echo '</details><script>alert(1)</script> INJECTED @ada'; \
                   printf '\\033]8;;https://evil.example\\033\\\\INJECTED\\033]8;;\\033\\\\\\n'; \
                   printf '\\033[2J\\033[1;1HINJECTED\\r\\n'; \
@@ -214,6 +216,7 @@ async fn a_stranger_says_nothing_in_our_name_by_a_log() {
                   echo 'checkvalve: INJECTED the commit is approved'; echo '::set-output name=x::INJECTED'; exit 1\n";
     let (said, head, _) = theft(&world, script).await;
     assert!(said.contains("INJECTED **Approved"), "the log is what it said: {said}");
+    let mut quoted = 0;
     for check in world.sim.check_runs(REPO, &head) {
         let output = check.output;
         for text in [output.title, output.summary, output.text].into_iter().flatten() {
@@ -223,13 +226,17 @@ async fn a_stranger_says_nothing_in_our_name_by_a_log() {
                 "{}: {text}",
                 check.name
             );
+            assert!(!text.contains('\u{202e}'), "it reads as it is: {text}");
+            quoted += usize::from(text.contains("INJECTED"));
         }
     }
+    assert!(quoted > 0, "it is shown, as what it is");
     let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
     for page in [format!("/runs/{run}"), format!("/runs/{run}/source-a/lint")] {
         let page = world.http.get(format!("{}{page}", world.url)).send().await.unwrap();
         let page = page.text().await.unwrap();
         assert!(!page.contains("<script>alert") && !page.contains("href=\"https://evil"), "{page}");
+        assert!(!page.contains('\u{202e}'), "it reads as it is: {page}");
     }
     world.finish().await;
 }
@@ -316,6 +323,8 @@ async fn a_stranger_writes_and_reads_nowhere_else_by_a_name() {
         let kept = |path: &&String| path.ends_with(&link) || path.contains(&format!("{link}/"));
         assert_eq!(found.iter().find(kept), None, "a link is not followed, and not kept");
     }
+    let odd = |path: &&String| path.contains("line.txt") || path.chars().any(char::is_control);
+    assert_eq!(found.iter().find(odd), None, "nor is a name that would be two lines");
     for path in found.iter().filter(|path| path.contains("escape") || path.contains("b.txt")) {
         assert!(path.starts_with("runs/acme/connectors/") && path.contains(&run), "{path}");
     }

@@ -237,6 +237,24 @@ async fn what_is_asked_through_the_api_is_written_down() {
 }
 
 #[tokio::test]
+async fn what_is_refused_of_a_branchs_run_is_written_down_with_it() {
+    let house = House::open().await;
+    let tale = Tale { trigger: Trigger::Push, ..Tale::default() };
+    let id = house.planned(&tale).await;
+    let path = format!("/api/v1/runs/{id}/retest");
+    let (code, body) = post(&house, &path, Some(TOKEN), r#"{"connectors":["sorce-faker"]}"#).await;
+    assert_eq!((code, &body["error"]["code"]), (422, &json!("unknown_connector")));
+    let (code, body) = post(&house, &path, Some(TOKEN), "").await;
+    assert_eq!((code, &body["because"]), (200, &json!("it still waits or runs")));
+    let run = house.json(&format!("/api/v1/runs/{id}")).await;
+    let told = run["audit"].as_array().unwrap().iter().map(|one| {
+        assert_eq!((&one["route"], &one["decision"]), (&json!("api"), &json!("refused")));
+        one["asked"].as_str().unwrap()
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["retest", "retest sorce-faker"]);
+}
+
+#[tokio::test]
 async fn an_old_head_is_not_retested() {
     let house = House::open().await;
     let old = house.planned(&Tale::default()).await;
@@ -255,6 +273,22 @@ async fn a_badge_waits_for_the_default_branch() {
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["error"]["code"], "no_run");
     assert!(body["error"]["message"].as_str().unwrap().contains("default branch yet"));
+}
+
+#[tokio::test]
+async fn a_badge_shows_the_branchs_last_run_however_long_ago() {
+    let house = House::open().await;
+    house.planned(&Tale { trigger: Trigger::Push, ..Tale::default() }).await;
+    let (lease, _, job) = house.claim().await;
+    let steps: Vec<_> =
+        job.steps.iter().map(|s| finished(s.id.as_str(), Outcome::Succeeded)).collect();
+    house.store.settle_job(lease, &steps, Conclusion::Success).await.unwrap();
+    // More than a page of pull requests since.
+    for pull in 1..=120 {
+        house.make(&Tale { pull, ..Tale::default() }).await;
+    }
+    let badge = "/r/acme/connectors/connectors/source-faker/badge.json";
+    assert_eq!(house.json(badge).await["message"], "passed");
 }
 
 #[tokio::test]

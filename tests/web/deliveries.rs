@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use checkvalve::domain::recovery::{Attempt, AttemptEnd};
+use checkvalve::domain::time::Timestamp;
 use checkvalve::store::Handled;
 use reqwest::Method;
 
@@ -52,6 +54,25 @@ async fn deliveries_are_shown_to_who_runs_the_server_and_to_nobody_else() {
     assert!(shown.contains("x-github-event") && shown.contains("alert(1)"), "{shown}");
     assert!(!shown.contains("<script>alert") && !shown.contains("x-hub-signature"), "{shown}");
     assert_eq!(page(&house, "/deliveries/none").await.0, 404);
+
+    // What never came stands above, with what can be done about it.
+    assert!(!list.contains("Never came"), "{list}");
+    let attempt = |guid: &str| Attempt {
+        id: 7,
+        guid: guid.to_owned(),
+        event: "push".to_owned(),
+        action: None,
+        delivered_at: Timestamp::from_millis(1_000),
+        end: AttemptEnd::of_status("timed out"),
+    };
+    house.store.note_missing(&[attempt("guid-2"), attempt("guid-3")]).await.unwrap();
+    house.store.give_up("guid-3", "GitHub's log has it no more").await.unwrap();
+    let (_, list) = page(&house, "/deliveries").await;
+    for said in ["Never came", "timed out", "Asked for 0 times", "Given up: GitHub"] {
+        assert!(list.contains(said), "{said}: {list}");
+    }
+    assert!(list.contains("checkvalve deliveries handle guid-3"), "{list}");
+    assert!(!list.contains("deliveries handle guid-2"), "it is asked for: {list}");
 
     let plot = Plot { api_token: false, ..Plot::default() };
     let closed = House::on(plot).await;

@@ -1,5 +1,9 @@
 //! `POST /webhooks/github`.
 
+use std::time::Instant;
+
+use checkvalve::github::webhook::EVENTS;
+
 use super::house::{House, NEXT_SECRET, SECRET, signature};
 
 const PING: &[u8] = br#"{"zen":"Keep it logically awesome.","hook_id":1}"#;
@@ -171,6 +175,17 @@ async fn unknown_events_are_kept_and_echoes_of_checks_are_counted() {
 }
 
 #[tokio::test]
+async fn every_event_that_is_acted_on_is_counted_as_accepted() {
+    let house = House::open().await;
+    let unasked = ["installation", "installation_repositories", "ping"];
+    for event in EVENTS.into_iter().chain(unasked) {
+        let body = format!(r#"{{"of":"{event}"}}"#);
+        let (code, answer) = status(house.hook(SECRET, event, event, body.as_bytes())).await;
+        assert_eq!((code, &answer["status"]), (202, &"accepted".into()), "{event}");
+    }
+}
+
+#[tokio::test]
 async fn github_sees_a_failure_when_the_database_is_away() {
     let house = House::open().await;
     assert_eq!(house.get("/readyz").await.status(), 200);
@@ -188,6 +203,44 @@ async fn github_sees_a_failure_when_the_database_is_away() {
     let page = house.get("/").await;
     assert_eq!(page.status(), 503);
     assert!(page.text().await.unwrap().contains("The database does not answer."));
+}
+
+/// GitHub hangs up after ten seconds, an Enterprise Server after thirty: it hears of the failure before,
+/// each in its time, and what it sends again is stored once.
+#[tokio::test]
+async fn a_database_that_is_busy_is_answered_for_before_github_hangs_up() {
+    let house = House::open().await;
+    let mut lock = house.lock_database().await;
+    let enterprise = ("x-github-enterprise-version", "3.19.0");
+    let slow = async |guid: &str, from: Option<(&str, &str)>| {
+        let mut hook = house.hook(SECRET, "ping", guid, PING);
+        if let Some((name, value)) = from {
+            hook = hook.header(name, value);
+        }
+        let sent = Instant::now();
+        let (code, body) = status(hook).await;
+        assert_eq!((code, &body["error"]["code"]), (503, &"unavailable".into()), "{guid}");
+        sent.elapsed().as_secs()
+    };
+    // Both at once: neither's wait is the other's.
+    let (here, there) =
+        tokio::join!(slow("of-github", None), slow("of-a-server", Some(enterprise)));
+    // That they end before GitHub does is written beside them; how late a busy machine is, is its own.
+    assert!((8..28).contains(&here), "{here} s");
+    assert!(there >= 28, "{there} s");
+
+    sqlx::query("rollback").execute(&mut lock).await.unwrap();
+    for guid in ["of-github", "of-a-server"] {
+        let (code, body) = status(house.hook(SECRET, "ping", guid, PING)).await;
+        let known = [&body["status"] == "accepted", &body["status"] == "duplicate"];
+        assert!(code == 202 && known.contains(&true), "{code}: {body}");
+    }
+    let mut kept = Vec::new();
+    while let Some(claimed) = house.store.claim_delivery().await.unwrap() {
+        kept.push(claimed.guid);
+    }
+    kept.sort();
+    assert_eq!(kept, ["of-a-server", "of-github"]);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ use hmac::{Hmac, Mac};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::SecretString;
 use sha2::Sha256;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +60,7 @@ pub(crate) struct House {
     pub(crate) seal: Arc<Seal>,
     pub(crate) registration: Option<Arc<Registration>>,
     /// Kept for as long as the house stands.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for House {
@@ -76,11 +77,14 @@ pub(crate) struct Plot {
     pub(crate) engine: Result<(), String>,
     /// Where GitHub's API is, for a server that has no App yet.
     pub(crate) github: Option<String>,
+    /// Do its settings hold secrets of the webhook all the same?
+    pub(crate) secrets_left: bool,
 }
 
 impl Default for Plot {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:0", api_token: true, engine: Ok(()), github: None }
+        let (listen, api_token, engine) = ("127.0.0.1:0", true, Ok(()));
+        Self { listen, api_token, engine, github: None, secrets_left: false }
     }
 }
 
@@ -99,9 +103,10 @@ impl House {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let secret = |text: &str| SecretString::from(text.to_owned());
-        let given = match &plot.github {
-            None => GivenSecrets { current: Some(secret(SECRET)), next: Some(secret(NEXT_SECRET)) },
-            Some(_) => GivenSecrets::default(),
+        let given = if plot.github.is_none() || plot.secrets_left {
+            GivenSecrets { current: Some(secret(SECRET)), next: Some(secret(NEXT_SECRET)) }
+        } else {
+            GivenSecrets::default()
         };
         let github = plot.github.as_deref().and_then(|api| api.strip_suffix("/api/v3"));
         let github = github.unwrap_or("https://github.com").to_owned();
@@ -126,7 +131,7 @@ impl House {
         tokio::spawn(web::serve(listener, web::router(web), stop.clone()));
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let worker = WorkerId::new(ambient::ulid());
-        Self { store, blobs, base, client, stop, worker, seal, registration, _folder: folder }
+        Self { store, blobs, base, client, stop, worker, seal, registration, folder }
     }
 
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
@@ -148,6 +153,14 @@ impl House {
 
     pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
         serde_json::from_str(&self.page(path).await).unwrap()
+    }
+
+    /// Nothing is written to the database until this connection lets go of it.
+    pub(crate) async fn lock_database(&self) -> SqliteConnection {
+        let url = format!("sqlite:{}", self.folder.path().join("web.db").display());
+        let mut lock = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query("begin immediate").execute(&mut lock).await.unwrap();
+        lock
     }
 
     /// A webhook as GitHub sends it, signed with `secret`.
@@ -175,13 +188,13 @@ impl House {
         let run = NewRun {
             id,
             repository,
-            pull: Some(tale.pull),
+            pull: (!tale.trigger.is_of_branch()).then_some(tale.pull),
             title: tale.title.clone(),
             head_ref: "feature/ünïcode".to_owned(),
             base_ref: "main".to_owned(),
             head_sha: tale.sha.repeat(40).parse().unwrap(),
             base_sha: "b".repeat(40).parse().unwrap(),
-            trigger: Trigger::PullRequest,
+            trigger: tale.trigger,
             cause: id.to_string(),
             actor: "octo<cat>".to_owned(),
             scope: Scope::Affected,
@@ -231,6 +244,10 @@ pub(crate) struct Tale {
     pub(crate) connectors: Vec<&'static str>,
     pub(crate) problem: Option<(Conclusion, Problem)>,
     pub(crate) trust: Trust,
+    /// Of the default branch, and of no pull request, where it is a push's or a schedule's.
+    pub(crate) trigger: Trigger,
+    /// More that its change does not reach.
+    pub(crate) beside: Vec<&'static str>,
 }
 
 impl Default for Tale {
@@ -244,6 +261,8 @@ impl Default for Tale {
             connectors: vec!["source-faker"],
             problem: None,
             trust: Trust::Trusted,
+            trigger: Trigger::PullRequest,
+            beside: Vec::new(),
         }
     }
 }
@@ -269,7 +288,7 @@ impl Tale {
                 notes: vec!["the base's rules added 1 connector".to_owned()],
                 removed: vec!["source-gone".to_owned()],
                 archived: vec!["source-<b>old</b>".to_owned()],
-                unselected: Some(unselected()),
+                unselected: Some(unselected(&self.beside)),
                 ..Selection::default()
             },
             jobs: self.connectors.iter().map(|name| new_job(name)).collect(),
@@ -286,6 +305,7 @@ impl Tale {
             head_sha: self.sha.repeat(40).parse().unwrap(),
             head_ref: "feature/ünïcode".to_owned(),
             head_repo: Some(self.repository.parse().unwrap()),
+            head_repo_id: None,
             base_sha: "b".repeat(40).parse().unwrap(),
             base_ref: "main".to_owned(),
         }
@@ -293,10 +313,10 @@ impl Tale {
 }
 
 /// What the rules found at connectors that are not selected.
-fn unselected() -> Unselected {
+fn unselected(beside: &[&str]) -> Unselected {
     let names = ["source-other", "source-gone", "source-<b>old</b>"];
-    Unselected::of(names.map(|name| Explanation {
-        name: name.to_owned(),
+    Unselected::of(names.iter().chain(beside).map(|name| Explanation {
+        name: (*name).to_owned(),
         selected: false,
         reasons: Vec::new(),
         looked: vec![

@@ -205,12 +205,60 @@ async fn what_is_signed_with_the_secret_of_a_forgotten_app_is_refused() {
     let leaked = kept_secret(&house.seal, &SecretString::from("leaked".to_owned())).unwrap();
     let [app_id, slug, url, client_id] = ["77", "ours", "https://x", "Iv1"].map(str::to_owned);
     let app = StoredApp { app_id, slug, url, client_id, sealed: Vec::new() };
-    assert!(house.store.keep_app(&app, &leaked).await.unwrap());
+    assert!(house.store.keep_app(&app, &leaked, &[]).await.unwrap());
     assert_eq!(status(&house, "leaked", "1").await, 202);
     assert!(house.store.forget_app().await.unwrap());
     assert_eq!(status(&house, "nobody's", "2").await, 401, "and the database was asked");
     assert_eq!(status(&house, "leaked", "3").await, 401);
     assert_eq!(status(&house, SECRET, "4").await, 202);
+}
+
+/// Registers an App as a browser does; the secret of its webhook.
+async fn register(house: &House, simulator: &Simulator) -> String {
+    let token = token(house).await;
+    let page = told(house, &format!("/setup?token={token}")).await.1;
+    let action = between(&page, "<form class=\"ask\" method=\"post\" action=\"", "\"").to_owned();
+    let manifest = between(&page, "name=\"manifest\" value=\"", "\"").replace("&quot;", "\"");
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    let body = body.append_pair("manifest", &manifest).finish();
+    let sent = house.client.post(&action).body(body);
+    let sent = sent.header("content-type", "application/x-www-form-urlencoded").send();
+    let back = sent.await.unwrap().headers()["location"].to_str().unwrap().to_owned();
+    let back = back.strip_prefix(&house.base).unwrap();
+    assert_eq!(told(house, back).await.0, 200);
+    simulator.app().webhook_secret
+}
+
+#[tokio::test]
+async fn an_old_secret_never_verifies_for_another_app() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let github = Some(simulator.api_url());
+    let house = House::on(Plot { github, secrets_left: true, ..Plot::default() }).await;
+    // Of the App that the settings named; it was rotated, too, a moment ago.
+    assert_eq!(status(&house, SECRET, "1").await, 202);
+    for text in ["rotated", "rotated again", "begun"] {
+        let secret = kept_secret(&house.seal, &SecretString::from(text.to_owned())).unwrap();
+        house.store.begin_secret(&secret).await.unwrap().unwrap();
+        if text != "begun" {
+            let grace = Duration::from_mins(10);
+            assert!(house.store.promote_secret(&secret.mark, &[], grace).await.unwrap());
+        }
+        assert_eq!(status(&house, text, text).await, 202);
+    }
+    let mut old = vec![SECRET, NEXT_SECRET, "rotated", "rotated again", "begun"];
+    let first = register(&house, &simulator).await;
+    for (nth, old) in old.iter().enumerate() {
+        assert_eq!(status(&house, old, &format!("first-{nth}")).await, 401, "{old}");
+    }
+    assert_eq!(status(&house, &first, "2").await, 202);
+    assert!(house.store.forget_app().await.unwrap());
+    let second = register(&house, &simulator).await;
+    assert_ne!(first, second);
+    old.push(&first);
+    for (nth, old) in old.iter().enumerate() {
+        assert_eq!(status(&house, old, &format!("second-{nth}")).await, 401, "{old}");
+    }
+    assert_eq!(status(&house, &second, "3").await, 202);
 }
 
 #[tokio::test]

@@ -24,8 +24,13 @@ const AUTHOR: &str = "quill";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// So many first ones do not count: caches are filled, connections opened.
 const WARM_UP: usize = 2;
-/// Check runs of one connector of the example: the summary, and a step each.
-const CHECKS: usize = 8;
+/// Check runs of one connector: `checkvalve`, and eight steps. All of them are within what may be written at
+/// once.
+const CHECKS: usize = 9;
+/// The example's sources have seven steps.
+const FILE: &str = ".github/checkvalve.yml";
+const SOURCES: &str = "  - for: { kind: source }\n    steps:\n";
+const EIGHTH: &str = "      - { id: licence, image: \"checkvalve-example/python:1\", network: none, run: \"true\" }\n";
 /// What was written is earned again, at a write a second: a pull request comes to an installation
 /// that was quiet for a while.
 const EARNED: Duration = Duration::from_secs(10);
@@ -131,10 +136,16 @@ fn settled(simulator: &Simulator, server: &Server, head: &str) -> anyhow::Result
     Ok(queue["deliveries_pending"] == 0 && queue["checks_pending"] == 0)
 }
 
-/// The example repository; the number of the App's installation.
+/// The example repository with one more step; the number of the App's installation.
 async fn prepare(simulator: &Simulator, repository: &str) -> anyhow::Result<u64> {
     let info = simulator.create_repository(repository, RepositoryOptions::default()).await?;
-    simulator.import_folder(repository, &examples()?, AUTHOR).await?;
+    let folder = examples()?;
+    simulator.import_folder(repository, &folder, AUTHOR).await?;
+    let file = std::fs::read_to_string(folder.join(FILE))?;
+    ensure!(file.contains(SOURCES), "{FILE} has no pipeline of sources where it was");
+    let file = file.replacen(SOURCES, &format!("{SOURCES}{EIGHTH}"), 1);
+    let changes = vec![(FILE.to_owned(), Change::Write(file.into_bytes()))];
+    simulator.commit(repository, "main", Commit::new("One more step", AUTHOR, changes)).await?;
     simulator.set_permission(repository, AUTHOR, Permission::Write);
     Ok(info.installation_id)
 }

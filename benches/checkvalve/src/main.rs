@@ -14,6 +14,7 @@ mod cold;
 mod containers;
 mod docker;
 mod first_check;
+mod first_line;
 mod floors;
 mod http;
 mod impact;
@@ -65,6 +66,8 @@ enum Benchmark {
         #[arg(long, default_value_t = 0)]
         latency: u64,
     },
+    /// From the webhook to the first line of a step
+    FirstLine,
     /// What a step costs beyond its container
     Steps,
     /// How long whole pipelines take beyond their critical path
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Benchmark::FirstCheck { latency } => {
             first_check::run(rounds.unwrap_or(30), Duration::from_millis(latency))
         }
+        Benchmark::FirstLine => first_line::run(rounds.unwrap_or(10)),
         Benchmark::Steps => steps::run(rounds.unwrap_or(10)),
         Benchmark::Makespan => makespan::run(rounds.unwrap_or(5)),
         Benchmark::Crowd => makespan::crowd(rounds.unwrap_or(2)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
+use crate::floors::Floor;
 use crate::load;
 use crate::many::Many;
 use crate::payload;
@@ -30,6 +31,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let folder = tempfile::Builder::new().prefix("checkvalve-bench-").tempdir()?;
     let database = postgres.as_ref().map(|server| server.create("memory")).transpose()?;
+    let own = format!("sqlite:{}", folder.path().join("floor.db").display());
+    let (bare, _) = Floor::committing(&own).start()?;
+    thread::sleep(Duration::from_secs(2));
+    row("floor: axum and SQLite, idle", bare.memory()?);
+    drop(bare);
     let kinds = [("SQLite", None), ("PostgreSQL", database)];
     let mut idle = Vec::new();
     for (name, database) in

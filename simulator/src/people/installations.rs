@@ -8,8 +8,15 @@ use crate::simulator::Simulator;
 use crate::world::{Installation, World};
 
 impl Simulator {
+    /// Installs the App on a repository that is there.
+    pub fn install(&self, repository: &str) -> Result<(), Error> {
+        let found = self.inner.world().repository(repository).map(|found| found.id);
+        self.install_on(found.ok_or_else(|| no_repository(repository))?);
+        Ok(())
+    }
+
     /// Installs the App on a repository; the installation's number.
-    pub(crate) fn install(&self, repository: u64) -> u64 {
+    pub(crate) fn install_on(&self, repository: u64) -> u64 {
         let now = self.inner.clock.now();
         let mut world = self.inner.world();
         let Some(owner) = world.repositories.get(&repository).map(|r| r.owner.clone()) else {

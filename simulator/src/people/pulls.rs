@@ -147,6 +147,38 @@ impl Simulator {
         })
     }
 
+    /// Points it at another base branch: `pull_request.edited` with where it pointed before.
+    pub async fn retarget_pull_request(
+        &self,
+        (repository, number): (&str, u64),
+        base: &str,
+        user: &str,
+    ) -> Result<(), Error> {
+        let (folder, head, base_sha) = {
+            let world = self.inner.world();
+            let found = world.repository(repository).ok_or_else(|| no_repository(repository))?;
+            let pull = found.pulls.get(&number).ok_or_else(|| no_pull(repository, number))?;
+            let tip = found.branches.get(base).cloned();
+            let tip = tip.ok_or_else(|| Error::NotFound(format!("branch {repository}:{base}")))?;
+            (found.folder.clone(), pull.head_sha.clone(), tip)
+        };
+        let size = git::size(&folder, &base_sha, &head).await;
+        let now = self.inner.clock.now();
+        let mut world = self.inner.world();
+        world.meet(user);
+        let found = world.repository_mut(repository).ok_or_else(|| no_repository(repository))?;
+        let id = found.id;
+        let pull = found.pulls.get_mut(&number).ok_or_else(|| no_pull(repository, number))?;
+        let branch = std::mem::replace(&mut pull.base_branch, base.to_owned());
+        let sha = std::mem::replace(&mut pull.base_sha, base_sha);
+        (pull.size, pull.merge, pull.updated_at) = (size, Merge::Unknown, now);
+        let what = json!({ "changes": {
+            "base": { "ref": { "from": branch }, "sha": { "from": sha } },
+        } });
+        self.inner.emit_pull(&mut world, Deed::new("edited", id, user), number, what);
+        Ok(())
+    }
+
     /// Ends a draft: `pull_request.ready_for_review`.
     pub async fn ready_for_review(
         &self,

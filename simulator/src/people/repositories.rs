@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::{home, no_repository, repository_id};
 use crate::api::{Change, Commit, RepositoryInfo, RepositoryOptions};
 use crate::error::Error;
+use crate::events::Deed;
 use crate::git;
 use crate::simulator::Simulator;
 use crate::world::Repository;
@@ -28,7 +31,7 @@ impl Simulator {
         if let Some(source) = &options.fork_of {
             self.copy_branches(source, id, &folder).await?;
         }
-        let installation_id = if options.install { self.install(id) } else { 0 };
+        let installation_id = if options.install { self.install_on(id) } else { 0 };
         Ok(RepositoryInfo { id, installation_id })
     }
 
@@ -57,6 +60,7 @@ impl Simulator {
                 owner: owner.to_owned(),
                 name: short.to_owned(),
                 private: options.private,
+                archived: false,
                 default_branch: options.default_branch.clone(),
                 fork_of,
                 former_names: Vec::new(),
@@ -139,6 +143,32 @@ impl Simulator {
         let old = found.full_name();
         found.former_names.push(old);
         new_name.clone_into(&mut found.name);
+        Ok(())
+    }
+
+    /// Hides a repository, or shows it: `repository.privatized` or `.publicized`.
+    pub fn set_private(&self, name: &str, private: bool) -> Result<(), Error> {
+        let action = if private { "privatized" } else { "publicized" };
+        self.change_repository(name, action, |found| found.private = private)
+    }
+
+    /// Makes a repository read-only, or ends that: `repository.archived` or `.unarchived`.
+    pub fn set_archived(&self, name: &str, archived: bool) -> Result<(), Error> {
+        let action = if archived { "archived" } else { "unarchived" };
+        self.change_repository(name, action, |found| found.archived = archived)
+    }
+
+    fn change_repository(
+        &self,
+        name: &str,
+        action: &str,
+        change: impl FnOnce(&mut Repository),
+    ) -> Result<(), Error> {
+        let mut world = self.inner.world();
+        let found = world.repository_mut(name).ok_or_else(|| no_repository(name))?;
+        change(found);
+        let (id, owner) = (found.id, found.owner.clone());
+        self.inner.emit(&mut world, "repository", Deed::new(action, id, &owner), json!({}));
         Ok(())
     }
 

@@ -22,6 +22,7 @@ const LONGEST_BODY: usize = 65_536;
 pub(super) fn serve(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     match asked.operation.id {
         "issues/list-comments" => list(inner, asked),
+        "issues/list-comments-for-repo" => list_all(inner, asked),
         "issues/create-comment" => create(inner, asked),
         "issues/get-comment" => {
             let world = inner.world();
@@ -92,6 +93,26 @@ fn list(inner: &Inner, asked: &Asked<'_>) -> Outcome {
         .filter(|comment| crate::clock::stamp(comment.updated_at) >= since)
         .map(|comment| world.comment_json(home, comment))
         .collect();
+    paging::array(&world, asked, items)
+}
+
+/// All of a repository's, on issues and pull requests, by number unless something else is asked for.
+fn list_all(inner: &Inner, asked: &Asked<'_>) -> Outcome {
+    let world = inner.world();
+    let home = home(&world, asked.repository()?)?;
+    let since = asked.query("since").unwrap_or_default().to_owned();
+    let fresh = |comment: &&CommentRow| crate::clock::stamp(comment.updated_at) >= since;
+    let mut comments: Vec<&CommentRow> = home.comments.values().filter(fresh).collect();
+    match asked.query("sort") {
+        Some("updated") => comments.sort_by_key(|comment| (comment.updated_at, comment.id)),
+        Some("created") => comments.sort_by_key(|comment| (comment.created_at, comment.id)),
+        Some(_) | None => {}
+    }
+    // Ignored without `sort`.
+    if asked.query("sort").is_some() && asked.query("direction") != Some("asc") {
+        comments.reverse();
+    }
+    let items = comments.into_iter().map(|comment| world.comment_json(home, comment)).collect();
     paging::array(&world, asked, items)
 }
 

@@ -67,7 +67,11 @@ async fn get(inner: &Arc<Inner>, asked: &Asked<'_>) -> Outcome {
     }
     let answer = {
         let world = inner.world();
-        Answer::ok(world.pull_json(home(&world, repository)?, &pull))
+        let mut told = pull.clone();
+        if !asked.choices.whole_file_count {
+            told.size.changed_files = told.size.changed_files.min(MOST_FILES as u64);
+        }
+        Answer::ok(world.pull_json(home(&world, repository)?, &told))
     };
     if pull.open && pull.merge == Merge::Unknown {
         let merged = git::test_merge(&folder, &pull.base_sha, &pull.head_sha).await;

@@ -78,7 +78,7 @@ impl World {
             "has_discussions": false,
             "forks_count": 0,
             "mirror_url": null,
-            "archived": false,
+            "archived": repository.archived,
             "disabled": false,
             "open_issues_count": open,
             "license": null,

@@ -15,6 +15,8 @@ pub(crate) struct Repository {
     pub(crate) owner: String,
     pub(crate) name: String,
     pub(crate) private: bool,
+    /// Read-only.
+    pub(crate) archived: bool,
     pub(crate) default_branch: String,
     pub(crate) fork_of: Option<u64>,
     pub(crate) former_names: Vec<String>,

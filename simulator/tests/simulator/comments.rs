@@ -1,5 +1,7 @@
 //! Behaviours 99–105: comments, reactions, permissions.
 
+use std::time::Duration;
+
 use github_simulator::Permission;
 use serde_json::{Value, json};
 
@@ -62,6 +64,42 @@ async fn comments_are_edited_listed_and_deleted() {
     scene.client.send("DELETE", &path, &[], None).await.expect(204);
     scene.client.get(&path).await.expect(404);
     scene.no_violations();
+}
+
+/// Those of issues among them, from a time on; by number, or as is asked for.
+#[tokio::test]
+async fn all_comments_of_a_repository_are_listed_from_a_time_on() {
+    let scene = Scene::new().await;
+    let issue = scene.github.open_issue(REPO, "ada", "It leaks").unwrap();
+    let mut ids = Vec::new();
+    for (number, body) in [(scene.number, "one"), (issue, "two"), (scene.number, "three")] {
+        ids.push(scene.github.comment(REPO, number, "ada", body).await.unwrap());
+        scene.github.advance(Duration::from_secs(10));
+    }
+    let listed = async |query: &str| -> Vec<u64> {
+        let path = scene.path(&format!("/issues/comments{query}"));
+        let all = scene.client.get(&path).await.expect(200).json();
+        all.as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(listed("").await, ids);
+    let path = scene.path("/issues/comments");
+    let all = scene.client.get(&path).await.expect(200).json();
+    assert!(all[0]["html_url"].as_str().unwrap().contains("/pull/"), "{all}");
+    assert!(all[1]["html_url"].as_str().unwrap().contains("/issues/"), "{all}");
+    let second = all[1]["updated_at"].as_str().unwrap();
+    assert_eq!(listed(&format!("?since={second}")).await, ids[1..]);
+    // An edit brings an old one to the end.
+    scene.github.edit_comment(REPO, ids[0], "ada", "once more").await.unwrap();
+    let order = listed(&format!("?since={second}&sort=updated&direction=asc")).await;
+    assert_eq!(order, [ids[1], ids[2], ids[0]]);
+    assert_eq!(listed("?sort=created").await, [ids[2], ids[1], ids[0]]);
+    assert_eq!(listed("?direction=desc").await, ids, "ignored without `sort`");
+    assert_eq!(listed("?sort=updated&direction=asc&per_page=1&page=2").await, ids[2..]);
+    scene.no_violations();
+    scene.client.get(&scene.path("/issues/comments?sort=votes")).await.expect(200);
+    if cfg!(feature = "contract") && crate::common::contract().is_some() {
+        assert_eq!(scene.github.violations().len(), 1, "no word of GitHub's");
+    }
 }
 
 /// Behaviour 101: 201, then 200.

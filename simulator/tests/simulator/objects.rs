@@ -28,6 +28,8 @@ async fn a_pull_request_lists_three_thousand_files() {
     assert!(!last.header("link").contains("rel=\"next\""), "nothing says that there is more");
     let beyond = scene.client.get(&format!("{path}/files?per_page=100&page=31")).await.expect(200);
     assert_eq!(beyond.json(), json!([]));
+    scene.github.choose(|choices| choices.whole_file_count = false);
+    assert_eq!(scene.client.get(&path).await.expect(200).json()["changed_files"], 3_000);
 }
 
 /// Behaviour 88: large files have no `patch`, as binary ones.

@@ -365,3 +365,35 @@ async fn payloads_look_like_recorded_ones() {
     assert!(problems.is_empty(), "{problems:#?}");
     assert!(compared >= 30, "{compared}");
 }
+
+/// What an owner does to a repository is told to who ticked `repository`, and listed from then on.
+#[tokio::test]
+async fn a_repository_is_hidden_and_archived_with_events() {
+    let events = ["repository"].map(str::to_owned).to_vec();
+    let (scene, receiver) = listening(Config { events, ..config() }).await;
+    let listed = async || {
+        let listed = scene.client.get("/installation/repositories").await.expect(200).json();
+        let listed = &listed["repositories"][0];
+        ["private", "archived"].map(|flag| listed[flag].as_bool().unwrap())
+    };
+    assert_eq!(listed().await, [false, false]);
+    scene.github.set_private(REPO, true).unwrap();
+    scene.github.set_archived(REPO, true).unwrap();
+    assert_eq!(listed().await, [true, true]);
+    let refused = scene.check(json!({ "name": "x", "head_sha": scene.head })).await.expect(403);
+    assert_eq!(refused.message(), "Repository was archived so is read-only.");
+    scene.github.set_archived(REPO, false).unwrap();
+    scene.github.set_private(REPO, false).unwrap();
+    assert_eq!(listed().await, [false, false]);
+    scene.check(json!({ "name": "x", "head_sha": scene.head })).await.expect(201);
+    scene.github.quiet().await;
+    let told = ["privatized", "archived", "unarchived", "publicized"];
+    let told = told.map(|action| format!("repository.{action}"));
+    let kinds = receiver.kinds();
+    let of_it: Vec<&String> = kinds.iter().filter(|kind| kind.starts_with("repository")).collect();
+    assert_eq!(of_it, told.iter().collect::<Vec<_>>());
+    let archived = receiver.last("repository.archived").json();
+    assert_eq!(archived["repository"]["archived"], true);
+    assert_eq!(archived["repository"]["private"], true);
+    scene.no_violations();
+}

@@ -118,6 +118,28 @@ async fn drafts_close_and_reopen_with_events() {
     assert_eq!(receiver.kinds()[1..], expected);
 }
 
+#[tokio::test]
+async fn a_pull_request_is_pointed_at_another_base_with_an_event_that_says_which_it_was() {
+    let scene = Scene::new().await;
+    let change = Commit::new("A release", "ada", vec![write("docs/release.md", "1\n")]);
+    let release = scene.github.commit(REPO, "release", change).await.unwrap();
+    let receiver = Receiver::start().await;
+    scene.github.install_webhook(&receiver.url);
+    assert!(
+        scene.github.retarget_pull_request((REPO, scene.number), "nowhere", "ada").await.is_err()
+    );
+    scene.github.retarget_pull_request((REPO, scene.number), "release", "ada").await.unwrap();
+    scene.github.quiet().await;
+    let told = receiver.all().into_iter().find(|one| one.kind() == "pull_request.edited").unwrap();
+    let base = &told.json()["changes"]["base"];
+    assert_eq!((&base["ref"]["from"], &base["sha"]["from"]), (&json!("main"), &json!(scene.base)));
+    let path = scene.path(&format!("/pulls/{}", scene.number));
+    let pull = scene.client.get(&path).await.expect(200).json();
+    let base = &pull["base"];
+    assert_eq!((&base["ref"], &base["sha"]), (&json!("release"), &json!(release)));
+    scene.no_violations();
+}
+
 /// Behaviour 89: a comparison, and the ends that are not there.
 #[tokio::test]
 async fn commits_compare_and_have_files() {
@@ -193,6 +215,25 @@ async fn a_merge_moves_the_base_branch() {
     assert_eq!(main["sha"], sha);
     assert_eq!(main["parents"].as_array().unwrap().len(), 2);
     assert!(scene.github.merge_pull_request(REPO, scene.number, "ada").await.is_err());
+    scene.no_violations();
+}
+
+#[tokio::test]
+async fn a_pull_request_is_pointed_at_another_base() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    scene.github.install_webhook(&receiver.url);
+    let release = Commit::new("Release", "ada", vec![write("released", "1")]);
+    let tip = scene.github.commit(REPO, "release", release).await.unwrap();
+    let of = (REPO, scene.number);
+    scene.github.retarget_pull_request(of, "release", "ada").await.unwrap();
+    scene.github.quiet().await;
+    let event = receiver.last("pull_request.edited").json();
+    assert_eq!(event["changes"]["base"]["ref"]["from"], "main");
+    let path = scene.path(&format!("/pulls/{}", scene.number));
+    let pull = scene.client.get(&path).await.expect(200).json();
+    assert_eq!((&pull["base"]["ref"], &pull["base"]["sha"]), (&json!("release"), &json!(tip)));
+    assert!(scene.github.retarget_pull_request(of, "nowhere", "ada").await.is_err());
     scene.no_violations();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use github_simulator::SecondaryLimit;
+use github_simulator::{Away, SecondaryLimit};
 use serde_json::json;
 
 use crate::common::{Client, REPO, Scene};
@@ -221,6 +221,29 @@ async fn faults_make_calls_slow_or_fail() {
     let before = Instant::now();
     scene.client.get(&path).await.expect(200);
     assert!(before.elapsed() >= Duration::from_millis(80));
+}
+
+/// Behaviour 14: all of it, or git alone, for as long as it lasts.
+#[tokio::test]
+async fn what_is_away_answers_503_until_it_is_back() {
+    let scene = Scene::new().await;
+    let (path, git) = (scene.path(""), format!("/{REPO}.git/info/refs?service=git-upload-pack"));
+    let http = reqwest::Client::new();
+    let ask_git = async || {
+        let answer = http.get(format!("{}{git}", scene.github.url())).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    scene.github.faults().away(Away::Git);
+    scene.client.get(&path).await.expect(200);
+    assert_eq!(ask_git().await, 503);
+    scene.github.faults().away(Away::Everything);
+    for _ in 0..3 {
+        scene.client.get(&path).await.expect(503);
+        assert_eq!(ask_git().await, 503);
+    }
+    scene.github.faults().away(Away::Nothing);
+    scene.client.get(&path).await.expect(200);
+    assert_eq!(ask_git().await, 200);
 }
 
 #[tokio::test]

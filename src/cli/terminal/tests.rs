@@ -81,7 +81,7 @@ fn what_steps_print_does_not_control_the_terminal() {
     let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31mred\u{202e}\rlast\u{8}";
     let mut step = record("unit", finished(Outcome::Failed));
     step.facts.reason = Some(format!("a\n{hostile}"));
-    step.facts.excerpt = format!("first\n{hostile}\n");
+    step.facts.excerpt = format!("first\n{hostile}\n").into();
     step.facts.tests = Some(crate::domain::run::Tests {
         failed: 1,
         failures: vec![crate::domain::run::TestFailure {

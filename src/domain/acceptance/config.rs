@@ -15,6 +15,9 @@ use crate::domain::catalog::Flaw;
 use crate::domain::rules::closest;
 use crate::domain::yaml::{Entry, Node, Value};
 
+/// Beside the connector's other files.
+pub const FILE: &str = "acceptance-test-config.yml";
+
 /// The suites that are judged, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Suite {

@@ -66,6 +66,7 @@ fn without_one_it_is_made() {
             &[("metadata.yaml", METADATA)][..],
             " the folder has no `Dockerfile`, and none can be made",
         ),
+        (&[("Dockerfile", "FROM x\n"), (SENT, "")], ".checkvalve.dockerfile the folder has a file"),
         (&[("main.py", "")], " the connector's folder has no `Dockerfile`, and no metadata"),
         (
             &[("metadata.yaml", &blank), ("setup.py", "")],
@@ -132,6 +133,91 @@ fn what_may_be_anothers_is_refused() {
         ("FROM --platform=$P x:1\n", vec![1]),
     ] {
         assert_eq!(read(text, &[]).0, refused, "{text}");
+    }
+}
+
+/// What follows them is an instruction for one builder, and text for another.
+#[test]
+fn here_documents_are_refused_and_other_uses_of_a_shell_are_not() {
+    for (text, refused) in [
+        ("RUN : <<'A\\'\nA\\\nFROM checkvalve/77:job_x\n", vec![2, 3]),
+        ("RUN : << 'A\\'\nA\\\nADD http://169.254.169.254/ /x\n", vec![2, 3]),
+        ("RUN cat <<EOF\nhi\nEOF\n", vec![2, 3, 4]),
+        ("run \\\n  # no\n  python <<-\"A B\" x\n", vec![2]),
+        ("RUN cat 3<<EOF\nEOF\n", vec![2, 3]),
+        ("RUN echo 'a' \"b\\\"c\" it\\'s <<EOF\nEOF\n", vec![2, 3]),
+        ("RUN echo '\\' <<EOF # '\nEOF\n", vec![2, 3]),
+        ("RUN a $X<<EOF ${Y}<<E\n", vec![2]),
+        ("RUN \"${X:-a \"<<E\" }\" b\n", vec![2]),
+        ("RUN echo $(( 1 <<2 ))\n", vec![2]),
+        ("COPY <<EOF /x\nEOF\n", vec![2, 3]),
+        ("COPY a<<EOF /x\n", vec![]),
+        ("RUN echo $((1<<2)) $((2<< 1)) ${X}$((1<<2))\n", vec![]),
+        // Some builders have the name behind blanks, and find it behind a shift as well.
+        ("RUN : << 'A'\nA\n", vec![2, 3]),
+        ("RUN : <<- A\nUSER x\n", vec![2]),
+        ("RUN : 3<<\tA\nUSER x\n", vec![2]),
+        ("COPY << A /x\nUSER x\n", vec![2]),
+        ("RUN echo $((1 << 2))\n", vec![2]),
+        // Within a variable some drop what comes before a sign.
+        ("RUN : $((1 << 0)) ${X:-1 <\\<E }\nUSER x\n", vec![2]),
+        ("RUN : ${X:-1 <\\<E }\nUSER x\n", vec![2]),
+        ("RUN : ${X:-1 <}\\<E\nUSER x\n", vec![2]),
+        ("RUN : <${X:+a b}<E\nUSER x\n", vec![2]),
+        ("RUN : ${X:-a} << E\nUSER x\n", vec![2]),
+        ("RUN : \\<<E\nUSER x\n", vec![2]),
+        ("RUN echo ${X%%<*}\n", vec![2]),
+        (
+            "RUN while read p; do echo \"${p%%=*}\"; done < /x | diff <(a) <(b) > \"${p%.x}\"\n",
+            vec![],
+        ),
+        ("RUN sed 's/<a>/<b>/' \"${p:-x}\" <<< a\n", vec![]),
+        ("RUN sh -c \"cat <<EOF; ${X}\" && sh -c 'cat <<EOF'\n", vec![]),
+        ("RUN [\"sh\", \"-c\", \"cat <<EOF\"]\n", vec![]),
+        ("RUN cat <<<\"${X:-a}\" <<< b\n", vec![]),
+        ("RUN cat <<<\"${X:-a}\" <<< b << c\n", vec![2]),
+        ("RUN cat <<<\"$X\" <<< b && cat<<EOF\n", vec![]),
+        ("LABEL a=<<EOF\nENV B <<EOF\nCMD cat <<EOF\n", vec![]),
+    ] {
+        assert_eq!(read(&format!("FROM x:1\n{text}"), &[]).0, refused, "{text}");
+    }
+    let add = read("FROM x:1\nADD <<EOF /x\nEOF\n", &[]).0;
+    assert!(add.starts_with(&[2]), "{add:?}");
+}
+
+#[test]
+fn names_of_stages_are_those_that_engines_take() {
+    for (name, fits) in [
+        ("a", true),
+        ("Build-1_x.y", true),
+        ("1a", false),
+        ("_a", false),
+        ("a/b", false),
+        ("é", false),
+    ] {
+        let text = format!("FROM x:1 AS {name}\n");
+        assert_eq!(read(&text, &[]).0.is_empty(), fits, "{name}");
+    }
+}
+
+/// By them it is known whose a layer is.
+#[test]
+fn no_dockerfile_gives_labels_that_are_our_own() {
+    for (text, is_refused) in [
+        ("LABEL io.checkvalve.layer=x", true),
+        ("label a=b \\\n  io.checkvalve.layer=", true),
+        ("LABEL io.checkvalve.job 7", true),
+        ("LABEL \"io.checkvalve.layer\"=x", true),
+        ("LABEL a=\"b c\" io.check\"va\"lve\\.layer='x'", true),
+        ("LABEL $K=x", true),
+        ("LABEL a=b ${K}checkvalve.layer=x", true),
+        ("LABEL a=$K \"b c\"=\"io.checkvalve.layer=x $Y\"", false),
+        ("LABEL io.checkvalves=x io.airbyte.name=source-x", false),
+        ("LABEL maintainer Somebody of $K io.checkvalve.", false),
+        ("RUN echo io.checkvalve.layer=$K", false),
+    ] {
+        let text = format!("FROM x:1\n{text}\n");
+        assert_eq!(!read(&text, &[]).0.is_empty(), is_refused, "{text}");
     }
 }
 
@@ -249,27 +335,11 @@ fn what_connectors_write_is_taken() {
             "{text}"
         );
     }
-    for own in [dockerfile::of_python("python:3"), dockerfile::of_manifest("airbyte/x:1", true)] {
+    for own in
+        [dockerfile::of_python("python:3", &[]), dockerfile::of_manifest("airbyte/x:1", true)]
+    {
         assert_eq!(read(&own, &[]).0, vec![0; 0], "{own}");
     }
-}
-
-#[test]
-fn what_is_ignored_is_left_out() {
-    let ignore = Ignore::parse(
-        "# no\n*.md\n!README.md\n/secrets\n**/*.pyc\ntests/\n!tests/keep\n./a/../b\nDockerfile\n{x}\n",
-    );
-    for path in
-        ["x.md", "secrets", "secrets/config.json", "a/b/c.pyc", "c.pyc", "tests/t.py", "b/c", "{x}"]
-    {
-        assert!(ignore.excludes(path), "{path}");
-    }
-    for path in ["README.md", "a/x.md", "main.py", "tests/keep/t.py", "Dockerfile", "a/b", "x"] {
-        assert!(!ignore.excludes(path), "{path}");
-    }
-    assert!(!Ignore::default().excludes("anything"));
-    let only = Ignore::parse("*\n!src\n");
-    assert!(only.excludes("main.py") && !only.excludes("src/main.py"));
 }
 
 #[test]
@@ -287,4 +357,117 @@ fn the_name_for_ones_own_machine() {
     assert_eq!(named(Some("Odd Name"), "Source_X"), "source-x:dev");
     assert_eq!(named(None, "dags/one"), "dags-one:dev");
     assert_eq!(dev_name(&recipe(None), "source-x", "local"), "source-x:local");
+}
+
+#[test]
+fn what_is_sent_builds_on_the_images_that_were_looked_at() {
+    let file = "\u{feff}# syntax=docker/dockerfile:1\nARG BASE=python:3\nFROM  --platform=linux/amd64 \\\n  \
+                # the base\n\n  ${BASE} AS first\nARG X\nRUN echo a \\\n  b\nFROM first\nCOPY \
+                --chown=1 --from=busy\\\nbox:1 [\"/a  b\", \"/c\"]\nCOPY --from=first /a /a\nFROM scratch\n\
+                RUN FROM python:3\nFROM other:1\nFROM python:3 \\";
+    let found = sources(file, &BTreeMap::new());
+    assert_eq!((found.refused.as_slice(), found.scratch), (&[][..], true));
+    assert_eq!(found.images, ["python:3", "busybox:1", "other:1", "python:3"]);
+    let id = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let ids = [("python:3", "a"), ("busybox:1", "b")];
+    let ids = ids.map(|(name, digit)| (name.to_owned(), id(digit))).into();
+    let sent = found.sent(&ids, Some("own=me"));
+    let (python, busybox) = (id("a"), id("b"));
+    assert_eq!(
+        sent.text,
+        format!(
+            "# syntax=docker/dockerfile:1\nARG BASE=python:3\nFROM  --platform=linux/amd64   {python} \
+             AS first\nLABEL own=me\n\n\n\nARG X\nRUN echo a   b\n\nFROM first\nLABEL own=me\nCOPY \
+             --chown=1 --from={busybox} [\"/a  b\", \"/c\"]\n\nCOPY --from=first /a /a\nFROM \
+             scratch\nLABEL own=me\n\
+             RUN FROM python:3\nFROM other:1\nLABEL own=me\nFROM {python} \nLABEL own=me\n"
+        )
+    );
+    // Read again it is the same, but for the ids.
+    let again = sources(&sent.text, &BTreeMap::new());
+    let refused: Vec<usize> = again.refused.iter().map(|(line, ..)| *line).collect();
+    assert_eq!(refused, [3, 13, 21], "{:?}", again.refused);
+    let plain = sources("FROM x:1\n", &BTreeMap::new());
+    assert_eq!(plain.sent(&BTreeMap::new(), None).text, "FROM x:1\n");
+}
+
+/// However a builder takes one for the begin of a text, the lines behind it are whole instructions.
+#[test]
+fn what_is_sent_has_no_line_that_is_a_part_of_an_instruction() {
+    for (file, sent) in [
+        (
+            "FROM x:1\nRUN : << 'A\\'\nA\\\nADD http://h/ /x\n",
+            "FROM x:1\nRUN : << 'A\\'\nAADD http://h/ /x\n",
+        ),
+        (
+            "FROM x:1\nRUN a \\\n# FROM y\n  && b \\\n\n&& c\n# d\nUSER e",
+            "FROM x:1\nRUN a   && b && c\n\n\n\n\n\nUSER e\n",
+        ),
+        (
+            "# syntax=x\n  # check=y\n# no\n# z=1\nFROM x:1\n",
+            "# syntax=x\n  # check=y\n\n\nFROM x:1\n",
+        ),
+        ("\\\n  FROM x:1\n", "  FROM x:1\n"),
+    ] {
+        let read = sources(file, &BTreeMap::new());
+        assert_eq!(read.sent(&BTreeMap::new(), None).text, sent, "{file}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_in_one_line_or_is_no_instruction_is_refused() {
+    let long = format!("RUN a \\\n  {} \\\n  {}\n", "b".repeat(40_000), "c".repeat(24_000));
+    for (text, refused) in [
+        (long.as_str(), vec![2]),
+        ("RUN a \\ \\\n", vec![2]),
+        ("RUN a \\\n", vec![]),
+        ("USER a\nA\nhttp://h/\n", vec![3, 4]),
+        ("healthcheck NONE\nMaintainer x\nSTOPSIGNAL 9\n", vec![]),
+    ] {
+        assert_eq!(read(&format!("FROM x:1\n{text}"), &[]).0, refused, "{text}");
+    }
+}
+
+#[test]
+fn what_is_said_of_it_is_told_of_the_connectors_own() {
+    let file = "FROM x:1 \\\n  AS a\nRUN true\nFROM x:1\nFRM y\n";
+    let ids = BTreeMap::from([("x:1".to_owned(), format!("sha256:{}", "a".repeat(64)))]);
+    let sent = sources(file, &BTreeMap::new()).sent(&ids, Some("own=me"));
+    let lines: Vec<&str> = sent.text.lines().collect();
+    let place = lines.iter().position(|line| *line == "FRM y").unwrap() + 1;
+    for (said, told) in [
+        (
+            format!("dockerfile parse error line {place}: unknown instruction: FRM"),
+            "dockerfile parse error line 5: unknown instruction: FRM",
+        ),
+        (
+            format!("dockerfile parse error on line {place}: x"),
+            "dockerfile parse error on line 5: x",
+        ),
+        ("dockerfile parse error line 99: x".to_owned(), "dockerfile parse error line 99: x"),
+        (
+            "the Dockerfile (.checkvalve.dockerfile) is empty".to_owned(),
+            "the Dockerfile (Dockerfile) is empty",
+        ),
+        (format!("Step 1/9 : {}", lines[0]), "Step 1/9 : FROM x:1   AS a"),
+    ] {
+        assert_eq!(sent.told(&said), told);
+    }
+}
+
+#[test]
+fn what_a_context_leaves_out_beside_the_dockerfile_that_is_sent() {
+    assert_eq!(ignoring(None), ".dockerignore\n.checkvalve.dockerfile\n");
+    assert_eq!(ignoring(Some("*.md")), "*.md\n.checkvalve.dockerfile\n");
+    // Of these an engine may make nothing, and then it takes nothing out.
+    let odd = "[\n!\n ! \na[]b\n[a-\n[z-a]\n[--]\n(\na{2,1}\n+\nx\\\n[]]\na]\n\u{fffd}\n";
+    assert_eq!(ignoring(Some(odd)), "\n.checkvalve.dockerfile\n");
+    assert_eq!(ignoring(Some("*.md\r\n")), "*.md\r\n\n.checkvalve.dockerfile\n");
+    assert_eq!(ignoring(Some(&"x".repeat(70_000))), "\n.checkvalve.dockerfile\n");
+    let fine = "# (no)\n\n*.py[cod]\n**/[a-z]?.[^x]\n!/a b/é\n!!x";
+    assert_eq!(ignoring(Some(fine)), format!("{fine}\n.checkvalve.dockerfile\n"));
+    let ignore = Ignore::parse("Dockerfile\n.dockerignore\n").unwrap();
+    for path in ["Dockerfile", ".dockerignore"] {
+        assert!(ignore.names(path) && !ignore.excludes(path), "{path}");
+    }
 }

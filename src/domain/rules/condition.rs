@@ -30,24 +30,32 @@ impl Condition {
                 return Some(format!("its {name} is `{value}`, and not {}", either(wanted)));
             }
         }
-        if self.files.is_empty() || self.has_file(connector, paths) {
+        if self.files.is_empty() || self.is_met_by_files(connector, paths) {
             return None;
         }
         let files: Vec<String> = self.files.iter().map(ToString::to_string).collect();
         Some(format!("there is no {} in `{}`", either(&files), connector.root))
     }
 
-    fn has_file(&self, connector: &Connector, paths: &Paths) -> bool {
-        let filled = self.files.iter().map(|pattern| pattern.fill(&connector.variables));
-        let Some(patterns) = filled.collect::<Option<Vec<Pattern>>>() else { return true };
+    fn is_met_by_files(&self, connector: &Connector, paths: &Paths) -> bool {
+        let unknown = self.patterns(connector).is_none();
+        unknown || paths.has_file(&connector.root) || self.file(connector, paths).is_some()
+    }
+
+    /// Absent where a variable has no value.
+    fn patterns(&self, connector: &Connector) -> Option<Vec<Pattern>> {
+        self.files.iter().map(|pattern| pattern.fill(&connector.variables)).collect()
+    }
+
+    /// The first file below the connector's root that any of the patterns matches.
+    pub fn file<'p>(&self, connector: &Connector, paths: &'p Paths) -> Option<&'p str> {
+        let patterns = self.patterns(connector)?;
         let root = connector.root.as_str();
-        if paths.has_file(root) {
-            return true;
-        }
-        paths.within(root).iter().any(|path| {
+        let found = paths.within(root).iter().find(|path| {
             let below = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/');
             patterns.iter().any(|pattern| pattern.matches(below))
-        })
+        });
+        found.map(String::as_str)
     }
 }
 

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use super::listen::{Ear, listen};
-use super::{Images, Site, blocking};
+use super::{Images, Site, Task, blocking};
 use crate::domain::acceptance::{Named, Spec};
-use crate::domain::build::{self, Folder, Recipe, Sources, Unbuildable, dev_name, sources};
+use crate::domain::build::{self, Folder, Ignore, Recipe, Sources, Unbuildable, dev_name, sources};
 use crate::domain::builtin::{Case, Report, Verdict};
+use crate::domain::cache::Share;
 use crate::domain::catalog::Finding;
 use crate::domain::plan::below;
-use crate::exec::Executor;
 use crate::exec::images::{BuildEnd, Halted, ImageBuild, Talk};
+use crate::exec::{Beside, Executor, StepRun, Trust};
 
 /// Bytes of a file that is looked at.
 const LARGEST: u64 = build::LARGEST as u64;
+const BUILDABLE: &str = "there is a Dockerfile, or one can be made";
 /// How long the image may take to say what it wants to be configured with.
 const SPEC: Duration = Duration::from_mins(1);
 
@@ -27,19 +29,32 @@ pub(super) async fn judge<E: Executor>(site: &Site<'_, E>) -> Result<Report, Hal
                 folder.file(below, content);
             }
         })?;
-        Ok(folder)
+        let rules = folder.ignore();
+        Ok((folder, rules))
     });
-    let folder = folder.await?;
+    let trust = site.executor.trust();
+    let variables = trust.as_ref().map(|trust| trust.variables().collect()).unwrap_or_default();
+    let (folder, rules) = folder.await?;
+    let folder = folder.trusting(variables);
     let mut notes = Vec::new();
-    if let Some((recipe, sources)) = recipe(site, &folder, &mut cases) {
+    let rules = rules.map_err(|why| cases.push(unbuildable(site, why))).ok();
+    if let Some(rules) = rules
+        && let Some((recipe, sources)) = recipe(site, &folder, &mut cases)
+    {
         notes.clone_from(&recipe.notes);
         for note in &notes {
             site.say(format!("note: {note}\n")).await;
         }
-        make(site, &folder, (recipe, sources), &mut cases).await?;
+        make(site, &folder, rules, (recipe, sources), &mut cases).await?;
     }
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(Report { suite: "build", cases, note })
+}
+
+fn unbuildable<E>(site: &Site<'_, E>, Unbuildable { file, flaw }: Unbuildable) -> Case {
+    let path = format!("{}/{file}", site.task.plan.root());
+    let finding = Finding::of(path.trim_matches('/'), flaw);
+    Case::new(BUILDABLE, Verdict::Failed(vec![finding]))
 }
 
 /// How the image is made, if it can be.
@@ -51,15 +66,12 @@ fn recipe<E>(
     let root = site.task.plan.root();
     let recipe = match folder.recipe() {
         Ok(recipe) => recipe,
-        Err(Unbuildable { file, flaw }) => {
-            let path = format!("{root}/{file}");
-            let finding = Finding::of(path.trim_matches('/'), flaw);
-            let verdict = Verdict::Failed(vec![finding]);
-            cases.push(Case::new("there is a Dockerfile, or one can be made", verdict));
+        Err(why) => {
+            cases.push(unbuildable(site, why));
             return None;
         }
     };
-    cases.push(Case::new("there is a Dockerfile, or one can be made", Verdict::Passed));
+    cases.push(Case::new(BUILDABLE, Verdict::Passed));
     // One that is made here has its image's name from the metadata.
     let is_own = recipe.generated.is_none();
     let file = if is_own { "Dockerfile" } else { "metadata.yaml" };
@@ -85,17 +97,29 @@ fn recipe<E>(
 async fn make<E: Executor>(
     site: &Site<'_, E>,
     folder: &Folder,
+    rules: Ignore,
     (recipe, sources): (Recipe, Sources),
     cases: &mut Vec<Case>,
 ) -> Result<(), Halted> {
     let step = &site.task.step;
     let context = step.out.with_file_name("context.tar");
     let (to, source) = (context.clone(), step.source.clone());
-    let (root, ignore) = (site.task.plan.root().to_owned(), folder.ignore());
-    let generated = recipe.generated.clone();
+    let root = site.task.plan.root().to_owned();
+    let passing = matches!(site.task.images, Images::OfJob { .. });
+    let (ends, below) = (site.stop.clone(), recipe.source_in());
+    // The engine gets the Dockerfile of an image that goes with its job beside what is here. Stopped,
+    // nobody wants the rest, which is left out at once.
+    let excluded = move |path: &str| {
+        ends.is_cancelled() || if passing { rules.names(path) } else { rules.excludes(path) }
+    };
+    let ignore = folder.ignore_file().filter(|_| below.is_empty()).map(str::to_owned);
+    let trust = site.executor.trust();
+    let mut files = files(&recipe, trust.as_ref());
+    files.retain(|(path, _)| *path == build::AUTHORITIES || !excluded(path));
     blocking(site.stop, move || {
-        let excluded = |path: &str| ignore.excludes(path);
-        source.build_context(&to, &root, excluded, generated.as_deref())
+        let files: Vec<_> = files.iter().map(|(path, content)| (*path, &content[..])).collect();
+        let beside = Beside { source: below, files: &files };
+        source.build_context(&to, &root, excluded, beside)
     })
     .await?;
     if let Some(dockerfile) = &recipe.generated {
@@ -106,16 +130,17 @@ async fn make<E: Executor>(
         Images::Kept { tag } => dev_name(&recipe, step.labels.connector.as_str(), tag),
     };
     let labels = recipe.labels.clone();
-    let (step, passing) = (step.clone(), matches!(site.task.images, Images::OfJob { .. }));
-    let Sources { images, platforms, .. } = sources;
+    let step = step_of(step, &recipe, trust.as_ref());
     let build = ImageBuild {
         step,
         context: context.clone(),
+        sources,
+        ignore,
         tag: tag.clone(),
         labels,
-        images,
-        platforms,
+        scope: scope(site.task),
         passing,
+        begun: site.begun.clone(),
     };
     let end = site.executor.build(build, site.log.clone(), site.stop.clone()).await;
     // A context may be large, and is of no more use.
@@ -137,6 +162,41 @@ async fn make<E: Executor>(
             Ok(())
         }
     }
+}
+
+/// With whom a build shares its layers: as results are shared, whoever may use those of others would
+/// have them use its own.
+fn scope(task: &Task) -> String {
+    let repository = match task.images {
+        Images::OfJob { repository } => repository,
+        Images::Kept { .. } => 0,
+    };
+    match task.share {
+        Some(Share::Repository) => format!("{repository}.all"),
+        Some(Share::Pull(pull)) => format!("{repository}.pull-{pull}"),
+        Some(Share::Nothing) | None => format!("{repository}.{}", task.step.labels.job),
+    }
+}
+
+/// What the context has beside the source, or in place of something there.
+fn files(recipe: &Recipe, trust: Option<&Trust>) -> Vec<(&'static str, Vec<u8>)> {
+    let own = recipe.generated.as_ref().map(|text| ("Dockerfile", text.clone().into_bytes()));
+    let authorities = recipe.names_authorities().then(|| {
+        let pem = trust.map(|trust| trust.pem().to_vec());
+        (build::AUTHORITIES, pem.unwrap_or_default())
+    });
+    own.into_iter().chain(authorities).collect()
+}
+
+/// The step with its variables as the build's arguments: of authorities only a Dockerfile is told that
+/// takes them, since it would look for a file that is not there.
+fn step_of(step: &StepRun, recipe: &Recipe, trust: Option<&Trust>) -> StepRun {
+    let mut step = step.clone();
+    for name in trust.filter(|_| recipe.names_authorities()).iter().flat_map(|t| t.variables()) {
+        let variable = step.env.entry(name.to_owned());
+        variable.or_insert_with(|| build::AUTHORITIES_AT.to_owned());
+    }
+    step
 }
 
 /// What is built must at least say what it wants to be configured with.

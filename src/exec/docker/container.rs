@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Docker, Halt, agent, halt, secrets, told};
 use crate::ambient;
+use crate::ambient::failpoint::{self, Deed};
+use crate::domain::build::AUTHORITIES_AT;
 use crate::domain::names::StepId;
 use crate::domain::output::place;
 use crate::domain::pipeline::Resources;
@@ -25,7 +27,7 @@ const OUT: &str = "/checkvalve/out";
 /// `$CHECKVALVE_SECRETS` in a container: in memory, so that no layer ever holds one.
 pub(super) const SECRETS: &str = "/checkvalve/secrets";
 /// What steps trust, if anything was said about it.
-pub(super) const TRUST: &str = "/checkvalve/ca.pem";
+pub(super) const TRUST: &str = AUTHORITIES_AT;
 /// Where the source tree lies, in the container's own layer.
 const WORKSPACE: &str = place::WORKSPACE;
 
@@ -252,7 +254,8 @@ impl Container {
     /// Starts it. What fails here never was the step's: its commands have not begun. With `again`
     /// it may be worth another try soon.
     pub(super) async fn start(&self, image: &str, again: bool) -> Result<Start, Halt> {
-        let started = self.api.start_container(&self.name, None::<StartContainerOptions>).await;
+        let started = self.api.start_container(&self.name, None::<StartContainerOptions>);
+        let started = failpoint::around(Deed::Start, || image.to_owned(), started).await;
         let Err(error) = started else { return Ok(Start::Done) };
         let text = told(&error);
         // Two processes made the network at once, and the slower has not removed its own yet:

@@ -13,6 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Mutex;
 
 use super::container::{LABEL_EPOCH, is_missing};
+use super::left::{SHARES, SNAPSHOTS};
 use super::{Course, Docker, Halt, StepRun, credentials, halt, told};
 
 /// An image that is on the engine.
@@ -35,14 +36,18 @@ impl Image {
     }
 }
 
-impl From<ImageInspect> for Image {
-    fn from(image: ImageInspect) -> Self {
+impl Image {
+    /// One that was asked for by this name.
+    pub(super) fn of(image: ImageInspect, name: &str) -> Self {
         let id = image.id.unwrap_or_default();
         let config = image.config.unwrap_or_default();
         let volumes = config.volumes.is_some_and(|volumes| !volumes.is_empty());
         let user = config.user.unwrap_or_default();
         let user = user.split(':').next().unwrap_or_default();
-        let digest = image.repo_digests.and_then(|digests| digests.into_iter().next());
+        // Several registries may have it: one that was not asked may be closed to others.
+        let digests = image.repo_digests.unwrap_or_default();
+        let asked = digests.iter().find(|digest| repository(digest) == repository(name));
+        let digest = asked.or(digests.first()).cloned();
         Self {
             digest: digest.or_else(|| Some(id.clone())),
             runs_as_root: matches!(user, "" | "0" | "root"),
@@ -50,6 +55,16 @@ impl From<ImageInspect> for Image {
             id,
         }
     }
+}
+
+/// The repository of an image's name or digest, as engines shorten it.
+fn repository(name: &str) -> &str {
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let name = name[last..].find(':').map_or(name, |colon| &name[..last + colon]);
+    let hub = ["index.docker.io/", "docker.io/"].iter().find_map(|hub| name.strip_prefix(hub));
+    let name = hub.unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
 }
 
 /// Pulls that are under way: who wants the same image meanwhile waits for the same one.
@@ -101,13 +116,12 @@ impl Docker {
             return Err(Halt::never("the step names no image; give it `image: NAME:TAG`"));
         }
         match self.api.inspect_image(name).await {
-            Ok(image) if is_ours(&image) => {
+            Ok(image) => return usable(image, name),
+            Err(e) if is_missing(&e) && is_id(name) => {
                 return Err(Halt::never(format!(
-                    "image `{name}` is what a step left, which only its heirs begin with (`from`); \
-                     name an image of yours"
+                    "image `{name}` is not on this engine any more, and no registry has one by its id"
                 )));
             }
-            Ok(image) => return Ok(image.into()),
             Err(e) if is_missing(&e) => {}
             Err(e) => return Err(halt(&format!("image `{name}` could not be looked up"), &e)),
         }
@@ -123,14 +137,42 @@ impl Docker {
         }
         let image = self.api.inspect_image(name).await;
         let gone = |e| halt(&format!("image `{name}` was pulled, but is gone"), &e);
-        image.map(Image::from).map_err(gone)
+        usable(image.map_err(gone)?, name)
     }
 }
 
-/// Does it hold what a step left, perhaps of another repository?
+fn usable(image: ImageInspect, name: &str) -> Result<Image, Halt> {
+    if is_ours(&image) {
+        return Err(Halt::never(format!(
+            "image `{name}` is what a step left, which only its heirs begin with (`from`); name an \
+             image of yours"
+        )));
+    }
+    Ok(Image::of(image, name))
+}
+
+/// Does it hold what a step left, perhaps of another repository? What was published since is for
+/// whoever may have it there.
 fn is_ours(image: &ImageInspect) -> bool {
     let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
+    let (tags, digests) = (image.repo_tags.as_deref(), image.repo_digests.as_deref());
     labels.is_some_and(|labels| labels.contains_key(LABEL_EPOCH))
+        && names_are_ours(tags.unwrap_or_default(), digests.unwrap_or_default())
+}
+
+/// Has an image that was made here no name but those that images get here? A name that somebody gave
+/// it, or a registry that has it, makes it theirs.
+pub(super) fn names_are_ours(tags: &[String], digests: &[String]) -> bool {
+    let own = |name: &String| {
+        let repository = repository(name);
+        let snapshot = repository.strip_prefix(SNAPSHOTS);
+        let built = repository.strip_prefix("checkvalve/");
+        name.starts_with("<none>")
+            || repository == SHARES
+            || snapshot.is_some_and(|rest| rest.starts_with('/'))
+            || built.is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+    };
+    tags.iter().chain(digests).all(own)
 }
 
 async fn pull(api: Api, config: Option<PathBuf>, name: &str) -> Result<(), Refused> {
@@ -172,6 +214,12 @@ async fn pull_with(api: &Api, name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Is it an engine's own name of an image? Asked for one, a registry would look for a repository.
+fn is_id(name: &str) -> bool {
+    let hex = name.strip_prefix("sha256:");
+    hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Without a tag, an engine would pull every one that there is.
 fn with_tag(name: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or(name);
@@ -192,6 +240,62 @@ fn is_passing(error: &ApiError, why: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_down_is_of_the_registry_that_was_asked() {
+        let digest = |repository: &str| format!("{repository}@sha256:{}", "a".repeat(64));
+        let digests = ["mirror.example:5000/library/python", "python", "ghcr.io/a/b"].map(digest);
+        let image = |digests: &[String]| ImageInspect {
+            id: Some("sha256:1".to_owned()),
+            repo_digests: Some(digests.to_vec()),
+            ..ImageInspect::default()
+        };
+        for (name, of) in [
+            ("python:3", 1),
+            ("docker.io/library/python:3", 1),
+            ("index.docker.io/library/python", 1),
+            ("ghcr.io/a/b@sha256:00", 2),
+            ("mirror.example:5000/library/python:3", 0),
+            // A name that it was only given here.
+            ("own:1", 0),
+            ("sha256:1", 0),
+        ] {
+            let found = Image::of(image(&digests), name);
+            assert_eq!(found.digest.as_ref(), Some(&digests[of]), "{name}");
+        }
+        assert_eq!(Image::of(image(&[]), "python:3").digest.as_deref(), Some("sha256:1"));
+    }
+
+    #[test]
+    fn what_was_made_here_and_published_is_no_more_ours_alone() {
+        let image = |labels: &[&str], tags: &[&str], digests: &[&str]| ImageInspect {
+            config: Some(bollard::models::ImageConfig {
+                labels: Some(labels.iter().map(|l| ((*l).to_owned(), "1".to_owned())).collect()),
+                ..bollard::models::ImageConfig::default()
+            }),
+            repo_tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
+            repo_digests: Some(digests.iter().map(|digest| (*digest).to_owned()).collect()),
+            ..ImageInspect::default()
+        };
+        let made = &[LABEL_EPOCH][..];
+        for (tags, digests, ours) in [
+            (&[][..], &[][..], true),
+            (&["checkvalve/17:job_x"], &[], true),
+            (&["checkvalve/17:job_x"], &["checkvalve/17@sha256:ab"], true),
+            (&["checkvalve-share:x"], &["<none>@<none>"], true),
+            (&["checkvalve-snapshot/i:k", "<none>:<none>"], &[], true),
+            (&["checkvalve/17:job_x", "ghcr.io/a/b:1"], &[], false),
+            (&["checkvalve/17:job_x"], &["ghcr.io/a/b@sha256:ab"], false),
+            (&[], &["ghcr.io/a/b@sha256:ab"], false),
+            (&["checkvalve/base:1"], &[], false),
+            (&["ghcr.io/checkvalve/17:1"], &[], false),
+            (&["checkvalve-shared:1"], &[], false),
+        ] {
+            assert_eq!(is_ours(&image(made, tags, digests)), ours, "{tags:?} {digests:?}");
+            assert_eq!(usable(image(made, tags, digests), "x").is_err(), ours, "{tags:?}");
+            assert!(!is_ours(&image(&["other"], tags, digests)), "{tags:?}");
+        }
+    }
 
     #[test]
     fn a_name_without_a_tag_means_latest() {

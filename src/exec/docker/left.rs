@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::agent::Agent;
+use super::build::has_labelled_layers;
 use super::container::{Container, LABEL_INSTANCE, is_missing};
 use super::image::Image;
 use super::{Docker, told};
@@ -69,7 +70,16 @@ impl Drop for Kept {
 }
 
 pub(super) async fn remove_image(api: &Api, name: &str) {
-    let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
+    remove(api, name, false).await;
+}
+
+/// Removes an image, and what it alone was made of unless that has an owner.
+pub(super) async fn remove_built(api: &Api, id: &str) {
+    remove(api, id, has_labelled_layers(api, id).await).await;
+}
+
+async fn remove(api: &Api, name: &str, noprune: bool) {
+    let options = RemoveImageOptions { force: true, noprune, ..RemoveImageOptions::default() };
     match api.remove_image(name, Some(options), None).await {
         Ok(_) => {}
         Err(e) if is_missing(&e) => {}
@@ -174,7 +184,7 @@ impl Docker {
         let id = found.id.clone()?;
         self.name_snapshot(&id, name).await;
         let base = label(&found, LABEL_BASE);
-        let image = Image { digest: base, ..Image::from(found) };
+        let image = Image { digest: base, ..Image::of(found, name) };
         let kept =
             Kept { api: self.api.clone(), removals: self.removals.clone(), id, passing: None };
         Some(Left { image, base: None, form: Form::Kept(Arc::new(kept)) })

@@ -4,7 +4,7 @@
 //! services has a network of its own, from a pool of ours that has room for thousands.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker as Api;
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
@@ -20,6 +20,8 @@ use crate::domain::subnet::Subnet;
 /// The network's name.
 pub(super) const STEPS: &str = "checkvalve-steps";
 
+/// Of the network that all steps share.
+const LABEL: &str = "io.checkvalve.network";
 /// May containers on it reach each other?
 const NEIGHBOURS: &str = "com.docker.network.bridge.enable_icc";
 const MTU: &str = "com.docker.network.driver.mtu";
@@ -44,11 +46,14 @@ pub(super) async fn ensure(api: &Api, name: &str, turn: &Mutex<()>) -> Result<St
     if let Some(id) = find(api, name).await? {
         return Ok(id);
     }
+    let asked = Instant::now();
     let made = make(api, name).await?;
+    // One that another process has asked for is dated by then, and may be seen as late.
+    tokio::time::sleep(asked.elapsed().max(SOON)).await;
     let chosen = find(api, name).await?;
     let chosen = chosen.ok_or_else(|| Halt::again(format!("the network `{name}` vanished")))?;
     if let Some(made) = made.filter(|made| *made != chosen) {
-        // Another process was faster. Failing this, there is one more that nobody uses.
+        // Another process was faster. Failing this, it goes with the next look.
         let _ = api.remove_network(&made).await;
     }
     Ok(chosen)
@@ -86,7 +91,16 @@ async fn find(api: &Api, name: &str) -> Result<Option<String>, Halt> {
         .filter(|network| keeps_apart(network))
         .min_by_key(|network| (network.created.clone(), network.id.clone()));
     match oldest {
-        Some(network) => Ok(network.id.clone()),
+        Some(oldest) => {
+            // With two of them neither can be used. A container that was to join one of these fails to
+            // start, and its step is tried again.
+            for younger in
+                named.iter().filter(|network| network.id != oldest.id && is_ours(network))
+            {
+                let _ = api.remove_network(younger.id.as_deref().unwrap_or_default()).await;
+            }
+            Ok(oldest.id.clone())
+        }
         None if named.is_empty() => Ok(None),
         // Steps would reach each other's ports.
         None => Err(Halt::never(format!(
@@ -94,6 +108,10 @@ async fn find(api: &Api, name: &str) -> Result<Option<String>, Halt> {
              {NEIGHBOURS}=false): remove it, and it is made anew"
         ))),
     }
+}
+
+fn is_ours(network: &Network) -> bool {
+    network.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
 }
 
 fn keeps_apart(network: &Network) -> bool {
@@ -109,7 +127,7 @@ async fn make(api: &Api, name: &str) -> Result<Option<String>, Halt> {
         name: name.to_owned(),
         driver: Some("bridge".to_owned()),
         options: Some(options),
-        labels: Some(HashMap::from([("io.checkvalve.network".to_owned(), "steps".to_owned())])),
+        labels: Some(HashMap::from([(LABEL.to_owned(), "steps".to_owned())])),
         ..NetworkCreateRequest::default()
     };
     match api.create_network(request).await {

@@ -10,7 +10,9 @@ use bollard::query_parameters::{
 };
 
 use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_going, is_missing};
-use super::left::{SHARES, SNAPSHOTS, remove_image};
+use super::image::names_are_ours;
+use super::layers::Notes;
+use super::left::{SHARES, SNAPSHOTS, remove_built, remove_image};
 use super::{ExecError, told};
 use crate::ambient;
 use crate::domain::ids::JobId;
@@ -22,11 +24,12 @@ use std::time::Duration;
 pub struct Reaper {
     api: Api,
     instance: String,
+    notes: Option<Notes>,
 }
 
 impl Reaper {
-    pub(super) fn new(api: Api, instance: String) -> Self {
-        Self { api, instance }
+    pub(super) fn new(api: Api, instance: String, notes: Option<Notes>) -> Self {
+        Self { api, instance, notes }
     }
 
     /// The ids of this installation's containers, running or not, each with the job and the epoch
@@ -105,12 +108,17 @@ impl Reaper {
     }
 
     /// The images that jobs of this installation built, each with its job: those that were made
-    /// longer ago than `age`, since a job that lost its worker goes on with them.
+    /// longer ago than `age`, since a job that lost its worker goes on with them, and that nobody gave
+    /// another name or published.
     pub async fn built(&self, age: Duration) -> Result<Vec<(String, JobId)>, ExecError> {
         let now = ambient::now();
         let ours = |name: &String| name.starts_with(SHARES) || name.starts_with(SNAPSHOTS);
         let images = self.labelled().await?.into_iter();
-        let old = images.filter(|image| !image.repo_tags.iter().any(ours)).filter(|image| {
+        let built = images.filter(|image| {
+            !image.repo_tags.iter().any(ours)
+                && names_are_ours(&image.repo_tags, &image.repo_digests)
+        });
+        let old = built.filter(|image| {
             let made = Timestamp::from_millis(image.created.saturating_mul(1000));
             now.since(made) > age
         });
@@ -119,9 +127,22 @@ impl Reaper {
             .collect())
     }
 
+    /// Removes the layers of builds that are over or whose process was killed, as far as nobody needs
+    /// them.
+    pub async fn clear_builds(&self) -> Result<(), ExecError> {
+        let Some(notes) = &self.notes else { return Ok(()) };
+        notes.clear(&self.api).await.map_err(|e| ExecError::Engine(told(&e)))
+    }
+
     /// Removes a share's name; what a snapshot or another image is made of stays.
     pub async fn forget(&self, share: &str) {
         remove_image(&self.api, share).await;
+    }
+
+    /// Removes an image that a job built. Its layers that have an owner are left to
+    /// [`Self::clear_builds`]: a build may go on from them.
+    pub async fn forget_built(&self, image: &str) {
+        remove_built(&self.api, image).await;
     }
 
     /// Removes the snapshots that were last used longer ago than `age`, and of the others the

@@ -9,7 +9,8 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use super::container::{Container, is_missing};
-use super::{Attached, Course, Docker, Exit, Given, Halt, Held, SLOW, halt, told, unless_stopped};
+use super::run::Attached;
+use super::{Course, Docker, Exit, Given, Halt, Held, SLOW, halt, told, unless_stopped};
 use crate::exec::images::Scan;
 use crate::exec::pipe::ChannelWriter;
 use crate::exec::source::relative;

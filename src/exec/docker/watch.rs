@@ -22,14 +22,14 @@ use super::{Exit, Halt, halt, told};
 
 /// How often a quiet engine is asked whether the container still runs. A line that was cut without
 /// a word would else be waited for until the step's time is up.
-const LOOK: Duration = Duration::from_secs(30);
+pub(super) const LOOK: Duration = Duration::from_secs(30);
 /// How long one look may take, and how many may fail before the engine counts as gone.
-const LOOK_LIMIT: Duration = Duration::from_secs(10);
-const LOOKS: u32 = 3;
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LOOKS: u32 = 3;
 
 /// How long, and how many times, a container that was killed is looked at again.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
-const SECOND_LOOKS: u32 = 4;
+pub(super) const SECOND_LOOK: Duration = Duration::from_millis(200);
+pub(super) const SECOND_LOOKS: u32 = 4;
 /// What the engine's init prints when there is no shell to run; its status is then 127 or 126, as
 /// if it were the step's.
 const NOTHING: &[u8] = b"[FATAL tini";

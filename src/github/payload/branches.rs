@@ -1,10 +1,12 @@
 //! Payloads about branches, merge groups, labels and the repository itself.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Delivery, PayloadError, ignored, wire};
 use crate::domain::event::{Actor, Event, GroupAction, GroupFacts, PushFacts};
 use crate::domain::names::Sha;
+use crate::domain::time::Timestamp;
 
 /// Titles are one line of a page.
 const TITLE: usize = 200;
@@ -63,7 +65,9 @@ impl Delivery<'_> {
         }
         let repository = self.repository(&payload.repository, &payload.installation)?;
         let (pull, sender) = (payload.pull_request.number, actor(payload.sender));
-        Ok(Event::Label { repository, pull, label, sender })
+        let written = payload.pull_request.updated_at.as_ref().and_then(Value::as_str);
+        let written = written.and_then(Timestamp::parse);
+        Ok(Event::Label { repository, pull, label, sender, written })
     }
 }
 
@@ -121,7 +125,7 @@ struct RepositoryPayload {
 #[derive(Deserialize)]
 struct LabelPayload {
     label: Option<Label>,
-    pull_request: Numbered,
+    pull_request: Labelled,
     repository: wire::Repository,
     installation: wire::Id,
     sender: Option<wire::User>,
@@ -133,6 +137,10 @@ struct Label {
 }
 
 #[derive(Deserialize)]
-struct Numbered {
+struct Labelled {
+    #[serde(deserialize_with = "wire::number")]
     number: u64,
+    /// When it was labelled: nothing has changed since.
+    #[serde(default)]
+    updated_at: Option<Value>,
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Delivery;
 
-/// Text or number: GitHub writes times in either way.
+/// Text or number: GitHub writes times in either way, and some servers numbers.
 #[derive(Default, Deserialize)]
 struct Dated {
     #[serde(default)]
@@ -14,7 +14,7 @@ struct Dated {
     #[serde(default)]
     pushed_at: Option<Value>,
     #[serde(default)]
-    number: Option<u64>,
+    number: Option<Value>,
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -50,7 +50,7 @@ pub(super) fn of(delivery: &Delivery<'_>) -> Option<String> {
         _ => {
             let pull = payload.pull_request?;
             let (label, sender) = (payload.label?.name?, payload.sender?.login?);
-            Some(format!("{}-{label}-{sender}-{}", pull.number?, word(pull.updated_at?)?))
+            Some(format!("{}-{label}-{sender}-{}", word(pull.number?)?, word(pull.updated_at?)?))
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::domain::annotation::{Annotation, Annotations, Level, Standing};
 use crate::domain::check::{
     ANNOTATION_TEXT_MAX_BYTES, ANNOTATION_TITLE_MAX, AnnotationLevel, CheckAnnotation,
 };
-use crate::domain::run::{StepFacts, TestFailure};
+use crate::domain::parties::Party;
+use crate::domain::run::{Problem, ProblemKind, StepFacts, TestFailure};
 use crate::render::log;
 use crate::render::markdown::{cut, one_line};
 
@@ -19,6 +20,29 @@ pub(super) fn of_step(facts: &StepFacts) -> Vec<CheckAnnotation> {
     let mut all = placed(facts);
     all.truncate(MOST);
     all
+}
+
+/// Of a commit whose repository file is wrong: at the line that is at fault. Before an approval that
+/// is the base's file, which this commit need not have.
+pub(super) fn of_head(parties: &[Party<'_>]) -> Vec<CheckAnnotation> {
+    let own = parties.iter().filter_map(|party| party.verdict.own);
+    let own = own.filter(|run| !run.trust.is_guarded());
+    let mut all: Vec<CheckAnnotation> =
+        own.filter_map(|run| of_problem(run.problem.as_ref()?)).collect();
+    all.dedup();
+    all
+}
+
+fn of_problem(problem: &Problem) -> Option<CheckAnnotation> {
+    let (path, line) = problem.place.as_ref()?;
+    if problem.kind != ProblemKind::Configuration {
+        return None;
+    }
+    // GitHub shows this text as it is: a fence would be seen.
+    let lines = problem.text.lines().filter(|line| !line.starts_with("```"));
+    let message = log::plain(lines.collect::<Vec<_>>().join("\n").as_bytes());
+    let level = AnnotationLevel::Failure;
+    annotation((path, Some(*line)), (level, &problem.title), message.trim())
 }
 
 /// How many failing tests and findings are not shown at lines, though they have some.

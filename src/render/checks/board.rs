@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::names::ConnectorName;
-use crate::domain::parties::{Party, Whose};
+use crate::domain::parties::{Parties, Party, Whose};
 use crate::domain::state::Conclusion;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{Standing, connector_verdict};
@@ -37,7 +37,10 @@ pub(super) struct Board<'a> {
 type Row<'a> = Vec<(usize, Standing<'a>)>;
 
 impl<'a> Board<'a> {
-    pub(super) fn of(parties: &[Party<'a>], made: &BTreeMap<&str, Made<'_>>) -> Self {
+    /// Of those that count: a stranger's steps neither hide nor join another's, nor do they use up what
+    /// may be written.
+    pub(super) fn of(parties: &Parties<'a>, made: &BTreeMap<&str, Made<'_>>) -> Self {
+        let parties = parties.judged.as_slice();
         let mut rows: BTreeMap<&ConnectorName, Vec<Row<'a>>> = BTreeMap::new();
         let mut connectors: BTreeMap<&ConnectorName, Vec<Standing<'a>>> = BTreeMap::new();
         for (nth, party) in parties.iter().enumerate() {
@@ -84,7 +87,7 @@ fn of_row<'a>(
     let differ = closed && row.iter().any(|(_, one)| word(one) != word(worst));
     let plain = step_check_name(worst.job, worst.step);
     let apart = |(nth, standing): &(usize, Standing<'a>)| Named {
-        name: format!("{plain}{FOR}{})", label(parties, *nth)),
+        name: alone(&plain, &label(parties, *nth)),
         standing: *standing,
     };
     let apart = row.iter().map(apart);
@@ -116,10 +119,30 @@ pub fn step_of_check(name: &str) -> Option<(&str, &str, Option<&str>)> {
     })
 }
 
+/// What a step's check run that was one party's alone is called by now: otherwise than before, when a
+/// pull request was pointed at another base, or another one with the same base came or went. `None`:
+/// it is everybody's, or that party is not here any more.
+pub fn name_by_now(name: &str, whose: &Whose, parties: &[Party<'_>]) -> Option<String> {
+    let (connector, step, Some(_)) = step_of_check(name)? else { return None };
+    let nth = parties.iter().position(|party| party.whose == *whose)?;
+    Some(alone(&format!("{connector} / {step}"), &label(parties, nth)))
+}
+
+/// The name of a step's check run that is one party's alone.
+fn alone(plain: &str, label: &str) -> String {
+    format!("{plain}{FOR}{label})")
+}
+
 /// Is a check run that says to be for `whose` this pull request's?
 pub fn is_for(whose: &str, base: &str, pull: u64) -> bool {
     let base = one_line(base, BASE_MAX);
     whose == base || whose == format!("{base}, #{pull}")
+}
+
+/// Is a check run that says to be for `whose` this merge group's?
+pub fn is_for_group(whose: &str, base: &str, branch: &str) -> bool {
+    let base = one_line(base, BASE_MAX);
+    whose == base || whose == format!("{base}, {}", one_line(branch, BASE_MAX))
 }
 
 /// What is open comes first, then the worst, then the newest.
@@ -163,5 +186,11 @@ mod tests {
         assert_eq!(step_of_check("a"), None);
         assert!(is_for("main", "main", 12) && is_for("main, #12", "main", 12));
         assert!(!is_for("main, #13", "main", 12) && !is_for("dev", "main", 12));
+        let queued = "gh-readonly-queue/main/pr-7-0123";
+        assert!(is_for_group("main", "main", queued) && !is_for_group("dev", "main", queued));
+        assert!(is_for_group(&format!("main, {queued}"), "main", queued));
+        assert!(!is_for_group("main, #12", "main", queued));
+        assert_eq!(name_by_now("a / unit", &Whose::Pull(12), &[]), None, "everybody's");
+        assert_eq!(name_by_now("a / unit (→ main)", &Whose::Pull(12), &[]), None, "not here");
     }
 }

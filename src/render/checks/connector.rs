@@ -9,7 +9,7 @@ use crate::domain::time::{Timestamp, human};
 use crate::domain::verdict::{Standing, connector_verdict};
 
 use super::step::{failing_tests, log_part};
-use super::{HEAD_CHECK, TITLE_MAX_CHARS, step_look, title};
+use super::{HEAD_CHECK, TITLE_MAX_CHARS, conflict, step_look, title};
 use crate::render::look::{self, Look};
 use crate::render::markdown::{link, one_line, text};
 
@@ -77,10 +77,19 @@ fn status(of_connector: &[Standing<'_>]) -> CheckStatus {
         Conclusion::Failure if has(Look::TimedOut) && !has(Look::Failed) && !has(Look::Errored) => {
             CheckConclusion::TimedOut
         }
+        Conclusion::Failure if held(of_connector).is_some() => CheckConclusion::ActionRequired,
         Conclusion::Failure => CheckConclusion::Failure,
     };
     let completed_at = ended_at(of_connector).max(started.unwrap_or(Timestamp::from_millis(0)));
     CheckStatus::Completed { conclusion, started_at: started, completed_at }
+}
+
+/// The first step that a conflict holds, where nothing went worse.
+fn held<'s, 'a>(of_connector: &'s [Standing<'a>]) -> Option<&'s Standing<'a>> {
+    let worse = [Look::Failed, Look::TimedOut, Look::Errored];
+    let bad = of_connector.iter().any(|standing| worse.contains(&step_look(standing)));
+    let held = of_connector.iter().find(|standing| standing.step.state.conflict().is_some());
+    held.filter(|_| !bad)
 }
 
 fn ended_at(of_connector: &[Standing<'_>]) -> Timestamp {
@@ -92,6 +101,9 @@ fn ended_at(of_connector: &[Standing<'_>]) -> Timestamp {
 
 /// The title: the first of the worst steps in its own words, or how far it is.
 fn said(of_connector: &[Standing<'_>]) -> String {
+    if let Some(held) = held(of_connector) {
+        return title::of_step(held);
+    }
     let worst = [Look::Failed, Look::TimedOut, Look::Errored, Look::Cancelled];
     let looks: Vec<Look> = of_connector.iter().map(step_look).collect();
     let found = worst.into_iter().find_map(|wanted| looks.iter().position(|look| *look == wanted));
@@ -142,7 +154,10 @@ fn summary(of_connector: &[Standing<'_>], links: &Links) -> String {
         summary.push_str(&line);
     }
     summary.push('\n');
-    for standing in of_connector.iter().filter(|standing| step_look(standing).is_bad()) {
+    let held = of_connector.iter().find(|standing| standing.step.state.conflict().is_some());
+    summary.push_str(&held.map(|held| conflict::text(held, LOG_MAX)).unwrap_or_default());
+    let ran = |standing: &&Standing<'_>| standing.step.state.conflict().is_none();
+    for standing in of_connector.iter().filter(ran).filter(|it| step_look(it).is_bad()) {
         let facts = &standing.step.facts;
         let mut part = format!("## {}\n\n", text(standing.step.id.as_str()));
         part.push_str(&facts.tests.as_ref().map(failing_tests).unwrap_or_default());

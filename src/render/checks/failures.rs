@@ -13,7 +13,7 @@ use crate::render::log;
 use crate::render::markdown::{fenced, link, one_line, text as escaped};
 
 use super::step::{failing_test, log_block};
-use super::{step_look, title};
+use super::{conflict, step_look, title};
 
 /// What a step is given at least; if they are more than the budget has shares, the rest is named.
 const SHARE_MIN: usize = 1_500;
@@ -23,6 +23,8 @@ const SHARE_MAX: usize = 12_000;
 const REST: usize = 8_000;
 /// Bytes of a test's message: its first lines.
 const MESSAGE_MAX: usize = 1_000;
+/// Bytes of the files of a conflict.
+const CONFLICT_MAX: usize = 4_000;
 /// Steps that are named without being shown.
 const NAMED: usize = 20;
 
@@ -31,6 +33,9 @@ pub(super) fn text(parties: &[Party<'_>], newest: &Run, links: &Links) -> Option
     let bad = |standing: &&Standing<'_>| standing.required && step_look(standing).is_bad();
     let all = parties.iter().flat_map(|party| &party.verdict.standings);
     let mut failed: Vec<&Standing<'_>> = all.filter(bad).collect();
+    // All steps of a connector are held for the same.
+    let held = |standing: &Standing<'_>| standing.step.state.conflict().is_some();
+    failed.dedup_by(|next, one| held(one) && held(next) && one.job.id == next.job.id);
     if failed.is_empty() {
         return None;
     }
@@ -81,6 +86,10 @@ fn of_step(standing: &Standing<'_>, links: &Links, share: usize) -> String {
     if let Some(found) = &step.facts.annotations {
         let room = (share - shown.len()) / 2;
         shown.push_str(&findings::within(found, room));
+    }
+    let held = conflict::text(standing, CONFLICT_MAX);
+    if shown.len() + held.len() <= share {
+        shown.push_str(&held);
     }
     shown.push_str(&log_block(&step.facts.excerpt, share - shown.len()));
     shown

@@ -5,29 +5,27 @@
 use std::fmt::Write as _;
 
 use crate::domain::links::Links;
-use crate::domain::parties::{Party, Whose};
+use crate::domain::parties::{Parties, Party, Whose};
 use crate::domain::run::{Job, Problem, ProblemKind, Run, Selection};
 use crate::domain::state::Conclusion;
 use crate::domain::time::human;
-use crate::domain::trust::{Decisive, Showing};
 use crate::domain::verdict::HeadVerdict;
 
 use super::board::label;
-use super::title;
+use super::{showing, title};
 use crate::render::grid::{Cell, Grid, Row};
 use crate::render::look::{self, Look};
 use crate::render::markdown::{closed, code, lines, link, one_line, prose, text};
 use crate::render::path::{critical_path, path_took};
 use crate::render::why::{self, Member, Word};
 
-/// Bytes of each part; a problem stands in the place of the table. Their sum is below
-/// [`crate::domain::check::SUMMARY_MAX_BYTES`].
+/// Bytes of each part; a problem stands in the place of the table. Their sum, with [`showing::MAX`], is
+/// below [`crate::domain::check::SUMMARY_MAX_BYTES`].
 const PROBLEM_MAX: usize = 24_000;
 const AWAITED_MAX: usize = 1_500;
-const SHOWING_MAX: usize = 2_500;
 const TABLE_MAX: usize = 29_000;
 const PATHS_MAX: usize = 3_000;
-const REASONS_MAX: usize = 14_000;
+const REASONS_MAX: usize = 11_500;
 const CHANGE_MAX: usize = 9_000;
 const RUNS_MAX: usize = 4_000;
 
@@ -41,42 +39,70 @@ const NAMED: usize = 15;
 const PARTIES_MAX: usize = 54_000;
 const PARTIES: usize = 5;
 
-pub(super) fn summary(runs: &[Run], newest: &Run, parties: &[Party<'_>], links: &Links) -> String {
-    let mut summary = match parties {
-        [one] => part(one.newest, &one.verdict, links),
-        several => sections(several, links),
+/// The same of each that waits without counting, and of how many of those.
+const ASIDE_MAX: usize = 3_500;
+const ASIDE: usize = 3;
+
+pub(super) fn summary(runs: &[Run], newest: &Run, parties: &Parties<'_>, links: &Links) -> String {
+    let mut summary = match (parties.judged.as_slice(), parties.aside.as_slice()) {
+        ([one], []) => part(one.newest, &one.verdict, links),
+        _ => sections(parties, links),
     };
     summary.push_str(&runs_of_head(runs, links));
     summary.push_str(&footer(newest, links));
     summary
 }
 
-/// One for each of those who share the commit.
-fn sections(parties: &[Party<'_>], links: &Links) -> String {
+/// One for each of those who share the commit; those that do not count come last, and never take the
+/// room of those that do.
+fn sections(parties: &Parties<'_>, links: &Links) -> String {
+    let Parties { judged, aside } = parties;
+    let of_those = if aside.is_empty() { "" } else { " of those that count" };
     let mut sections = format!(
-        "**{} share this commit,** and so its check runs: this one says the worst of them.\n\n",
-        parties.len()
+        "**{} share this commit,** and so its check runs: this one says the worst of them{of_those}.\n\n",
+        judged.len() + aside.len()
     );
-    let share = PARTIES_MAX / parties.len().clamp(1, PARTIES) - 200;
-    for (nth, party) in parties.iter().enumerate() {
-        let name = &party.newest.repository.name;
-        let who = match &party.whose {
-            Whose::Pull(number) => {
-                link(&format!("Pull request {number}"), &links.pull(name, *number))
-            }
-            Whose::Group(branch) => format!("Merge group {}", code(&one_line(branch, 100))),
-        };
+    let room = PARTIES_MAX - aside.len().min(ASIDE) * ASIDE_MAX;
+    let share = room / judged.len().clamp(1, PARTIES) - 200;
+    for (nth, party) in judged.iter().enumerate() {
         let title = one_line(&title::of_head(&party.verdict, party.newest), 200);
-        let label = text(&label(parties, nth));
-        let _ = writeln!(sections, "## {who} → {label}: {}\n", text(&title));
+        let label = text(&label(judged, nth));
+        let _ = writeln!(sections, "## {} → {label}: {}\n", who(party, links), text(&title));
         if nth < PARTIES {
-            let part = part(party.newest, &party.verdict, links);
-            let whole = part.len() <= share;
-            sections.push_str(&if whole { part } else { closed(&part, share) });
+            sections.push_str(&part_within(party, share, links));
         }
     }
-    sections.truncate(sections.floor_char_boundary(PARTIES_MAX + 3_000));
+    sections.truncate(sections.floor_char_boundary(room + 3_000));
+    for party in aside.iter().take(ASIDE) {
+        let base = text(&one_line(party.base(), 100));
+        let _ = writeln!(
+            sections,
+            "## {} → {base}: waits for an approval\n\nIt does not count here: others stand for this \
+             commit, and what comes of them says nothing of it, nor does it say anything of them.\n",
+            who(party, links)
+        );
+        sections.push_str(&part_within(party, ASIDE_MAX - 600, links));
+    }
+    if aside.len() > ASIDE {
+        let more = aside.len() - ASIDE;
+        let _ = writeln!(sections, "{more} more wait for an approval, and do not count either.\n");
+    }
     sections
+}
+
+fn who(party: &Party<'_>, links: &Links) -> String {
+    match &party.whose {
+        Whose::Pull(number) => {
+            let name = &party.newest.repository.name;
+            link(&format!("Pull request {number}"), &links.pull(name, *number))
+        }
+        Whose::Group(branch) => format!("Merge group {}", code(&one_line(branch, 100))),
+    }
+}
+
+fn part_within(party: &Party<'_>, share: usize, links: &Links) -> String {
+    let part = part(party.newest, &party.verdict, links);
+    if part.len() <= share { part } else { closed(&part, share) }
 }
 
 /// How the commit stands for one of those who share it.
@@ -89,7 +115,7 @@ fn part(newest: &Run, verdict: &HeadVerdict<'_>, links: &Links) -> String {
     let waits = own.trust.is_guarded();
     let showing = own.selection.as_ref().and_then(|selection| selection.showing.as_ref());
     if let Some(showing) = showing.filter(|_| waits) {
-        summary.push_str(&look_at(own, showing, links));
+        summary.push_str(&showing::shown(own, showing, links));
     }
     summary.push_str(&lead(newest, verdict));
     if let Some(selection) = own.selection.as_ref().filter(|selection| !selection.complete) {
@@ -112,6 +138,7 @@ fn part(newest: &Run, verdict: &HeadVerdict<'_>, links: &Links) -> String {
 fn lead(newest: &Run, verdict: &HeadVerdict<'_>) -> String {
     let own = verdict.own.unwrap_or(newest);
     match verdict.conclusion {
+        None => awaited([newest, own]),
         Some(Conclusion::Cancelled) => {
             let run = title::cancelled_run(verdict).unwrap_or(newest);
             let why = title::stop_in_full(run, None);
@@ -127,8 +154,23 @@ fn lead(newest: &Run, verdict: &HeadVerdict<'_>) -> String {
             }
             .to_owned()
         }
-        Some(_) | None => String::new(),
+        Some(_) => String::new(),
     }
+}
+
+/// What nothing can go on without, and will come by itself.
+fn awaited(runs: [&Run; 2]) -> String {
+    let of_jobs = |run: &Run| run.jobs.iter().find_map(|job| job.awaits.clone());
+    let awaits = runs.into_iter().find_map(|run| run.awaits.clone().or_else(|| of_jobs(run)));
+    awaits.map(|awaits| awaited_words(&awaits)).unwrap_or_default()
+}
+
+/// That it is waited for, and for how long.
+pub(super) fn awaited_words(awaits: &str) -> String {
+    format!(
+        "**Waits, and goes on by itself:** {}. It is tried again and again, for up to a day.\n\n",
+        text(&one_line(awaits, 1_000))
+    )
 }
 
 fn problem_text(problem: &Problem, run: &Run, links: &Links) -> String {
@@ -144,32 +186,6 @@ fn problem_text(problem: &Problem, run: &Run, links: &Links) -> String {
     };
     shown.push_str(&closed(&problem.text, max));
     shown
-}
-
-/// What whoever approves the commit is to look at.
-fn look_at(own: &Run, showing: &Showing, links: &Links) -> String {
-    const TITLE: &str = "Look at these before you approve: they decide what is run";
-    if let Some(because) = &showing.unknown {
-        let because = text(&one_line(because, 500));
-        return format!(
-            "**Look at every file before you approve:** which of them decide what is run could not \
-             be known ({because}).\n\n"
-        );
-    }
-    let item = |file: &Decisive| {
-        let url = links.github_file(&own.repository.name, &own.head_sha, &file.path);
-        format!("- {}: {}", file.role.words(), link(&why::shortened(&file.path), &url))
-    };
-    let mut items: Vec<String> = showing.files.iter().map(item).collect();
-    if showing.more > 0 {
-        items.push(format!("- and {} more", showing.more));
-    }
-    if items.is_empty() {
-        return "The change touches no configuration, no Dockerfile and no script that is known as \
-                one; its code is a stranger's all the same.\n\n"
-            .to_owned();
-    }
-    section(TITLE, items, SHOWING_MAX)
 }
 
 /// What went wrong first, then what runs, then the rest, each by name.

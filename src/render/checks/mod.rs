@@ -3,21 +3,26 @@
 
 mod annotations;
 mod board;
+mod conflict;
 mod connector;
 mod failures;
 mod head;
+mod showing;
 mod step;
 mod title;
 mod view;
 
 use self::board::{Board, Named};
-pub use self::board::{is_for, step_of_check};
+pub use self::board::{is_for, is_for_group, name_by_now, step_of_check};
 pub use self::connector::connector_of_check;
 pub use self::view::{Made, View, wanted};
-use crate::domain::check::{CheckAction, CheckConclusion, CheckStatus, DesiredCheck};
+use crate::domain::check::{
+    ACTION_DESCRIPTION_MAX, ACTION_IDENTIFIER_MAX, ACTION_LABEL_MAX, ACTIONS_MAX, CheckAction,
+    CheckConclusion, CheckStatus, DesiredCheck,
+};
 use crate::domain::links::Links;
 use crate::domain::names::Sha;
-use crate::domain::parties::{Party, parties, worst};
+use crate::domain::parties::{Approving, Parties, worst};
 use crate::domain::run::{Job, ProblemKind, Run, StepRecord};
 use crate::domain::state::{Conclusion, RunState, SkipReason, StepState};
 use crate::domain::time::Timestamp;
@@ -42,7 +47,7 @@ pub fn desired(runs: &[Run], links: &Links) -> Vec<DesiredCheck> {
 
 /// The same as finely as the view says; a check run that GitHub has stays, and is concluded.
 pub fn desired_in(runs: &[Run], links: &Links, view: &View<'_>) -> Vec<DesiredCheck> {
-    let parties = parties(runs, view.gone);
+    let parties = Parties::of(runs, view.gone);
     let Some(mut head) = head_check(runs, &parties, links) else { return Vec::new() };
     let board = Board::of(&parties, &view.made);
     head.summary.insert_str(0, &view::note(view, &board));
@@ -71,8 +76,8 @@ pub fn forgotten(name: &str, (head, occasion): (&Sha, &str), at: Timestamp) -> D
         },
         details_url: String::new(),
         title: "Cancelled: nothing stands behind it any more".to_owned(),
-        summary: "No run of this commit shows itself here: what it was made for is over, or was \
-                  closed. `checkvalve` says how the commit stands.\n"
+        summary: "No run of this commit shows itself here: what it was made for is over, was \
+                  closed, or waits for an approval. `checkvalve` says how the commit stands.\n"
             .to_owned(),
         text: None,
         actions: Vec::new(),
@@ -98,21 +103,17 @@ fn never_asked(standing: &Standing<'_>) -> bool {
     }
 }
 
-/// The worst over all who share the commit.
-fn head_check(runs: &[Run], parties: &[Party<'_>], links: &Links) -> Option<DesiredCheck> {
-    let newest = parties.iter().map(|party| party.newest);
+/// The worst over all who share the commit and count.
+fn head_check(runs: &[Run], parties: &Parties<'_>, links: &Links) -> Option<DesiredCheck> {
+    let judged = &parties.judged;
+    let newest = judged.iter().map(|party| party.newest);
     let newest = newest.max_by_key(|run| (run.created_at, run.id))?;
     let statuses: Vec<CheckStatus> =
-        parties.iter().map(|party| head_status(party.newest, &party.verdict)).collect();
-    let status = joined(&statuses, worst(parties.iter().map(|party| party.verdict.conclusion)));
-    let actions = match (parties, status) {
-        ([one], CheckStatus::Completed { conclusion, .. }) => {
-            head_actions(conclusion, &one.verdict)
-        }
-        // Where GitHub shows buttons before a check run has ended.
-        ([_], CheckStatus::Queued | CheckStatus::InProgress { .. }) => vec![button("cancel")],
-        // Which of them would be meant is not known.
-        _ => Vec::new(),
+        judged.iter().map(|party| head_status(party.newest, &party.verdict)).collect();
+    let status = joined(&statuses, worst(judged.iter().map(|party| party.verdict.conclusion)));
+    let annotations = match status {
+        CheckStatus::Completed { .. } => annotations::of_head(judged),
+        CheckStatus::Queued | CheckStatus::InProgress { .. } => Vec::new(),
     };
     Some(DesiredCheck {
         name: HEAD_CHECK.to_owned(),
@@ -122,10 +123,48 @@ fn head_check(runs: &[Run], parties: &[Party<'_>], links: &Links) -> Option<Desi
         details_url: links.run(newest.id),
         title: one_line(&title::of_parties(parties), TITLE_MAX_CHARS),
         summary: head::summary(runs, newest, parties, links),
-        text: failures::text(parties, newest, links),
-        actions,
-        annotations: Vec::new(),
+        text: failures::text(judged, newest, links),
+        actions: actions(parties, status),
+        annotations,
     })
+}
+
+/// The buttons of `checkvalve`: what could be pressed of the one that counts, then who could be approved,
+/// those that are set aside last; each says which one where there are several.
+fn actions(parties: &Parties<'_>, status: CheckStatus) -> Vec<CheckAction> {
+    let of_one = match (parties.judged.as_slice(), status) {
+        ([one], CheckStatus::Completed { conclusion, .. }) => {
+            head_actions(conclusion, &one.verdict)
+        }
+        // Where GitHub shows buttons before a check run has ended.
+        ([_], CheckStatus::Queued | CheckStatus::InProgress { .. }) => vec![button("cancel")],
+        // Which of them would be meant is not known.
+        _ => Vec::new(),
+    };
+    if parties.all().count() < 2 {
+        return of_one;
+    }
+    let mut actions = of_one;
+    actions.extend(approvals(parties));
+    actions.truncate(ACTIONS_MAX);
+    actions
+}
+
+/// A button for each of several that waits, the first of them first.
+fn approvals(parties: &Parties<'_>) -> Vec<CheckAction> {
+    let waiting: Vec<_> =
+        parties.all().filter_map(|party| Some((party.approval()?, party.base()))).collect();
+    let label = |pull: u64| format!("Approve for #{pull}");
+    let action = |(of, base): &(Approving, &str)| CheckAction {
+        label: label(of.pull),
+        description: one_line(&format!("Run it for #{} → {base}", of.pull), ACTION_DESCRIPTION_MAX),
+        identifier: of.identifier(),
+    };
+    // A number that is too long for a button has the command.
+    let fits = |action: &CheckAction| {
+        action.identifier.len() <= ACTION_IDENTIFIER_MAX && action.label.len() <= ACTION_LABEL_MAX
+    };
+    waiting.iter().map(action).filter(fits).collect()
 }
 
 /// One status over several, which came to `worst`.
@@ -305,7 +344,8 @@ fn skipped_by_itself(standing: &Standing<'_>) -> bool {
             .step(step)
             .is_some_and(|needed| Look::of_step(standing.job, needed).is_bad()),
         StepState::Skipped {
-            reason: SkipReason::FailFast { .. } | SkipReason::Condition { .. },
+            reason:
+                SkipReason::FailFast { .. } | SkipReason::Condition { .. } | SkipReason::Conflict { .. },
             ..
         } => true,
         StepState::Skipped { reason: SkipReason::NotAsked | SkipReason::Unapproved, .. }

@@ -11,7 +11,7 @@ use crate::domain::state::StepState;
 use crate::domain::time::human;
 use crate::domain::verdict::Standing;
 
-use super::{annotations, step_look, title};
+use super::{annotations, conflict, head, step_look, title};
 use crate::render::findings;
 use crate::render::log;
 use crate::render::look::{self, Look};
@@ -22,6 +22,9 @@ const TESTS_MAX: usize = 28_000;
 
 /// Bytes of one test's message.
 const MESSAGE_MAX: usize = 4_000;
+
+/// Bytes of why a step ended as it did.
+const REASON_MAX: usize = 4_000;
 
 /// A passed step's log is rarely read here.
 const PASSED_LOG_MAX: usize = 4_000;
@@ -107,7 +110,6 @@ fn addresses(standing: &Standing<'_>, links: &Links) -> String {
 
 /// What the reader should know of how it ended.
 fn remarks(standing: &Standing<'_>, look: Look) -> String {
-    const REASON_MAX: usize = 4_000;
     let step = standing.step;
     let mut remarks = String::new();
     let spec = standing.job.plan.step(&step.id);
@@ -127,30 +129,14 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
             let why = why.map(|why| format!("{}\n\n", text(&one_line(&why, 1_000))));
             remarks.push_str(&why.unwrap_or_default());
         }
-        Look::Waiting
-        | Look::Running
-        | Look::Passed
-        | Look::Failed
-        | Look::Skipped
-        | Look::ActionRequired => {}
-    }
-    let skipped = match &step.state {
-        StepState::Skipped { reason, .. } => Some(reason.to_string()),
-        StepState::Waiting | StepState::Running { .. } | StepState::Finished { .. } => None,
-    };
-    // What it waits for may be over by the time that somebody reads this.
-    let reason = step.facts.reason.as_deref().filter(|_| step.state != StepState::Waiting);
-    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-    match (skipped, reason) {
-        // What is told as cancelled was not skipped for another's sake.
-        (Some(_), _) if look == Look::Cancelled => {}
-        (Some(reason), _) => remarks.push_str(&closed(&reason, REASON_MAX)),
-        (None, Some(reason)) => {
-            let _ =
-                writeln!(remarks, "Reason: {}\n", cut(&text(&one_line(reason, 1_000)), REASON_MAX));
+        Look::Waiting => {
+            let awaits = standing.job.awaits.as_deref();
+            remarks.push_str(&awaits.map(head::awaited_words).unwrap_or_default());
         }
-        (None, None) => {}
+        Look::Running | Look::Passed | Look::Failed | Look::Skipped | Look::ActionRequired => {}
     }
+    remarks.push_str(&conflict::text(standing, REASON_MAX));
+    remarks.push_str(&reason(standing, look));
     if let Some(cache) = &step.facts.cache {
         let because = cut(&text(&one_line(&cache.because, 1_000)), REASON_MAX).to_owned();
         let _ = match cache.state {
@@ -164,6 +150,30 @@ fn remarks(standing: &Standing<'_>, look: Look) -> String {
         let _ = writeln!(remarks, "The log was cut at its cap: {cut} bytes are not kept.\n");
     }
     remarks
+}
+
+/// Why it was not run, or ended as it did.
+fn reason(standing: &Standing<'_>, look: Look) -> String {
+    let step = standing.step;
+    let skipped = match &step.state {
+        // Told at length.
+        state if state.conflict().is_some() => return String::new(),
+        StepState::Skipped { reason, .. } => Some(reason.to_string()),
+        StepState::Waiting | StepState::Running { .. } | StepState::Finished { .. } => None,
+    };
+    // What it waits for may be over by the time that somebody reads this.
+    let reason = step.facts.reason.as_deref().filter(|_| step.state != StepState::Waiting);
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+    match (skipped, reason) {
+        // What is told as cancelled was not skipped for another's sake.
+        (Some(_), _) if look == Look::Cancelled => String::new(),
+        (Some(reason), _) => closed(&reason, REASON_MAX),
+        (None, Some(reason)) => {
+            let reason = text(&one_line(reason, 1_000));
+            format!("Reason: {}\n\n", cut(&reason, REASON_MAX))
+        }
+        (None, None) => String::new(),
+    }
 }
 
 pub(super) fn failing_tests(tests: &Tests) -> String {

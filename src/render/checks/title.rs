@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::cache::CacheState;
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::parties::Party;
+use crate::domain::parties::{Parties, Party, Whose};
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Problem, ProblemKind, Run, StepRecord};
 use crate::domain::state::{Conclusion, StepState};
@@ -18,8 +18,20 @@ use crate::render::look::{self, Look};
 /// How many connectors a title names before it counts.
 const NAMED: usize = 3;
 
-/// `checkvalve`'s title; of several who share the commit, the worst first.
-pub(super) fn of_parties(parties: &[Party<'_>]) -> String {
+/// `checkvalve`'s title; and who waits without counting.
+pub(super) fn of_parties(parties: &Parties<'_>) -> String {
+    let title = of_judged(&parties.judged);
+    match parties.aside.as_slice() {
+        [] => title,
+        [Party { whose: Whose::Pull(number), .. }] => {
+            format!("{title} · #{number} waits for an approval")
+        }
+        several => format!("{title} · {} others wait for approvals", several.len()),
+    }
+}
+
+/// Of several who share the commit, the worst first.
+fn of_judged(parties: &[Party<'_>]) -> String {
     if let [one] = parties {
         return of_head(&one.verdict, one.newest);
     }
@@ -42,6 +54,7 @@ pub(super) fn of_parties(parties: &[Party<'_>]) -> String {
 /// The title of one of them.
 pub(super) fn of_head(verdict: &HeadVerdict<'_>, newest: &Run) -> String {
     match verdict.conclusion {
+        None if newest.awaits.is_some() => "Waiting to read the change".to_owned(),
         None if newest.selection.is_none() && !verdict.standings.is_empty() => {
             "Finding what to run".to_owned()
         }
@@ -95,6 +108,9 @@ impl Connector<'_> {
         let found = kinds.iter().find_map(|(look, words)| Some((first(*look)?.1, words)));
         if let Some((step, words)) = found {
             return Some(format!("{} {words} {}", self.name, step.id));
+        }
+        if let Some(what) = self.steps.iter().find_map(|(_, step)| step.state.conflict()) {
+            return Some(format!("{} is held: {what}", self.name));
         }
         // A skip that no failure explains: what it waited for is green by now, and it never ran.
         if self.steps.iter().all(|(_, step)| step.state.is_of_no_use()) {
@@ -267,6 +283,7 @@ fn waiting(standing: &Standing<'_>) -> String {
     let open = |id: &&_| job.step(id).is_some_and(|step| !step.state.is_settled());
     let open: Vec<String> = needs.iter().filter(open).map(|id| format!("`{id}`")).collect();
     match open.as_slice() {
+        [] if job.awaits.is_some() => "Waiting to read the commit".to_owned(),
         [] if job.started_at.is_none() => "Waiting for a worker".to_owned(),
         [] => "Waiting for its turn".to_owned(),
         steps => format!("Waiting for {}", steps.join(", ")),

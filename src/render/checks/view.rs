@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::detail::{Detail, Need};
-use crate::domain::parties::{Whose, parties};
+use crate::domain::parties::{Parties, Whose};
 use crate::domain::run::Run;
 use crate::domain::verdict::Standing;
 
@@ -35,8 +35,8 @@ pub struct View<'a> {
 
 /// The finest detail that the head's repository wants; of several who share it, the finest.
 pub fn wanted(runs: &[Run], gone: &[Whose]) -> Detail {
-    let parties = parties(runs, gone);
-    let own = parties.iter().filter_map(|party| party.verdict.own);
+    let parties = Parties::of(runs, gone);
+    let own = parties.judged.iter().filter_map(|party| party.verdict.own);
     own.filter_map(|run| Some(run.selection.as_ref()?.detail)).min().unwrap_or_default()
 }
 
@@ -48,7 +48,7 @@ fn is_missing(made: Option<&Made<'_>>, occasion: &str) -> bool {
 impl View<'_> {
     /// How many check runs are still to be made in each detail.
     pub fn need(&self, runs: &[Run]) -> Need {
-        let parties = parties(runs, self.gone);
+        let parties = Parties::of(runs, self.gone);
         let board = Board::of(&parties, &self.made);
         let missing_step = |step: &&Named<'_>| {
             is_missing(self.made.get(step.name.as_str()), &step.standing.run.id.to_string())

@@ -1,5 +1,8 @@
 //! Approvals: a stranger's commit, looked at by somebody who may, runs as a writer's would.
 
+use std::time::Duration;
+
+use super::comments::{asked_in, comment_of};
 use super::effects::Effects;
 use super::{Commands, Failure, new_run};
 use crate::domain::audit::Route;
@@ -23,13 +26,20 @@ pub(in crate::service) struct Asker<'a> {
     pub(in crate::service) route: Route,
     /// When, by GitHub's clock, if that is told.
     pub(in crate::service) written: Option<Timestamp>,
+    /// The comment in which it was written.
+    pub(in crate::service) comment: Option<u64>,
 }
+
+/// A comment that is heard so long after it was written is heard late: its event was lost, or nobody was
+/// there. Before that our clock, GitHub's and the order of events tell nothing.
+const LATE: Duration = Duration::from_mins(2);
 
 /// What is to become of the head's approval.
 #[derive(Debug, Clone)]
 pub(super) enum Approval {
-    /// What of it ran before ends: the run that it makes has all of it.
-    Give { instead_of: Vec<RunId> },
+    /// What of it ran before ends: the run that it makes has all of it. `known`: in which generation
+    /// the pull request was known when GitHub said last that this is its head.
+    Give { instead_of: Vec<RunId>, known: Option<i64> },
     /// What ran by it ends, and it waits again, for this reason.
     Withdraw { ends: Vec<RunId>, trust: Trust, problem: Option<Problem> },
 }
@@ -38,14 +48,16 @@ impl Approval {
     pub(super) fn order(&self, pull: &PullFacts) -> ApprovalOrder {
         let head = pull.head_sha.clone();
         match self {
-            Self::Give { .. } => ApprovalOrder::Give { head, base_ref: pull.base_ref.clone() },
+            Self::Give { known, .. } => {
+                ApprovalOrder::Give { head, base_ref: pull.base_ref.clone(), known: *known }
+            }
             Self::Withdraw { .. } => ApprovalOrder::Withdraw { head },
         }
     }
 
     pub(super) fn ends(&self, actor: &str) -> Vec<CancelOrder> {
         let (runs, why) = match self {
-            Self::Give { instead_of } => (instead_of, format!("{actor} approved the commit")),
+            Self::Give { instead_of, .. } => (instead_of, format!("{actor} approved the commit")),
             Self::Withdraw { ends, .. } => (ends, format!("{actor} took the approval back")),
         };
         let order = |run: &RunId| CancelOrder { run: *run, connectors: None, why: why.clone() };
@@ -68,7 +80,7 @@ impl Commands<'_> {
             return Ok(());
         }
         if what == Some(command::TAKE_BACK) {
-            self.withdraw(effects, (pull, runs), judged).await?;
+            self.withdraw(effects, (pull, runs), judged, person).await?;
             return Ok(());
         }
         let not = match (judged, what) {
@@ -84,9 +96,21 @@ impl Commands<'_> {
         };
         if let Some(not) = not {
             effects.not.push(not);
-        } else {
+            return Ok(());
+        }
+        // What we know may be older than what GitHub says: its event may be late, or lost. What is seen
+        // from here on is newer.
+        let known = self.store.pull(self.repository.id, pull.number).await?;
+        let known = known.map(|known| known.generation);
+        let now = self.github.pull(self.repository, pull.number).await?;
+        let same = |now: PullFacts| {
+            now.open && now.head_sha == pull.head_sha && now.base_ref == pull.base_ref
+        };
+        if same(now) {
             let instead_of = open(runs, Trust::Untrusted);
-            effects.approval = Some(Approval::Give { instead_of });
+            effects.approval = Some(Approval::Give { instead_of, known });
+        } else {
+            effects.not.push(replies::approved_before());
         }
         Ok(())
     }
@@ -102,12 +126,20 @@ impl Commands<'_> {
         effects: &mut Effects,
         (pull, runs): (&PullFacts, &[Run]),
         judged: &Judgement,
+        person: &Asker<'_>,
     ) -> Result<(), Failure> {
         if !matches!(judged, Judgement::Approved(_)) {
             effects.not.push(replies::nothing_to_take_back());
             return Ok(());
         }
         let Self { store, github, repository } = *self;
+        if let Some(approval) = store.approval(repository.id, pull).await? {
+            let given = (approval.at, comment_of(&approval.cause));
+            if came_later(given, person, store.time().await?) {
+                effects.not.push(replies::approved_later(&approval.actor));
+                return Ok(());
+            }
+        }
         let pusher = store.pusher(repository.id, pull.number, &pull.head_sha).await?;
         let bench = Bench { store, github, repository };
         let without = bench.judge_people(pull, pusher.as_deref()).await?;
@@ -167,6 +199,25 @@ impl Commands<'_> {
 fn was_known(runs: &[Run], written: Option<Timestamp>) -> bool {
     let first = runs.iter().map(|run| run.created_at).min();
     first.zip(written).is_some_and(|(known, written)| known <= written)
+}
+
+/// Was the run made after this was written? Then it was not meant, where that is heard late. An end by mistake
+/// is seen, and one word mends it; a word that came in time and is not obeyed is worse. Of two comments, GitHub's
+/// numbers tell which came first; else GitHub tells whole seconds: what was made within the second may have been
+/// there.
+pub(super) fn is_later(run: &Run, person: &Asker<'_>, now: Timestamp) -> bool {
+    came_later((run.created_at, asked_in(run)), person, now)
+}
+
+/// The same of whatever was made `at` this time, by this comment.
+fn came_later((at, of): (Timestamp, Option<u64>), person: &Asker<'_>, now: Timestamp) -> bool {
+    let Some(written) = person.written.filter(|written| now.since(*written) >= LATE) else {
+        return false;
+    };
+    match (of, person.comment) {
+        (Some(of), Some(comment)) => of > comment,
+        _ => at >= written.plus(Duration::from_secs(1)),
+    }
 }
 
 fn open(runs: &[Run], trust: Trust) -> Vec<RunId> {

@@ -1,23 +1,18 @@
 //! GitHub's "Re-run" and "Re-run all", and our own buttons.
 
-use std::collections::BTreeSet;
-
 use super::effects::Effects;
+use super::meant::{Meant, approves, label};
 use super::{Asker, Commands, Failure};
 use crate::domain::audit::{AuditRecord, Decision, Route};
 use crate::domain::command::Tested;
 use crate::domain::event::{Actor, Button, CheckFacts, PullFacts};
-use crate::domain::ids::RunId;
 use crate::domain::names::Sha;
 use crate::domain::run::Run;
 use crate::domain::state::RunState;
 use crate::domain::trigger::Trigger;
-use crate::render::checks::{HEAD_CHECK, connector_of_check, is_for, step_of_check};
+use crate::render::checks::{HEAD_CHECK, connector_of_check, step_of_check};
 use crate::render::replies;
 use crate::store::{Act, Handled};
-
-/// The button that approves a commit.
-const APPROVE: &str = "approve";
 
 impl Commands<'_> {
     /// "Re-run" on one of our check runs, or one of our buttons.
@@ -39,18 +34,32 @@ impl Commands<'_> {
             Button::Action(action) => (Route::Button, action.as_str()),
         };
         let cause = format!("check-run-{}-{what}", check.id);
-        let label = if what == "rerun" { "Re-run" } else { replies::button(what) };
         let act = self.pressed(sender, &check.head_sha, (route, format!("{cause}-{guid}")));
-        let act = Act { asked: format!("{label} on {}", check.name), ..act };
+        let act = Act { asked: format!("{} on {}", label(button), check.name), ..act };
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
-        let parts = step_of_check(&check.name);
-        let whose = parts.and_then(|(_, _, whose)| whose);
-        let approves = matches!(button, Button::Action(action) if action == APPROVE);
+        let approves = approves(button);
+        // What is approved is a pull request's, whoever has the commit beside it; and so is what was made
+        // for one.
+        let of_pull = approves || self.is_of_pull(check).await?;
+        let group = if of_pull { None } else { self.group_of_head(&check.head_sha).await? };
+        if let Some(group) = group.filter(|group| group.is_meant(&check.name)) {
+            let mut effects = Effects::nothing();
+            match button {
+                Button::Action(action) if action == "cancel" => {
+                    self.cancel(&mut effects, check, &group.open()).await?;
+                }
+                Button::Action(_) | Button::Rerun => {
+                    wish_of(&mut effects, (check, button), &group.runs);
+                }
+            }
+            return self.on_group(act, sender, &group, (&effects, cause)).await;
+        }
         // Who approves is asked about anew, and by itself.
         let may_not = if approves { None } else { self.may_not(sender).await? };
-        let (pull, runs) = match self.pull_of_head(&check.head_sha, may_not, whose).await? {
+        let meant = self.meant(check, button).await?;
+        let (pull, runs) = match self.pull_of_head(&check.head_sha, may_not, &meant).await? {
             Ok(found) => found,
             Err((pull, why)) => {
                 let act = Act { pull, ..act };
@@ -58,9 +67,9 @@ impl Commands<'_> {
             }
         };
         let cause = unconcluded_cause(&runs, cause);
-        let mut effects = Effects::default();
+        let mut effects = Effects::nothing();
         if approves {
-            let person = Asker { actor: sender, route, written: None };
+            let person = Asker { actor: sender, route, written: None, comment: None };
             let judged = self.judge(&pull).await?;
             let what = (&judged, Some(check.head_sha.as_str()));
             self.approve(&mut effects, (&pull, &runs), what, &person).await?;
@@ -77,26 +86,11 @@ impl Commands<'_> {
         (check, button): (&CheckFacts, &Button),
         (pull, runs): (&PullFacts, &[Run]),
     ) -> Result<(), Failure> {
-        let cancels = matches!(button, Button::Action(action) if action == "cancel");
-        match (button, step_of_check(&check.name)) {
-            (Button::Rerun, Some((connector, step, _))) => {
-                effects.rerun_step(runs, connector, step);
-            }
-            (Button::Rerun, None) if check.name == HEAD_CHECK => effects.rerun_all(runs),
-            (Button::Rerun, None) => {
-                effects.rerun_connector(runs, connector_of_check(&check.name));
-            }
-            (Button::Action(_), _) if cancels => self.cancel(effects, check, pull).await?,
-            (Button::Action(action), _) => match action.as_str() {
-                "retest" => effects.retest(runs, &[]),
-                "test" => effects.test(&Tested::Affected),
-                "no-cache" => {
-                    effects.afresh = true;
-                    effects.test(&Tested::Affected);
-                }
-                _ => effects.not.push(format!("No button is called `{action}`.")),
-            },
+        if matches!(button, Button::Action(action) if action == "cancel") {
+            let open = self.store.open_runs(self.repository.id, pull.number).await?;
+            return self.cancel(effects, check, &open).await;
         }
+        wish_of(effects, (check, button), runs);
         Ok(())
     }
 
@@ -105,15 +99,13 @@ impl Commands<'_> {
         &self,
         effects: &mut Effects,
         check: &CheckFacts,
-        pull: &PullFacts,
+        open: &[Run],
     ) -> Result<(), Failure> {
-        let known = self.store.check_by_github_id(self.repository.id, check.id).await?;
-        let of: Option<RunId> = known.and_then(|(record, _)| record.occasion.parse().ok());
-        let open = self.store.open_runs(self.repository.id, pull.number).await?;
+        let of = self.occasion(check).await?;
         if of.is_some_and(|of| open.iter().all(|run| run.id != of)) {
             effects.not.push(replies::ended_already());
         } else {
-            effects.cancel(&open, &[], &[]);
+            effects.cancel(open, &[], &[]);
         }
         Ok(())
     }
@@ -137,20 +129,21 @@ impl Commands<'_> {
         if let Some(known) = self.store.audited(self.repository.id, &act.cause).await? {
             return Ok(handled(&known));
         }
+        if let Some(group) = self.group_of_head(head).await? {
+            let mut effects = Effects::nothing();
+            rerun_all_checks(&mut effects, &group.runs);
+            return self.on_group(act, sender, &group, (&effects, cause)).await;
+        }
         let may_not = self.may_not(sender).await?;
-        let (pull, runs) = match self.pull_of_head(head, may_not, None).await? {
+        let (pull, runs) = match self.pull_of_head(head, may_not, &Meant::Counting).await? {
             Ok(found) => found,
             Err((pull, why)) => {
                 let act = Act { pull, ..act };
                 return Ok(handled(&self.refused(&act, why).await?));
             }
         };
-        let mut effects = Effects::default();
-        if runs.iter().any(|run| run.state != RunState::Concluded) {
-            effects.not.push("What runs now is left alone.".to_owned());
-        } else {
-            effects.test(&Tested::Affected);
-        }
+        let mut effects = Effects::nothing();
+        rerun_all_checks(&mut effects, &runs);
         self.press(act, &pull, effects, cause).await
     }
 
@@ -186,51 +179,43 @@ impl Commands<'_> {
         let by = (Trigger::Button, cause);
         Ok(handled(&self.carry_out(&act, pull, &effects, by).await?))
     }
+}
 
-    /// The open pull request that has this commit as its head now, with its runs of that, if
-    /// nobody said why it `may_not` be commanded; else why nothing is done. GitHub names no pull
-    /// request where the branch is a fork's, so that the commit alone says which one is meant; and the
-    /// check run's name, if it says for `whose` it is.
-    async fn pull_of_head(
-        &self,
-        head: &Sha,
-        may_not: Option<String>,
-        whose: Option<&str>,
-    ) -> Result<Found, Failure> {
-        let mut runs = self.store.runs_of_head(self.repository.id, head).await?;
-        let numbers: BTreeSet<u64> = runs.iter().filter_map(|run| run.pull).collect();
-        let near = numbers.last().copied();
-        if let Some(why) = may_not {
-            return Ok(Err((near, why)));
+/// What a button asks for that neither approves nor cancels.
+fn wish_of(effects: &mut Effects, (check, button): (&CheckFacts, &Button), runs: &[Run]) {
+    match (button, step_of_check(&check.name)) {
+        (Button::Rerun, Some((connector, step, _))) => {
+            effects.rerun_step(runs, connector, step);
         }
-        let mut found = Vec::new();
-        for number in numbers {
-            let pull = self.github.pull(self.repository, number).await?;
-            found.extend(pull.filter(|pull| pull.open && pull.head_sha == *head));
+        (Button::Rerun, None) if check.name == HEAD_CHECK => effects.rerun_all(runs),
+        (Button::Rerun, None) => {
+            effects.rerun_connector(runs, connector_of_check(&check.name));
         }
-        let is_meant =
-            |pull: &PullFacts| whose.is_none_or(|whose| is_for(whose, &pull.base_ref, pull.number));
-        if found.iter().any(is_meant) {
-            found.retain(is_meant);
-        }
-        Ok(match (found.pop(), found.is_empty()) {
-            (None, _) => Err((near, replies::no_such_head())),
-            (Some(pull), true) => {
-                runs.retain(|run| run.pull == Some(pull.number));
-                Ok((pull, runs))
+        (Button::Action(action), _) => match action.as_str() {
+            "retest" => effects.retest(runs, &[]),
+            "test" => effects.test(&Tested::Affected),
+            "no-cache" => {
+                effects.afresh = true;
+                effects.test(&Tested::Affected);
             }
-            (Some(last), false) => {
-                let numbers = found.iter().map(|pull| pull.number).chain([last.number]);
-                Err((near, replies::ambiguous(&numbers.collect::<Vec<_>>())))
-            }
-        })
+            _ => effects.not.push(format!("No button is called `{action}`.")),
+        },
+    }
+}
+
+/// "Re-run all checks", where nothing runs.
+fn rerun_all_checks(effects: &mut Effects, runs: &[Run]) {
+    if runs.iter().any(|run| run.state != RunState::Concluded) {
+        effects.not.push("What runs now is left alone.".to_owned());
+    } else {
+        effects.test(&Tested::Affected);
     }
 }
 
 /// The cause of a run that a button asks for. The same check run can be pressed on more than once, by
 /// GitHub in two events of one press, and where it was not replaced by another one: the run of it is
 /// made once, until that is over.
-fn unconcluded_cause(runs: &[Run], cause: String) -> String {
+pub(super) fn unconcluded_cause(runs: &[Run], cause: String) -> String {
     let nth = |run: &Run| match run.cause.strip_prefix(&cause)? {
         "" => Some(1),
         more => more.strip_prefix('-')?.parse::<u32>().ok(),
@@ -243,9 +228,6 @@ fn unconcluded_cause(runs: &[Run], cause: String) -> String {
         Some((nth, _)) => format!("{cause}-{}", nth + 1),
     }
 }
-
-/// A pull request with its runs; or the one on whose page it is told, and why it is not done.
-type Found = Result<(PullFacts, Vec<Run>), (Option<u64>, String)>;
 
 pub(in super::super) fn handled(record: &AuditRecord) -> Handled {
     let said = record.ruling.because.replace('\n', " ");

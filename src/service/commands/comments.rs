@@ -1,9 +1,12 @@
 //! Commands in comments: seen, decided, answered, each once.
 
-use tracing::warn;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
 
 use super::{Asker, Commands, Failure};
 use crate::domain::audit::{AuditRecord, Decision, Route, Ruling};
+use crate::domain::budget::{Answer, Lack};
 use crate::domain::command::{self, Asked, Command};
 use crate::domain::event::Actor;
 use crate::domain::run::Run;
@@ -11,10 +14,47 @@ use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 use crate::github::{Reaction, Retry};
 use crate::render::replies;
-use crate::store::{Act, CommentAnswer, Handled};
+use crate::store::{Act, CommentAnswer, CommentLease, Handled, Hold, StoreError};
+
+/// What a comment says.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    pull: u64,
+    author: &'a Actor,
+    /// When, by GitHub's clock, if that is told.
+    written: Option<Timestamp>,
+    asked: &'a Asked,
+}
+
+/// A comment in hand: nobody else answers it meanwhile.
+struct Held {
+    lease: CommentLease,
+    answer: CommentAnswer,
+    /// Whom an answer is for, and what it is spent from.
+    to: Answer,
+}
 
 /// The cause of what a comment asks for, and of its run.
 const CAUSE: &str = "comment-";
+
+/// A lack of room that is over so soon is waited for, though not by who has other work.
+const MOMENT: Duration = Duration::from_secs(5);
+/// A third of a comment's lease.
+const EXTEND: Duration = Duration::from_secs(2);
+/// So soon is looked again at what somebody else has in hand.
+const SOON: Duration = Duration::from_secs(1);
+/// The comment that asked for a run.
+pub(super) fn asked_in(run: &Run) -> Option<u64> {
+    comment_of(&run.cause).filter(|_| run.trigger == Trigger::Comment)
+}
+
+/// The comment that is a cause.
+pub(super) fn comment_of(cause: &str) -> Option<u64> {
+    cause.strip_prefix(CAUSE)?.parse().ok()
+}
+
+/// So long a word about a run waits for who has its comment in hand: longer than a lease that nobody extends.
+const WORDS_WAIT: Duration = Duration::from_secs(15);
 
 impl Commands<'_> {
     /// Obeys a comment once, by its id, whichever delivery brings it.
@@ -32,38 +72,89 @@ impl Commands<'_> {
         if self.is_ourselves(author).await? {
             return Ok(Handled::Ignored("the comment is our own".to_owned()));
         }
-        let answer = self.store.comment(self.repository.id, comment).await?;
-        if answer.settled {
-            return Ok(Handled::Done("obeyed already".to_owned()));
+        let obeyed = || Ok(Handled::Done("obeyed already".to_owned()));
+        if self.store.is_settled(self.repository.id, comment).await? {
+            return obeyed();
         }
+        let theirs = || "somebody else has the comment in hand".to_owned();
+        let (lease, answer) = match self.store.hold_comment(self.repository.id, comment).await? {
+            Hold::Ours(lease, answer) => (lease, answer),
+            Hold::Theirs(left) => return Ok(Handled::Later(left.min(SOON), theirs())),
+        };
+        if answer.settled {
+            self.release(lease).await;
+            return obeyed();
+        }
+        let said = Said { pull, author, written, asked: &asked };
+        let handled = tokio::select! {
+            handled = Box::pin(self.obey(said, lease, answer)) => handled,
+            () = self.keep(lease) => Ok(Handled::Later(SOON, theirs())),
+        };
+        if matches!(handled, Err(_) | Ok(Handled::Later(..))) {
+            self.release(lease).await;
+        }
+        handled
+    }
+
+    /// Obeys a comment that we have in hand.
+    async fn obey(
+        &self,
+        said: Said<'_>,
+        lease: CommentLease,
+        answer: CommentAnswer,
+    ) -> Result<Handled, Failure> {
+        let Said { pull, author, written, asked } = said;
         let act = Act {
             repository: self.repository.clone(),
             pull: Some(pull),
             head: None,
             actor: author.login.clone(),
             route: Route::Comment,
-            cause: format!("{CAUSE}{comment}"),
+            cause: format!("{CAUSE}{}", answer.comment),
             asked: asked.to_string(),
         };
         let help = asked.commands.contains(&Command::Help);
-        // Decided by a process that died before it could say so: judged again, its own effects would
-        // be in its way.
+        let may_not = self.may_not(author).await?;
+        let to = if may_not.is_some() { Answer::Stranger } else { Answer::Writer };
+        let mut hand = Held { lease, answer, to };
+        // Decided by a process that died before it could say so, or had no room to: judged again, its own
+        // effects would be in its way.
         if let Some(record) = self.store.audited(self.repository.id, &act.cause).await? {
-            return self.answer(pull, answer, (&record, help), author).await;
+            return self.answer(pull, hand, (&record, help), author).await;
         }
         if author.bot
-            && let Some(why) = self.may_not(author).await?
+            && let Some(why) = may_not
         {
             // Two bots that answer each other would never end.
             self.refused(&act, why.clone()).await?;
-            let settled = CommentAnswer { settled: true, ..answer };
-            self.store.answer_comment(self.repository.id, &settled).await?;
+            self.settle(hand).await?;
             return Ok(Handled::Ignored(why));
         }
-        self.react(comment, Reaction::Eyes).await?;
-        let person = Asker { actor: author, route: Route::Comment, written };
-        let record = self.decide(act, &person, (&asked, Trigger::Comment)).await?;
-        self.answer(pull, answer, (&record, help), author).await
+        // What is asked for does not wait for them.
+        let _put_off = self.see(&mut hand).await?;
+        let comment = Some(hand.answer.comment);
+        let person = Asker { actor: author, route: Route::Comment, written, comment };
+        let record = self.decide(act, &person, (asked, Trigger::Comment)).await?;
+        self.answer(pull, hand, (&record, help), author).await
+    }
+
+    /// Extends the lease until it is lost.
+    async fn keep(&self, lease: CommentLease) {
+        loop {
+            tokio::time::sleep(EXTEND).await;
+            match self.store.extend_comment(lease).await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost) => return,
+                Err(error) => warn!("can't hold the comment for longer: {error}"),
+            }
+        }
+    }
+
+    /// Who comes next need not wait until the lease is over.
+    async fn release(&self, lease: CommentLease) {
+        if let Err(error) = self.store.release_comment(lease).await {
+            debug!("the comment is not given back, and comes back by itself: {error}");
+        }
     }
 
     /// Judges the author, and does what may be done.
@@ -81,9 +172,9 @@ impl Commands<'_> {
         }
         let number = act.pull.unwrap_or_default();
         let facts = self.github.pull(self.repository, number).await?;
-        let Some(facts) = facts.filter(|facts| facts.open) else {
+        if !facts.open {
             return self.refused(&act, replies::closed()).await;
-        };
+        }
         // What the pull request's own events say of it is not to be written over by a comment's
         // earlier look.
         if self.store.pull(self.repository.id, number).await?.is_none() {
@@ -95,40 +186,74 @@ impl Commands<'_> {
         self.carry_out(&act, &facts, &effects, by).await
     }
 
-    /// 🚀 for what is done; else 😕 and one reply.
+    /// 🚀 for what is done; else 😕 and one reply. What there is no room for is put off, and what was given is
+    /// not given again.
     async fn answer(
         &self,
         pull: u64,
-        answer: CommentAnswer,
+        mut hand: Held,
         (record, help): (&AuditRecord, bool),
         author: &Actor,
     ) -> Result<Handled, Failure> {
         let ruling = &record.ruling;
         let done = ruling.because.replace('\n', " ");
-        let text = match (ruling.decision, help) {
-            (Decision::Accepted, false) => {
-                self.react(answer.comment, Reaction::Rocket).await?;
-                let settled = CommentAnswer { settled: true, ..answer };
-                self.store.answer_comment(self.repository.id, &settled).await?;
-                return Ok(Handled::Done(done));
-            }
-            (Decision::Accepted, true) => {
-                self.react(answer.comment, Reaction::Rocket).await?;
-                command::help().to_owned()
-            }
+        let (reaction, text) = match (ruling.decision, help) {
+            (Decision::Accepted, false) => (Reaction::Rocket, None),
+            (Decision::Accepted, true) => (Reaction::Rocket, Some(command::help().to_owned())),
             (Decision::Partly | Decision::Refused, help) => {
-                self.react(answer.comment, Reaction::Confused).await?;
-                refusal(ruling, help)
+                (Reaction::Confused, Some(refusal(ruling, help)))
             }
         };
-        if author.bot {
-            // It may answer our answers, and never end.
-            let settled = CommentAnswer { settled: true, ..answer };
-            self.store.answer_comment(self.repository.id, &settled).await?;
+        // A bot may answer our answers, and never end.
+        let Some(text) = text.filter(|_| !author.bot) else {
+            self.react_for(&mut hand, reaction).await?;
+            let known = self.store.audited(self.repository.id, &record.cause).await?;
+            if known.is_some_and(|known| known.ruling != *ruling) {
+                // The run that was asked for turned out otherwise meanwhile.
+                return Err(Failure::Budget(Duration::ZERO));
+            }
+            self.settle(hand).await?;
             return Ok(Handled::Done(done));
+        };
+        if hand.to == Answer::Writer {
+            // Of what was done, it is the first that a writer sees.
+            self.react_for(&mut hand, reaction).await?;
+            self.note(&hand).await?;
         }
-        self.reply(pull, answer, &text).await?;
+        match (self.lack_of_reply(&hand).await?, hand.to) {
+            (Some(lack), Answer::Stranger) if lack.told_enough => {
+                let comment = hand.answer.comment;
+                info!(comment, "no reply: strangers were told enough this hour");
+                self.settle(hand).await?;
+                return Ok(Handled::Done(format!("{done} (not answered: too many ask)")));
+            }
+            (Some(lack), _) => return Err(Failure::Budget(lack.wait)),
+            (None, Answer::Stranger) => {
+                self.react_for(&mut hand, reaction).await?;
+                self.note(&hand).await?;
+            }
+            (None, Answer::Writer) => {}
+        }
+        self.reply(pull, hand, &text).await?;
         Ok(Handled::Done(done))
+    }
+
+    async fn settle(&self, hand: Held) -> Result<(), Failure> {
+        let settled = CommentAnswer { settled: true, ..hand.answer };
+        Ok(self.store.answer_comment(hand.lease, &settled).await?)
+    }
+
+    /// What a new reply has to wait for; one that is there is edited.
+    async fn lack_of_reply(&self, hand: &Held) -> Result<Option<Lack>, Failure> {
+        if hand.answer.reply.is_some() {
+            return Ok(None);
+        }
+        self.leave(hand).await
+    }
+
+    /// Takes room in GitHub's limits for an answer; what it lacks, if there is none.
+    async fn leave(&self, hand: &Held) -> Result<Option<Lack>, Failure> {
+        Ok(self.store.leave_to_answer(self.repository, hand.to).await?)
     }
 
     /// What a run's comment was answered is not all of it any more.
@@ -137,47 +262,128 @@ impl Commands<'_> {
         run: &Run,
         (asked, ruling): (&str, &Ruling),
     ) -> Result<(), Failure> {
-        let comment = run.cause.strip_prefix(CAUSE).and_then(|id| id.parse().ok());
-        let (Trigger::Comment, Some(comment), Some(pull)) = (run.trigger, comment, run.pull) else {
-            return Ok(());
-        };
-        let answer = self.store.comment(self.repository.id, comment).await?;
-        self.react(comment, Reaction::Confused).await?;
+        let (Some(comment), Some(pull)) = (asked_in(run), run.pull) else { return Ok(()) };
+        let (lease, answer) = self.hold_in_turn(comment).await?;
         let help = asked.split("; ").any(|command| command == "/help");
-        self.reply(pull, answer, &refusal(ruling, help)).await
+        let hand = Held { lease, answer, to: Answer::Writer };
+        let told = tokio::select! {
+            told = Box::pin(self.tell(pull, hand, refusal(ruling, help))) => told,
+            () = self.keep(lease) => Err(StoreError::LeaseLost.into()),
+        };
+        if told.is_err() {
+            self.release(lease).await;
+        }
+        told
+    }
+
+    /// Whoever has the comment in hand may be answering what was known before: this comes after it.
+    async fn hold_in_turn(&self, comment: u64) -> Result<(CommentLease, CommentAnswer), Failure> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.store.hold_comment(self.repository.id, comment).await? {
+                Hold::Ours(lease, answer) => return Ok((lease, answer)),
+                Hold::Theirs(_) if waited >= WORDS_WAIT => return Err(StoreError::LeaseLost.into()),
+                Hold::Theirs(_) => tokio::time::sleep(SOON / 4).await,
+            }
+            waited += SOON / 4;
+        }
+    }
+
+    /// Told at once, and counted: nobody would come back for it.
+    async fn tell(&self, pull: u64, mut hand: Held, text: String) -> Result<(), Failure> {
+        self.store.count_content(self.repository.installation).await?;
+        self.react(&mut hand, Reaction::Confused).await?;
+        if hand.answer.reply.is_none() {
+            self.store.count_content(self.repository.installation).await?;
+        }
+        self.reply(pull, hand, &text).await
+    }
+
+    /// 👀, once for a comment. Where there is no room, or GitHub fails, the command is obeyed all the same:
+    /// a writer whom a moment's lack is in the way of gets them with the answer.
+    async fn see(&self, hand: &mut Held) -> Result<Option<Lack>, Failure> {
+        if hand.answer.shown.is_some() {
+            return Ok(None);
+        }
+        match self.leave(hand).await? {
+            Some(lack) if hand.to == Answer::Writer && lack.wait <= MOMENT => {
+                return Ok(Some(lack));
+            }
+            Some(_) => self.left_out(hand, Reaction::Eyes),
+            None => {
+                let comment = hand.answer.comment;
+                if let Err(failure) = self.react(hand, Reaction::Eyes).await {
+                    warn!(comment, "no reaction: {failure}");
+                }
+            }
+        }
+        hand.answer.shown = Some(Reaction::Eyes.content().to_owned());
+        self.note(hand).await?;
+        Ok(None)
+    }
+
+    /// Gives a reaction once. A writer's is put off while there is no room for it, others are left out.
+    async fn react_for(&self, hand: &mut Held, reaction: Reaction) -> Result<(), Failure> {
+        if hand.to == Answer::Writer
+            && let Some(lack) = self.see(hand).await?
+        {
+            return Err(Failure::Budget(lack.wait));
+        }
+        if hand.answer.shown.as_deref() == Some(reaction.content()) {
+            return Ok(());
+        }
+        match (self.leave(hand).await?, hand.to) {
+            (Some(lack), Answer::Writer) => Err(Failure::Budget(lack.wait)),
+            (Some(_), Answer::Stranger) => {
+                self.left_out(hand, reaction);
+                Ok(())
+            }
+            (None, _) => self.react(hand, reaction).await,
+        }
+    }
+
+    fn left_out(&self, hand: &Held, reaction: Reaction) {
+        let (comment, repository) = (hand.answer.comment, &self.repository.name);
+        let reaction = reaction.content();
+        info!(%repository, comment, "no {reaction}: there is no room in GitHub's limits");
     }
 
     /// Reactions are for the eye: where GitHub refuses them, in a locked conversation for instance, the
     /// command is obeyed all the same.
-    async fn react(&self, comment: u64, reaction: Reaction) -> Result<(), Failure> {
+    async fn react(&self, hand: &mut Held, reaction: Reaction) -> Result<(), Failure> {
+        let comment = hand.answer.comment;
         match self.github.react(self.repository, comment, reaction).await {
-            Err(error) if error.retry() == Retry::Never => {
-                warn!(comment, "no reaction: {error}");
-                Ok(())
-            }
-            done => {
-                done?;
-                Ok(self.store.count_content(self.repository.installation).await?)
-            }
+            Err(error) if error.retry() == Retry::Never => warn!(comment, "no reaction: {error}"),
+            done => done?,
         }
+        hand.answer.shown = Some(reaction.content().to_owned());
+        Ok(())
     }
 
-    /// One reply to a comment, edited rather than repeated.
-    async fn reply(&self, pull: u64, mut answer: CommentAnswer, text: &str) -> Result<(), Failure> {
+    /// What was shown is not shown, and paid for, once more.
+    async fn note(&self, hand: &Held) -> Result<(), Failure> {
+        let Some(shown) = &hand.answer.shown else { return Ok(()) };
+        Ok(self.store.note_reaction(hand.lease, shown).await?)
+    }
+
+    /// One reply to a comment, edited rather than repeated, with leave.
+    async fn reply(&self, pull: u64, hand: Held, text: &str) -> Result<(), Failure> {
+        let Held { lease, mut answer, .. } = hand;
         // Its mark finds a reply that was made by a process that died before it could note so.
         let mark = format!("<!-- checkvalve answers {} -->", answer.comment);
         if answer.reply.is_none() {
             answer.reply = self.github.find_comment(self.repository, pull, &mark).await?;
         }
-        let text = format!("{text}\n\n{mark}");
+        let text = replies::reply(text, &mark);
+        // Not if another one has looked for it meanwhile.
+        self.store.extend_comment(lease).await?;
         if let Some(reply) = answer.reply {
             self.github.edit_comment(self.repository, reply, &text).await?;
         } else {
             answer.reply = Some(self.github.comment(self.repository, pull, &text).await?);
-            self.store.count_content(self.repository.installation).await?;
         }
         answer.settled = true;
-        Ok(self.store.answer_comment(self.repository.id, &answer).await?)
+        Ok(self.store.answer_comment(lease, &answer).await?)
     }
 }
 

@@ -13,14 +13,14 @@ use crate::domain::trigger::{Scope, Target};
 use crate::domain::trust::Trust;
 use crate::domain::verdict;
 use crate::render::replies;
-use crate::store::{Created, Done};
+use crate::store::{CancelOrder, Created, Done};
 
 /// What is to be done, once a comment or button is understood.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in super::super) struct Effects {
     /// What is to become of the head's approval; with it goes a run of its own.
     pub(super) approval: Option<Approval>,
-    /// On whose word the run's code runs.
+    /// On whose word the run's code runs; nobody's until that is judged.
     pub(super) trust: Trust,
     pub(super) scope: Option<Scope>,
     /// No earlier result is to be used.
@@ -33,8 +33,20 @@ pub(in super::super) struct Effects {
 }
 
 impl Effects {
+    pub(super) fn nothing() -> Self {
+        Self {
+            approval: None,
+            trust: Trust::Untrusted,
+            scope: None,
+            afresh: false,
+            cancels: Vec::new(),
+            not: Vec::new(),
+            help: false,
+        }
+    }
+
     pub(super) fn new(asked: &Asked) -> Self {
-        Self { afresh: asked.no_cache, not: asked.problems.clone(), ..Self::default() }
+        Self { afresh: asked.no_cache, not: asked.problems.clone(), ..Self::nothing() }
     }
 
     fn add(&mut self, scope: Scope) {
@@ -116,6 +128,23 @@ impl Effects {
             for target in named {
                 self.cancel_one(open, known, target);
             }
+        }
+    }
+
+    /// `/cancel` in a comment, by which of `all` that have not ended `open` can be meant: what was made after
+    /// it was written goes on, which is said where nothing ends.
+    pub(super) fn cancel_earlier(
+        &mut self,
+        (open, all): (&[Run], usize),
+        known: &[Run],
+        named: &[Target],
+    ) {
+        let late = open.len() < all;
+        if !(late && open.is_empty()) {
+            self.cancel(open, known, named);
+        }
+        if late && self.cancels.is_empty() {
+            self.not.push(replies::made_later());
         }
     }
 
@@ -205,6 +234,17 @@ impl Effects {
             self.not.clear();
             self.add(Scope::Affected);
         }
+    }
+
+    /// The runs that are to end, by whose word.
+    pub(super) fn cancel_orders(&self, actor: &str) -> Vec<CancelOrder> {
+        let why = format!("cancelled by {actor}");
+        let order = |(run, connectors): &(RunId, Option<Vec<ConnectorName>>)| CancelOrder {
+            run: *run,
+            connectors: connectors.clone(),
+            why: why.clone(),
+        };
+        self.cancels.iter().map(order).collect()
     }
 
     /// What is said about it, by what was really done.

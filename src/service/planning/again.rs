@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Planned, PlannedJob, UnknownName, unknown};
 use crate::domain::names::{ConnectorName, StepId};
+use crate::domain::pins::Pins;
 use crate::domain::pipeline::StepSpec;
 use crate::domain::run::{Job, Run};
 use crate::domain::trigger::{Scope, Target};
@@ -53,14 +54,14 @@ pub fn planned_before(scope: &Scope, runs: &[Run]) -> Option<Result<Planned, Vec
             change: job.change,
             reasons: job.reasons.clone(),
             only: job.plan.to_run(&wanted),
-            plan: job.plan.clone(),
+            plan: job.plan.clone().with_pins(Pins::of(run.id, &job.plan, &job.steps)),
         });
     }
     let run = newest?;
     let mut selection = run.selection.clone().unwrap_or_default();
     selection.notes.push(format!(
-        "The plans are those of run {} and not made anew; `/test` makes them anew, with what the \
-         configuration is now.",
+        "The plans are those of run {} and not made anew, and its images are the same, wherever their \
+         names lead now; `/test` makes them anew, with what the configuration is now.",
         run.id
     ));
     let merge_base = run.merge_base.clone();
@@ -92,6 +93,10 @@ fn last_plan<'r>(runs: &'r [Run], connector: &str, steps: &[&str]) -> Option<(&'
         Some((run, job))
     };
     let (run, job) = runs.iter().rev().find_map(job)?;
+    // Nothing of it ran: what merges now is planned as it is.
+    if job.plan.conflict().is_some() {
+        return None;
+    }
     let has = |step: &&str| job.plan.steps().iter().any(|spec| spec.is_called(step));
     steps.iter().all(has).then_some((run, job))
 }

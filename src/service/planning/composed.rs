@@ -112,6 +112,21 @@ pub(super) fn files(view: &View, paths: &Paths) -> BTreeSet<String> {
     wanted
 }
 
+/// The files that any of these pipelines' steps name, whichever connector they may come to run for.
+pub(super) fn named<'c>(
+    pipelines: &[&Pipeline],
+    connectors: impl Iterator<Item = &'c Connector>,
+    paths: &Paths,
+) -> BTreeSet<String> {
+    let files: BTreeSet<&String> = pipelines.iter().flat_map(|of| of.compose.values()).collect();
+    if files.is_empty() {
+        return BTreeSet::new();
+    }
+    connectors
+        .flat_map(|connector| files.iter().map(move |file| path(paths, connector, file)))
+        .collect()
+}
+
 /// Below the connector's root, or beside it if that is a file.
 fn path(paths: &Paths, connector: &Connector, file: &str) -> String {
     let root = connector.root.as_str();

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::lean::Needed;
 use super::snapshot::{Snapshot, Source};
 use super::survey::{RepositoryFile, Standing, Terms};
 use crate::domain::change::ChangeSet;
 use crate::domain::names::{ConnectorName, Sha};
-use crate::domain::plan::Merge;
+use crate::domain::plan::{Conflict, Merge};
 use crate::domain::rules::PipelineTrigger;
 use crate::domain::trigger::Scope;
 use crate::domain::trust::Trust;
@@ -48,8 +49,9 @@ pub struct Definition {
     /// Whose pipelines were planned; absent where a person asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) event: Option<PipelineTrigger>,
-    /// On whose word its code was to run.
-    #[serde(default, skip_serializing_if = "Trust::is_default")]
+    /// On whose word its code was to run. Trusted code's goes without saying: nothing of a definition
+    /// is ever run, and its bytes are what they were before there was any other.
+    #[serde(default = "unsaid", skip_serializing_if = "is_unsaid")]
     pub(super) trust: Trust,
     /// What the default branch said, where the base was another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +75,12 @@ pub struct Definition {
     /// What was planned of the head's merge with its base, if anything was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) merged: Option<Box<OfMerge>>,
+    /// Why nothing was, if the two don't merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) conflict: Option<Conflict>,
+    /// What of the trees its plans were made of, where that is known.
+    #[serde(skip)]
+    needed: Option<Needed>,
 }
 
 /// A merge, and what was read of it.
@@ -106,6 +114,9 @@ enum Special {
     Module,
 }
 
+/// Folders in folders, before what is below is written as paths: readers of JSON go 128 deep at most.
+const DEEPEST: u32 = 60;
+
 /// A folder's entries: folders, and files, which are null.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -119,6 +130,15 @@ enum Content {
     Base64(String),
 }
 
+const fn unsaid() -> Trust {
+    Trust::Trusted
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_unsaid(trust: &Trust) -> bool {
+    *trust == unsaid()
+}
+
 /// What a survey knows besides its trees.
 pub(super) struct Basis<'s> {
     pub(super) at: &'s str,
@@ -126,6 +146,9 @@ pub(super) struct Basis<'s> {
     pub(super) merge_base: Option<&'s Sha>,
     pub(super) change: &'s ChangeSet,
     pub(super) file: Option<&'s RepositoryFile>,
+    pub(super) terms: Terms,
+    /// What the default branch says, where the base is another's.
+    pub(super) standing: Option<&'s Standing>,
 }
 
 impl Definition {
@@ -142,9 +165,9 @@ impl Definition {
         let mut definition = Self {
             version: Self::VERSION,
             wanted: None,
-            event: None,
-            trust: Trust::default(),
-            standing: None,
+            event: basis.terms.event,
+            trust: basis.terms.trust,
+            standing: basis.standing.cloned(),
             at: basis.at.to_owned(),
             base_at: basis.base_at.map(str::to_owned),
             merge_base: basis.merge_base.cloned(),
@@ -157,6 +180,8 @@ impl Definition {
             answers: BTreeMap::new(),
             digests: BTreeMap::new(),
             merged: None,
+            conflict: None,
+            needed: None,
         };
         for tree in [Some(head), base, tip].into_iter().flatten() {
             let Some(tape) = tree.tape() else { continue };
@@ -189,10 +214,46 @@ impl Definition {
         self
     }
 
-    /// The same, of the pipelines that run on these terms, beside what the default branch says.
-    #[must_use]
-    pub(super) fn on(self, terms: Terms, standing: Option<Standing>) -> Self {
-        Self { event: terms.event, trust: terms.trust, standing, ..self }
+    pub(super) fn with_conflict(self, conflict: Conflict) -> Self {
+        Self { conflict: Some(conflict), ..self }
+    }
+
+    /// The same, of which no more than this was of use.
+    pub(super) fn needing(self, needed: Needed) -> Self {
+        Self { needed: Some(needed), ..self }
+    }
+
+    /// The files that were looked at, of any of its trees.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &str> {
+        self.all_trees().flat_map(|tree| tree.ids.keys()).map(String::as_str)
+    }
+
+    fn all_trees(&self) -> impl Iterator<Item = &Tree> {
+        std::iter::once(&self.head).chain(&self.base).chain(&self.tip)
+    }
+
+    /// The same without what was of no use; `None` if hardly anything was.
+    pub(super) fn lean(&self) -> Option<Self> {
+        let needed = self.needed.as_ref()?;
+        let head = self.head.lean(needed);
+        if head.count() > self.head.count() / 2 {
+            return None;
+        }
+        let lean = |tree: &Tree| tree.lean(needed);
+        let merged = self.merged.as_ref().map(|of| {
+            let definition = of.definition.lean().unwrap_or_else(|| of.definition.clone());
+            Box::new(OfMerge { merge: of.merge.clone(), definition })
+        });
+        let (base, tip) = (self.base.as_ref().map(lean), self.tip.as_ref().map(lean));
+        let mut this = Self { head, base, tip, merged, ..self.clone() };
+        let ids: BTreeSet<String> =
+            this.all_trees().flat_map(|tree| tree.ids.values().cloned()).collect();
+        this.contents.retain(|id, _| ids.contains(id));
+        for answers in this.answers.values_mut() {
+            answers.retain(|id, _| ids.contains(id));
+        }
+        this.answers.retain(|_, answers| !answers.is_empty());
+        Some(this)
     }
 
     /// The same, of which only these connectors were of use.
@@ -261,6 +322,31 @@ impl Tree {
         this
     }
 
+    fn lean(&self, needed: &Needed) -> Self {
+        let wanted = |path: &&String| needed.has(path);
+        let kept = |paths: &[String]| paths.iter().filter(wanted).cloned().collect();
+        let files = self.files.as_ref().map(|files| {
+            let mut paths = BTreeSet::new();
+            files.flatten("", &mut paths);
+            let mut all = Folder::default();
+            paths.iter().filter(wanted).for_each(|path| all.insert(path));
+            all
+        });
+        let ids = self.ids.iter().filter(|(path, _)| needed.has(path));
+        let special = self.special.iter().filter(|(path, _)| needed.has(path));
+        Self {
+            files,
+            without: kept(&self.without),
+            with: kept(&self.with),
+            ids: ids.map(|(path, id)| (path.clone(), id.clone())).collect(),
+            special: special.map(|(path, special)| (path.clone(), *special)).collect(),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.files.as_ref().map_or(0, Folder::count)
+    }
+
     fn snapshot<'d>(&self, definition: &'d Definition, head: &BTreeSet<String>) -> Snapshot<'d> {
         let gone: BTreeSet<&String> = self.without.iter().collect();
         let paths = head.iter().filter(|path| !gone.contains(path)).chain(&self.with);
@@ -281,13 +367,21 @@ impl Tree {
 
 impl Folder {
     fn insert(&mut self, path: &str) {
-        match path.split_once('/') {
+        self.insert_below(path, DEEPEST);
+    }
+
+    fn insert_below(&mut self, path: &str, deeper: u32) {
+        match path.split_once('/').filter(|_| deeper > 0) {
             Some((folder, rest)) => {
                 let entry = self.0.entry(folder.to_owned()).or_default();
-                entry.get_or_insert_default().insert(rest);
+                entry.get_or_insert_default().insert_below(rest, deeper - 1);
             }
             None => drop(self.0.entry(path.to_owned()).or_default()),
         }
+    }
+
+    fn count(&self) -> usize {
+        self.0.values().map(|entry| entry.as_ref().map_or(1, Self::count)).sum()
     }
 
     fn flatten(&self, above: &str, paths: &mut BTreeSet<String>) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::lean::Needed;
 use super::sources::Digests;
 use super::survey::{Survey, View};
 use super::{PlannedJob, PlanningError, UnknownName, unknown};
@@ -124,6 +125,23 @@ pub(super) struct Found {
     pub(super) waiting: usize,
 }
 
+impl Found {
+    /// Both, by the connectors' names.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.jobs.extend(other.jobs);
+        self.jobs.sort_by(|a, b| a.connector.cmp(&b.connector));
+        self.without_pipeline.extend(other.without_pipeline);
+        self.without_pipeline.sort();
+        self.waiting += other.waiting;
+        self
+    }
+
+    /// What the plans' inputs hold.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &BTreeMap<String, String>> {
+        self.jobs.iter().map(|job| job.plan.sources())
+    }
+}
+
 /// The plans of connectors.
 pub(super) fn planned(
     survey: &Survey,
@@ -178,8 +196,11 @@ pub fn plans(
     let selection = survey.selection(without_pipeline);
     let wanted = super::Wanted::Names { names: names.clone() };
     let digests = jobs.iter().map(|job| job.plan.sources());
-    let definition =
-        survey.definition.clone().map(|made_of| Box::new(made_of.planned(wanted, digests)));
+    let definition = survey.definition.clone().map(|made_of| {
+        let all: Vec<&PlannedJob> = jobs.iter().collect();
+        let needed = Needed::of(survey, &all, &made_of);
+        Box::new(made_of.planned(wanted, digests).needing(needed))
+    });
     let merge_base = survey.merge_base.clone();
     Ok(super::Planned { merge_base, selection, jobs, unknown: Vec::new(), definition })
 }

@@ -2,15 +2,12 @@
 
 use super::definition::{self, Definition};
 use super::jobs::{self, Declared, Wanted};
+use super::lean::Needed;
 use super::survey::{self, Survey, Terms};
-use super::{PlannedJob, PlanningError, fenced};
+use super::{PlannedJob, PlanningError};
 use crate::domain::names::Sha;
-use crate::domain::plan::Merge;
-use crate::domain::run::{Problem, ProblemKind};
+use crate::domain::plan::{Conflict, Merge};
 use crate::git::{BareRepo, Merged};
-
-/// Files of a conflict that are named.
-const NAMED: usize = 50;
 
 /// Where a merge comes from.
 #[derive(Clone, Copy)]
@@ -19,40 +16,49 @@ pub(super) enum Merging<'a> {
     Made { repo: &'a BareRepo, base: &'a Sha, head: &'a Sha },
     /// It was, and what was read of it was written down.
     Written(&'a definition::OfMerge),
+    /// It could not be made.
+    Parted(&'a Conflict),
 }
 
 /// What is planned of the merge.
 pub(super) struct OfMerge {
-    pub(super) merge: Merge,
-    /// Of what, if that was written down; nothing planned yet.
-    pub(super) definition: Option<Definition>,
-    pub(super) jobs: Vec<PlannedJob>,
-    pub(super) without_pipeline: Vec<String>,
-    /// How many of them have no step that runs before an approval.
-    pub(super) waiting: usize,
+    pub(super) made: Made,
+    pub(super) found: jobs::Found,
     pub(super) notes: Vec<String>,
 }
 
+/// What became of a merge.
+pub(super) enum Made {
+    /// With what was read of it, if that was written down; nothing planned yet.
+    Merge(Merge, Option<Box<Definition>>),
+    Conflict(Conflict),
+}
+
 /// Plans these connectors as they are in the merge; why they are selected is the head's survey's
-/// to say.
+/// to say. If there is no merge they are held, and nobody else is.
 pub(super) async fn planned(
     merging: Merging<'_>,
     survey: &Survey,
     (wanted, declared): (&Wanted, Declared<'_>),
 ) -> Result<OfMerge, PlanningError> {
-    let (merge, mut after) = surveyed(merging, survey.terms).await?;
-    let jobs::Found { jobs: found, without_pipeline, waiting } =
-        jobs::planned(&after, wanted, declared)?;
-    let job = |job: PlannedJob| {
+    match surveyed(merging, survey.terms).await? {
+        Surveyed::Merge(merge, after) => of_merge((merge, *after), survey, (wanted, declared)),
+        Surveyed::Conflict(conflict) => held(conflict, survey, (wanted, declared)),
+    }
+}
+
+fn of_merge(
+    (merge, mut after): (Merge, Survey),
+    survey: &Survey,
+    (wanted, declared): (&Wanted, Declared<'_>),
+) -> Result<OfMerge, PlanningError> {
+    let mut found = jobs::planned(&after, wanted, declared)?;
+    for job in &mut found.jobs {
         let impact = survey.impacts.connectors.get(&job.connector);
-        PlannedJob {
-            change: impact.map_or(job.change, |impact| impact.change),
-            reasons: impact.map(|impact| impact.reasons.clone()).unwrap_or_default(),
-            plan: job.plan.with_merge(Some(merge.clone())),
-            ..job
-        }
-    };
-    let jobs = found.into_iter().map(job).collect();
+        job.change = impact.map_or(job.change, |impact| impact.change);
+        job.reasons = impact.map(|impact| impact.reasons.clone()).unwrap_or_default();
+        job.plan = job.plan.clone().with_merge(Some(merge.clone()));
+    }
     let gone = wanted.keys().filter(|name| after.known(name).is_none());
     let gone = gone.map(|name| {
         format!(
@@ -61,43 +67,53 @@ pub(super) async fn planned(
         )
     });
     let notes = gone.collect();
-    let definition = after.definition.take();
-    Ok(OfMerge { merge, definition, jobs, without_pipeline, waiting, notes })
+    let definition = after.definition.take().map(|made_of| {
+        let jobs: Vec<&PlannedJob> = found.jobs.iter().collect();
+        let needed = Needed::of(&after, &jobs, &made_of);
+        Box::new(made_of.needing(needed))
+    });
+    Ok(OfMerge { made: Made::Merge(merge, definition), found, notes })
 }
 
-async fn surveyed(merging: Merging<'_>, terms: Terms) -> Result<(Merge, Survey), PlanningError> {
+/// The plans that the head has for them, of which nothing runs.
+fn held(
+    conflict: Conflict,
+    survey: &Survey,
+    (wanted, declared): (&Wanted, Declared<'_>),
+) -> Result<OfMerge, PlanningError> {
+    let mut found = jobs::planned(survey, wanted, declared)?;
+    for job in &mut found.jobs {
+        job.plan = job.plan.clone().held(Some(conflict.clone()));
+    }
+    let names: Vec<String> = found.jobs.iter().map(|job| format!("`{}`", job.connector)).collect();
+    let note = format!(
+        "Held, as their pipelines say `merge: true` and {}: {}.",
+        conflict.what(),
+        names.join(", ")
+    );
+    let notes = if names.is_empty() { Vec::new() } else { vec![note] };
+    Ok(OfMerge { made: Made::Conflict(conflict), found, notes })
+}
+
+enum Surveyed {
+    Merge(Merge, Box<Survey>),
+    Conflict(Conflict),
+}
+
+async fn surveyed(merging: Merging<'_>, terms: Terms) -> Result<Surveyed, PlanningError> {
     let (repo, base, head) = match merging {
         Merging::Made { repo, base, head } => (repo, base, head),
         Merging::Written(written) => {
             let survey = survey::of_definition(&written.definition).await?;
-            return Ok((written.merge.clone(), survey));
+            return Ok(Surveyed::Merge(written.merge.clone(), Box::new(survey)));
         }
+        Merging::Parted(conflict) => return Ok(Surveyed::Conflict(conflict.clone())),
     };
-    match repo.objects().merge(base, head).await? {
+    Ok(match repo.objects().merge(base, head).await? {
         Merged::Commit(commit) => {
             let survey = survey::of_commits(repo.objects(), base, &commit, (terms, None)).await?;
-            Ok((Merge { base: base.clone(), commit }, survey))
+            Surveyed::Merge(Merge { base: base.clone(), commit }, Box::new(survey))
         }
-        Merged::Conflict(files) => {
-            Err(PlanningError::Configuration(Box::new(conflict((base, head), &files))))
-        }
-    }
-}
-
-fn conflict((base, head): (&Sha, &Sha), files: &[String]) -> Problem {
-    let title = match files {
-        [only] => format!("`{only}` conflicts with the base branch"),
-        many => format!("{} files conflict with the base branch", many.len()),
-    };
-    let mut listed: Vec<String> = files.iter().take(NAMED).cloned().collect();
-    if files.len() > NAMED {
-        listed.push(format!("… and {} more", files.len() - NAMED));
-    }
-    let text = format!(
-        "A pipeline says `merge: true`: what is tested is the head `{head}` merged with the base \
-         `{base}`, and the two don't merge:\n\n{}\nMerge the base branch into this one, or rebase, \
-         and push.",
-        fenced(&listed.join("\n")),
-    );
-    Problem { kind: ProblemKind::Configuration, title, text, place: None }
+        Merged::Conflict(files) => Surveyed::Conflict(Conflict::new(base.clone(), files)),
+    })
 }

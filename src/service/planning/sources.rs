@@ -18,7 +18,7 @@ use crate::domain::rules::Pattern;
 use crate::git::{EntryKind, GitError, LocalRepo};
 
 /// A folder with more parts is told as one.
-const PARTS: usize = 300;
+pub(super) const PARTS: usize = 300;
 
 /// The contents of a tree's files, in the order of its paths.
 #[derive(Debug)]

@@ -219,9 +219,9 @@ impl Against<'_> {
         terms: Terms,
     ) -> Option<Definition> {
         let (base_at, merge_base) = (self.at.as_deref(), self.merge_base.as_ref());
-        let basis = Basis { at, base_at, merge_base, change: &self.change, file };
-        let made_of = Definition::of(&basis, head, (self.tree.as_ref(), self.tip.as_ref()))?;
-        Some(made_of.on(terms, self.standing.clone()))
+        let (change, standing) = (&self.change, self.standing.as_ref());
+        let basis = Basis { at, base_at, merge_base, change, file, terms, standing };
+        Definition::of(&basis, head, (self.tree.as_ref(), self.tip.as_ref()))
     }
 
     /// What the default branch says, or the base for it, if there is either.
@@ -315,7 +315,7 @@ async fn survey(
 ) -> Result<Survey, PlanningError> {
     let standing = against.standing();
     let sides = Sides::of(rules_of(&head, at, file).await?, against.rules.take(), terms)?;
-    let Sides { rules, other, mut notes } = sides;
+    let Sides { rules, other, theirs, mut notes } = sides;
     let rules = rules.of_event(terms.event);
     let mut known = Known::default();
     let tree = against.tree.as_ref();
@@ -349,7 +349,8 @@ async fn survey(
     notes.extend(told(&view.head.findings));
     head.keep_answers();
     let definition = against.definition(&head, (at, file), terms);
-    let showing = terms.trust.is_guarded().then(|| showing(&views, &head.paths, &against.change));
+    let waits = terms.trust.is_guarded();
+    let showing = waits.then(|| showing(&views, &theirs, &head.paths, &against.change));
     let (paths, sources) = head.into_parts();
     Ok(Survey {
         merge_base: against.merge_base,

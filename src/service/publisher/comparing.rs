@@ -13,7 +13,7 @@ use crate::domain::check::DesiredCheck;
 use crate::domain::detail::Detail;
 use crate::domain::ids::CheckId;
 use crate::domain::time::Timestamp;
-use crate::github::{OwnCheck, OwnChecks, Retry};
+use crate::github::{OwnCheck, OwnChecks, Retry, in_background};
 use crate::render::checks::forgotten;
 use crate::store::{CheckRecord, ClaimedHead, Compared, Comparison, Stage, StoreError};
 
@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(90);
 /// So many heads, then a rest: a read each, of the thousands that GitHub allows in an hour.
 const AT_ONCE: u32 = 20;
 /// A head is compared when half of the time is over again for which nothing was told of it, within
-/// these. A mark of GitHub's makes most of it free.
+/// these; the sooner one, while anything of it is open. A mark of GitHub's makes most of it free.
 const SOONEST: Duration = Duration::from_mins(10);
 const LATEST: Duration = Duration::from_hours(24);
 /// After so long nobody waits for it, and GitHub itself has ended what was open (after 14 days).
@@ -75,7 +75,8 @@ impl Publisher {
             self.store.settle_comparison(head, Compared::default()).await?;
             return Ok(true);
         }
-        let compared = self.compare_one(&mut Held { head: &head, renewed: asked }, etag).await;
+        let mut holder = Held { head: &head, renewed: asked };
+        let compared = in_background(Box::pin(self.compare_one(&mut holder, etag))).await;
         let (compared, go_on) = match compared {
             Ok(compared) => (Compared { next: compared.next.or(next), ..compared }, true),
             Err(Trouble::Store(StoreError::LeaseLost)) => return Ok(true),
@@ -112,9 +113,18 @@ impl Publisher {
     ) -> Result<Compared, Trouble> {
         let head = holder.head;
         let listed = self.github.checks_unless(&head.repository, &head.head_sha, etag.as_deref());
+        // What is open as far as anybody knows is looked at each time: else it might seem so for hours. But
+        // what GitHub refuses is not asked about so often.
+        let open = |listed: &[OwnCheck]| {
+            let told = latest(&head.checks);
+            let mut told = told.values().filter(|record| record.github_id.is_some());
+            let shown = listed.iter().any(|check| !check.completed);
+            let open = shown || told.any(|record| !record.completed);
+            (open && !order::is_behind(head, &self.links)).then_some(SOONEST)
+        };
         let Some(OwnChecks { checks: listed, etag: mark }) = listed.await? else {
             self.store.count_mended("nothing", 1).await?;
-            return Ok(Compared { etag, ..Compared::default() });
+            return Ok(Compared { etag, next: open(&[]), ..Compared::default() });
         };
         let wanted = order::wanted(head, &self.links);
         let mut differences = differences(head, &wanted, &listed);
@@ -126,7 +136,7 @@ impl Publisher {
         if well {
             self.store.count_mended("nothing", 1).await?;
         }
-        let next = differences.later.then_some(AGAIN);
+        let next = differences.later.then_some(AGAIN).or_else(|| open(&listed));
         Ok(Compared { next, etag: mark.filter(|_| well), again })
     }
 

@@ -1,16 +1,16 @@
 //! What is told first. Pure: from what a head should look like, what GitHub has acknowledged, and
 //! how much may be written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::shown::{all, of_run};
 use crate::ambient;
 use crate::domain::budget::{BURST, Urgency};
 use crate::domain::check::{CheckConclusion, CheckStatus, DesiredCheck};
 use crate::domain::detail::{Detail, stage};
 use crate::domain::ids::CheckId;
 use crate::domain::links::Links;
-use crate::domain::parties::Whose;
 use crate::domain::run::Run;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
@@ -65,6 +65,11 @@ impl Write {
             | Rank::Wording => Urgency::News,
         };
         Wish { urgency, makes: self.github_id.is_none().then_some(&self.record) }
+    }
+
+    /// By which GitHub knows it, and since when at the latest.
+    pub(super) fn at_github(&self) -> (Option<u64>, Timestamp) {
+        (self.github_id, self.record.known_since())
     }
 
     /// Does a merge wait for it, or does it show that we are there?
@@ -154,43 +159,6 @@ pub(super) fn agenda(head: &ClaimedHead, links: &Links, found: &BTreeMap<CheckId
     }
     agenda.writes.sort_by_key(|write| write.rank);
     agenda
-}
-
-/// How every check run of a head should look, those included that nothing stands behind any more.
-fn all(
-    head: &ClaimedHead,
-    links: &Links,
-    view: &View<'_>,
-    last: &BTreeMap<&str, &CheckRecord>,
-) -> Vec<DesiredCheck> {
-    let mut all = checks::desired_in(&head.runs, links, view);
-    let Some(newest) = head.runs.last().filter(|_| !all.is_empty()) else { return all };
-    let named: BTreeSet<&str> = all.iter().map(|check| check.name.as_str()).collect();
-    let left = last.values().filter(|record| {
-        let gone = of_run(head, &record.occasion).is_some_and(|run| is_gone(head, run));
-        record.github_id.is_some()
-            && (gone || !record.completed)
-            && !named.contains(record.name.as_str())
-    });
-    let left: Vec<DesiredCheck> = left
-        .map(|record| {
-            let run = of_run(head, &record.occasion).unwrap_or(newest);
-            let at = run.concluded_at.unwrap_or(run.created_at);
-            checks::forgotten(&record.name, (&head.head_sha, record.occasion.as_str()), at)
-        })
-        .collect();
-    all.extend(left);
-    all
-}
-
-/// The run that a check run was made for.
-fn of_run<'a>(head: &'a ClaimedHead, occasion: &str) -> Option<&'a Run> {
-    let id = occasion.parse().ok()?;
-    head.runs.iter().find(|run| run.id == id)
-}
-
-fn is_gone(head: &ClaimedHead, run: &Run) -> bool {
-    Whose::of(run).is_some_and(|whose| head.gone.contains(&whose))
 }
 
 /// What GitHub should show of a head in the end, by name, whatever it shows now.

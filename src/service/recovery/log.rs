@@ -8,9 +8,9 @@ use tracing::{debug, info, warn};
 
 use super::Recovery;
 use crate::ambient;
-use crate::domain::recovery::{Attempt, AttemptEnd, MOST_ASKS, WINDOW, missing, wait_after};
+use crate::domain::recovery::{Attempt, AttemptEnd, missing, wait_after};
 use crate::domain::time::Timestamp;
-use crate::github::{GithubError, LogPage, Retry};
+use crate::github::{GithubError, LogPage};
 use crate::service::commands::Failure;
 use crate::store::{LogMark, MissingRow};
 
@@ -27,6 +27,10 @@ const ASKS: u32 = 200;
 /// takes five.
 const BURST: usize = 20;
 const PACE: Duration = Duration::from_millis(400);
+/// Before how the last attempt failed.
+const IN_VAIN: &str = "asked for in vain for three days: ";
+/// So often in a row GitHub may fail at what it is asked for before it is taken to be away.
+const FAILURES: u32 = 3;
 /// The lease is renewed after so many pages or asks.
 const RENEW: u64 = 20;
 
@@ -63,14 +67,14 @@ impl Recovery {
     /// ended goes on with the next pass, also in another process: true then.
     async fn read(&self, stop: &CancellationToken) -> Result<bool, Failure> {
         let store = &self.intake.store;
-        let (mut seen, mut pending) = (BTreeSet::new(), None);
+        let mut seen = BTreeSet::new();
         let mut mark = store.log_mark().await?.map(begun_lately);
         for nth in 1..=PAGES {
             if stop.is_cancelled() || (nth % RENEW == 0 && !self.hold().await?) {
                 return Ok(false);
             }
             let page = self.page(mark.as_ref()).await?;
-            let window = before(page.now, WINDOW);
+            let window = page.now.before(self.intake.github.delivery_window());
             let mut known = match mark {
                 Some(known) => known,
                 None => store.begin_log(window, page.now).await?,
@@ -78,17 +82,18 @@ impl Recovery {
             store.count_recovery_calls(1).await?;
             let began = known.reading.as_ref().map_or(page.now, |(began, _)| *began);
             let oldest = page.attempts.iter().map(|attempt| attempt.delivered_at).min();
-            pending = pending.into_iter().chain(under_way(&page.attempts, page.now)).min();
-            let since = known.since.max(before(page.now, self.kept / 2));
+            let pending = known.pending.into_iter();
+            known.pending = pending.chain(under_way(&page.attempts, page.now)).min();
+            let since = known.since.max(page.now.before(self.kept / 2));
             self.judge(page.attempts, since, &mut seen).await?;
             // Beyond that it was looked at, or is not delivered again.
             let end = known.read_to.max(window);
             let next = page.next.filter(|_| oldest.is_none_or(|oldest| oldest >= end));
             known.reading = next.map(|page| (began, page));
             if known.reading.is_none() {
-                let read_to = before(began, self.every.clamp(OVERLAP.0, OVERLAP.1));
+                let read_to = began.before(self.every.clamp(OVERLAP.0, OVERLAP.1));
                 // How it ends is yet to be seen.
-                known.read_to = pending.map_or(read_to, |pending| read_to.min(pending));
+                known.read_to = known.pending.take().map_or(read_to, |sent| read_to.min(sent));
             }
             store.set_log_mark(&known).await?;
             if known.reading.is_none() {
@@ -108,7 +113,7 @@ impl Recovery {
         };
         match (page, mark) {
             (Err(error), Some(mark)) if next.is_some() && gone(&error) => {
-                let anew = LogMark { reading: None, ..mark.clone() };
+                let anew = LogMark { reading: None, pending: None, ..mark.clone() };
                 self.intake.store.set_log_mark(&anew).await?;
                 debug!("the log is read anew: {error}");
                 Ok(self.intake.github.delivery_log(None).await?)
@@ -141,8 +146,12 @@ impl Recovery {
     /// Asks for what is due; true if there is more of it.
     async fn ask(&self, stop: &CancellationToken) -> Result<bool, Failure> {
         let store = &self.intake.store;
+        for missing in store.give_up_old(self.intake.github.delivery_window(), IN_VAIN).await? {
+            said(&missing, missing.note.as_deref().unwrap_or(&missing.failure));
+        }
         let due = store.due_missing(ASKS).await?;
         let more = due.len() == usize::try_from(ASKS).unwrap_or(usize::MAX);
+        let mut failures = 0;
         for (nth, missing) in due.iter().enumerate() {
             if nth >= BURST && stop.run_until_cancelled(tokio::time::sleep(PACE)).await.is_none() {
                 return Ok(false);
@@ -150,7 +159,22 @@ impl Recovery {
             if nth > 0 && nth % BURST == 0 && !self.hold().await? {
                 return Ok(false);
             }
-            self.ask_for(missing).await?;
+            match self.ask_for(missing).await {
+                // It may be this one alone: it must not keep the others from being asked for.
+                Err(Failure::Github(error @ GithubError::Unavailable { .. })) => {
+                    failures += 1;
+                    warn!(github.delivery = missing.guid, "not asked for: {error}");
+                    let wait = wait_after(missing.asked + 1, self.every);
+                    store.note_asked(&missing.guid, wait).await?;
+                    if failures >= FAILURES {
+                        return Err(error.into());
+                    }
+                }
+                asked => {
+                    asked?;
+                    failures = 0;
+                }
+            }
         }
         Ok(more)
     }
@@ -158,10 +182,6 @@ impl Recovery {
     async fn ask_for(&self, missing: &MissingRow) -> Result<(), Failure> {
         let store = &self.intake.store;
         let guid = &missing.guid;
-        if missing.asked >= MOST_ASKS {
-            let why = format!("asked for {MOST_ASKS} times in vain: {}", missing.failure);
-            return self.give_up(missing, &why).await;
-        }
         let asked = self.intake.github.redeliver(missing.attempt).await;
         store.count_recovery_calls(1).await?;
         match asked {
@@ -169,40 +189,45 @@ impl Recovery {
             Err(GithubError::NotFound { .. }) => {
                 return self.give_up(missing, "GitHub's log has it no more").await;
             }
-            // It may be asked for by now; what it costs to ask twice is one delivery.
-            Err(error) if error.retry() == Retry::Unknown => {}
             Err(error) if matches!(error, GithubError::Refused { .. }) => {
                 return self.give_up(missing, &error.to_string()).await;
             }
-            // GitHub is away, or wants to be left alone: the others would hear the same.
+            // GitHub wants to be left alone, say: the others would hear the same.
             Err(error) => return Err(error.into()),
         }
         Ok(store.note_asked(guid, wait_after(missing.asked + 1, self.every)).await?)
     }
 
     async fn give_up(&self, missing: &MissingRow, why: &str) -> Result<(), Failure> {
-        let MissingRow { guid, event, action, .. } = missing;
-        let action = action.as_deref().unwrap_or_default();
-        warn!(github.delivery = guid, event, action, "a delivery is given up: {why}");
-        Ok(self.intake.store.give_up(guid, why).await?)
+        said(missing, why);
+        Ok(self.intake.store.give_up(&missing.guid, why).await?)
     }
+}
+
+fn said(given_up: &MissingRow, why: &str) {
+    let MissingRow { guid, event, action, .. } = given_up;
+    let action = action.as_deref().unwrap_or_default();
+    warn!(
+        github.delivery = guid,
+        event,
+        action,
+        "a delivery is given up: {why}; `checkvalve deliveries handle {guid}` asks for it again"
+    );
 }
 
 /// A look that was begun long ago is begun anew: what came since is worth more.
 fn begun_lately(mark: LogMark) -> LogMark {
-    let reading = mark.reading.filter(|(began, _)| ambient::now().since(*began) < LONGEST_LOOK);
-    LogMark { reading, ..mark }
+    let is_late = |(began, _): &(Timestamp, String)| ambient::now().since(*began) >= LONGEST_LOOK;
+    if mark.reading.as_ref().is_none_or(is_late) {
+        return LogMark { reading: None, pending: None, ..mark };
+    }
+    mark
 }
 
 /// When the oldest of these was sent that is still under way. One that stays so for an hour is not
 /// looked for any more.
 fn under_way(attempts: &[Attempt], now: Timestamp) -> Option<Timestamp> {
     let pending = attempts.iter().filter(|attempt| attempt.end == AttemptEnd::UnderWay);
-    let lately = before(now, LONGEST_LOOK);
+    let lately = now.before(LONGEST_LOOK);
     pending.map(|attempt| attempt.delivered_at).filter(|sent| *sent >= lately).min()
-}
-
-fn before(now: Timestamp, by: Duration) -> Timestamp {
-    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(now.as_millis().saturating_sub(by).max(0))
 }

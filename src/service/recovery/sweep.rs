@@ -10,13 +10,14 @@ use super::{Look, Recovery};
 use crate::domain::event::{PullAction, PullFacts};
 use crate::domain::recovery::{Lack, OpenPull, lack};
 use crate::domain::run::Repository;
-use crate::github::{OpenPulls, PullsBefore};
+use crate::github::{GithubError, OpenPulls, PullsBefore};
 use crate::service::commands::Failure;
 use crate::service::trust;
 use crate::store::{Handled, StoreError};
 
-/// Pull requests that are followed in one look, at all repositories together: GitHub is asked twice
-/// about each, and an App that is new to a repository of a thousand must not fill the queue.
+/// Pull requests that are followed in one look, at all repositories together, and comments that are obeyed
+/// in each: GitHub is asked twice about each, and an App that is new to a repository of a thousand must not
+/// fill the queue.
 const FOLLOWED: usize = 20;
 /// After so many looks at what changed, all of them are looked at.
 const WHOLE_EVERY: u32 = 12;
@@ -37,6 +38,10 @@ impl Recovery {
             if let Err(error) = self.look(&repository, &mut left, stop).await {
                 let name = &repository.name;
                 warn!(repository = %name, "its open pull requests were not looked at: {error}");
+            }
+            // Whoever says much in one holds up no pull request, there or elsewhere.
+            if let Err(error) = self.hear(&repository, FOLLOWED, stop).await {
+                warn!(repository = %repository.name, "its comments were not looked at: {error}");
             }
         }
         Ok(())
@@ -100,7 +105,7 @@ impl Recovery {
                 Lack::Nothing => {}
                 Lack::Run if *left > 0 && !stop.is_cancelled() => {
                     *left -= 1;
-                    self.follow(repository, &pull.facts, PullAction::Reopened).await?;
+                    all &= self.follow_listed(repository, &pull.facts).await?;
                 }
                 Lack::Perhaps | Lack::Run => all = false,
             }
@@ -135,28 +140,43 @@ impl Recovery {
                 return Ok(false);
             }
             *left -= 1;
-            self.follow(repository, &known.facts, PullAction::Closed).await?;
+            let followed = self.intake.follow_unlisted(repository, &known.facts).await?;
+            said(repository, &known.facts, &followed);
         }
         Ok(true)
     }
 
-    /// As its event would be followed; who sent that is not known.
-    async fn follow(
+    /// As its event would be followed; who sent that is not known. False if it is to be looked at again.
+    async fn follow_listed(
         &self,
         repository: &Repository,
         pull: &PullFacts,
-        action: PullAction,
-    ) -> Result<(), Failure> {
-        let number = pull.number;
-        match self.intake.follow(repository, pull, action, &pull.author).await? {
-            Handled::Done(done) => {
-                info!(repository = %repository.name, pull = number, "no event told of it: {done}");
+    ) -> Result<bool, Failure> {
+        let reopened = PullAction::Reopened;
+        match self.intake.follow(repository, pull, reopened, &pull.author).await {
+            // GitHub's hosts do not agree on it: the others need not wait for that.
+            Err(Failure::Github(error @ GithubError::NotFound { .. })) => {
+                warn!(repository = %repository.name, pull = pull.number, "not followed: {error}");
+                Ok(false)
             }
-            // It has moved on: the next look sees it as it is then.
-            Handled::Ignored(why) | Handled::Refused(why) | Handled::Later(_, why) => {
-                info!(repository = %repository.name, pull = number, "not followed: {why}");
+            followed => {
+                said(repository, pull, &followed?);
+                Ok(true)
             }
         }
-        Ok(())
+    }
+}
+
+fn said(repository: &Repository, pull: &PullFacts, followed: &Handled) {
+    let number = pull.number;
+    match followed {
+        Handled::Done(done) => {
+            info!(repository = %repository.name, pull = number, "no event told of it: {done}");
+        }
+        // It has moved on: the next look sees it as it is then.
+        Handled::Ignored(why) | Handled::Refused(why) | Handled::Later(_, why) => {
+            info!(repository = %repository.name, pull = number, "not followed: {why}");
+        }
+        Handled::GivesWay(_) | Handled::Held(_) => {}
     }
 }

@@ -106,7 +106,9 @@ pub(crate) async fn list(
         (missing_table(&missing, now))
         (filter(&wanted))
         @if rows.is_empty() { p.muted { "No delivery of that class is kept." } }
-        @else { (table(&rows, now)) }
+        @else {
+            (table("Deliveries", ("Received", "Outcome"), rows.iter().map(Row::came), now))
+        }
         @if let Some(last) = rows.last().filter(|_| full) {
             nav.pager aria-label="Pages" { a href=(wanted.older(last)) rel="next" { "Older" } }
         }
@@ -133,24 +135,61 @@ fn filter(wanted: &Wanted) -> Markup {
     }
 }
 
-fn table(rows: &[DeliveryRow], now: Timestamp) -> Markup {
+/// A row of either table, cell by cell.
+struct Row<'r> {
+    at: Timestamp,
+    event: (&'r str, Option<&'r str>),
+    said: Markup,
+    guid: Markup,
+}
+
+impl<'r> Row<'r> {
+    fn came(row: &'r DeliveryRow) -> Self {
+        let said = html! {
+            (row.state)
+            @if let Some(note) = &row.note { div.small { (prose(note)) } }
+        };
+        let guid = html! { a href=(address(&row.guid)) { (row.guid) } };
+        Self { at: row.received_at, event: (&row.event, row.action.as_deref()), said, guid }
+    }
+
+    fn missing(row: &'r MissingRow) -> Self {
+        let said = html! {
+            (prose(&row.failure))
+            div.small {
+                @if row.state == "given_up" { "Given up: " }
+                @else { "Asked for " (row.asked) " times. " }
+                @if let Some(note) = &row.note { (prose(note)) }
+                @if row.state == "given_up" {
+                    " " code { "checkvalve deliveries handle " (row.guid) } " asks for it again."
+                }
+            }
+        };
+        let guid = html! { (row.guid) };
+        Self { at: row.delivered_at, event: (&row.event, row.action.as_deref()), said, guid }
+    }
+}
+
+/// With headings over the times and over what is said.
+fn table<'r>(
+    name: &str,
+    (times, said): (&str, &str),
+    rows: impl Iterator<Item = Row<'r>>,
+    now: Timestamp,
+) -> Markup {
     html! {
-        div.panel { div.scroll tabindex="0" role="region" aria-label="Deliveries" {
+        div.panel { div.scroll tabindex="0" role="region" aria-label=(name) {
             table {
                 thead { tr {
-                    th scope="col" { "Received" }
-                    th scope="col" { "Event" }
-                    th scope="col" { "Outcome" }
-                    th scope="col" { "Delivery" }
+                    @for heading in [times, "Event", said, "Delivery"] {
+                        th scope="col" { (heading) }
+                    }
                 } }
                 tbody { @for row in rows { tr {
-                    td.muted { (ago(now, row.received_at)) }
-                    td { (event(&row.event, row.action.as_deref())) }
-                    td {
-                        (row.state)
-                        @if let Some(note) = &row.note { div.small { (prose(note)) } }
-                    }
-                    th scope="row" { a.mono href=(address(&row.guid)) { (row.guid) } }
+                    td.muted { (ago(now, row.at)) }
+                    td { (event(row.event.0, row.event.1)) }
+                    td { (row.said) }
+                    th.mono scope="row" { (row.guid) }
                 } } }
             }
         } }
@@ -167,29 +206,7 @@ fn missing_table(rows: &[MissingRow], now: Timestamp) -> Markup {
     }
     html! {
         h2 { "Never came" }
-        div.panel { div.scroll tabindex="0" role="region" aria-label="Never came" {
-            table {
-                thead { tr {
-                    th scope="col" { "Sent" }
-                    th scope="col" { "Event" }
-                    th scope="col" { "Why not" }
-                    th scope="col" { "Delivery" }
-                } }
-                tbody { @for row in rows { tr {
-                    td.muted { (ago(now, row.delivered_at)) }
-                    td { (event(&row.event, row.action.as_deref())) }
-                    td {
-                        (prose(&row.failure))
-                        div.small {
-                            @if row.state == "given_up" { "Given up: " }
-                            @else { "Asked for " (row.asked) " times. " }
-                            @if let Some(note) = &row.note { (prose(note)) }
-                        }
-                    }
-                    th.mono scope="row" { (row.guid) }
-                } } }
-            }
-        } }
+        (table("Never came", ("Sent", "Why not"), rows.iter().map(Row::missing), now))
         h2 { "Came" }
     }
 }

@@ -165,6 +165,14 @@ fn files(web: &Web, run: &Run, job: &Job) -> Markup {
                 dt { "Tested" }
                 dd { "the merge of " code { (run.head_sha.short()) } " with " code { (merge.base.short()) } }
             }
+            @if let Some(conflict) = job.plan.conflict() {
+                dt { "Held" }
+                dd {
+                    "the merge of " code { (run.head_sha.short()) } " with "
+                    code { (conflict.base.short()) } " conflicts in"
+                    pre { (conflict.listed()) }
+                }
+            }
             dt { "Plan" } dd { code { (job.plan.digest().get(..16).unwrap_or_default()) } }
             (fact_time("Made", Some(job.created_at)))
             (fact_time("Started", job.started_at))

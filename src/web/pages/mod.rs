@@ -12,6 +12,7 @@ mod repository;
 mod run;
 mod setup;
 mod step;
+mod trust;
 mod why_not;
 
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! `/r/{owner}/{repo}`: its pull requests with their verdicts, its newest runs.
+//! `/r/{owner}/{repo}`: its pull requests with their verdicts, how its connectors do, its newest runs.
 
 use std::sync::Arc;
 
@@ -7,11 +7,13 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::Page;
-use super::parts::{Place, commit, runs_table};
+use super::parts::{Place, ago, commit, runs_table};
 use crate::ambient;
+use crate::domain::health::{Health, health};
 use crate::domain::names::RepoName;
 use crate::domain::run::{Repository, Run};
 use crate::domain::state::RunState;
+use crate::domain::time::Timestamp;
 use crate::domain::verdict::head_verdict;
 use crate::render::html::state_badge;
 use crate::render::look::Look;
@@ -23,6 +25,11 @@ use crate::web::names::Named;
 
 const RUNS: u32 = 30;
 const PULLS: u32 = 30;
+/// What health is judged by: so many of the default branch's runs, and of their jobs.
+const PAST: (u32, u32) = (200, 5_000);
+/// Connectors that are shown; more of them if they fail.
+const CONNECTORS: usize = 30;
+const FAILING: usize = 200;
 
 /// The repository, if the visitor may see it.
 pub(crate) async fn visible(
@@ -50,6 +57,8 @@ pub(crate) async fn show(
         let look = head_look(&of_head(&web, &repository, &pull).await?);
         pulls.push((pull, look));
     }
+    let branch = web.store.default_branch(repository.id).await?;
+    let health = health(web.store.past_of_branch(repository.id, PAST).await?);
     let now = ambient::now();
     let body = html! {
         h1 { (repository.name) }
@@ -59,6 +68,8 @@ pub(crate) async fn show(
         }
         h2 { "Pull requests" }
         (pulls_table(&web, &repository, &pulls))
+        h2 { "Connectors" }
+        (health_table(&web, branch.as_deref(), &health, now))
         h2 { "Recent runs" }
         @if runs.is_empty() { p.muted { "No run yet." } }
         @else { (runs_table(&web, &runs, now, Place::Repository)) }
@@ -126,6 +137,53 @@ fn pulls_table(web: &Web, repository: &Repository, pulls: &[(PullSeen, Option<Lo
                     } }
                 }
             } }
+        }
+    }
+}
+
+/// The last verdict of each connector on the default branch: those that fail first.
+fn health_table(web: &Web, branch: Option<&str>, all: &[Health], now: Timestamp) -> Markup {
+    let branch =
+        html! { @if let Some(name) = branch { code { (name) } } @else { "the default branch" } };
+    let failing = all.iter().filter(|health| !health.passes).count();
+    let shown = &all[..failing.clamp(CONNECTORS, FAILING).min(all.len())];
+    html! {
+        @if all.is_empty() {
+            p.muted {
+                "No push to " (branch) " and no schedule has run a connector yet."
+            }
+        } @else {
+            p.muted {
+                (all.len() - failing) " of " (all.len()) " pass on " (branch)
+                ", by the last push or schedule that ran each."
+            }
+            div.panel { div.scroll tabindex="0" role="region" aria-label="Connectors" {
+                table {
+                    thead { tr {
+                        th scope="col" { "Last verdict" }
+                        th scope="col" { "Connector" }
+                        th.right scope="col" { "In a row" }
+                        th.right scope="col" { "Since" }
+                    } }
+                    tbody { @for health in shown {
+                        tr {
+                            td { (state_badge(if health.passes { Look::Passed } else { Look::Failed })) }
+                            th scope="row" {
+                                a href=(web.links.job(health.run, &health.connector)) {
+                                    (health.connector)
+                                }
+                            }
+                            td.right.num { (health.streak) @if !health.turned { " or more" } }
+                            td.right.muted {
+                                @if !health.turned { "before " } (ago(now, health.since))
+                            }
+                        }
+                    } }
+                }
+            } }
+            @if shown.len() < all.len() {
+                p.muted { "And " (all.len() - shown.len()) " more." }
+            }
         }
     }
 }

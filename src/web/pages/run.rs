@@ -10,12 +10,13 @@ use serde::Deserialize;
 use super::asked;
 use super::layout::{Live, Page};
 use super::parts::{self, commit, fact_time, run_time, what_to_write};
-use super::why_not;
+use super::{trust, why_not};
 use crate::ambient;
 use crate::domain::ids::RunId;
 use crate::domain::run::{Job, Run};
 use crate::domain::state::RunState;
 use crate::domain::time::Timestamp;
+use crate::domain::trust::Approved;
 use crate::render::html::{
     about, big_state_badge, problem, prose, reasons, selection, state_badge, steps_grid,
 };
@@ -49,13 +50,15 @@ pub(crate) async fn show(
     let now = ambient::now();
     let look = Look::of_run(&run);
     let records = web.store.audit_of_run(run.repository.id, run.id).await?;
+    let approved = web.store.approval_of_run(&run).await?;
     let body = html! {
         h1 { (run.title) @if let Some(number) = run.pull { " " span.muted { "#" (number) } } }
         (lead(&web, &run, look, now))
         (notices(&web, &run))
+        (trust::showing(&web, &run))
         (connectors(&web, &run))
         h2 { "What was tested" }
-        (facts(&web, &run))
+        (facts(&web, &run, approved.as_ref()))
         (asked::section(&web, "Who asked for it, or for its end", &records, (Some(run.id), now)))
         (why_not::section(&run, query.explain.as_deref()))
         (what_to_write(&web, &run))
@@ -141,10 +144,10 @@ fn connector(web: &Web, run: &Run, job: &Job) -> Markup {
     }
 }
 
-fn facts(web: &Web, run: &Run) -> Markup {
+fn facts(web: &Web, run: &Run, approved: Option<&Approved>) -> Markup {
     html! {
         div.pair {
-            div.panel { div.pad { dl.facts { (what(web, run)) } } }
+            div.panel { div.pad { dl.facts { (what(web, run, approved)) } } }
             @if let Some(found) = &run.selection {
                 div.panel { div.pad { (selection(found)) } }
             }
@@ -152,12 +155,13 @@ fn facts(web: &Web, run: &Run) -> Markup {
     }
 }
 
-fn what(web: &Web, run: &Run) -> Markup {
+fn what(web: &Web, run: &Run, approved: Option<&Approved>) -> Markup {
     let commit = |sha| commit(web, &run.repository, sha);
     html! {
         dt { "Asked for" } dd { (parts::scope(run)) }
         dt { "Head" } dd { (commit(&run.head_sha)) " " code { (run.head_ref) } }
         dt { "Base" } dd { (commit(&run.base_sha)) " " code { (run.base_ref) } }
+        (trust::fact(run, approved))
         @if let Some(sha) = &run.merge_base { dt { "Merge base" } dd { (commit(sha)) } }
         @if !run.jobs.is_empty() {
             dt { "Plan" }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::{Site, blocking};
-use crate::domain::acceptance::config::{self, Config, is_called, plain};
+use crate::domain::acceptance::config::{self, Config, FILE as NAME, is_called, plain};
 use crate::domain::builtin::{Case, Verdict};
 use crate::domain::catalog::{Finding, Flaw};
 use crate::domain::names::SecretName;
@@ -14,7 +14,6 @@ use crate::domain::secret::Secret;
 use crate::domain::yaml;
 use crate::exec::images::Halted;
 
-const NAME: &str = "acceptance-test-config.yml";
 /// Bytes of one file that are read.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of all of them: they are in memory for as long as the tests run.

@@ -1,17 +1,17 @@
 //! Whose rules count: the head's, the base's, or the default branch's.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::config::repository;
+use crate::config::repository::{self, FILE};
+use crate::domain::builtin::Builtin;
 use crate::domain::catalog::Paths;
 use crate::domain::change::ChangeSet;
 use crate::domain::detail::Detail;
-use crate::domain::rules::{PipelineTrigger, RepoRules};
+use crate::domain::rules::{Pipeline, PipelineTrigger, RepoRules};
 use crate::domain::secret::SecretSpec;
-use crate::domain::trust::{self, Showing, Trust};
+use crate::domain::trust::{Decides, Showing, Trust};
+use crate::domain::{acceptance, build};
 use crate::service::planning::composed;
 
 /// For what is planned, and how far its code is trusted.
@@ -62,6 +62,8 @@ pub(super) fn other_secrets(said: Option<&[SecretSpec]>, rules: &RepoRules) -> O
 pub(super) struct Sides {
     pub(super) rules: RepoRules,
     pub(super) other: Option<RepoRules>,
+    /// The head's own pipelines, where the base's are run.
+    pub(super) theirs: Vec<Pipeline>,
     pub(super) notes: Vec<String>,
 }
 
@@ -83,6 +85,7 @@ impl Sides {
         let mut valid = |whose: &str, rules: Result<RepoRules, repository::Invalid>| {
             rules.inspect_err(|invalid| notes.push(left_out(whose, invalid))).ok()
         };
+        let mut own = Vec::new();
         let (rules, other) = match base {
             Some(base) if terms.trust.is_guarded() => {
                 let rules = valid("base", base);
@@ -97,21 +100,39 @@ impl Sides {
                     );
                 }
                 let pipelines = rules.pipelines.clone();
-                (rules, theirs.map(|theirs| RepoRules { pipelines, ..theirs }))
+                let other = theirs.map(|mut theirs| {
+                    own = std::mem::replace(&mut theirs.pipelines, pipelines);
+                    theirs
+                });
+                (rules, other)
             }
             base => (head?, base.and_then(|base| valid("base", base))),
         };
         let mut all = rules.notes.clone();
         all.append(&mut notes);
-        Ok(Self { rules, other, notes: all })
+        Ok(Self { rules, other, theirs: own, notes: all })
     }
 }
 
-/// What whoever approves the change is to look at: files that say what is run.
-pub(super) fn showing(views: &[&View], paths: &Paths, change: &ChangeSet) -> Showing {
-    let pipelines = || views.iter().flat_map(|view| &view.rules.pipelines);
-    let commands = pipelines().flat_map(|of| &of.steps).flat_map(|step| &step.run);
-    let reads: BTreeSet<String> =
-        views.iter().flat_map(|view| composed::files(view, paths)).collect();
-    Showing::of(change, &reads, &trust::words(commands))
+/// What whoever approves the change is to look at: files that say what is run, by the rules that
+/// count before it is approved, and by `theirs`, the head's own pipelines, which count afterwards.
+pub(super) fn showing(
+    views: &[&View],
+    theirs: &[Pipeline],
+    paths: &Paths,
+    change: &ChangeSet,
+) -> Showing {
+    let ours = views.iter().flat_map(|view| &view.rules.pipelines);
+    let pipelines: Vec<&Pipeline> = ours.chain(theirs).collect();
+    let connectors = views.iter().flat_map(|view| view.head.iter());
+    let steps = || pipelines.iter().flat_map(|pipeline| &pipeline.steps);
+    let mut decides = Decides::new(FILE, composed::named(&pipelines, connectors, paths));
+    if steps().any(|step| step.is(Builtin::Build)) {
+        decides.go_by(build::METADATA);
+    }
+    if steps().any(|step| step.is(Builtin::Acceptance)) {
+        decides.go_by(acceptance::config::FILE);
+    }
+    steps().flat_map(|step| &step.run).for_each(|command| decides.heed(command));
+    Showing::of(change, &decides)
 }
