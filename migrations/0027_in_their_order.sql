@@ -1,7 +1,8 @@
--- Deliveries that came within one millisecond are handled in the order in which they came, too: a comment
--- may take back what the one before it asked for.
+-- Deliveries are handled in the order in which they came, also those of one millisecond: a comment may
+-- take back what the one before it asked for. The place is the time of a process, in microseconds, and
+-- one more for each that came in the same; deliveries from before were there before all others.
 alter table deliveries add column place BIGINT not null default 0;
 
 create index deliveries_in_order on deliveries
-    (state, again, received_at, place, guid, due_at, lease_until, held_for) where state = 'waiting';
+    (state, again, place, received_at, guid, due_at, lease_until, held_for) where state = 'waiting';
 drop index deliveries_claimed;

@@ -178,7 +178,7 @@ statements! {
                 where state = 'waiting' and due_at <= ", now!(), " and lease_until <= ", now!(), "
                     and again <= $2
                     and (held_for is null or $3 not like '%,' || held_for || ',%')
-                order by again, received_at, place, guid limit 1"
+                order by again, place, received_at, guid limit 1"
         ),
         ") returning guid, event, action, body, received_at, attempt, epoch, again"
     );

@@ -12,6 +12,7 @@ use super::deliveries::{self, NewDelivery, Taken};
 use super::error::StoreError;
 use super::nudge::{Nudges, Topic, Topics};
 use super::pool::{Lasting, Pool};
+use crate::ambient;
 
 /// The most deliveries of one commit.
 const BATCH: usize = 32;
@@ -31,7 +32,7 @@ type Answer = Result<Taken, StoreError>;
 
 struct Waiting {
     delivery: NewDelivery,
-    /// Of all that came to this process.
+    /// In the order of all that is handled.
     place: i64,
     answer: oneshot::Sender<Answer>,
 }
@@ -40,8 +41,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Intake {
     queue: mpsc::Sender<Waiting>,
-    /// How many came.
-    came: AtomicI64,
+    /// The place of the last that came.
+    last: AtomicI64,
     unanswered: AtomicUsize,
     committers: usize,
 }
@@ -80,20 +81,31 @@ impl Intake {
         if matches!(pool, Pool::Postgres(_)) {
             tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
         }
-        Self { queue, came: AtomicI64::new(0), unanswered: AtomicUsize::new(0), committers }
+        Self { queue, last: AtomicI64::new(0), unanswered: AtomicUsize::new(0), committers }
     }
 
     pub(super) async fn take_in(&self, delivery: NewDelivery) -> Answer {
         let _unanswered = Unanswered::new(&self.unanswered);
         let stopped = || StoreError::Intake("the program is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
-        let place = self.came.fetch_add(1, Ordering::Relaxed);
+        let place = self.next();
         self.queue.send(Waiting { delivery, place, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
 
 impl Intake {
+    /// The place of what comes now: after all that came to this process, and among other processes by
+    /// the time. When its row is written tells nothing: that of a later one may be written before.
+    fn next(&self) -> i64 {
+        let now = ambient::now().as_millis() * 1000;
+        let after = |last: i64| now.max(last + 1);
+        match self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)))
+        {
+            Ok(last) | Err(last) => after(last),
+        }
+    }
+
     /// Waits while deliveries flood in, but never for long.
     pub(super) async fn calm(&self) {
         let flood = || self.unanswered.load(Ordering::Relaxed) > self.committers + FLOOD;

@@ -19,8 +19,13 @@ static LOST: LazyLock<Option<Regex>> = LazyLock::new(|| {
     );
     let signs = "unknown parent image ID|No such image:|failed to get layer(?: for image)?|unable to \
                  (?:get|find) image";
+    // What the engine says of a layer lies in two folders of its own.
+    let file = format!(
+        "failed to [a-z ]+(?:{id})?: [a-z]+ /[^:]*/(?:imagedb|layerdb)/[^:]*: no such file or \
+         directory$"
+    );
     Regex::new(&format!(
-        "^(?:{before}(?:{signs}) {id}|(?:failed to [a-z ]+: )*layer does not exist$)"
+        "^(?:{before}(?:(?:{signs}) {id}|{file})|(?:failed to [a-z ]+: )*layer does not exist$)"
     ))
     .ok()
 });
@@ -214,7 +219,9 @@ mod tests {
 
     #[test]
     fn whose_fault_a_builds_end_is() {
+        const NONE: &str = "no such file or directory";
         let id = format!("sha256:{}", "4e".repeat(32));
+        let found = "/var/lib/docker/image/overlay2/imagedb";
         for lost in [
             format!("unknown parent image ID {id}"),
             format!("No such image: {id}"),
@@ -228,6 +235,9 @@ mod tests {
             format!("COPY failed: failed to get layer for image {id}: layer does not exist"),
             format!("ADD failed: failed to get destination image \"{id}\": No such image: {id}"),
             format!("invalid from flag value {id}: No such image: {id}"),
+            format!("failed to get digest {id}: open {found}/content/sha256/4e: {NONE}"),
+            format!("failed to read metadata: open {found}/metadata/sha256/4e/parent: {NONE}"),
+            format!("COPY failed: failed to get digest {id}: open {found}/content/x: {NONE}"),
         ] {
             assert_eq!(fault(&lost), Fault::Lost, "{lost}");
             // The builder quotes the command, which may say anything.
@@ -243,6 +253,7 @@ mod tests {
                      stat {lost}: file does not exist"
                 ),
                 format!("ADD failed: stat /var/lib/x/{lost}: no such file or directory"),
+                format!("ADD failed: stat /var/lib/imagedb/{}: {NONE}", lost.replace(':', "")),
                 format!(
                     "unable to find user x: {}: no matching entries",
                     lost.replace("No such", "")
