@@ -17,6 +17,8 @@ mod images;
 #[cfg(debug_assertions)]
 #[path = "support/left.rs"]
 mod left;
+#[path = "crash/made.rs"]
+mod made;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[cfg(debug_assertions)]

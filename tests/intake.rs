@@ -24,6 +24,8 @@ mod missing;
 mod owed;
 #[path = "support/receiver.rs"]
 mod receiver;
+#[path = "intake/said.rs"]
+mod said;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

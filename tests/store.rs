@@ -104,6 +104,7 @@ stories! {
         a_strangers_run_is_planned_and_ends_by_asking_for_an_approval;
     audit:
         an_act_is_carried_out_once_and_written_down,
+        what_turns_out_otherwise_is_owed_until_it_is_said,
         of_many_that_carry_out_one_act_one_does,
         a_cancel_that_comes_before_the_plan_holds,
         what_was_asked_for_is_forgotten_when_it_is_old;
@@ -154,6 +155,7 @@ stories! {
         a_run_made_with_a_problem_is_concluded,
         the_generation_rises_when_head_base_or_openness_change,
         runs_are_listed_newest_first_and_filtered,
+        lists_are_read_without_steps_and_without_what_is_private,
         repositories_are_found_by_any_case,
         a_revision_tells_what_changed;
     planning:
@@ -226,6 +228,7 @@ stories! {
         what_github_was_never_asked_for_is_forgotten;
     comments:
         comments_are_answered_once,
+        a_reply_that_was_begun_is_known_until_its_end_is,
         a_comment_is_in_one_hand_and_comes_back_by_itself,
         of_many_who_want_a_comment_one_gets_it;
     compare:

@@ -21,6 +21,12 @@ pub enum Deed {
     Start,
     /// An object's writing.
     Write,
+    /// An image made of what a step left.
+    Keep,
+    /// A name that such an image gets.
+    Tag,
+    /// An image built as its recipe says.
+    Build,
 }
 
 /// Does `work`. A test may have the program die before or after it, at a `place` that it chose.

@@ -32,6 +32,7 @@ use crate::github::Github;
 use crate::secrets::Providers;
 use crate::secrets::seal::Seal;
 use crate::service::archive::Archivist;
+use crate::service::commands::say_owed;
 use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
 use crate::service::ledger::SharedPoints;
@@ -306,6 +307,11 @@ fn serve(setup: Setup<'_>, signers: Arc<Signers>) -> anyhow::Result<()> {
     setup.start(Rhythm { name: "comparing", period: Duration::from_secs(30) }, None, move || {
         let publisher = comparing.clone();
         async move { publisher.compare().await }
+    });
+    let (store, github) = (common.store.clone(), common.github.clone());
+    setup.start(Rhythm { name: "answers", period: Duration::from_mins(1) }, None, move || {
+        let (store, github) = (store.clone(), github.clone());
+        async move { Ok(say_owed(&store, &github).await.map(|()| false)?) }
     });
     // Several at once, so that one slow repository does not hold up the others.
     for _ in 0..4 {

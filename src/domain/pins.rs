@@ -10,7 +10,8 @@ use super::pipeline::StepSpec;
 use super::plan::Plan;
 use super::run::StepRecord;
 
-/// Images by digest, or by id where no registry knows them, of steps and their services.
+/// Images by digest, or by id where no registry knows them, of steps and their services, and those that
+/// steps built on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins {
     /// The run whose plan it is.
@@ -19,13 +20,16 @@ pub struct Pins {
     steps: BTreeMap<StepId, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     services: BTreeMap<StepId, BTreeMap<ServiceAlias, String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    bases: BTreeMap<StepId, BTreeMap<String, String>>,
 }
 
 impl Pins {
     /// What the steps of a run's job ran with; those that did not run get what others had under the same
     /// name. None where nothing was written down.
     pub fn of(run: RunId, plan: &Plan, records: &[StepRecord]) -> Option<Self> {
-        let empty = Self { run, steps: BTreeMap::new(), services: BTreeMap::new() };
+        let empty =
+            Self { run, steps: BTreeMap::new(), services: BTreeMap::new(), bases: BTreeMap::new() };
         let before = plan.pins().cloned();
         let mut pins = before.map_or(empty, |before| Self { run, ..before });
         for record in records {
@@ -36,6 +40,9 @@ impl Pins {
             if !facts.services.is_empty() {
                 let services = pins.services.entry(record.id.clone()).or_default();
                 services.extend(facts.services.clone());
+            }
+            if !facts.bases.is_empty() {
+                pins.bases.entry(record.id.clone()).or_default().extend(facts.bases.clone());
             }
         }
         let by_name = pins.by_name(plan.steps());
@@ -51,7 +58,13 @@ impl Pins {
                 }
             }
         }
-        (!pins.steps.is_empty() || !pins.services.is_empty()).then_some(pins)
+        let some = !(pins.steps.is_empty() && pins.services.is_empty() && pins.bases.is_empty());
+        some.then_some(pins)
+    }
+
+    /// What the images were that a step's own was built on, by their names.
+    pub fn bases(&self, step: &StepId) -> Option<&BTreeMap<String, String>> {
+        self.bases.get(step)
     }
 
     fn by_name(&self, steps: &[StepSpec]) -> BTreeMap<String, String> {
@@ -154,5 +167,27 @@ mod tests {
         let again = plan.with_pins(again);
         assert_eq!(images(&again), ["p1", "p2 d1", "r1 d1", "node:1"]);
         assert_eq!(again.pins().map(|pins| pins.run), Some(run(2)));
+    }
+
+    #[test]
+    fn what_an_image_was_built_on_is_kept_by_its_name() {
+        let steps = vec![step("build", "", &[])];
+        let plan = Plan::new("a".parse().unwrap(), "a".into(), Inputs::default(), steps).unwrap();
+        let built = |bases: &[(&str, &str)]| {
+            let mut built = record("build", None, &[]);
+            let pair = |(name, id): &(&str, &str)| ((*name).to_owned(), (*id).to_owned());
+            built.facts.bases = bases.iter().map(pair).collect();
+            built
+        };
+        let pins = Pins::of(run(1), &plan, &[built(&[("a:1", "1"), ("b:1", "2")])]);
+        let same = plan.with_pins(pins);
+        // A try that ended before all were there takes nothing away.
+        let pins = Pins::of(run(2), &same, &[built(&[("b:1", "2")])]).unwrap();
+        let bases = pins.bases(&"build".parse().unwrap()).unwrap();
+        assert_eq!(
+            bases.iter().map(|(name, id)| format!("{name} {id}")).collect::<Vec<_>>(),
+            ["a:1 1", "b:1 2"]
+        );
+        assert_eq!(pins.bases(&"unit".parse().unwrap()), None);
     }
 }

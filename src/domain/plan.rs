@@ -195,6 +195,12 @@ impl Plan {
         pinned.unwrap_or(&service.image)
     }
 
+    /// What the images were that a step's own image was built on, by their names, if the plan is an
+    /// earlier run's.
+    pub fn bases_of(&self, step: &StepId) -> Option<&BTreeMap<String, String>> {
+        self.pins.as_ref()?.bases(step)
+    }
+
     /// The same plan, of a stranger's code: each step in a container of its own, without secrets, and
     /// in nobody's way.
     #[must_use]

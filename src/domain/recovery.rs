@@ -164,12 +164,15 @@ pub enum Unheard {
 }
 
 /// What is to become of a comment at `now`, by GitHub's clock, if comments are looked at `every` so
-/// often. What an edited one said at first is not known, and what it says since runs nothing.
+/// often. What an edited one said at first is not known, and what it says since runs nothing. What was
+/// asked for longer ago than GitHub would deliver an event again, nobody waits for any more.
 pub fn unheard(comment: &ListedComment, (now, every): (Timestamp, Duration)) -> Unheard {
     let edited = comment.updated_at != comment.written_at;
-    if comment.pull.is_none() || edited || command::parse(&comment.body).is_empty() {
+    let age = now.since(comment.written_at);
+    let over = comment.pull.is_none() || edited || age >= WINDOW;
+    if over || command::parse(&comment.body).is_empty() {
         Unheard::Nothing
-    } else if now.since(comment.written_at) < patience(every) {
+    } else if age < patience(every) {
         Unheard::Perhaps
     } else {
         Unheard::Command
@@ -285,6 +288,8 @@ mod tests {
         assert_eq!(asked(&on_issue, 160), Unheard::Nothing);
         let soon = Duration::from_secs(1);
         assert_eq!(unheard(&said("/retest"), (at(101), soon)), Unheard::Command);
+        let late = at(100).plus(WINDOW);
+        assert_eq!(unheard(&said("/retest"), (late, soon)), Unheard::Nothing, "who waits for it?");
     }
 
     fn pull(head: char) -> PullFacts {

@@ -192,6 +192,10 @@ pub struct StepFacts {
     /// The id of the image that it built, for the steps after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built: Option<String>,
+    /// What that was built on, by the names that its recipe has: digests, or ids where no registry
+    /// knows them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bases: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

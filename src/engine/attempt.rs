@@ -29,7 +29,7 @@ use crate::domain::objects;
 use crate::domain::output::Problem;
 use crate::domain::output::place::Ground;
 use crate::domain::pipeline::StepSpec;
-use crate::domain::run::{StepFacts, StepRecord, Tries};
+use crate::domain::run::{StepFacts, StepRecord};
 use crate::domain::secret::Secret;
 use crate::domain::state::Outcome;
 use crate::domain::time::{Timestamp, human};
@@ -135,6 +135,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             image_digest: ended.image_digest,
             services: ended.services,
             built: made.image,
+            bases: made.bases,
             tests: found.tests,
             annotations: found.annotations,
             coverage: found.coverage,
@@ -142,9 +143,7 @@ impl<E: Executor, J: Journal> Attempt<'_, E, J> {
             excerpt: spooled.excerpt(ended.outcome).into(),
             log: stored.log,
             artifacts: stored.artifacts,
-            cache: None,
-            tries: Tries::default(),
-            places: BTreeMap::new(),
+            ..StepFacts::default()
         };
         Box::pin(self.place(&mut facts, spooled.told.problems, ended.outcome)).await;
         let facts = self.redacted(facts);

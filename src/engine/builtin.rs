@@ -104,6 +104,8 @@ struct Site<'a, E> {
     built: OnceLock<String>,
     /// When the engine began to build it.
     begun: Arc<OnceLock<Timestamp>>,
+    /// What it builds on.
+    bases: Arc<OnceLock<BTreeMap<String, String>>>,
     /// How the commands ended that it ran.
     ran: OnceLock<Ended>,
     /// What it read of the annotations that those left.
@@ -115,6 +117,8 @@ struct Site<'a, E> {
 pub(super) struct Made {
     /// The image that it built.
     pub(super) image: Option<String>,
+    /// What it built on, by the names that its recipe has.
+    pub(super) bases: BTreeMap<String, String>,
     /// What its SARIF report holds, if it was read.
     pub(super) annotations: Option<Annotations>,
 }
@@ -138,8 +142,8 @@ pub(super) async fn run<E: Executor>(
     let started_at = ambient::now();
     let (built, ran, found) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
     let (executor, task, log, stop) = (&*executor, &task, &log, &stop);
-    let begun = Arc::default();
-    let site = Site { executor, task, log, stop, built, begun, ran, found };
+    let (begun, bases) = (Arc::default(), Arc::default());
+    let site = Site { executor, task, log, stop, built, begun, bases, ran, found };
     let judged = judge(&site).await;
     let (outcome, reason, retry) = match judged {
         // It tells how others went, which is no fault of its own.
@@ -161,7 +165,8 @@ pub(super) async fn run<E: Executor>(
     let begun = site.begun.get().copied().or((!waited).then_some(started_at));
     let whole = || parts(started_at, begun, finished_at);
     let (built, ran) = (site.built.into_inner(), site.ran.into_inner());
-    let made = Made { image: built, annotations: site.found.into_inner() };
+    let bases = site.bases.get().cloned().unwrap_or_default();
+    let made = Made { image: built, bases, annotations: site.found.into_inner() };
     let (exit_code, image_digest, segments) = match ran {
         Some(ran) => (ran.exit_code, ran.image_digest, ran.segments),
         None => (None, None, whole()),

@@ -24,7 +24,9 @@ pub(super) fn explain(plan: &Plan, spec: &StepSpec, ended: &mut Ended) {
         .services
         .iter()
         .filter_map(|service| Some((pins.service(&spec.id, &service.alias)?, &service.image)));
-    let mut images = own.into_iter().chain(beside);
+    let bases =
+        pins.bases(&spec.id).into_iter().flatten().map(|(name, image)| (image.as_str(), name));
+    let mut images = own.into_iter().chain(beside).chain(bases);
     let told = images.find(|(image, _)| reason.contains(&format!("image `{image}` ")));
     if let Some((_, name)) = told {
         *reason = format!(

@@ -37,6 +37,10 @@ pub struct ImageBuild {
     pub passing: bool,
     /// When the engine began with it; before that it had what it builds on brought.
     pub begun: Arc<OnceLock<Timestamp>>,
+    /// What the images that it builds on were when the plan was carried out first, by their names.
+    pub pins: BTreeMap<String, String>,
+    /// What they are, once they are there: by digest, or by id where no registry knows them.
+    pub bases: Arc<OnceLock<BTreeMap<String, String>>>,
 }
 
 /// How a build ended.

@@ -50,8 +50,13 @@ impl Look {
 
     pub fn of_job(job: &Job) -> Self {
         let errored = |step: &StepRecord| Self::of_step(job, step) == Self::Errored;
-        let look = Self::of_conclusion(job.state, job.conclusion);
-        if look == Self::Failed && job.steps.iter().any(errored) { Self::Errored } else { look }
+        Self::of_ended(job.state, job.conclusion, job.steps.iter().any(errored))
+    }
+
+    /// A job of which it is known whether a step errored.
+    pub fn of_ended(state: RunState, conclusion: Option<Conclusion>, errored: bool) -> Self {
+        let look = Self::of_conclusion(state, conclusion);
+        if look == Self::Failed && errored { Self::Errored } else { look }
     }
 
     pub fn of_run(run: &Run) -> Self {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub(super) use self::approvals::Asker;
 pub(super) use self::buttons::handled;
+pub use self::comments::say_owed;
 use self::effects::Effects;
 use super::trust::{self, Bench, Judgement};
 use crate::ambient;
@@ -176,8 +177,13 @@ impl Commands<'_> {
                 made.ruling.without(not, Decision::Partly)
             }
         };
-        self.store.amend_audit(repository, &made.cause, &ruling).await?;
-        self.say_again(run, (&made.asked, &ruling)).await
+        let comment = comments::asked_in(run);
+        let is_new = self.store.amend_audit(repository, (&made.cause, comment), &ruling).await?;
+        match comment.filter(|_| is_new) {
+            // Should it fail now, it is owed, and said later.
+            Some(comment) => self.say_again(comment).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -212,4 +218,7 @@ pub enum Failure {
     /// What was asked for is done; the answer has to wait so long.
     #[error("there is no room in GitHub's limits to answer for another {} s", .0.as_secs())]
     Budget(Duration),
+    /// What was asked for is done; whether the answer is there is looked at again after so long.
+    #[error("GitHub may show an answer that it took within another {} s", .0.as_secs())]
+    Unsure(Duration),
 }

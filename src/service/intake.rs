@@ -364,7 +364,7 @@ async fn unconcluded(
         limit: 200,
         ..RunQuery::default()
     };
-    let runs = store.runs(&query).await?;
+    let runs = store.run_headers(&query).await?;
     Ok(runs.iter().filter(|run| run.state != RunState::Concluded).map(|run| run.id).collect())
 }
 
@@ -380,7 +380,7 @@ fn later(claim: &ClaimedDelivery, failure: &Failure) -> Handled {
             Retry::Never | Retry::Unknown => backoff,
         },
         Failure::Store(_) => backoff,
-        Failure::Budget(wait) => (*wait).max(backoff),
+        Failure::Budget(wait) | Failure::Unsure(wait) => (*wait).max(backoff),
     };
     if claim.attempt >= MAX_ATTEMPTS {
         warn!(github.delivery = claim.guid, "given up after {MAX_ATTEMPTS} attempts: {failure}");

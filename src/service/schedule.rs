@@ -335,7 +335,7 @@ pub enum ScheduleError {
 impl From<Failure> for ScheduleError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Budget(after) => Self::Budget(after),
+            Failure::Budget(after) | Failure::Unsure(after) => Self::Budget(after),
             Failure::Github(error) => Self::Github(error),
             Failure::Store(error) => Self::Store(error),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Store;
 use super::approvals::{self, ApprovalOrder};
 use super::cancels::{Stopped, cancel};
+use super::comments;
 use super::error::StoreError;
 use super::pool::Tx;
 use super::pulls::see_repository;
@@ -93,7 +94,8 @@ statements! {
          on conflict do nothing"
     );
     AMEND = sql!(
-        "update audit set decision = $3, because = $4 where repository_id = $1 and cause = $2"
+        "update audit set decision = $3, because = $4 where repository_id = $1 and cause = $2
+            and (decision <> $3 or because <> $4)"
     );
     BY_CAUSE = sql!("select ", audit_columns!(), " where a.repository_id = $1 and a.cause = $2");
     OF_PULL = sql!(
@@ -185,15 +187,31 @@ impl Store {
         by_cause(&mut tx, repository, cause).await
     }
 
-    /// Something turned out later: the record says so.
+    /// Something turned out later: the record says so, and the comment that asked for it is owed another
+    /// answer. False if the record says so already.
     pub async fn amend_audit(
         &self,
         repository: u64,
-        cause: &str,
+        (cause, comment): (&str, Option<u64>),
         ruling: &Ruling,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        retried!(self.amend_once(repository, (cause, comment), ruling))
+    }
+
+    async fn amend_once(
+        &self,
+        repository: u64,
+        (cause, comment): (&str, Option<u64>),
+        ruling: &Ruling,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
         let args = args![repository, cause, ruling.decision.as_str(), ruling.because.as_str()];
-        self.inner.main.execute(AMEND, args).await.map(drop)
+        let is_new = tx.execute(AMEND, args).await? > 0;
+        if let Some(comment) = comment.filter(|_| is_new) {
+            comments::amended(&mut tx, repository, comment).await?;
+        }
+        tx.commit().await?;
+        Ok(is_new)
     }
 
     /// The latest about a pull request, newest first.

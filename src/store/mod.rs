@@ -61,7 +61,7 @@ pub use self::budgets::{Closed, Spent, Stage, Wish};
 pub use self::cache::NewResult;
 pub use self::cancels::Stopped;
 pub use self::checks::{Annotated, CheckRecord, ClaimedHead, RefusedName};
-pub use self::comments::{CommentAnswer, CommentLease, Hold};
+pub use self::comments::{CommentAnswer, CommentLease, Hold, Owed};
 pub use self::compare::{Compared, Comparison};
 pub use self::deliveries::{
     ClaimedDelivery, Delivery, DeliveryQuery, DeliveryRow, Due, Handled, HandledAgain, NewDelivery,
@@ -77,7 +77,7 @@ pub use self::planning::{NewJob, PlannedRun, PlanningLease};
 use self::pool::{Lasting, Pool};
 pub use self::pulls::{PullSeen, RepositoryRow};
 pub use self::queue::{Queue, Sample};
-pub use self::read::{RunChanges, RunQuery};
+pub use self::read::{JobLine, RunChanges, RunQuery};
 pub use self::recovery::{LogMark, MissingRow};
 pub use self::rotations::{NewRotation, Rotation, RotationRow};
 pub use self::runs::{Created, NewRun};

@@ -46,6 +46,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (25, "names_and_groups", include_str!("../../migrations/0025_names_and_groups.sql")),
     (26, "reads", include_str!("../../migrations/0026_reads.sql")),
     (27, "in_their_order", include_str!("../../migrations/0027_in_their_order.sql")),
+    (28, "said_again", include_str!("../../migrations/0028_said_again.sql")),
 ];
 
 /// The one thing that must be said in two ways: what time it is, for the database, in milliseconds.

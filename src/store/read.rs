@@ -7,10 +7,11 @@ use super::Store;
 use super::arg::Arg;
 use super::error::StoreError;
 use super::pool::Tx;
-use super::rows::{JobRow, RunRow, StepRow, parse};
+use super::rows::{JobRow, RunRow, StepRow, from_word, optional_word, parse};
 use crate::domain::ids::{JobId, RunId};
-use crate::domain::names::{RepoName, Sha, StepId};
+use crate::domain::names::{ConnectorName, RepoName, Sha, StepId};
 use crate::domain::run::{Job, Run, StepRecord};
+use crate::domain::state::{Conclusion, RunState};
 use crate::domain::time::Timestamp;
 
 /// Which runs a page or the API asks for; newest first.
@@ -22,6 +23,18 @@ pub struct RunQuery {
     pub before: Option<RunId>,
     /// At most this many; 0 means 50.
     pub limit: u32,
+    /// Only those of repositories that anybody may see.
+    pub public: bool,
+}
+
+/// How one of a run's connectors does, as a list of runs shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobLine {
+    pub connector: ConnectorName,
+    pub state: RunState,
+    pub conclusion: Option<Conclusion>,
+    /// A step of it ended by no fault of the connector's.
+    pub errored: bool,
 }
 
 /// The most that one page gets.
@@ -41,6 +54,9 @@ macro_rules! many {
 statements! {
     RUN = sql!("select ", run_columns!(), " where r.id = $1");
     LATEST = sql!("select ", run_columns!(), " where r.id < $1 order by r.id desc limit $2");
+    LATEST_PUBLIC = sql!(
+        "select ", run_columns!(), " where r.id < $1 and p.private = 0 order by r.id desc limit $2"
+    );
     LATEST_OF_REPOSITORY = sql!(
         "select ", run_columns!(), " where r.repository_id = $3 and r.id < $1
          order by r.id desc limit $2"
@@ -52,7 +68,7 @@ statements! {
     LATEST_OF_HEAD = sql!(
         "select ", run_columns!(), " where r.head_sha = $3 and r.id < $1
             and (cast($4 as bigint) is null or r.repository_id = $4)
-            and (cast($5 as bigint) is null or r.pull = $5)
+            and (cast($5 as bigint) is null or r.pull = $5) and ($6 = 0 or p.private = 0)
          order by r.id desc limit $2"
     );
     OPEN_OF_PULL = sql!(
@@ -71,6 +87,12 @@ statements! {
     STEPS_OF = sql!(
         "select ", step_columns!(), " from steps where run_id in ", many!(),
         " order by job_id, position"
+    );
+    LINES_OF = sql!(
+        "select run_id, connector, state, conclusion,
+            cast(case when exists (select 1 from steps s
+                where s.job_id = jobs.id and s.outcome = 'errored') then 1 else 0 end as bigint)
+         from jobs where run_id in ", many!()
     );
     JOB = sql!("select ", job_columns!(), " from jobs where id = $1");
     STEPS_OF_JOB = sql!(
@@ -116,36 +138,54 @@ impl Store {
     }
 
     pub async fn runs(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError> {
-        let repository = match &query.repository {
-            None => None,
-            Some(name) => match self.repository(name).await? {
-                Some(repository) => Some(repository.id),
-                None => return Ok(Vec::new()),
-            },
-        };
-        let limit = if query.limit == 0 { 50 } else { query.limit.min(MOST_RUNS) };
-        let mut args = match query.before {
-            Some(run) => args![run, limit],
-            None => args![AFTER_ALL, limit],
-        };
+        let Some(repository) = self.repository_of(query).await? else { return Ok(Vec::new()) };
         let mut tx = self.snapshot().await?;
-        let rows = match (&query.head_sha, repository, query.pull) {
-            (Some(head), repository, pull) => {
-                args.extend(args![head, repository, pull]);
-                tx.all(LATEST_OF_HEAD, args).await?
-            }
-            (None, Some(repository), Some(pull)) => {
-                args.extend(args![repository, pull]);
-                tx.all(LATEST_OF_PULL, args).await?
-            }
-            (None, Some(repository), None) => {
-                args.push(repository.into());
-                tx.all(LATEST_OF_REPOSITORY, args).await?
-            }
-            // A pull request's number says nothing without its repository.
-            (None, None, _) => tx.all(LATEST, args).await?,
-        };
+        let rows = latest(&mut tx, query, repository).await?;
         assemble(&mut tx, rows).await
+    }
+
+    /// The same runs, without their jobs: what a list can be made of, however large they are.
+    pub async fn run_headers(&self, query: &RunQuery) -> Result<Vec<Run>, StoreError> {
+        let Some(repository) = self.repository_of(query).await? else { return Ok(Vec::new()) };
+        let mut tx = self.snapshot().await?;
+        let rows = latest(&mut tx, query, repository).await?;
+        rows.into_iter().map(RunRow::run).collect()
+    }
+
+    /// What is asked about: one repository, or all (`Some(None)`); `None` if there is none of the name.
+    async fn repository_of(&self, query: &RunQuery) -> Result<Option<Option<u64>>, StoreError> {
+        let Some(name) = &query.repository else { return Ok(Some(None)) };
+        let found = self.repository(name).await?;
+        Ok(found.filter(|found| !(query.public && found.private)).map(|found| Some(found.id)))
+    }
+
+    /// How the connectors of these runs do, by name.
+    pub async fn job_lines(
+        &self,
+        runs: &[RunId],
+    ) -> Result<BTreeMap<RunId, Vec<JobLine>>, StoreError> {
+        let mut tx = self.snapshot().await?;
+        let mut lines: BTreeMap<RunId, Vec<JobLine>> = BTreeMap::new();
+        for runs in runs.chunks(MANY) {
+            // What is not filled repeats the last one.
+            let ids =
+                (0..MANY).filter_map(|i| runs.get(i).or(runs.last())).map(Arg::from).collect();
+            let found: Vec<(String, String, String, Option<String>, i64)> =
+                tx.all(LINES_OF, ids).await?;
+            for (run, connector, state, conclusion, errored) in found {
+                let line = JobLine {
+                    connector: parse("jobs.connector", &connector)?,
+                    state: from_word("jobs.state", &state)?,
+                    conclusion: optional_word("jobs.conclusion", conclusion.as_deref())?,
+                    errored: errored != 0,
+                };
+                lines.entry(parse("jobs.run_id", &run)?).or_default().push(line);
+            }
+        }
+        for of_run in lines.values_mut() {
+            of_run.sort_by(|a, b| a.connector.cmp(&b.connector));
+        }
+        Ok(lines)
     }
 
     /// What still runs or waits of a pull request, on any of its heads; oldest first.
@@ -165,6 +205,35 @@ impl Store {
     pub async fn runs_of_head(&self, repository: u64, head: &Sha) -> Result<Vec<Run>, StoreError> {
         let mut tx = self.snapshot().await?;
         runs_of_head(&mut tx, repository, head).await
+    }
+}
+
+async fn latest(
+    tx: &mut Tx<'_>,
+    query: &RunQuery,
+    repository: Option<u64>,
+) -> Result<Vec<RunRow>, StoreError> {
+    let limit = if query.limit == 0 { 50 } else { query.limit.min(MOST_RUNS) };
+    let mut args = match query.before {
+        Some(run) => args![run, limit],
+        None => args![AFTER_ALL, limit],
+    };
+    match (&query.head_sha, repository, query.pull) {
+        (Some(head), repository, pull) => {
+            args.extend(args![head, repository, pull, query.public]);
+            tx.all(LATEST_OF_HEAD, args).await
+        }
+        (None, Some(repository), Some(pull)) => {
+            args.extend(args![repository, pull]);
+            tx.all(LATEST_OF_PULL, args).await
+        }
+        (None, Some(repository), None) => {
+            args.push(repository.into());
+            tx.all(LATEST_OF_REPOSITORY, args).await
+        }
+        // A pull request's number says nothing without its repository.
+        (None, None, _) if query.public => tx.all(LATEST_PUBLIC, args).await,
+        (None, None, _) => tx.all(LATEST, args).await,
     }
 }
 

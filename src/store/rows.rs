@@ -66,7 +66,7 @@ pub(super) fn from_word<T: DeserializeOwned>(column: &str, word: &str) -> Result
         .map_err(|error| StoreError::Inconsistent(format!("{column}: {error}")))
 }
 
-fn optional_word<T: DeserializeOwned>(
+pub(super) fn optional_word<T: DeserializeOwned>(
     column: &str,
     word: Option<&str>,
 ) -> Result<Option<T>, StoreError> {

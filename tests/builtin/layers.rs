@@ -225,6 +225,8 @@ async fn build_in(
         scope: scope.to_owned(),
         passing: true,
         begun: std::sync::Arc::default(),
+        pins: BTreeMap::new(),
+        bases: std::sync::Arc::default(),
     };
     let (log, mut lines) = mpsc::channel::<Bytes>(8);
     let gather = async {

@@ -41,6 +41,8 @@ async fn speaker(docker: &Docker, place: &Place) -> String {
         scope: "1.all".to_owned(),
         passing: false,
         begun: std::sync::Arc::default(),
+        pins: BTreeMap::new(),
+        bases: std::sync::Arc::default(),
     };
     let log = mpsc::channel(1).0;
     let end = docker.build(build, log, CancellationToken::new()).await;

@@ -322,6 +322,7 @@ fn failing_unit() -> StepFacts {
         exit_code: Some(1),
         image_digest: Some(format!("sha256:{}", "ab".repeat(32))),
         built: None,
+        bases: std::collections::BTreeMap::new(),
         tries: checkvalve::domain::run::Tries::default(),
         services: std::collections::BTreeMap::new(),
         log: Some(LogRef { key: "runs/x/log.txt".into(), bytes: 18_432, lines: 320, cut: 0 }),

@@ -25,12 +25,13 @@ async fn release(api: &Docker, image: &str, release: &str) -> String {
     api.inspect_image(image).await.unwrap().id.unwrap()
 }
 
-/// The log of `unit` in the newest run, and what is said of how it ended.
+/// The log of the newest run's only step, and what is said of how it ended.
 async fn newest(world: &World) -> (String, String) {
     let run = world.runs().await.remove(0)["id"].as_str().unwrap().to_owned();
     let told = world.json(&format!("/api/v1/runs/{run}")).await;
     let step = &told["connectors"][0]["steps"][0];
-    let log = format!("{}/api/v1/runs/{run}/connectors/source-a/steps/unit/log", world.url);
+    let id = step["id"].as_str().unwrap();
+    let log = format!("{}/api/v1/runs/{run}/connectors/source-a/steps/{id}/log", world.url);
     let log = world.http.get(log).send().await.unwrap();
     let log = if log.status().is_success() { log.text().await.unwrap() } else { String::new() };
     (log, format!("{} {}", step["outcome"], step["reason"]))
@@ -82,4 +83,43 @@ async fn the_same_plan_runs_with_the_same_images_or_says_why_not() {
     assert_eq!(log, "release two\n", "{ended}");
     world.finish().await;
     api.remove_image(&image, none, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_plan_builds_on_the_same_images_or_says_why_not() {
+    let Some(api) = images::engine().await else { return };
+    let image = format!("checkvalve-test/moving-{}:1", ambient::ulid().to_string().to_lowercase());
+    let first = release(&api, &image, "one").await;
+    let config = "version: 1\npreset: none\nconnectors:\n  - { kind: sh, match: \"{name}/connector.txt\" }\n\
+         pipelines:\n  - for: { kind: sh }\n    steps: [{ id: build, uses: build, network: none }]\n";
+    let files = [(".github/checkvalve.yml", config), ("source-a/connector.txt", "a")];
+    let world = World::new(Steps::Docker, &files).await;
+    let dockerfile = format!("FROM {image}\nRUN echo release $RELEASE; exit 1\n");
+    world.push("change", &[("source-a/Dockerfile", &dockerfile)]).await;
+    let number = world.open("change").await;
+    world.settle().await;
+    let (log, ended) = newest(&world).await;
+    assert!(log.contains("\nrelease one\n"), "{ended}: {log}");
+
+    let second = release(&api, &image, "two").await;
+    assert_ne!(first, second);
+    for _ in 0..2 {
+        let (log, ended) = ask(&world, number, "/retest").await;
+        assert!(log.contains("\nrelease one\n"), "{ended}: {log}");
+    }
+    // Steps of the builds that failed may still go on from it.
+    let force = Some(RemoveImageOptions { force: true, ..RemoveImageOptions::default() });
+    api.remove_image(&first, force.clone(), None).await.unwrap();
+    let (_, ended) = ask(&world, number, "/retest").await;
+    assert!(ended.starts_with("\"errored\""), "{ended}");
+    for said in [
+        format!("image `{first}` is not on this engine any more"),
+        format!("It is what `{image}` was in run run_"),
+    ] {
+        assert!(ended.contains(&said), "{said}: {ended}");
+    }
+    let (log, ended) = ask(&world, number, "/test source-a").await;
+    assert!(log.contains("\nrelease two\n"), "{ended}: {log}");
+    world.finish().await;
+    api.remove_image(&image, force, None).await.unwrap();
 }

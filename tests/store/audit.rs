@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use checkvalve::domain::audit::{Decision, Ruling};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState};
 use checkvalve::domain::trigger::Trigger;
-use checkvalve::store::{CancelOrder, Created, Done, NewRun, Orders};
+use checkvalve::store::{CancelOrder, CommentAnswer, Created, Done, Hold, NewRun, Orders, Owed};
 
 use crate::fixture::{
-    LONG, Place, SHORT, act, connector, create, create_planned, new_run, planned, read, sha,
-    wait_out, worker,
+    LONG, Place, SHORT, act, connector, create, create_planned, new_run, planned, read, repository,
+    sha, wait_out, worker,
 };
 
 const ASKED: &str = "/test; /cancel source-b";
@@ -55,8 +55,41 @@ pub(crate) async fn an_act_is_carried_out_once_and_written_down(place: &Place) {
     assert!(store.audit_of_pull(7, 13).await.unwrap().is_empty());
 
     let later = Ruling::refused("nothing is called so");
-    store.amend_audit(7, "comment-5", &later).await.unwrap();
+    assert!(store.amend_audit(7, ("comment-5", None), &later).await.unwrap());
     assert_eq!(store.audited(7, "comment-5").await.unwrap().unwrap().ruling, later);
+}
+
+pub(crate) async fn what_turns_out_otherwise_is_owed_until_it_is_said(place: &Place) {
+    let store = place.open().await;
+    let accepted = Ruling::of(&["Runs.".to_owned()], &[]);
+    let judge = |_: &Done| accepted.clone();
+    store.obey(&act("comment-5", "/test"), &Orders::default(), &judge).await.unwrap();
+    let hold = async || match store.hold_comment(7, 5).await.unwrap() {
+        Hold::Ours(lease, answer) => (lease, answer),
+        theirs @ Hold::Theirs(_) => panic!("{theirs:?}"),
+    };
+    let owed = async || store.owed_answers(LONG).await.unwrap();
+    let amend = async |why: &str| {
+        let about = ("comment-5", Some(5));
+        store.amend_audit(7, about, &Ruling::refused(why)).await.unwrap()
+    };
+    let (lease, answer) = hold().await;
+    assert!(amend("one").await);
+    assert!(!amend("one").await, "it is on record");
+    assert_eq!(owed().await, [], "somebody has it in hand");
+    // What was in hand before is not the answer to what turned out since.
+    let settled = CommentAnswer { settled: true, ..answer };
+    store.answer_comment(lease, &settled).await.unwrap();
+    assert_eq!(owed().await, [Owed { repository: repository(), comment: 5 }]);
+    let (lease, answer) = hold().await;
+    assert_eq!((answer.amended, answer.settled), (1, true));
+    assert!(amend("two").await);
+    store.answer_comment(lease, &answer).await.unwrap();
+    let (lease, answer) = hold().await;
+    assert_eq!(answer.amended, 2);
+    store.answer_comment(lease, &answer).await.unwrap();
+    assert_eq!(owed().await, []);
+    assert_eq!(hold().await.1.amended, 0);
 }
 
 pub(crate) async fn of_many_that_carry_out_one_act_one_does(place: &Place) {

@@ -15,7 +15,14 @@ async fn hold(store: &Store, repository: u64, comment: u64) -> (CommentLease, Co
 
 pub(crate) async fn comments_are_answered_once(place: &Place) {
     let store = place.open().await;
-    let unknown = CommentAnswer { comment: 5, reply: None, shown: None, settled: false };
+    let unknown = CommentAnswer {
+        comment: 5,
+        reply: None,
+        shown: None,
+        settled: false,
+        begun: None,
+        amended: 0,
+    };
     let (lease, answer) = hold(&store, 7, 5).await;
     assert_eq!(answer, unknown);
     store.release_comment(lease).await.unwrap();
@@ -67,4 +74,23 @@ pub(crate) async fn of_many_who_want_a_comment_one_gets_it(place: &Place) {
     let held = asking.join_all().await;
     let ours = held.iter().filter(|hold| matches!(hold, Hold::Ours(..))).count();
     assert_eq!(ours, 1, "{held:?}");
+}
+
+pub(crate) async fn a_reply_that_was_begun_is_known_until_its_end_is(place: &Place) {
+    let store = place.open().await;
+    let (lease, _) = hold(&store, 7, 5).await;
+    store.begin_reply(lease).await.unwrap();
+    store.release_comment(lease).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let (next, answer) = hold(&store, 7, 5).await;
+    assert!(answer.begun.is_some_and(|begun| begun >= Duration::from_millis(10)), "{answer:?}");
+    assert!(matches!(store.begin_reply(lease).await, Err(StoreError::LeaseLost)));
+    // GitHub refused it; then it took one.
+    store.refused_reply(next).await.unwrap();
+    store.release_comment(next).await.unwrap();
+    let (next, answer) = hold(&store, 7, 5).await;
+    assert_eq!(answer.begun, None);
+    store.begin_reply(next).await.unwrap();
+    store.answer_comment(next, &CommentAnswer { reply: Some(6), ..answer }).await.unwrap();
+    assert_eq!(hold(&store, 7, 5).await.1.begun, None);
 }

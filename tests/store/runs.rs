@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use checkvalve::domain::run::{Problem, ProblemKind};
+use checkvalve::domain::run::{Problem, ProblemKind, Repository};
 use checkvalve::domain::state::{Conclusion, Outcome, RunState, StepState};
 use checkvalve::domain::trigger::Trigger;
-use checkvalve::store::{Created, NewRun, RunQuery};
+use checkvalve::store::{Created, JobLine, NewRun, RunQuery};
 
 use crate::fixture::{
     Place, claim, create, create_planned, finished, new_run, pull, read, repository, running,
@@ -159,6 +159,48 @@ pub(crate) async fn runs_are_listed_newest_first_and_filtered(place: &Place) {
     // Oldest first by the database's clock: ids made in one millisecond have no order.
     assert!(of_head.is_sorted_by_key(|run| (run.created_at, run.id)));
     assert_eq!(of_head.len(), 25);
+}
+
+pub(crate) async fn lists_are_read_without_steps_and_without_what_is_private(place: &Place) {
+    let store = place.open().await;
+    let run = create_planned(&store, 'a', &["source-a", "source-b", "source-c"]).await;
+    let (lease, job) = claim(&store).await;
+    store.record(&lease, &[with(&job, "install", finished(Outcome::Errored))]).await.unwrap();
+    let waiting = create(&store, NewRun { pull: Some(13), ..new_run('b', "2") }).await;
+    let all = store.run_headers(&RunQuery::default()).await.unwrap();
+    let of = |public| RunQuery { public, ..RunQuery::default() };
+    assert_eq!(all.iter().map(|run| run.id).collect::<Vec<_>>(), [waiting, run]);
+    assert!(all.iter().all(|run| run.jobs.is_empty()));
+    assert_eq!(store.runs(&of(false)).await.unwrap().len(), 2);
+
+    let lines = store.job_lines(&[waiting, run]).await.unwrap();
+    assert_eq!(lines.keys().collect::<Vec<_>>(), [&run]);
+    let told = |line: &JobLine| (line.connector.to_string(), line.state, line.errored);
+    let told: Vec<_> = lines[&run].iter().map(told).collect();
+    let state = |name: &str| {
+        if job.connector.as_str() == name { RunState::Running } else { RunState::Queued }
+    };
+    let expected = ["source-a", "source-b", "source-c"]
+        .map(|name| (name.to_owned(), state(name), job.connector.as_str() == name));
+    assert_eq!(told, expected);
+    assert!(store.job_lines(&[]).await.unwrap().is_empty());
+
+    // Runs of a private repository take no place of others' in a list.
+    let public =
+        Repository { id: 8, name: "acme/public".parse().unwrap(), private: false, ..repository() };
+    let other = NewRun { repository: public, ..new_run('a', "3") };
+    let other = create(&store, other).await;
+    for i in 0..3 {
+        create(&store, new_run('c', &format!("c{i}"))).await;
+    }
+    let ids = async |query: RunQuery| -> Vec<_> {
+        store.run_headers(&query).await.unwrap().iter().map(|run| run.id).collect()
+    };
+    assert_eq!(ids(RunQuery { limit: 1, ..of(true) }).await, [other]);
+    let by_head = |public| RunQuery { head_sha: Some(sha('a')), ..of(public) };
+    assert_eq!((ids(by_head(true)).await, ids(by_head(false)).await.len()), (vec![other], 2));
+    let named = |public| RunQuery { repository: Some(repository().name), ..of(public) };
+    assert_eq!((ids(named(true)).await.len(), ids(named(false)).await.len()), (0, 5));
 }
 
 pub(crate) async fn repositories_are_found_by_any_case(place: &Place) {

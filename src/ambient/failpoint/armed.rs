@@ -21,7 +21,8 @@ pub enum Side {
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Commit, Self::Call, Self::Start, Self::Write];
+    pub const ALL: [Self; 7] =
+        [Self::Commit, Self::Call, Self::Start, Self::Write, Self::Keep, Self::Tag, Self::Build];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +30,9 @@ impl Deed {
             Self::Call => "call",
             Self::Start => "start",
             Self::Write => "write",
+            Self::Keep => "keep",
+            Self::Tag => "tag",
+            Self::Build => "build",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::exec::{Beside, Executor, StepRun, Trust};
 /// Bytes of a file that is looked at.
 const LARGEST: u64 = build::LARGEST as u64;
 const BUILDABLE: &str = "there is a Dockerfile, or one can be made";
+const BUILT: &str = "the image is built";
 /// How long the image may take to say what it wants to be configured with.
 const SPEC: Duration = Duration::from_mins(1);
 
@@ -129,35 +130,35 @@ async fn make<E: Executor>(
         Images::OfJob { repository } => format!("checkvalve/{repository}:{}", step.labels.job),
         Images::Kept { tag } => dev_name(&recipe, step.labels.connector.as_str(), tag),
     };
-    let labels = recipe.labels.clone();
-    let step = step_of(step, &recipe, trust.as_ref());
+    let pins = site.task.plan.bases_of(&step.labels.step).cloned().unwrap_or_default();
     let build = ImageBuild {
-        step,
+        step: step_of(step, &recipe, trust.as_ref()),
         context: context.clone(),
         sources,
         ignore,
         tag: tag.clone(),
-        labels,
+        labels: recipe.labels.clone(),
         scope: scope(site.task),
         passing,
         begun: site.begun.clone(),
+        pins,
+        bases: site.bases.clone(),
     };
     let end = site.executor.build(build, site.log.clone(), site.stop.clone()).await;
     // A context may be large, and is of no more use.
     let _ = tokio::fs::remove_file(&context).await;
-    let name = "the image is built";
     match end {
         BuildEnd::Halted(halted) => Err(halted),
         BuildEnd::Failed(why) => {
             let mend = "the log says how far it came".to_owned();
             let finding = Finding { mend, ..Finding::whole("", why) };
-            cases.push(Case::new(name, Verdict::Failed(vec![finding])));
+            cases.push(Case::new(BUILT, Verdict::Failed(vec![finding])));
             Ok(())
         }
         BuildEnd::Built(id) => {
             let _ = site.built.set(id.clone());
             site.say(format!("built {id} as {tag}\n")).await;
-            cases.push(Case::new(name, Verdict::Passed));
+            cases.push(Case::new(BUILT, Verdict::Passed));
             cases.extend(spec(site, id, recipe.airbyte).await?);
             Ok(())
         }

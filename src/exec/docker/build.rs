@@ -15,11 +15,13 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::container::{LABEL_EPOCH, LABEL_INSTANCE, LABEL_JOB, is_missing};
+use super::image::Image;
 use super::layers::{self, Layers};
 use super::said::{Fault, NON_ZERO, Seen, fault, may_have_been_ended};
 use super::watch::{LOOK, LOOK_LIMIT, LOOKS, SECOND_LOOK, SECOND_LOOKS};
 use super::{Course, Docker, Halt, SLOW, halt, told, unless_stopped};
 use crate::ambient;
+use crate::ambient::failpoint::{self, Deed};
 use crate::domain::build::{SENT, Sent, ignoring};
 use crate::domain::pipeline::Resources;
 use crate::exec::files::context_with;
@@ -102,7 +104,10 @@ impl Docker {
         // Who asks may be dropped: then the build is ended as well, and what it made is cleared away.
         let ends = stop.child_token();
         let _asking = ends.clone().drop_guard();
-        let made = self.removals.spawn(making.make(log.clone(), ends));
+        let making = making.make(log.clone(), ends);
+        let of = build.step.labels.connector.clone();
+        let making = failpoint::around(Deed::Build, move || of.to_string(), making);
+        let made = self.removals.spawn(making);
         let made = made.await.unwrap_or_else(|e| Err(Halt::again(e.to_string())));
         if pinned && may_lack_a_base(&made) && self.lacks(&ids).await {
             return Ok(Tried::Lost("an image that it builds on is gone".to_owned()));
@@ -134,9 +139,11 @@ impl Docker {
                  `--platform` out"
             )));
         }
-        let mut bases = BTreeMap::new();
+        let (mut bases, mut told) = (BTreeMap::new(), BTreeMap::new());
         for name in &build.sources.images {
-            let id = self.find_image(name, &mut Course::begin()).await?.id;
+            let pinned = build.pins.get(name).filter(|_| build.passing).unwrap_or(name);
+            let Image { id, digest, .. } = self.find_image(pinned, &mut Course::begin()).await?;
+            told.extend(digest.map(|digest| (name.clone(), digest)));
             let found = self.api.inspect_image(&id).await;
             let found = found.map_err(|e| halt(&format!("image `{name}` is gone"), &e))?;
             if let Some(other) =
@@ -155,6 +162,7 @@ impl Docker {
             }
             bases.insert(name.clone(), id);
         }
+        let _ = build.bases.set(told);
         Ok(Ok(bases))
     }
 

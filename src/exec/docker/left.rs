@@ -16,6 +16,7 @@ use super::container::{Container, LABEL_INSTANCE, is_missing};
 use super::image::Image;
 use super::{Docker, told};
 use crate::ambient;
+use crate::ambient::failpoint::{self, Deed};
 use crate::exec::{Course, Divided, Division};
 
 /// The repositories of images that hold what steps left: for a job's own heirs, and for later runs.
@@ -143,8 +144,10 @@ impl Docker {
         let api = self.api.clone().with_timeout(super::SLOW);
         let (plain, removals) = (self.api.clone(), self.removals.clone());
         let (taken, made) = oneshot::channel();
+        let of = into.labels.connector.clone();
         self.removals.spawn(async move {
-            let made = api.commit_container(options, config).await;
+            let work = api.commit_container(options, config);
+            let made = failpoint::around(Deed::Keep, || of.to_string(), work).await;
             let passing = Some(format!("{SHARES}:{tag}"));
             let kept = made.map(|made| Kept { api: plain, removals, id: made.id, passing });
             // Dropped here, where it is still waited for.
@@ -168,7 +171,8 @@ impl Docker {
         let whole = self.snapshot_name(name);
         let (repo, tag) = whole.split_once(':').unwrap_or((&whole, ""));
         let options = TagImageOptions { repo: Some(repo.to_owned()), tag: Some(tag.to_owned()) };
-        if let Err(e) = self.api.tag_image(image, Some(options)).await {
+        let tagged = self.api.tag_image(image, Some(options));
+        if let Err(e) = failpoint::around(Deed::Tag, || whole.clone(), tagged).await {
             tracing::warn!(snapshot = name, error = told(&e), "not kept for later runs");
         }
     }

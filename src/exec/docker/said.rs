@@ -262,6 +262,10 @@ mod tests {
                 assert_eq!(fault(&named), Fault::Theirs, "{named}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_ours_is_told_from_a_file_of_that_name() {
         for ours in [
             "write /x: no space left on device",
             "No such image: x:1",

@@ -9,12 +9,13 @@ use crate::domain::audit::{AuditRecord, Decision, Route, Ruling};
 use crate::domain::budget::{Answer, Lack};
 use crate::domain::command::{self, Asked, Command};
 use crate::domain::event::Actor;
+use crate::domain::recovery::WINDOW;
 use crate::domain::run::Run;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
-use crate::github::{Reaction, Retry};
+use crate::github::{Github, Reaction, Retry};
 use crate::render::replies;
-use crate::store::{Act, CommentAnswer, CommentLease, Handled, Hold, StoreError};
+use crate::store::{Act, CommentAnswer, CommentLease, Handled, Hold, Owed, Store, StoreError};
 
 /// What a comment says.
 #[derive(Clone, Copy)]
@@ -39,10 +40,16 @@ const CAUSE: &str = "comment-";
 
 /// A lack of room that is over so soon is waited for, though not by who has other work.
 const MOMENT: Duration = Duration::from_secs(5);
+/// A reply whose making was not acknowledged is looked for during this time before it is made again:
+/// GitHub's lists may lag behind its writes.
+const LOOKED_FOR: Duration = Duration::from_mins(1);
+/// How GitHub marks the accounts of Apps.
+const BOT: &str = "[bot]";
 /// A third of a comment's lease.
 const EXTEND: Duration = Duration::from_secs(2);
 /// So soon is looked again at what somebody else has in hand.
 const SOON: Duration = Duration::from_secs(1);
+
 /// The comment that asked for a run.
 pub(super) fn asked_in(run: &Run) -> Option<u64> {
     comment_of(&run.cause).filter(|_| run.trigger == Trigger::Comment)
@@ -256,22 +263,32 @@ impl Commands<'_> {
         Ok(self.store.leave_to_answer(self.repository, hand.to).await?)
     }
 
-    /// What a run's comment was answered is not all of it any more.
-    pub(super) async fn say_again(
-        &self,
-        run: &Run,
-        (asked, ruling): (&str, &Ruling),
-    ) -> Result<(), Failure> {
-        let (Some(comment), Some(pull)) = (asked_in(run), run.pull) else { return Ok(()) };
+    /// What a comment was answered is not all of it any more: says what is on record now, if nobody else
+    /// has meanwhile.
+    pub(super) async fn say_again(&self, comment: u64) -> Result<(), Failure> {
         let (lease, answer) = self.hold_in_turn(comment).await?;
-        let help = asked.split("; ").any(|command| command == "/help");
-        let hand = Held { lease, answer, to: Answer::Writer };
+        self.say_in_hand(lease, answer).await
+    }
+
+    async fn say_in_hand(&self, lease: CommentLease, answer: CommentAnswer) -> Result<(), Failure> {
+        if answer.amended == 0 {
+            self.release(lease).await;
+            return Ok(());
+        }
+        let hand = Held { lease, answer: answer.clone(), to: Answer::Writer };
         let told = tokio::select! {
-            told = Box::pin(self.tell(pull, hand, refusal(ruling, help))) => told,
+            told = Box::pin(self.tell(hand)) => told,
             () = self.keep(lease) => Err(StoreError::LeaseLost.into()),
         };
-        if told.is_err() {
-            self.release(lease).await;
+        match &told {
+            // The comment is gone, for instance: there is nobody to tell.
+            Err(Failure::Github(error))
+                if error.retry() == Retry::Never && !error.may_be_mended() =>
+            {
+                self.settle(Held { lease, answer, to: Answer::Writer }).await?;
+            }
+            Err(_) => self.release(lease).await,
+            Ok(()) => {}
         }
         told
     }
@@ -289,14 +306,25 @@ impl Commands<'_> {
         }
     }
 
-    /// Told at once, and counted: nobody would come back for it.
-    async fn tell(&self, pull: u64, mut hand: Held, text: String) -> Result<(), Failure> {
+    /// Told at once, and counted: who asked believes something else until then.
+    async fn tell(&self, mut hand: Held) -> Result<(), Failure> {
+        let cause = format!("{CAUSE}{}", hand.answer.comment);
+        let record = self.store.audited(self.repository.id, &cause).await?;
+        let Some((record, pull)) = record.and_then(|record| record.pull.map(|pull| (record, pull)))
+        else {
+            // It was long ago.
+            return self.settle(hand).await;
+        };
         self.store.count_content(self.repository.installation).await?;
         self.react(&mut hand, Reaction::Confused).await?;
+        if record.actor.ends_with(BOT) {
+            return self.settle(hand).await;
+        }
         if hand.answer.reply.is_none() {
             self.store.count_content(self.repository.installation).await?;
         }
-        self.reply(pull, hand, &text).await
+        let help = record.asked.split("; ").any(|command| command == "/help");
+        self.reply(pull, hand, &refusal(&record.ruling, help)).await
     }
 
     /// 👀, once for a comment. Where there is no room, or GitHub fails, the command is obeyed all the same:
@@ -371,20 +399,50 @@ impl Commands<'_> {
         let Held { lease, mut answer, .. } = hand;
         // Its mark finds a reply that was made by a process that died before it could note so.
         let mark = format!("<!-- checkvalve answers {} -->", answer.comment);
-        if answer.reply.is_none() {
+        if let (None, Some(begun)) = (answer.reply, answer.begun) {
             answer.reply = self.github.find_comment(self.repository, pull, &mark).await?;
+            if answer.reply.is_none() && begun < LOOKED_FOR {
+                return Err(Failure::Unsure(LOOKED_FOR.saturating_sub(begun)));
+            }
         }
         let text = replies::reply(text, &mark);
         // Not if another one has looked for it meanwhile.
-        self.store.extend_comment(lease).await?;
         if let Some(reply) = answer.reply {
+            self.store.extend_comment(lease).await?;
             self.github.edit_comment(self.repository, reply, &text).await?;
         } else {
-            answer.reply = Some(self.github.comment(self.repository, pull, &text).await?);
+            self.store.begin_reply(lease).await?;
+            answer.reply = Some(self.make_reply(pull, lease, &text).await?);
         }
         answer.settled = true;
         Ok(self.store.answer_comment(lease, &answer).await?)
     }
+
+    /// A new reply; its id.
+    async fn make_reply(&self, pull: u64, lease: CommentLease, text: &str) -> Result<u64, Failure> {
+        let made = self.github.comment(self.repository, pull, text).await;
+        if made.as_ref().is_err_and(|error| error.retry() != Retry::Unknown) {
+            self.store.refused_reply(lease).await?;
+        }
+        Ok(made?)
+    }
+}
+
+/// Says again what turned out otherwise than comments were answered, where nobody could say so when it
+/// did: GitHub was away, or the process ended.
+pub async fn say_owed(store: &Store, github: &Github) -> Result<(), StoreError> {
+    for Owed { repository, comment } in store.owed_answers(WINDOW).await? {
+        let commands = Commands { store, github, repository: &repository };
+        let said = match store.hold_comment(repository.id, comment).await? {
+            Hold::Ours(lease, answer) => commands.say_in_hand(lease, answer).await,
+            Hold::Theirs(_) => continue,
+        };
+        if let Err(failure) = said {
+            let name = &repository.name;
+            warn!(repository = %name, comment, "what turned out otherwise is not said: {failure}");
+        }
+    }
+    Ok(())
 }
 
 fn refusal(ruling: &Ruling, help: bool) -> String {

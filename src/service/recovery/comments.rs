@@ -178,6 +178,12 @@ impl Recovery {
         if self.memory().owed.get(&key).is_some_and(|owed| now < owed.due) {
             return Ok(false);
         }
+        // To be told so is of no use by now.
+        let known = self.intake.store.pull(repository.id, pull).await?;
+        if known.is_some_and(|known| !known.facts.open) {
+            self.memory().owed.remove(&key);
+            return Ok(true);
+        }
         left.commands -= 1;
         let commands =
             Commands { store: &self.intake.store, github: &self.intake.github, repository };
@@ -195,7 +201,9 @@ impl Recovery {
             }
             Err(failure) => {
                 match &failure {
-                    Failure::Budget(_) => debug!(comment = id, "its answer is put off: {failure}"),
+                    Failure::Budget(_) | Failure::Unsure(_) => {
+                        debug!(comment = id, "its answer is put off: {failure}");
+                    }
                     Failure::Github(_) | Failure::Store(_) => {
                         warn!(repository = %name, pull, comment = id, "a command is not obeyed: {failure}");
                     }
@@ -219,7 +227,7 @@ impl Recovery {
         let is_over = match &failure {
             Failure::Github(error) if error.retry() == Retry::Never => !is_tried_again(error, age),
             // It is done, and the answer is owed.
-            Failure::Budget(wait) => {
+            Failure::Budget(wait) | Failure::Unsure(wait) => {
                 pause = *wait;
                 false
             }

@@ -7,9 +7,8 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::Page;
-use super::parts::{Place, ago, runs_table};
+use super::parts::{Place, RunLine, ago, run_lines, runs_table};
 use crate::ambient;
-use crate::domain::run::Run;
 use crate::domain::time::{Timestamp, human};
 use crate::store::{Queue, RepositoryRow, RunQuery};
 use crate::web::Web;
@@ -23,14 +22,16 @@ pub(crate) async fn show(visitor: Visitor, State(web): State<Arc<Web>>) -> Answe
     let queue = web.store.queue().await?;
     let mut repositories = web.store.repositories().await?;
     repositories.retain(|row| visitor.may_see(&row.repository));
-    let mut runs = web.store.runs(&RunQuery { limit: RUNS, ..RunQuery::default() }).await?;
-    runs.retain(|run| visitor.may_see(&run.repository));
+    let query = RunQuery { limit: RUNS, public: !visitor.trusted, ..RunQuery::default() };
+    let runs = web.store.run_headers(&query).await?;
+    let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
+    let jobs = web.store.job_lines(&ids).await?;
     let body = html! {
         h1 { "Repositories" }
         (queue_line(&queue))
         (repositories_table(&web, &repositories, now))
         h2 { "Recent runs" }
-        (recent(&web, &runs, now))
+        (recent(&web, &run_lines(&runs, &jobs), now))
     };
     let page = Page { title: "Repositories", ..Page::default() };
     Ok(page.render(&web, &body).into_response())
@@ -92,7 +93,7 @@ fn repositories_table(web: &Web, rows: &[RepositoryRow], now: Timestamp) -> Mark
     }
 }
 
-fn recent(web: &Web, runs: &[Run], now: Timestamp) -> Markup {
+fn recent(web: &Web, runs: &[RunLine<'_>], now: Timestamp) -> Markup {
     html! {
         @if runs.is_empty() { p.muted { "No run yet." } }
         @else { (runs_table(web, runs, now, Place::Home)) }

@@ -1,14 +1,18 @@
 //! Parts that several pages share.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, PreEscaped, html};
 
-use crate::domain::names::Sha;
+use crate::domain::ids::RunId;
+use crate::domain::names::{ConnectorName, Sha};
 use crate::domain::run::{Job, Repository, Run};
 use crate::domain::time::{Timestamp, human};
 use crate::domain::trigger::{Scope, Target, Trigger};
 use crate::render::html::{duration, prose, state_badge, time};
 use crate::render::look::{self, Look};
 use crate::render::{graph, timeline, why};
+use crate::store::JobLine;
 use crate::web::Web;
 
 pub(super) type Crumbs = Vec<(String, Option<String>)>;
@@ -107,8 +111,34 @@ pub(super) enum Place {
     Pull,
 }
 
+/// A run as a table shows it: with how each connector does, and none of its steps.
+pub(super) struct RunLine<'r> {
+    run: &'r Run,
+    connectors: Vec<(&'r ConnectorName, Look)>,
+}
+
+impl<'r> RunLine<'r> {
+    pub(super) fn of(run: &'r Run) -> Self {
+        let connectors = run.jobs.iter().map(|job| (&job.connector, Look::of_job(job)));
+        Self { run, connectors: connectors.collect() }
+    }
+}
+
+/// The lines of runs that were read without their jobs.
+pub(super) fn run_lines<'r>(
+    runs: &'r [Run],
+    jobs: &'r BTreeMap<RunId, Vec<JobLine>>,
+) -> Vec<RunLine<'r>> {
+    let look = |job: &JobLine| Look::of_ended(job.state, job.conclusion, job.errored);
+    let line = |run: &'r Run| {
+        let jobs = jobs.get(&run.id).map(Vec::as_slice).unwrap_or_default();
+        RunLine { run, connectors: jobs.iter().map(|job| (&job.connector, look(job))).collect() }
+    };
+    runs.iter().map(line).collect()
+}
+
 /// Runs, newest first.
-pub(super) fn runs_table(web: &Web, runs: &[Run], now: Timestamp, place: Place) -> Markup {
+pub(super) fn runs_table(web: &Web, runs: &[RunLine<'_>], now: Timestamp, place: Place) -> Markup {
     html! {
         div.panel { div.scroll tabindex="0" role="region" aria-label="Runs" {
             table {
@@ -127,7 +157,8 @@ pub(super) fn runs_table(web: &Web, runs: &[Run], now: Timestamp, place: Place) 
     }
 }
 
-fn runs_row(web: &Web, run: &Run, now: Timestamp, place: Place) -> Markup {
+fn runs_row(web: &Web, line: &RunLine<'_>, now: Timestamp, place: Place) -> Markup {
+    let run = line.run;
     html! {
         tr {
             td { (state_badge(Look::of_run(run))) }
@@ -141,7 +172,7 @@ fn runs_row(web: &Web, run: &Run, now: Timestamp, place: Place) -> Markup {
                     Place::Pull => a.mono href=(web.links.run(run.id)) { (short_id(run)) },
                 }
             }
-            td { (connectors_in_words(run)) }
+            td { (connectors_in_words(line)) }
             td { (commit(web, &run.repository, &run.head_sha)) }
             td.muted { (cause(run)) }
             td.right { (run_time(run, now)) }
@@ -159,22 +190,22 @@ pub(super) fn subject(run: &Run) -> String {
 }
 
 /// `2 of 3 passed · source-a failed`, short.
-pub(super) fn connectors_in_words(run: &Run) -> Markup {
+fn connectors_in_words(line: &RunLine<'_>) -> Markup {
     const NAMED: usize = 2;
-    let looks = || run.jobs.iter().map(Look::of_job);
-    let passed = looks().filter(|look| *look == Look::Passed).count();
-    let bad: Vec<_> = run.jobs.iter().filter(|job| Look::of_job(job).is_bad()).collect();
+    let RunLine { run, connectors } = line;
+    let passed = connectors.iter().filter(|(_, look)| *look == Look::Passed).count();
+    let bad: Vec<_> = connectors.iter().filter(|(_, look)| look.is_bad()).collect();
     html! {
         @if let Some(problem) = &run.problem { (prose(&problem.title)) }
         @else if run.selection.is_none() { span.muted { "being planned" } }
-        @else if run.jobs.is_empty() { span.muted { "none affected" } }
+        @else if connectors.is_empty() { span.muted { "none affected" } }
         @else {
-            (passed) " of " (run.jobs.len()) " passed"
+            (passed) " of " (connectors.len()) " passed"
             @if !bad.is_empty() {
                 span.muted {
                     " · "
-                    @for (index, job) in bad.iter().take(NAMED).enumerate() {
-                        @if index > 0 { ", " } (job.connector)
+                    @for (index, (connector, _)) in bad.iter().take(NAMED).enumerate() {
+                        @if index > 0 { ", " } (connector)
                     }
                     @if bad.len() > NAMED { " and " (bad.len() - NAMED) " more" }
                     " failed"

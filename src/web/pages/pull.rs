@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::asked;
 use super::layout::{Live, Page};
-use super::parts::{Place, commit, runs_table, what_to_write};
+use super::parts::{Place, RunLine, commit, runs_table, what_to_write};
 use super::repository::{head_look, visible};
 use crate::ambient;
 use crate::domain::names::{RepoName, Sha};
@@ -136,7 +136,7 @@ fn commit_section(
 fn commit_body(web: &Web, head: &Head, newest: bool, now: Timestamp) -> Markup {
     let verdict = head_verdict(&head.runs);
     let latest = head.runs.last();
-    let newest_first: Vec<Run> = head.runs.iter().rev().cloned().collect();
+    let newest_first: Vec<_> = head.runs.iter().rev().map(RunLine::of).collect();
     html! {
         @if let Some(trouble) = latest.and_then(|run| run.problem.as_ref()) { (problem(trouble)) }
         @if !verdict.standings.is_empty() { (standings_grid(&verdict.standings, &web.links)) }

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::Page;
-use super::parts::{Place, ago, commit, runs_table};
+use super::parts::{Place, ago, commit, run_lines, runs_table};
 use crate::ambient;
 use crate::domain::health::{Health, health};
 use crate::domain::names::RepoName;
@@ -51,7 +51,9 @@ pub(crate) async fn show(
     let repository = visible(&web, visitor, name).await?;
     let query =
         RunQuery { repository: Some(repository.name.clone()), limit: RUNS, ..RunQuery::default() };
-    let runs = web.store.runs(&query).await?;
+    let runs = web.store.run_headers(&query).await?;
+    let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
+    let jobs = web.store.job_lines(&ids).await?;
     let mut pulls = Vec::new();
     for pull in web.store.pulls(repository.id, PULLS).await? {
         let look = head_look(&of_head(&web, &repository, &pull).await?);
@@ -72,7 +74,7 @@ pub(crate) async fn show(
         (health_table(&web, branch.as_deref(), &health, now))
         h2 { "Recent runs" }
         @if runs.is_empty() { p.muted { "No run yet." } }
-        @else { (runs_table(&web, &runs, now, Place::Repository)) }
+        @else { (runs_table(&web, &run_lines(&runs, &jobs), now, Place::Repository)) }
     };
     let page = Page {
         title: repository.name.as_str(),

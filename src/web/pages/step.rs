@@ -131,6 +131,12 @@ fn declared(web: &Web, run: &Run, job: &Job, step: &StepRecord, spec: &StepSpec)
                 @if let Some(digest) = &step.facts.image_digest { " " span.mono.muted { (digest) } }
             }
         }
+        @if !step.facts.bases.is_empty() {
+            dt { "Built on" }
+            dd { @for (name, image) in &step.facts.bases {
+                div { code { (name) } " " span.mono.muted { (image) } }
+            } }
+        }
         @if !spec.needs.is_empty() {
             dt { "Needs" }
             dd { @for need in &spec.needs {
