@@ -21,8 +21,6 @@ const UNHEARD: Duration = Duration::from_hours(24);
 /// How long the janitor's lease holds; also its period, and a bit.
 const TERM: Duration = Duration::from_secs(90);
 
-/// After how long an image that a job built is looked at, should nobody have removed it.
-const FORGOTTEN: Duration = Duration::from_hours(1);
 /// Bytes of the snapshots that an engine keeps.
 const SNAPSHOTS: u64 = 20 << 30;
 
@@ -39,11 +37,14 @@ pub struct Janitor {
 
 impl Janitor {
     /// Removes this host's containers with their networks, and what steps left to their heirs, whose
-    /// job is held by no one under their epoch, and layers of builds that are over. Every host does
-    /// this for its own engine.
+    /// job is held by no one under their epoch, images that were built for jobs that are over, and layers
+    /// of builds that are. Every host does this for its own engine.
     pub async fn reap(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
         let done = self.reap_jobs(reaper).await;
+        if let Err(error) = self.reap_built(reaper).await {
+            warn!("what jobs built was not looked at: {error}");
+        }
         // It may take long, and nothing else waits for it.
         if let Err(error) = reaper.clear_builds().await {
             warn!("what builds left was not looked at: {error}");
@@ -84,10 +85,13 @@ impl Janitor {
         Ok(())
     }
 
-    /// Removes snapshots that were not used for long, or are too many, from this host's engine.
-    pub async fn trim(&self) -> anyhow::Result<bool> {
-        let Some(reaper) = &self.reaper else { return Ok(false) };
-        let built = reaper.built(FORGOTTEN).await?;
+    /// A worker that dies after a build, and before it has noted it, leaves an image of which nobody knows:
+    /// whoever goes on with its job builds another one under the same name.
+    async fn reap_built(&self, reaper: &Reaper) -> anyhow::Result<()> {
+        let built = reaper.built().await?;
+        if built.is_empty() {
+            return Ok(());
+        }
         let jobs: Vec<_> = built.iter().map(|(_, job)| *job).collect();
         // A job whose worker died goes on with what it built, here or elsewhere.
         let open = self.store.open_jobs(&jobs).await?;
@@ -95,6 +99,12 @@ impl Janitor {
             info!(%job, image, "removing what a dead worker built");
             reaper.forget_built(image).await;
         }
+        Ok(())
+    }
+
+    /// Removes snapshots that were not used for long, or are too many, from this host's engine.
+    pub async fn trim(&self) -> anyhow::Result<bool> {
+        let Some(reaper) = &self.reaper else { return Ok(false) };
         let gone = reaper.trim_snapshots(self.retention, SNAPSHOTS).await?;
         if gone > 0 {
             info!(snapshots = gone, "file systems that nobody used were removed");

@@ -447,7 +447,7 @@ fn the_story_passes_every_failpoint_there_is() {
     let listed: Vec<&str> = PARTS
         .iter()
         .flat_map(|part| part.before_work.iter().chain(part.while_it_works))
-        .chain(crate::made::KILLS.into_iter().flatten())
+        .chain(crate::made::KILLS.iter().flatten())
         .copied()
         .collect();
     for (file, deed, _, at) in ALL {

@@ -107,22 +107,16 @@ impl Reaper {
         Ok(owned.collect())
     }
 
-    /// The images that jobs of this installation built, each with its job: those that were made
-    /// longer ago than `age`, since a job that lost its worker goes on with them, and that nobody gave
-    /// another name or published.
-    pub async fn built(&self, age: Duration) -> Result<Vec<(String, JobId)>, ExecError> {
-        let now = ambient::now();
+    /// The images that jobs of this installation built, each with its job: those that nobody gave another
+    /// name or published.
+    pub async fn built(&self) -> Result<Vec<(String, JobId)>, ExecError> {
         let ours = |name: &String| name.starts_with(SHARES) || name.starts_with(SNAPSHOTS);
         let images = self.labelled().await?.into_iter();
         let built = images.filter(|image| {
             !image.repo_tags.iter().any(ours)
                 && names_are_ours(&image.repo_tags, &image.repo_digests)
         });
-        let old = built.filter(|image| {
-            let made = Timestamp::from_millis(image.created.saturating_mul(1000));
-            now.since(made) > age
-        });
-        Ok(old
+        Ok(built
             .filter_map(|image| Some((image.id, image.labels.get(LABEL_JOB)?.parse().ok()?)))
             .collect())
     }
