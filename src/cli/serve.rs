@@ -32,7 +32,7 @@ use crate::github::Github;
 use crate::secrets::Providers;
 use crate::secrets::seal::Seal;
 use crate::service::archive::Archivist;
-use crate::service::commands::say_owed;
+use crate::service::commands::{self, Answers};
 use crate::service::intake::Intake;
 use crate::service::janitor::Janitor;
 use crate::service::ledger::SharedPoints;
@@ -253,6 +253,7 @@ fn janitor(
         reaper,
         worker: common.worker,
         retention: settings.retention()?,
+        kept: Arc::default(),
     })
 }
 
@@ -288,6 +289,7 @@ fn serve(setup: Setup<'_>, signers: Arc<Signers>) -> anyhow::Result<()> {
     let served = Arc::new(settings.repositories()?);
     let (store, github) = (&common.store, &common.github);
     follow_branches(setup, &served);
+    let answers = Answers { store: store.clone(), github: github.clone(), served: served.clone() };
     let intake = Intake { store: store.clone(), github: github.clone(), served };
     recover(setup, &intake)?;
     let planner = Planner {
@@ -308,10 +310,10 @@ fn serve(setup: Setup<'_>, signers: Arc<Signers>) -> anyhow::Result<()> {
         let publisher = comparing.clone();
         async move { publisher.compare().await }
     });
-    let (store, github) = (common.store.clone(), common.github.clone());
-    setup.start(Rhythm { name: "answers", period: Duration::from_mins(1) }, None, move || {
-        let (store, github) = (store.clone(), github.clone());
-        async move { Ok(say_owed(&store, &github).await.map(|()| false)?) }
+    let (answers, stop) = (answers, setup.stop.clone());
+    setup.start(Rhythm { name: "answers", period: commands::PERIOD }, None, move || {
+        let (answers, stop) = (answers.clone(), stop.clone());
+        async move { Ok(answers.pass(&stop).await.map(|()| false)?) }
     });
     // Several at once, so that one slow repository does not hold up the others.
     for _ in 0..4 {
@@ -418,7 +420,10 @@ fn clean(setup: Setup<'_>, janitor: &Janitor) {
     let reaping = janitor.clone();
     setup.start(Rhythm { name: "reaper", period: Duration::from_secs(30) }, None, move || {
         let janitor = reaping.clone();
-        async move { janitor.reap().await }
+        async move {
+            janitor.reap().await?;
+            janitor.reap_built().await
+        }
     });
     let trimming = janitor.clone();
     setup.start(Rhythm { name: "snapshots", period: Duration::from_mins(10) }, None, move || {

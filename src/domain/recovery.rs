@@ -165,7 +165,7 @@ pub enum Unheard {
 
 /// What is to become of a comment at `now`, by GitHub's clock, if comments are looked at `every` so
 /// often. What an edited one said at first is not known, and what it says since runs nothing. What was
-/// asked for longer ago than GitHub would deliver an event again, nobody waits for any more.
+/// asked for longer ago than github.com would deliver an event again, nobody waits for any more.
 pub fn unheard(comment: &ListedComment, (now, every): (Timestamp, Duration)) -> Unheard {
     let edited = comment.updated_at != comment.written_at;
     let age = now.since(comment.written_at);

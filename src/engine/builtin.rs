@@ -10,7 +10,7 @@ mod upload;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,7 +105,7 @@ struct Site<'a, E> {
     /// When the engine began to build it.
     begun: Arc<OnceLock<Timestamp>>,
     /// What it builds on.
-    bases: Arc<OnceLock<BTreeMap<String, String>>>,
+    bases: Arc<Mutex<BTreeMap<String, String>>>,
     /// How the commands ended that it ran.
     ran: OnceLock<Ended>,
     /// What it read of the annotations that those left.
@@ -165,7 +165,7 @@ pub(super) async fn run<E: Executor>(
     let begun = site.begun.get().copied().or((!waited).then_some(started_at));
     let whole = || parts(started_at, begun, finished_at);
     let (built, ran) = (site.built.into_inner(), site.ran.into_inner());
-    let bases = site.bases.get().cloned().unwrap_or_default();
+    let bases = site.bases.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let made = Made { image: built, bases, annotations: site.found.into_inner() };
     let (exit_code, image_digest, segments) = match ran {
         Some(ran) => (ran.exit_code, ran.image_digest, ran.segments),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ pub struct ImageBuild {
     /// What the images that it builds on were when the plan was carried out first, by their names.
     pub pins: BTreeMap<String, String>,
     /// What they are, once they are there: by digest, or by id where no registry knows them.
-    pub bases: Arc<OnceLock<BTreeMap<String, String>>>,
+    pub bases: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 /// How a build ended.

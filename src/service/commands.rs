@@ -7,13 +7,14 @@ mod comments;
 mod effects;
 mod groups;
 mod meant;
+mod owed;
 
 use std::time::Duration;
 
 pub(super) use self::approvals::Asker;
 pub(super) use self::buttons::handled;
-pub use self::comments::say_owed;
 use self::effects::Effects;
+pub use self::owed::{Answers, PERIOD};
 use super::trust::{self, Bench, Judgement};
 use crate::ambient;
 use crate::domain::audit::{AuditRecord, Decision, Ruling};

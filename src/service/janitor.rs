@@ -1,8 +1,10 @@
 //! What dead workers and time leave behind is cleared: containers, leases, old runs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::archive::Archivist;
@@ -33,18 +35,17 @@ pub struct Janitor {
     pub reaper: Option<Reaper>,
     pub worker: WorkerId,
     pub retention: Duration,
+    /// Built images that could not be removed: not tried again until snapshots are looked at.
+    pub kept: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Janitor {
     /// Removes this host's containers with their networks, and what steps left to their heirs, whose
-    /// job is held by no one under their epoch, images that were built for jobs that are over, and layers
-    /// of builds that are. Every host does this for its own engine.
+    /// job is held by no one under their epoch, and layers of builds that are over. Every host does
+    /// this for its own engine.
     pub async fn reap(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
         let done = self.reap_jobs(reaper).await;
-        if let Err(error) = self.reap_built(reaper).await {
-            warn!("what jobs built was not looked at: {error}");
-        }
         // It may take long, and nothing else waits for it.
         if let Err(error) = reaper.clear_builds().await {
             warn!("what builds left was not looked at: {error}");
@@ -85,26 +86,34 @@ impl Janitor {
         Ok(())
     }
 
-    /// A worker that dies after a build, and before it has noted it, leaves an image of which nobody knows:
-    /// whoever goes on with its job builds another one under the same name.
-    async fn reap_built(&self, reaper: &Reaper) -> anyhow::Result<()> {
-        let built = reaper.built().await?;
+    /// Removes images that were built for jobs that are over. A worker that dies after a build, and before it
+    /// has noted it, leaves one of which nobody knows: whoever goes on with its job builds another one
+    /// under the same name.
+    pub async fn reap_built(&self) -> anyhow::Result<bool> {
+        let Some(reaper) = &self.reaper else { return Ok(false) };
+        let mut built = reaper.built().await?;
+        let mut kept = self.kept.lock().await;
+        // What something still needs is tried again once somebody else's may be gone.
+        built.retain(|(image, _)| !kept.contains(image));
         if built.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let jobs: Vec<_> = built.iter().map(|(_, job)| *job).collect();
         // A job whose worker died goes on with what it built, here or elsewhere.
         let open = self.store.open_jobs(&jobs).await?;
         for (image, job) in built.iter().filter(|(_, job)| !open.contains(job)) {
-            info!(%job, image, "removing what a dead worker built");
-            reaper.forget_built(image).await;
+            info!(%job, image, "removing what was built for a job that is over");
+            if !reaper.forget_built(image).await {
+                kept.insert(image.clone());
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Removes snapshots that were not used for long, or are too many, from this host's engine.
     pub async fn trim(&self) -> anyhow::Result<bool> {
         let Some(reaper) = &self.reaper else { return Ok(false) };
+        self.kept.lock().await.clear();
         let gone = reaper.trim_snapshots(self.retention, SNAPSHOTS).await?;
         if gone > 0 {
             info!(snapshots = gone, "file systems that nobody used were removed");

@@ -41,6 +41,8 @@ pub struct CommentAnswer {
 pub struct Owed {
     pub repository: Repository,
     pub comment: u64,
+    /// How often it was tried in vain.
+    pub tries: u32,
 }
 
 /// What comes of wanting to answer a comment.
@@ -82,7 +84,8 @@ statements! {
     ANSWER = sql!(
         "update comments set reply = coalesce(cast($4 as bigint), reply),
             shown = coalesce(cast($5 as text), shown), settled = $6, replying_at = null,
-            amended = case when amended = $7 then 0 else amended end, held_until = 0
+            amended = case when amended = $7 then 0 else amended end, amend_tries = 0, amend_due = 0,
+            held_until = 0
          where repository_id = $1 and comment = $2 and epoch = $3 and held_until > 0"
     );
     BEGIN_REPLY = sql!(
@@ -94,18 +97,28 @@ statements! {
          where repository_id = $1 and comment = $2 and epoch = $3"
     );
     AMENDED = sql!(
-        "update comments set amended = amended + 1 where repository_id = $1 and comment = $2"
+        "update comments set amended = amended + 1, amend_tries = 0, amend_due = 0
+         where repository_id = $1 and comment = $2"
+    );
+    PUT_OFF = sql!(
+        "update comments set amend_tries = amend_tries + 1, amend_due = ", now!(), " + $4,
+            held_until = 0
+         where repository_id = $1 and comment = $2 and epoch = $3"
     );
     OWED = sql!(
-        "select c.comment, p.id, p.name, p.installation, p.private from comments c
+        "select c.comment, p.id, p.name, p.installation, p.private, c.amend_tries from comments c
          join repositories p on p.id = c.repository_id
-         where c.amended > 0 and c.seen_at > ", now!(), " - $1 and c.held_until <= ", now!(), "
-         order by c.seen_at desc, c.repository_id, c.comment limit $2"
+         where c.amended > 0 and c.amend_due <= ", now!(), " and c.seen_at > ", now!(), " - $1
+            and c.held_until <= ", now!(), "
+         order by c.amend_due, c.repository_id, c.comment limit $2"
     );
 }
 
 /// Epoch, reply, shown, settled, how long ago a reply was begun, amended.
 type HeldColumns = (i64, Option<i64>, Option<String>, i64, Option<i64>, i64);
+
+/// Comment; repository, its name, installation, private; tries.
+type OwedColumns = (i64, i64, String, i64, i64, i64);
 
 /// So many are said again in one pass.
 const TOGETHER: u32 = 20;
@@ -188,18 +201,28 @@ impl Store {
     /// Comments whose answer is to be said again, and that nobody has in hand; not those that are older
     /// than this.
     pub async fn owed_answers(&self, within: Duration) -> Result<Vec<Owed>, StoreError> {
-        let rows: Vec<(i64, i64, String, i64, i64)> =
-            self.inner.main.all(OWED, args![within, TOGETHER]).await?;
-        let owed = |(comment, id, name, installation, private): (i64, i64, String, i64, i64)| {
+        let rows: Vec<OwedColumns> = self.inner.main.all(OWED, args![within, TOGETHER]).await?;
+        let owed = |(comment, id, name, installation, private, tries): OwedColumns| {
             let repository = Repository {
                 id: number(id),
                 name: parse("repositories.name", &name)?,
                 installation: number(installation),
                 private: private != 0,
             };
-            Ok(Owed { repository, comment: number(comment) })
+            Ok(Owed { repository, comment: number(comment), tries: count(tries) })
         };
         rows.into_iter().map(owed).collect()
+    }
+
+    /// It could not be said again now; gives the comment back until then.
+    pub async fn put_off_answer(
+        &self,
+        lease: CommentLease,
+        pause: Duration,
+    ) -> Result<(), StoreError> {
+        let CommentLease { repository, comment, epoch } = lease;
+        let args = args![repository, comment, epoch, pause];
+        self.inner.main.execute(PUT_OFF, args).await.map(drop)
     }
 }
 

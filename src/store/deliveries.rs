@@ -143,7 +143,7 @@ pub(super) const DELIVERIES: Rows = Rows {
         (guid, event, action, headers, body, place, received_at, due_at)",
     columns: 6,
     fixed: concat!(", ", now!(), ", ", now!()),
-    rest: " on conflict (guid) do nothing returning guid",
+    rest: " on conflict (guid) do nothing returning guid, received_at",
 };
 
 macro_rules! listed {
@@ -168,6 +168,10 @@ macro_rules! of_class {
 const TOGETHER: usize = 500;
 
 statements! {
+    // Of what waits, the place of the one that came last; and the time.
+    LAST_PLACE = sql!(
+        "select (select coalesce(max(place), 0) from deliveries where state = 'waiting'), ", now!()
+    );
     // What is handled again (1) is older than what comes now (0), and can wait for it; what gives way (2) is
     // come by when there is nothing else.
     CLAIM = skip_locked!(

@@ -41,10 +41,45 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Intake {
     queue: mpsc::Sender<Waiting>,
-    /// The place of the last that came.
-    last: AtomicI64,
+    order: Arc<Order>,
     unanswered: AtomicUsize,
     committers: usize,
+}
+
+/// The places that deliveries get. When a row is written tells nothing: that of a later delivery may be
+/// written before. So a place is the time at which one came, in microseconds by the database's clock,
+/// which all processes share; and after those of all that came to this process before.
+#[derive(Debug)]
+struct Order {
+    /// The last place.
+    last: AtomicI64,
+    /// By how much the database's clock is ahead of ours, in milliseconds.
+    ahead: AtomicI64,
+}
+
+impl Order {
+    /// Goes on after what waits already.
+    async fn begin(pool: &Pool) -> Result<Self, StoreError> {
+        let before = ambient::now().as_millis();
+        let found: Option<(i64, i64)> = pool.one(deliveries::LAST_PLACE, args![]).await?;
+        let (last, now) = found.unwrap_or((0, before));
+        Ok(Self { last: AtomicI64::new(last), ahead: AtomicI64::new(now - before) })
+    }
+
+    fn next(&self) -> i64 {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let now = (ambient::now().as_millis() + ahead) * 1000;
+        let after = |last: i64| now.max(last + 1);
+        let next = |last| Some(after(last));
+        match self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+            Ok(last) | Err(last) => after(last),
+        }
+    }
+
+    /// What was sent to the database at `before`, by our clock, it received at `received`, by its own.
+    fn compare(&self, before: i64, received: i64) {
+        self.ahead.store(received - before, Ordering::Relaxed);
+    }
 }
 
 /// Counts one that waits for its answer, until it has one or goes away.
@@ -64,7 +99,8 @@ impl Drop for Unanswered<'_> {
 }
 
 impl Intake {
-    pub(super) fn start(pool: &Pool, nudges: &Nudges) -> Self {
+    pub(super) async fn start(pool: &Pool, nudges: &Nudges) -> Result<Self, StoreError> {
+        let order = Arc::new(Order::begin(pool).await?);
         let (queue, waiting) = mpsc::channel(4 * BATCH);
         let waiting = Arc::new(Mutex::new(waiting));
         // Room for one: of many reasons to tell the others, the last one is not lost.
@@ -74,38 +110,31 @@ impl Intake {
             Pool::Postgres(_) => POSTGRES_COMMITTERS,
         };
         for _ in 0..committers {
-            let committer =
-                Committer { pool: pool.clone(), nudges: nudges.clone(), tell: tell.clone() };
+            let committer = Committer {
+                pool: pool.clone(),
+                nudges: nudges.clone(),
+                tell: tell.clone(),
+                order: order.clone(),
+            };
             tokio::spawn(committer.run(waiting.clone()));
         }
         if matches!(pool, Pool::Postgres(_)) {
             tokio::spawn(tell_others(pool.clone(), nudges.clone(), told));
         }
-        Self { queue, last: AtomicI64::new(0), unanswered: AtomicUsize::new(0), committers }
+        Ok(Self { queue, order, unanswered: AtomicUsize::new(0), committers })
     }
 
     pub(super) async fn take_in(&self, delivery: NewDelivery) -> Answer {
         let _unanswered = Unanswered::new(&self.unanswered);
         let stopped = || StoreError::Intake("the program is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
-        let place = self.next();
+        let place = self.order.next();
         self.queue.send(Waiting { delivery, place, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
 
 impl Intake {
-    /// The place of what comes now: after all that came to this process, and among other processes by
-    /// the time. When its row is written tells nothing: that of a later one may be written before.
-    fn next(&self) -> i64 {
-        let now = ambient::now().as_millis() * 1000;
-        let after = |last: i64| now.max(last + 1);
-        match self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)))
-        {
-            Ok(last) | Err(last) => after(last),
-        }
-    }
-
     /// Waits while deliveries flood in, but never for long.
     pub(super) async fn calm(&self) {
         let flood = || self.unanswered.load(Ordering::Relaxed) > self.committers + FLOOD;
@@ -137,6 +166,7 @@ struct Committer {
     pool: Pool,
     nudges: Nudges,
     tell: mpsc::Sender<()>,
+    order: Arc<Order>,
 }
 
 impl Committer {
@@ -188,13 +218,15 @@ impl Committer {
         });
         let rows: Vec<_> = rows.collect();
         // Done again it does no harm: at worst what is fresh is called a duplicate, and stored.
-        let fresh: Vec<(String,)> =
+        let before = ambient::now().as_millis();
+        let fresh: Vec<(String, i64)> =
             reconnecting!(self.pool.insert(&deliveries::DELIVERIES, rows.clone()))?;
-        if !fresh.is_empty() {
+        if let Some((_, received)) = fresh.first() {
+            self.order.compare(before, *received);
             self.nudges.wake(Topics::of(Topic::Deliveries));
             let _ = self.tell.try_send(());
         }
-        Ok(fresh.into_iter().map(|(guid,)| guid).collect())
+        Ok(fresh.into_iter().map(|(guid, _)| guid).collect())
     }
 }
 

@@ -167,7 +167,10 @@ statements! {
     RUNNING = sql!(
         "select id, epoch from jobs where state = 'running' and lease_until > ", now!()
     );
-    OPEN = sql!("select id from jobs where state <> 'concluded'");
+    // Each part has an index of its own; together they would read every job that there ever was.
+    OPEN = sql!(
+        "select id from jobs where state = 'queued' union all select id from jobs where state = 'running'"
+    );
     // Its state shuts out the holder, should it come back; its epoch says where its last objects
     // are. MOST_CLAIMS is $1.
     ABANDON = skip_locked!(

@@ -167,7 +167,7 @@ async fn open_sqlite_once(file: &Path) -> Result<Store, StoreError> {
     if let Pool::Sqlite { writer, .. } = &logs {
         writer.execute(logs::TABLE).await.map_err(|error| logs.explain(error))?;
     }
-    Ok(store(main, logs, Nudges::new(), None))
+    store(main, logs, Nudges::new(), None).await
 }
 
 /// `checkvalve.db` → `checkvalve-logs.db`.
@@ -321,7 +321,7 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Store, StoreError> {
     let logs = Pool::Postgres(pool.clone());
     let nudges = Nudges::new();
     let listener = tokio::spawn(nudges.clone().listen(pool));
-    Ok(store(main, logs, nudges, Some(listener.abort_handle())))
+    store(main, logs, nudges, Some(listener.abort_handle())).await
 }
 
 /// A pool only says that it waited in vain; one connection says why.
@@ -344,14 +344,14 @@ async fn prefer_lz4(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     }
 }
 
-fn store(
+async fn store(
     main: Pool,
     logs: Pool,
     nudges: Nudges,
     listener: Option<tokio::task::AbortHandle>,
-) -> Store {
-    let intake = intake::Intake::start(&main, &nudges);
-    Store { inner: Arc::new(Inner { main, logs, intake, nudges, listener }) }
+) -> Result<Store, StoreError> {
+    let intake = intake::Intake::start(&main, &nudges).await?;
+    Ok(Store { inner: Arc::new(Inner { main, logs, intake, nudges, listener }) })
 }
 
 #[cfg(test)]

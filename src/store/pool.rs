@@ -41,7 +41,7 @@ impl Sql {
 /// The constants of a topic, listed so that a test can prepare them all.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
-        $($(#[$doc])* const $name: $crate::store::pool::Sql = $sql;)+
+        $($(#[$doc])* pub(in crate::store) const $name: $crate::store::pool::Sql = $sql;)+
         pub(in crate::store) const STATEMENTS: &[(&str, $crate::store::pool::Sql)] =
             &[$((stringify!($name), $name)),+];
     };

@@ -54,9 +54,7 @@ macro_rules! many {
 statements! {
     RUN = sql!("select ", run_columns!(), " where r.id = $1");
     LATEST = sql!("select ", run_columns!(), " where r.id < $1 order by r.id desc limit $2");
-    LATEST_PUBLIC = sql!(
-        "select ", run_columns!(), " where r.id < $1 and p.private = 0 order by r.id desc limit $2"
-    );
+    PUBLIC = sql!("select id from repositories where private = 0");
     LATEST_OF_REPOSITORY = sql!(
         "select ", run_columns!(), " where r.repository_id = $3 and r.id < $1
          order by r.id desc limit $2"
@@ -232,7 +230,19 @@ async fn latest(
             tx.all(LATEST_OF_REPOSITORY, args).await
         }
         // A pull request's number says nothing without its repository.
-        (None, None, _) if query.public => tx.all(LATEST_PUBLIC, args).await,
+        (None, None, _) if query.public => {
+            // Among others' they might be hard to find; each repository's own are there at once.
+            let public: Vec<(i64,)> = tx.all(PUBLIC, args![]).await?;
+            let mut latest: Vec<RunRow> = Vec::new();
+            for (repository,) in public {
+                let mut args = args.clone();
+                args.push(repository.into());
+                latest.extend(tx.all(LATEST_OF_REPOSITORY, args).await?);
+            }
+            latest.sort_by(|a, b| b.id.cmp(&a.id));
+            latest.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            Ok(latest)
+        }
         (None, None, _) => tx.all(LATEST, args).await,
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn janitor(world: &World, folder: &Path) -> Janitor {
         reaper: None,
         worker: worker(),
         retention: 45 * DAY,
+        kept: std::sync::Arc::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use checkvalve::domain::audit::Ruling;
 use checkvalve::domain::recovery::WINDOW;
-use checkvalve::service::commands::say_owed;
+use checkvalve::service::commands::Answers;
 use checkvalve::store::{CommentLease, Hold};
 use github_simulator::Permission;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,12 @@ async fn hold(world: &World, comment: u64) -> CommentLease {
         Hold::Ours(lease, _) => lease,
         theirs @ Hold::Theirs(_) => panic!("{theirs:?}"),
     }
+}
+
+fn answers(world: &World) -> Answers {
+    let intake = &world.intake;
+    let (store, github, served) = (&intake.store, &intake.github, &intake.served);
+    Answers { store: store.clone(), github: github.clone(), served: served.clone() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,8 +87,11 @@ async fn what_turned_out_otherwise_is_said_once_github_is_there_again() {
     world.tell().await;
     assert_eq!(reactions(&world, number, comment), ["eyes", "rocket"]);
     assert_eq!(replies(&world, number), Vec::<String>::new());
-    let (store, github) = (world.store.clone(), world.intake.github.clone());
-    say_owed(&store, &github).await.unwrap();
+    let store = world.store.clone();
+    let answers = answers(&world);
+    let stop = CancellationToken::new();
+    let say = async || answers.pass(&stop).await.unwrap();
+    say().await;
     assert_eq!(replies(&world, number), Vec::<String>::new(), "nothing is owed");
 
     let repository = world.repository().await.id;
@@ -95,18 +104,18 @@ async fn what_turned_out_otherwise_is_said_once_github_is_there_again() {
     world.sim.faults().fail_next("POST", &path, 8, 502);
     assert!(amend("Nothing is called `x`.").await);
     assert!(!amend("Nothing is called `x`.").await, "it is on record");
-    say_owed(&store, &github).await.unwrap();
+    say().await;
     world.sim.faults().fail_no_more();
     clock.skip(Duration::from_mins(2)).await;
     for _ in 0..2 {
-        say_owed(&store, &github).await.unwrap();
+        say().await;
         assert_eq!(replies(&world, number).len(), 1);
     }
     assert!(replies(&world, number)[0].contains("Nothing is called `x`."));
 
     // And once more, in the same place.
     assert!(amend("Nothing is called `y`.").await);
-    say_owed(&store, &github).await.unwrap();
+    say().await;
     assert_eq!(replies(&world, number).len(), 1);
     assert!(replies(&world, number)[0].contains("Nothing is called `y`."));
     assert_eq!(store.owed_answers(WINDOW).await.unwrap(), []);
@@ -137,5 +146,61 @@ async fn a_command_of_long_ago_and_one_of_a_closed_pull_request_are_not_found() 
     looked().await;
     assert_eq!(world.runs().await.len(), 1);
     assert_eq!(replies(&world, number), Vec::<String>::new(), "to be told so is of no use by now");
+
+    // Reopened while nobody heard of it.
+    world.sim.reopen_pull_request(REPO, number, "ada").await.unwrap();
+    let comment = world.sim.comment(REPO, number, "ada", "/test").await.unwrap();
+    world.tell_those(|_| false).await;
+    skip(&world, &mut clock, Duration::from_mins(2)).await;
+    looked().await;
+    assert_eq!(reactions(&world, number, comment), ["eyes", "rocket"], "GitHub knows");
+    world.sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_github_refuses_is_tried_seldom_and_given_up() {
+    let (mut world, number, mut clock) = with_pull().await;
+    let comment = world.sim.comment(REPO, number, "ada", "/test").await.unwrap();
+    world.tell().await;
+    let repository = world.repository().await.id;
+    let about = format!("comment-{comment}");
+    let refused = Ruling::refused("Nothing is called `x`.");
+    let about = (about.as_str(), Some(comment));
+    assert!(world.store.amend_audit(repository, about, &refused).await.unwrap());
+    let path = format!("/repos/{REPO}/issues/{number}/comments");
+    world.sim.faults().fail_next("POST", &path, 100, 404);
+    let (answers, stop) = (answers(&world), CancellationToken::new());
+    // A look a minute, for an hour.
+    for _ in 0..60 {
+        answers.pass(&stop).await.unwrap();
+        skip(&world, &mut clock, Duration::from_mins(1)).await;
+    }
+    assert_eq!(about_comments(&world, "POST", number), 4);
+    assert_eq!(reactions(&world, number, comment), ["eyes", "rocket", "confused"]);
+    assert_eq!(world.store.owed_answers(WINDOW).await.unwrap(), []);
+    world.sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_somebody_deleted_is_made_anew() {
+    let (mut world, number, mut clock) = with_pull().await;
+    let comment = world.sim.comment(REPO, number, "ada", "/test").await.unwrap();
+    world.tell().await;
+    let repository = world.repository().await.id;
+    let cause = format!("comment-{comment}");
+    let (answers, stop) = (answers(&world), CancellationToken::new());
+    let about = (cause.as_str(), Some(comment));
+    let gone = format!("/repos/{REPO}/issues/comments/");
+    for (said, there) in [("one", 1), ("two", 2)] {
+        assert!(world.store.amend_audit(repository, about, &Ruling::refused(said)).await.unwrap());
+        world.sim.faults().fail_next("PATCH", &gone, 1, 404);
+        answers.pass(&stop).await.unwrap();
+        assert_eq!(
+            replies(&world, number).len(),
+            there,
+            "what this simulator keeps is gone at GitHub"
+        );
+        skip(&world, &mut clock, Duration::from_mins(2)).await;
+    }
     world.sim.stop().await;
 }

@@ -100,6 +100,7 @@ impl House {
             reaper: None,
             worker,
             retention: Duration::from_hours(45 * 24),
+            kept: Arc::default(),
         };
         let planner = Planner {
             store: store.clone(),

@@ -80,7 +80,13 @@ pub(crate) async fn what_turns_out_otherwise_is_owed_until_it_is_said(place: &Pl
     // What was in hand before is not the answer to what turned out since.
     let settled = CommentAnswer { settled: true, ..answer };
     store.answer_comment(lease, &settled).await.unwrap();
-    assert_eq!(owed().await, [Owed { repository: repository(), comment: 5 }]);
+    assert_eq!(owed().await, [Owed { repository: repository(), comment: 5, tries: 0 }]);
+    let (lease, _) = hold().await;
+    store.put_off_answer(lease, LONG).await.unwrap();
+    assert_eq!(owed().await, [], "not so soon");
+    let (lease, _) = hold().await;
+    store.put_off_answer(lease, std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(owed().await, [Owed { repository: repository(), comment: 5, tries: 2 }]);
     let (lease, answer) = hold().await;
     assert_eq!((answer.amended, answer.settled), (1, true));
     assert!(amend("two").await);

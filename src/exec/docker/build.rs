@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
+use std::sync::PoisonError;
 
 use bollard::Docker as Api;
 use bollard::models::ImageInspect;
@@ -162,7 +163,8 @@ impl Docker {
             }
             bases.insert(name.clone(), id);
         }
-        let _ = build.bases.set(told);
+        // A try that begins again may find others.
+        *build.bases.lock().unwrap_or_else(PoisonError::into_inner) = told;
         Ok(Ok(bases))
     }
 

@@ -75,16 +75,19 @@ pub(super) async fn remove_image(api: &Api, name: &str) {
 }
 
 /// Removes an image, and what it alone was made of unless that has an owner.
-pub(super) async fn remove_built(api: &Api, id: &str) {
-    remove(api, id, has_labelled_layers(api, id).await).await;
+pub(super) async fn remove_built(api: &Api, id: &str) -> bool {
+    remove(api, id, has_labelled_layers(api, id).await).await
 }
 
-async fn remove(api: &Api, name: &str, noprune: bool) {
+async fn remove(api: &Api, name: &str, noprune: bool) -> bool {
     let options = RemoveImageOptions { force: true, noprune, ..RemoveImageOptions::default() };
     match api.remove_image(name, Some(options), None).await {
-        Ok(_) => {}
-        Err(e) if is_missing(&e) => {}
-        Err(e) => tracing::warn!(image = name, error = told(&e), "left to the reaper"),
+        Ok(_) => true,
+        Err(e) if is_missing(&e) => true,
+        Err(e) => {
+            tracing::warn!(image = name, error = told(&e), "left to the reaper");
+            false
+        }
     }
 }
 

@@ -133,10 +133,10 @@ impl Reaper {
         remove_image(&self.api, share).await;
     }
 
-    /// Removes an image that a job built. Its layers that have an owner are left to
-    /// [`Self::clear_builds`]: a build may go on from them.
-    pub async fn forget_built(&self, image: &str) {
-        remove_built(&self.api, image).await;
+    /// Removes an image that a job built; false if something needs it. Its layers that have an owner are
+    /// left to [`Self::clear_builds`]: a build may go on from them.
+    pub async fn forget_built(&self, image: &str) -> bool {
+        remove_built(&self.api, image).await
     }
 
     /// Removes the snapshots that were last used longer ago than `age`, and of the others the

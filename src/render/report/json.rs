@@ -108,6 +108,7 @@ fn step_json(job: &Job, step: &StepRecord) -> Value {
             "name": spec.map(|spec| spec.image.as_str()).filter(|image| !image.is_empty()),
             "digest": facts.image_digest,
         },
+        "bases": facts.bases,
         "log": facts.log.as_ref().map(|log| json!({
             "key": log.key, "bytes": log.bytes, "lines": log.lines, "cut": log.cut,
         })),
@@ -146,6 +147,7 @@ pub fn replay_json(run: &Run) -> Value {
                 "digest": job.plan.digest(),
                 "plan": job.plan,
                 "images": images(job),
+                "bases": bases(job),
                 "keys": keys(job),
             })
         })
@@ -183,6 +185,12 @@ fn images(job: &Job) -> Value {
         Some((step.id.to_string(), Value::String(digest.clone())))
     });
     Value::Object(digests.collect())
+}
+
+/// What the images that the steps built were really built on, by its names.
+fn bases(job: &Job) -> Value {
+    let built = job.steps.iter().filter(|step| !step.facts.bases.is_empty());
+    Value::Object(built.map(|step| (step.id.to_string(), json!(step.facts.bases))).collect())
 }
 
 /// The keys under which the steps' results are known.

@@ -9,13 +9,12 @@ use crate::domain::audit::{AuditRecord, Decision, Route, Ruling};
 use crate::domain::budget::{Answer, Lack};
 use crate::domain::command::{self, Asked, Command};
 use crate::domain::event::Actor;
-use crate::domain::recovery::WINDOW;
 use crate::domain::run::Run;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
-use crate::github::{Github, Reaction, Retry};
+use crate::github::{Reaction, Retry};
 use crate::render::replies;
-use crate::store::{Act, CommentAnswer, CommentLease, Handled, Hold, Owed, Store, StoreError};
+use crate::store::{Act, CommentAnswer, CommentLease, Handled, Hold, StoreError};
 
 /// What a comment says.
 #[derive(Clone, Copy)]
@@ -267,30 +266,37 @@ impl Commands<'_> {
     /// has meanwhile.
     pub(super) async fn say_again(&self, comment: u64) -> Result<(), Failure> {
         let (lease, answer) = self.hold_in_turn(comment).await?;
-        self.say_in_hand(lease, answer).await
+        let told = self.say_in_hand(lease, &answer).await;
+        if told.is_err() {
+            self.release(lease).await;
+        }
+        told
     }
 
-    async fn say_in_hand(&self, lease: CommentLease, answer: CommentAnswer) -> Result<(), Failure> {
+    /// The same of a comment that we have in hand; it stays there if that fails.
+    pub(super) async fn say_in_hand(
+        &self,
+        lease: CommentLease,
+        answer: &CommentAnswer,
+    ) -> Result<(), Failure> {
         if answer.amended == 0 {
             self.release(lease).await;
             return Ok(());
         }
         let hand = Held { lease, answer: answer.clone(), to: Answer::Writer };
-        let told = tokio::select! {
+        tokio::select! {
             told = Box::pin(self.tell(hand)) => told,
             () = self.keep(lease) => Err(StoreError::LeaseLost.into()),
-        };
-        match &told {
-            // The comment is gone, for instance: there is nobody to tell.
-            Err(Failure::Github(error))
-                if error.retry() == Retry::Never && !error.may_be_mended() =>
-            {
-                self.settle(Held { lease, answer, to: Answer::Writer }).await?;
-            }
-            Err(_) => self.release(lease).await,
-            Ok(()) => {}
         }
-        told
+    }
+
+    /// Nothing is left to be said about a comment that we have in hand.
+    pub(super) async fn let_be(
+        &self,
+        lease: CommentLease,
+        answer: CommentAnswer,
+    ) -> Result<(), Failure> {
+        self.settle(Held { lease, answer, to: Answer::Writer }).await
     }
 
     /// Whoever has the comment in hand may be answering what was known before: this comes after it.
@@ -306,7 +312,7 @@ impl Commands<'_> {
         }
     }
 
-    /// Told at once, and counted: who asked believes something else until then.
+    /// Says what is on record, with room in GitHub's limits.
     async fn tell(&self, mut hand: Held) -> Result<(), Failure> {
         let cause = format!("{CAUSE}{}", hand.answer.comment);
         let record = self.store.audited(self.repository.id, &cause).await?;
@@ -315,13 +321,18 @@ impl Commands<'_> {
             // It was long ago.
             return self.settle(hand).await;
         };
-        self.store.count_content(self.repository.installation).await?;
-        self.react(&mut hand, Reaction::Confused).await?;
+        if hand.answer.shown.as_deref() != Some(Reaction::Confused.content()) {
+            if let Some(lack) = self.leave(&hand).await? {
+                return Err(Failure::Budget(lack.wait));
+            }
+            self.react(&mut hand, Reaction::Confused).await?;
+            self.note(&hand).await?;
+        }
         if record.actor.ends_with(BOT) {
             return self.settle(hand).await;
         }
-        if hand.answer.reply.is_none() {
-            self.store.count_content(self.repository.installation).await?;
+        if let Some(lack) = self.lack_of_reply(&hand).await? {
+            return Err(Failure::Budget(lack.wait));
         }
         let help = record.asked.split("; ").any(|command| command == "/help");
         self.reply(pull, hand, &refusal(&record.ruling, help)).await
@@ -406,11 +417,16 @@ impl Commands<'_> {
             }
         }
         let text = replies::reply(text, &mark);
-        // Not if another one has looked for it meanwhile.
         if let Some(reply) = answer.reply {
+            // Not if another one has looked for it meanwhile.
             self.store.extend_comment(lease).await?;
-            self.github.edit_comment(self.repository, reply, &text).await?;
-        } else {
+            match self.github.edit_comment(self.repository, reply, &text).await {
+                // Somebody deleted it.
+                Err(error) if error.is_missing() => answer.reply = None,
+                edited => edited?,
+            }
+        }
+        if answer.reply.is_none() {
             self.store.begin_reply(lease).await?;
             answer.reply = Some(self.make_reply(pull, lease, &text).await?);
         }
@@ -426,23 +442,6 @@ impl Commands<'_> {
         }
         Ok(made?)
     }
-}
-
-/// Says again what turned out otherwise than comments were answered, where nobody could say so when it
-/// did: GitHub was away, or the process ended.
-pub async fn say_owed(store: &Store, github: &Github) -> Result<(), StoreError> {
-    for Owed { repository, comment } in store.owed_answers(WINDOW).await? {
-        let commands = Commands { store, github, repository: &repository };
-        let said = match store.hold_comment(repository.id, comment).await? {
-            Hold::Ours(lease, answer) => commands.say_in_hand(lease, answer).await,
-            Hold::Theirs(_) => continue,
-        };
-        if let Err(failure) = said {
-            let name = &repository.name;
-            warn!(repository = %name, comment, "what turned out otherwise is not said: {failure}");
-        }
-    }
-    Ok(())
 }
 
 fn refusal(ruling: &Ruling, help: bool) -> String {

@@ -178,13 +178,16 @@ impl Recovery {
         if self.memory().owed.get(&key).is_some_and(|owed| now < owed.due) {
             return Ok(false);
         }
-        // To be told so is of no use by now.
-        let known = self.intake.store.pull(repository.id, pull).await?;
-        if known.is_some_and(|known| !known.facts.open) {
-            self.memory().owed.remove(&key);
-            return Ok(true);
-        }
         left.commands -= 1;
+        match self.is_closed(repository, pull).await {
+            // To be told so is of no use by now.
+            Ok(true) => {
+                self.memory().owed.remove(&key);
+                return Ok(true);
+            }
+            Ok(false) => {}
+            Err(failure) => return self.in_vain(key, (now.since(*written_at), now, left), failure),
+        }
         let commands =
             Commands { store: &self.intake.store, github: &self.intake.github, repository };
         let obeyed = commands.comment(pull, *id, (author, Some(*written_at)), body).await;
@@ -213,6 +216,15 @@ impl Recovery {
         }
         self.memory().owed.remove(&key);
         Ok(true)
+    }
+
+    /// That it was reopened we may not have heard either: GitHub says what it is.
+    async fn is_closed(&self, repository: &Repository, pull: u64) -> Result<bool, Failure> {
+        let known = self.intake.store.pull(repository.id, pull).await?;
+        if known.is_none_or(|known| known.facts.open) {
+            return Ok(false);
+        }
+        Ok(!self.intake.github.pull(repository, pull).await?.open)
     }
 
     /// False if a comment of this age is to be tried again, later: what stands in its way may be its own.
