@@ -264,3 +264,32 @@ async fn a_start_does_not_wait_for_a_backup() {
     let started = tokio::time::timeout(std::time::Duration::from_secs(15), place.open()).await;
     assert!(started.is_ok(), "it waits for the backup's end, and everyone else behind it");
 }
+
+/// Who asks may go away at any moment: what it had begun must not stay open for who asks next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_nobody_waits_for_is_nobodys() {
+    use std::time::Duration;
+    let Some(place) = Place::postgres().await else { return };
+    let (store, other) = (place.open().await, place.open().await);
+    for micros in (0..2_000).step_by(5) {
+        let asked = store.hold("some", crate::fixture::worker(), Duration::from_secs(1));
+        let _ = tokio::time::timeout(Duration::from_micros(micros), asked).await;
+    }
+    // As many at once as there are connections.
+    for round in 0..4 {
+        let asking = (0..12).map(|nth| {
+            let (store, name) = (store.clone(), format!("{round}-{nth}"));
+            async move {
+                store.queue().await.unwrap();
+                let held = store.hold(&name, crate::fixture::worker(), Duration::from_mins(1));
+                assert!(held.await.unwrap());
+                name
+            }
+        });
+        for name in futures_util::future::join_all(asking).await {
+            let worker = crate::fixture::worker();
+            let taken = other.hold(&name, worker, Duration::from_mins(1)).await.unwrap();
+            assert!(!taken, "{name}: it was written where nobody sees it");
+        }
+    }
+}

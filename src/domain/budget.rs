@@ -220,6 +220,12 @@ impl Budget {
         Ok(())
     }
 
+    /// Counts what is written without asking: somebody waits for it.
+    pub fn count(&mut self, now: Timestamp) {
+        self.tidy(now.as_millis());
+        self.spend(true, now.as_millis());
+    }
+
     fn spend(&mut self, makes: bool, now: i64) {
         self.paid_at = self.paid_at.max(now) + PACE;
         if makes {

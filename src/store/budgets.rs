@@ -127,6 +127,15 @@ impl Store {
         Ok(lack)
     }
 
+    /// Counts new content that is made without asking: somebody waits for it.
+    pub async fn count_content(&self, installation: u64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let (mut budget, _) = lock(&mut tx, installation).await?;
+        budget.count(Timestamp::from_millis(tx.now().await?));
+        tx.execute(KEEP, args![installation, to_json(&budget)?]).await?;
+        tx.commit().await
+    }
+
     /// GitHub refused for its limits: nobody writes until then, in no process.
     pub async fn close_budget(&self, closed: Closed) -> Result<(), StoreError> {
         let args = args![closed.installation, closed.wait, closed.refusals];

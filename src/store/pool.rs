@@ -207,7 +207,9 @@ impl Pool {
             Self::Sqlite { writer, .. } => {
                 Conn::Sqlite(self.patiently(writer.begin_with(begin)).await?)
             }
-            Self::Postgres(pool) => Conn::Postgres(reconnecting!(self.patiently(pool.begin()))?),
+            Self::Postgres(pool) => {
+                Conn::Postgres(reconnecting!(self.patiently(begun(pool, "begin")))?)
+            }
         };
         Ok(Tx { conn, pool: self, nudges, topics: Topics::default() })
     }
@@ -218,7 +220,7 @@ impl Pool {
         let conn = match self {
             Self::Sqlite { readers, .. } => Conn::Sqlite(self.patiently(readers.begin()).await?),
             Self::Postgres(pool) => {
-                Conn::Postgres(reconnecting!(self.patiently(pool.begin_with(BEGIN)))?)
+                Conn::Postgres(reconnecting!(self.patiently(begun(pool, BEGIN)))?)
             }
         };
         Ok(Tx { conn, pool: self, nudges, topics: Topics::default() })
@@ -323,6 +325,18 @@ impl Pool {
             Self::Postgres(_) => StoreError::Database(error),
         }
     }
+}
+
+/// Begins a transaction, whether or not anybody still waits for it. Were its beginning broken off on the
+/// way, the driver would give the connection back with a transaction open of which it does not know:
+/// whoever had it next would write into that, and lose it.
+async fn begun(
+    pool: &PgPool,
+    begin: &'static str,
+) -> Result<sqlx::Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let beginning = tokio::spawn(async move { pool.begin_with(begin).await });
+    beginning.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 type Work<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'a>>;

@@ -47,6 +47,11 @@ async fn a_job_queues_only_before_its_first_step() {
         let (engine, place, stop) = (&engine, &place, &stop);
         async move { told(&engine.run(job(plan, place), notes, stop).await.unwrap()) }
     };
+    // The only slot is the first's.
+    let chained = async {
+        until(|| !scripted.begun.lock().unwrap().is_empty()).await;
+        run(&chain, &second).await
+    };
     let later = async {
         // The chain stands in the queue before the third: it has the longer way to go.
         until(|| second.paces.lock().unwrap().last() == Some(&Pace::Queues)).await;
@@ -60,8 +65,7 @@ async fn a_job_queues_only_before_its_first_step() {
         until(|| scripted.begun.lock().unwrap().len() == 3).await;
         scripted.gate.0.add_permits(1);
     };
-    let (one, two, three, ()) =
-        tokio::join!(run(&gated, &first), run(&chain, &second), later, open);
+    let (one, two, three, ()) = tokio::join!(run(&gated, &first), chained, later, open);
     assert_eq!(
         [one, two, three].join(" "),
         "gated=succeeded one=succeeded two=succeeded gated=succeeded"

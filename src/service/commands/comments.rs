@@ -34,6 +34,15 @@ struct Held {
     to: Answer,
 }
 
+/// Whence the room in GitHub's limits comes for what is said again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Room {
+    /// It is said at once, room or none: who asked waits for it.
+    Counted,
+    /// It is said when there is some.
+    Asked,
+}
+
 /// The cause of what a comment asks for, and of its run.
 const CAUSE: &str = "comment-";
 
@@ -266,7 +275,7 @@ impl Commands<'_> {
     /// has meanwhile.
     pub(super) async fn say_again(&self, comment: u64) -> Result<(), Failure> {
         let (lease, answer) = self.hold_in_turn(comment).await?;
-        let told = self.say_in_hand(lease, &answer).await;
+        let told = self.say_in_hand(lease, &answer, Room::Counted).await;
         if told.is_err() {
             self.release(lease).await;
         }
@@ -278,6 +287,7 @@ impl Commands<'_> {
         &self,
         lease: CommentLease,
         answer: &CommentAnswer,
+        room: Room,
     ) -> Result<(), Failure> {
         if answer.amended == 0 {
             self.release(lease).await;
@@ -285,7 +295,7 @@ impl Commands<'_> {
         }
         let hand = Held { lease, answer: answer.clone(), to: Answer::Writer };
         tokio::select! {
-            told = Box::pin(self.tell(hand)) => told,
+            told = Box::pin(self.tell(hand, room)) => told,
             () = self.keep(lease) => Err(StoreError::LeaseLost.into()),
         }
     }
@@ -312,8 +322,8 @@ impl Commands<'_> {
         }
     }
 
-    /// Says what is on record, with room in GitHub's limits.
-    async fn tell(&self, mut hand: Held) -> Result<(), Failure> {
+    /// Says what is on record.
+    async fn tell(&self, mut hand: Held, room: Room) -> Result<(), Failure> {
         let cause = format!("{CAUSE}{}", hand.answer.comment);
         let record = self.store.audited(self.repository.id, &cause).await?;
         let Some((record, pull)) = record.and_then(|record| record.pull.map(|pull| (record, pull)))
@@ -322,20 +332,29 @@ impl Commands<'_> {
             return self.settle(hand).await;
         };
         if hand.answer.shown.as_deref() != Some(Reaction::Confused.content()) {
-            if let Some(lack) = self.leave(&hand).await? {
-                return Err(Failure::Budget(lack.wait));
-            }
+            self.take(&hand, room).await?;
             self.react(&mut hand, Reaction::Confused).await?;
             self.note(&hand).await?;
         }
         if record.actor.ends_with(BOT) {
             return self.settle(hand).await;
         }
-        if let Some(lack) = self.lack_of_reply(&hand).await? {
-            return Err(Failure::Budget(lack.wait));
+        if hand.answer.reply.is_none() {
+            self.take(&hand, room).await?;
         }
         let help = record.asked.split("; ").any(|command| command == "/help");
         self.reply(pull, hand, &refusal(&record.ruling, help)).await
+    }
+
+    /// Takes room for an answer that is said again.
+    async fn take(&self, hand: &Held, room: Room) -> Result<(), Failure> {
+        match room {
+            Room::Counted => Ok(self.store.count_content(self.repository.installation).await?),
+            Room::Asked => match self.leave(hand).await? {
+                Some(lack) => Err(Failure::Budget(lack.wait)),
+                None => Ok(()),
+            },
+        }
     }
 
     /// 👀, once for a comment. Where there is no room, or GitHub fails, the command is obeyed all the same:

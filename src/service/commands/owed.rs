@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::comments::Room;
 use super::{Commands, Failure};
 use crate::config::server::Served;
 use crate::domain::recovery::{WINDOW, wait_after};
@@ -60,7 +61,7 @@ impl Answers {
         };
         let commands = Commands { store: &self.store, github: &self.github, repository };
         let tries = tries + 1;
-        let failure = match commands.say_in_hand(lease, &answer).await {
+        let failure = match commands.say_in_hand(lease, &answer, Room::Asked).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
