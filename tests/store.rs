@@ -269,27 +269,28 @@ async fn a_start_does_not_wait_for_a_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_nobody_waits_for_is_nobodys() {
     use std::time::Duration;
+
+    use checkvalve::store::Hold;
     let Some(place) = Place::postgres().await else { return };
     let (store, other) = (place.open().await, place.open().await);
-    for micros in (0..2_000).step_by(5) {
-        let asked = store.hold("some", crate::fixture::worker(), Duration::from_secs(1));
+    for micros in (0..2_000_u64).step_by(5) {
+        let asked = store.hold_comment(7, micros);
         let _ = tokio::time::timeout(Duration::from_micros(micros), asked).await;
     }
     // As many at once as there are connections.
-    for round in 0..4 {
+    for round in 1..5_u64 {
         let asking = (0..12).map(|nth| {
-            let (store, name) = (store.clone(), format!("{round}-{nth}"));
+            let (store, comment) = (store.clone(), round * 10_000 + nth);
             async move {
                 store.queue().await.unwrap();
-                let held = store.hold(&name, crate::fixture::worker(), Duration::from_mins(1));
-                assert!(held.await.unwrap());
-                name
+                let held = store.hold_comment(7, comment).await.unwrap();
+                assert!(matches!(held, Hold::Ours(..)), "{held:?}");
+                comment
             }
         });
-        for name in futures_util::future::join_all(asking).await {
-            let worker = crate::fixture::worker();
-            let taken = other.hold(&name, worker, Duration::from_mins(1)).await.unwrap();
-            assert!(!taken, "{name}: it was written where nobody sees it");
+        for comment in futures_util::future::join_all(asking).await {
+            let taken = other.hold_comment(7, comment).await.unwrap();
+            assert!(matches!(taken, Hold::Theirs(_)), "it was written where nobody sees it");
         }
     }
 }
